@@ -1,0 +1,92 @@
+//! The edge: what clients send to frontends and what they get back. The rest of the contract is between ourselves.
+
+mod error;
+mod request;
+
+pub use error::FrontendError;
+pub use request::{ClientRequest, TITLE_BYTES_MAX, decode_request};
+
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::ids::ReplicaId;
+use crate::label::Label;
+use crate::rating::{Average, Movies, Rating, Ratings};
+use crate::request::Answer;
+use crate::wire::{Format, WireError};
+
+/// A frontend's answer to a client: `{value, label, replicas}`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientReply {
+    /// What was asked for, or what the update wrote or deleted.
+    pub value: Answer,
+    /// To be merged into the session's `prev`.
+    pub label: Label,
+    /// The replica managers that served it; for an update, those that hold it.
+    pub replicas: Vec<ReplicaId>,
+}
+
+impl Serialize for ClientReply {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut reply = serializer.serialize_struct("ClientReply", 3)?;
+        match &self.value {
+            Answer::Rating(value) => reply.serialize_field("value", value)?,
+            Answer::Ratings(value) => reply.serialize_field("value", value)?,
+            Answer::Average(value) => reply.serialize_field("value", value)?,
+            Answer::Movies(value) => reply.serialize_field("value", value)?,
+        }
+        reply.serialize_field("label", &self.label)?;
+        reply.serialize_field("replicas", &self.replicas)?;
+        reply.end()
+    }
+}
+
+/// A reply as a client reads it, whose request tells which value to expect.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ReplyOf<T> {
+    /// What was asked for.
+    pub value: T,
+    /// To be merged into the session's `prev`.
+    pub label: Label,
+    /// The replica managers that served it.
+    pub replicas: Vec<ReplicaId>,
+}
+
+/// The reply to READ and to updates.
+pub type RatingReply = ReplyOf<Rating>;
+/// The reply to ALL.
+pub type RatingsReply = ReplyOf<Ratings>;
+/// The reply to AVERAGE.
+pub type AverageReply = ReplyOf<Average>;
+/// The reply to SEARCH.
+pub type MoviesReply = ReplyOf<Movies>;
+
+/// The body of an error that tells something of the ratings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// To be merged like any label.
+    pub label: Label,
+}
+
+/// An answer as bytes: the body, and for an error what goes into its headers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodedReply {
+    /// The payload.
+    pub body: Vec<u8>,
+    /// `Nats-Service-Error-Code` and `Nats-Service-Error`.
+    pub error: Option<(u16, String)>,
+}
+
+/// Encodes an answer in the encoding of its request.
+pub fn encode_reply(answer: &Result<ClientReply, FrontendError>, format: Format) -> Result<EncodedReply, WireError> {
+    Ok(match answer {
+        Ok(reply) => EncodedReply { body: format.encode(reply)?, error: None },
+        Err(error) => EncodedReply {
+            body: match error.label() {
+                Some(label) => format.encode(&ErrorBody { label: label.clone() })?,
+                None => Vec::new(),
+            },
+            error: Some((error.code(), error.to_string())),
+        },
+    })
+}

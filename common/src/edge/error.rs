@@ -1,0 +1,97 @@
+//! What a frontend tells a client that it doesn't answer.
+
+use crate::ids::UpdateId;
+use crate::label::Label;
+use crate::messages::Refusal;
+
+/// Why a client gets no value. `Display` is the text of the `Nats-Service-Error` header.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum FrontendError {
+    /// The request doesn't follow the contract. Nothing changed.
+    #[error("BAD_REQUEST: {0}")]
+    BadRequest(String),
+    /// The value doesn't allow it. Nothing changed.
+    #[error("{}: {text}", refusal_name(*.refusal))]
+    Refused {
+        /// Which rule.
+        refusal: Refusal,
+        /// What was wrong, and what to do.
+        text: String,
+        /// What the refusal rests on.
+        label: Label,
+    },
+    /// Every replica manager is OFFLINE or gone. Nothing changed.
+    #[error("UNAVAILABLE: all replicas are OFFLINE or gone: try again when one is back")]
+    Unavailable,
+    /// The frontend's own queue is full. Nothing changed.
+    #[error("OVERLOADED: {waiting} requests wait at this frontend already: try again later")]
+    Overloaded {
+        /// How many requests wait.
+        waiting: usize,
+    },
+    /// Strict frontends: fewer replica managers hold the update than asked for. It may take effect.
+    #[error(
+        "NOT_ENOUGH_REPLICAS: {holders} of {asked} replicas hold update {id}; it may still take effect: retry it with \
+         the same id"
+    )]
+    NotEnoughReplicas {
+        /// The update's id.
+        id: UpdateId,
+        /// How many hold it.
+        holders: usize,
+        /// How many were asked for.
+        asked: u32,
+    },
+    /// No reachable replica manager holds all that the session has seen. Nothing changed.
+    #[error(
+        "STALE: within {timeout_ms} ms no reachable replica held all that this session has seen: try again, or start a \
+         new session without `prev`"
+    )]
+    Stale {
+        /// How long was waited.
+        timeout_ms: u64,
+    },
+    /// No answer in time to a query.
+    #[error("TIMEOUT: no replica answered within {timeout_ms} ms: try again")]
+    QueryTimeout {
+        /// How long was waited.
+        timeout_ms: u64,
+    },
+    /// No answer in time to an update, which may still take effect.
+    #[error("TIMEOUT: no answer within {timeout_ms} ms; update {id} may still take effect: retry it with the same id")]
+    UpdateTimeout {
+        /// The update's id.
+        id: UpdateId,
+        /// How long was waited.
+        timeout_ms: u64,
+    },
+}
+
+fn refusal_name(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::MovieNotFound => "MOVIE_NOT_FOUND",
+        Refusal::RatingNotFound => "RATING_NOT_FOUND",
+        Refusal::RatingExists => "RATING_EXISTS",
+    }
+}
+
+impl FrontendError {
+    /// The `Nats-Service-Error-Code`.
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::BadRequest(_) => 400,
+            Self::Refused { refusal: Refusal::MovieNotFound | Refusal::RatingNotFound, .. } => 404,
+            Self::Refused { refusal: Refusal::RatingExists, .. } => 409,
+            Self::Unavailable | Self::Overloaded { .. } | Self::NotEnoughReplicas { .. } => 503,
+            Self::Stale { .. } | Self::QueryTimeout { .. } | Self::UpdateTimeout { .. } => 504,
+        }
+    }
+
+    /// What the error tells of the ratings.
+    pub fn label(&self) -> Option<&Label> {
+        match self {
+            Self::Refused { label, .. } => Some(label),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The frontend's protocol core: a deterministic state machine with no socket, clock or random source.
+//!
+//! A frontend stands between clients and replica managers (Ladin et al. 1992, §3.2; Coulouris §18.4):
+//!
+//! - it sends `prev` with every request: what the client's session has seen, and what it has seen itself; its own
+//!   `prev` learns only from the labels of replica managers, never from a client;
+//! - a **query** goes to one replica manager, and to another when that is silent (`query`);
+//! - an **update** goes to one replica manager to be accepted and, at the same time, to others that confirm when they
+//!   hold it; when enough hold the same record, the client has its answer (`update`);
+//! - an update that may be a retry is first looked up at all replica managers;
+//! - who is asked: those that are ACTIVE before those that are OVERLOADED, those that are known to have seen `prev`
+//!   first, by turns (`directory`).
+//!
+//! **Departures** from the paper. An update is stamped here, by a hybrid logical clock above everything that the
+//! session has seen, so that concurrent updates resolve everywhere alike. An update is acknowledged when
+//! `FAULT_TOLERANCE` replica managers hold it, and not when one has accepted it.
+
+mod directory;
+mod io;
+mod query;
+mod update;
+
+pub use io::{Input, Notice, Output};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::{HybridLogicalClock, Now};
+use crate::edge::{ClientReply, ClientRequest, FrontendError};
+use crate::ids::ReplicaId;
+use crate::label::Label;
+use crate::messages::{Presence, Replies, Role, Status};
+use crate::roster::PRESENCE_INTERVAL_MS;
+
+use directory::Directory;
+use query::PendingQuery;
+use update::PendingUpdate;
+
+/// What a frontend is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its id.
+    pub id: ReplicaId,
+    /// The program's version, for presence.
+    pub version: String,
+    /// How many replica managers must hold an update before it is acknowledged: `FAULT_TOLERANCE`, at least 1.
+    pub fault_tolerance: u32,
+    /// Whether fewer never do, even where fewer are up.
+    pub strict: bool,
+    /// A client has its answer within this time, in milliseconds.
+    pub timeout_ms: u64,
+    /// How many requests may wait here.
+    pub queue_length_max: usize,
+    /// Seeds the random bits of update ids.
+    pub seed: u64,
+}
+
+/// One frontend.
+pub struct Frontend {
+    config: Config,
+    started_ms: u64,
+    /// What this frontend has seen in the labels of replica managers.
+    prev: Label,
+    clock: HybridLogicalClock,
+    generator: fastrand::Rng,
+    directory: Directory,
+    pending: BTreeMap<u64, Pending>,
+    /// When something has to be done about which pending request.
+    timers: BTreeSet<(u64, u64)>,
+    attempts: BTreeMap<u64, Attempt>,
+    last_token: u64,
+    last_attempt: u64,
+    presence_due_ms: u64,
+    left: bool,
+}
+
+/// A request that has no answer yet.
+#[derive(Debug)]
+enum Pending {
+    Query(PendingQuery),
+    Update(Box<PendingUpdate>),
+}
+
+/// A request to a replica manager that has no reply yet.
+#[derive(Clone, Debug)]
+struct Attempt {
+    token: u64,
+    replica: ReplicaId,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Query,
+    Accept,
+    Confirm,
+    LookUp,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug)]
+enum Outcome {
+    /// An answer.
+    Reply(crate::messages::Reply),
+    /// The replica manager is gone; whether it did what it was asked is unknown.
+    Gone,
+}
+
+impl Frontend {
+    /// A frontend that knows nobody yet.
+    pub fn new(config: Config, now: Now) -> Self {
+        let now_ms = now.monotonic_ms;
+        Self {
+            started_ms: now_ms,
+            prev: Label::new(),
+            clock: HybridLogicalClock::default(),
+            generator: fastrand::Rng::with_seed(config.seed),
+            directory: Directory::new(now_ms),
+            pending: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            attempts: BTreeMap::new(),
+            last_token: 0,
+            last_attempt: 0,
+            presence_due_ms: now_ms,
+            left: false,
+            config,
+        }
+    }
+
+    /// What this frontend has seen.
+    pub fn prev(&self) -> &Label {
+        &self.prev
+    }
+
+    /// How many requests have no answer yet.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether there is somebody to ask, or nobody has shown up within the time in which everybody would have.
+    pub fn is_ready(&self, now: Now) -> bool {
+        self.directory.has_somebody_up() || !self.directory.is_listening(now.monotonic_ms)
+    }
+
+    /// Handles one input to completion. Equal histories give equal outputs.
+    pub fn step(&mut self, now: Now, input: Input, outputs: &mut Vec<Output>) {
+        let mut step = Step { now, outputs };
+        match input {
+            Input::Request(client, request) => self.handle_request(client, request, &mut step),
+            Input::Replies(replies) => self.hear_replies(replies, &mut step),
+            Input::Unreachable(replica) => {
+                if self.directory.unreachable(&replica) {
+                    step.notice(Notice::ReplicaGone(replica.clone()));
+                }
+                self.fail_attempts_at(&replica, &mut step);
+            }
+            Input::Presence(presence) => self.hear_presence(presence, &mut step),
+            Input::Connected => self.directory.connected(now.monotonic_ms),
+            Input::Disconnected => self.directory.disconnected(),
+            Input::Tick => self.tick(&mut step),
+        }
+    }
+
+    /// Says goodbye: the last thing a frontend does.
+    pub fn leave(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        self.left = true;
+        outputs.push(Output::Presence(self.presence(now)));
+    }
+
+    fn handle_request(&mut self, client: u64, request: ClientRequest, step: &mut Step<'_>) {
+        if self.pending.len() >= self.config.queue_length_max {
+            return step.answer(client, Err(FrontendError::Overloaded { waiting: self.pending.len() }));
+        }
+        let (ClientRequest::Query { prev, .. } | ClientRequest::Update { prev, .. }) = &request;
+        let limit_ms = step.now.wall_ms + crate::clock::STAMP_AHEAD_MS_MAX;
+        if prev.clock.milliseconds() > limit_ms && prev.clock > self.prev.clock {
+            return step.answer(client, Err(clock_ahead(prev)));
+        }
+        self.last_token += 1;
+        match request {
+            ClientRequest::Query { request, prev } => self.begin_query(client, request, prev, step),
+            ClientRequest::Update { request, id, prev } => self.begin_update(client, request, id, prev, step),
+        }
+    }
+
+    fn hear_replies(&mut self, replies: Replies, step: &mut Step<'_>) {
+        for numbered in replies.replies {
+            let Some(attempt) = self.attempts.get(&numbered.n) else { continue };
+            if attempt.replica != replies.id {
+                continue;
+            }
+            let attempt = attempt.clone();
+            self.attempts.remove(&numbered.n);
+            self.directory.replied(&replies.id, &numbered.reply);
+            self.conclude(attempt, Outcome::Reply(numbered.reply), step);
+        }
+    }
+
+    /// Hands the outcome of an attempt to the request that it was for.
+    fn conclude(&mut self, attempt: Attempt, outcome: Outcome, step: &mut Step<'_>) {
+        // Taken out while it is handled, so that it and the rest of the frontend can both be changed.
+        let Some(mut pending) = self.take(attempt.token) else { return };
+        let wake_ms = match &mut pending {
+            Pending::Query(query) => self.query_outcome(query, &attempt, outcome, step),
+            Pending::Update(update) => self.update_outcome(update, &attempt, outcome, step),
+        };
+        self.put_back(attempt.token, pending, wake_ms);
+    }
+
+    fn fail_attempts_at(&mut self, replica: &ReplicaId, step: &mut Step<'_>) {
+        let lost: Vec<u64> =
+            self.attempts.iter().filter(|(_, attempt)| attempt.replica == *replica).map(|(n, _)| *n).collect();
+        for n in lost {
+            if let Some(attempt) = self.attempts.remove(&n) {
+                self.conclude(attempt, Outcome::Gone, step);
+            }
+        }
+    }
+
+    fn hear_presence(&mut self, presence: Presence, step: &mut Step<'_>) {
+        let id = presence.id.clone();
+        let was_up = self.directory.is_up(&id);
+        self.directory.heard(presence, step.now.monotonic_ms);
+        match (was_up, self.directory.is_up(&id)) {
+            (false, true) => step.notice(Notice::ReplicaJoined(id)),
+            (true, false) => {
+                step.notice(Notice::ReplicaGone(id.clone()));
+                self.fail_attempts_at(&id, step);
+            }
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self, step: &mut Step<'_>) {
+        let now_ms = step.now.monotonic_ms;
+        for id in self.directory.tick(now_ms) {
+            step.notice(Notice::ReplicaGone(id.clone()));
+            self.fail_attempts_at(&id, step);
+        }
+        while let Some((due_ms, token)) = self.timers.first().copied() {
+            if due_ms > now_ms {
+                break;
+            }
+            let Some(mut pending) = self.take(token) else { continue };
+            let wake_ms = match &mut pending {
+                Pending::Query(query) => self.query_timer(query, step),
+                Pending::Update(update) => self.update_timer(update, step),
+            };
+            self.put_back(token, pending, wake_ms);
+        }
+        if now_ms >= self.presence_due_ms {
+            self.presence_due_ms = now_ms + PRESENCE_INTERVAL_MS;
+            let presence = self.presence(step.now);
+            step.outputs.push(Output::Presence(presence));
+        }
+    }
+
+    fn take(&mut self, token: u64) -> Option<Pending> {
+        let pending = self.pending.remove(&token)?;
+        self.timers.remove(&(pending.wake_ms(), token));
+        Some(pending)
+    }
+
+    /// Keeps a request until `wake_ms`, or forgets it and its attempts.
+    fn put_back(&mut self, token: u64, mut pending: Pending, wake_ms: Option<u64>) {
+        match wake_ms {
+            Some(wake_ms) => {
+                pending.set_wake_ms(wake_ms);
+                self.timers.insert((wake_ms, token));
+                self.pending.insert(token, pending);
+            }
+            None => {
+                for n in pending.attempts() {
+                    self.attempts.remove(n);
+                }
+            }
+        }
+    }
+
+    /// A number for an attempt of the request `token` at `replica`.
+    fn attempt(&mut self, token: u64, replica: &ReplicaId, kind: Kind) -> u64 {
+        self.last_attempt += 1;
+        self.attempts.insert(self.last_attempt, Attempt { token, replica: replica.clone(), kind });
+        self.last_attempt
+    }
+
+    /// After this time without a reply another replica manager is asked too.
+    fn patience_ms(&self) -> u64 {
+        (self.config.timeout_ms / 5).clamp(20, 400)
+    }
+
+    /// How long a replica manager may keep a request waiting, so that its answer still comes in time.
+    fn wait_ms(&self, deadline_ms: u64, step: &Step<'_>) -> u64 {
+        deadline_ms.saturating_sub(step.now.monotonic_ms).saturating_sub(self.config.timeout_ms / 10)
+    }
+
+    fn presence(&self, now: Now) -> Presence {
+        Presence {
+            role: Role::Frontend,
+            id: self.config.id.clone(),
+            status: match (self.left, self.pending.len() >= self.config.queue_length_max) {
+                (true, _) => Status::Left,
+                (false, true) => Status::Overloaded,
+                (false, false) => Status::Active,
+            },
+            mode: None,
+            version: self.config.version.clone(),
+            dataset: None,
+            durable: None,
+            uptime_ms: now.monotonic_ms.saturating_sub(self.started_ms),
+            value_timestamp: None,
+            replica_timestamp: None,
+            digest: None,
+            log_length: None,
+            prev: Some(self.prev.clone()),
+        }
+    }
+}
+
+impl Pending {
+    fn wake_ms(&self) -> u64 {
+        match self {
+            Self::Query(query) => query.wake_ms,
+            Self::Update(update) => update.wake_ms,
+        }
+    }
+
+    fn set_wake_ms(&mut self, wake_ms: u64) {
+        match self {
+            Self::Query(query) => query.wake_ms = wake_ms,
+            Self::Update(update) => update.wake_ms = wake_ms,
+        }
+    }
+
+    fn attempts(&self) -> &[u64] {
+        match self {
+            Self::Query(query) => &query.attempts,
+            Self::Update(update) => &update.attempts,
+        }
+    }
+}
+
+fn clock_ahead(prev: &Label) -> FrontendError {
+    FrontendError::BadRequest(format!(
+        "prev.clock: {} is more than a minute ahead: send the label of the last reply as it was",
+        prev.clock.0
+    ))
+}
+
+/// What the handling of one input needs beside the frontend itself.
+struct Step<'a> {
+    now: Now,
+    outputs: &'a mut Vec<Output>,
+}
+
+impl Step<'_> {
+    fn answer(&mut self, client: u64, answer: Result<ClientReply, FrontendError>) {
+        self.outputs.push(Output::Answer(client, answer));
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.outputs.push(Output::Notice(notice));
+    }
+}
+
+impl std::fmt::Debug for Frontend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frontend")
+            .field("id", &self.config.id)
+            .field("prev", &self.prev)
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+//! The directory: which replica managers there are, what they are known to hold, and whom to ask next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::ReplicaId;
+use crate::messages::{Presence, Reply, Status};
+use crate::roster::{Change, MISSED_INTERVALS_MAX, PRESENCE_INTERVAL_MS, Roster};
+use crate::timestamp::Timestamp;
+
+/// Replica managers that are gone for so long are forgotten, in milliseconds.
+const FORGET_AFTER_MS: u64 = 600_000;
+
+/// Replica managers by presence, and by what their replies showed.
+#[derive(Debug)]
+pub(super) struct Directory {
+    roster: Roster,
+    /// What each is known to hold.
+    holds: BTreeMap<ReplicaId, Timestamp>,
+    /// Those that kept somebody waiting since they last showed themselves.
+    silent: BTreeSet<ReplicaId>,
+    /// Whose turn it is.
+    turn: usize,
+    /// Since when everybody had the time to show up.
+    listening_since_ms: u64,
+}
+
+impl Directory {
+    pub(super) fn new(now_ms: u64) -> Self {
+        Self {
+            roster: Roster::new(FORGET_AFTER_MS, now_ms),
+            holds: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            turn: 0,
+            listening_since_ms: now_ms,
+        }
+    }
+
+    pub(super) fn heard(&mut self, presence: Presence, now_ms: u64) {
+        let id = presence.id.clone();
+        let replica_timestamp = presence.replica_timestamp.clone().unwrap_or_default().replicas;
+        if self.roster.heard(presence, now_ms) != Change::Refused {
+            self.silent.remove(&id);
+            self.holds.entry(id).or_default().merge(&replica_timestamp);
+        }
+    }
+
+    /// Takes notice of what a reply shows of its sender.
+    pub(super) fn replied(&mut self, id: &ReplicaId, reply: &Reply) {
+        self.silent.remove(id);
+        let Some(holds) = self.holds.get_mut(id) else { return };
+        match reply {
+            Reply::Answered { label, .. } | Reply::Refused { label, .. } => holds.merge(&label.replicas),
+            Reply::Accepted { records, .. } | Reply::Held { records, .. } => {
+                for record in records {
+                    holds.raise(&record.i, record.seq);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// It kept somebody waiting: others are asked first until it shows itself again.
+    pub(super) fn was_silent(&mut self, id: &ReplicaId) {
+        self.silent.insert(id.clone());
+    }
+
+    /// The broker says that nobody listens there. Says whether that is news.
+    pub(super) fn unreachable(&mut self, id: &ReplicaId) -> bool {
+        let news = self.is_up(id);
+        self.roster.unreachable(id);
+        news
+    }
+
+    pub(super) fn tick(&mut self, now_ms: u64) -> Vec<ReplicaId> {
+        let gone = self.roster.tick(now_ms);
+        let roster = &self.roster;
+        self.holds.retain(|id, _| roster.get(id).is_some());
+        self.silent.retain(|id| roster.get(id).is_some());
+        gone
+    }
+
+    pub(super) fn connected(&mut self, now_ms: u64) {
+        self.roster.connected(now_ms);
+        self.listening_since_ms = now_ms;
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.roster.disconnected();
+    }
+
+    pub(super) fn is_up(&self, id: &ReplicaId) -> bool {
+        self.roster.get(id).is_some_and(|member| member.is_up())
+    }
+
+    pub(super) fn is_present(&self, id: &ReplicaId) -> bool {
+        self.roster.get(id).is_some_and(|member| member.is_present())
+    }
+
+    pub(super) fn is_durable(&self, id: &ReplicaId) -> bool {
+        self.roster.get(id).is_none_or(|member| member.presence.durable != Some(false))
+    }
+
+    pub(super) fn has_somebody_up(&self) -> bool {
+        self.roster.up().next().is_some()
+    }
+
+    pub(super) fn up(&self) -> Vec<ReplicaId> {
+        self.roster.up().map(|(id, _)| id.clone()).collect()
+    }
+
+    pub(super) fn up_count(&self) -> usize {
+        self.roster.up().count()
+    }
+
+    /// Whether somebody may still show up: not everybody had the time, or one is about to join.
+    pub(super) fn is_somebody_expected(&self, now_ms: u64) -> bool {
+        self.is_listening(now_ms) || self.roster.present().any(|(_, member)| member.presence.status == Status::Joining)
+    }
+
+    /// Whether this process listens for too short a time to conclude from silence.
+    pub(super) fn is_listening(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.listening_since_ms) < MISSED_INTERVALS_MAX * PRESENCE_INTERVAL_MS
+    }
+
+    /// Whether every replica manager that was ever heard of, and is remembered, is up.
+    pub(super) fn is_everybody_up(&self) -> bool {
+        self.roster.all().all(|(_, member)| member.is_up() || member.presence.status == Status::Left)
+    }
+
+    /// Whom to ask: ACTIVE before OVERLOADED, those not silent first, those that hold `prev` first, by turns.
+    pub(super) fn choose(&mut self, prev: &Timestamp, not: impl Fn(&ReplicaId) -> bool) -> Option<ReplicaId> {
+        self.turn = self.turn.wrapping_add(1);
+        let count = self.roster.up().count().max(1);
+        let turn = self.turn % count;
+        self.roster
+            .up()
+            .enumerate()
+            .filter(|(_, (id, _))| !not(id))
+            .min_by_key(|(place, (id, member))| {
+                let holds = self.holds.get(*id).is_some_and(|holds| holds.covers(prev));
+                (
+                    self.silent.contains(*id),
+                    member.presence.status != Status::Active,
+                    !holds,
+                    (place + count - turn) % count,
+                )
+            })
+            .map(|(_, (id, _))| id.clone())
+    }
+}

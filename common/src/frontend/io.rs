@@ -1,0 +1,90 @@
+//! Everything that can happen to a frontend, and everything it asks of its shell.
+
+use std::fmt;
+
+use crate::edge::{ClientReply, ClientRequest, FrontendError};
+use crate::ids::{ReplicaId, UpdateId};
+use crate::messages::{ConfirmRequest, Presence, QueryRequest, Replies, UpdateRequest};
+
+/// Everything that can happen to a frontend. Time passes only with `Tick`.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client asks; the number is the shell's, to find the way back.
+    Request(u64, ClientRequest),
+    /// A replica manager answers.
+    Replies(Replies),
+    /// The broker says that nobody listens where this replica manager should.
+    Unreachable(ReplicaId),
+    /// A replica manager shows itself.
+    Presence(Presence),
+    /// The connection to the broker is there again.
+    Connected,
+    /// The connection to the broker is lost.
+    Disconnected,
+    /// Time passes: every 20 ms or so.
+    Tick,
+}
+
+/// Everything a frontend asks of its shell. What goes to one replica manager may go in one message.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// To a replica manager: accept.
+    Update(ReplicaId, UpdateRequest),
+    /// To a replica manager: say when it is held.
+    Confirm(ReplicaId, ConfirmRequest),
+    /// To a replica manager: tell.
+    Query(ReplicaId, QueryRequest),
+    /// To the client with this number.
+    Answer(u64, Result<ClientReply, FrontendError>),
+    /// To everybody.
+    Presence(Presence),
+    /// For the log file.
+    Notice(Notice),
+}
+
+/// What happened inside, for those who watch.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// A replica manager came, or came back.
+    ReplicaJoined(ReplicaId),
+    /// A replica manager left, fell silent or is not reached.
+    ReplicaGone(ReplicaId),
+    /// A replica manager was silent for too long; another is asked too.
+    Retried {
+        /// Who was silent.
+        silent: ReplicaId,
+    },
+    /// A replica manager refused a stamp as too far ahead.
+    ClockAhead {
+        /// By how many milliseconds the clock here is ahead of the one there.
+        ahead_ms: u64,
+    },
+    /// An update was given another stamp.
+    StampedAgain(UpdateId),
+}
+
+impl Notice {
+    /// Whether an operator may act on it.
+    pub fn is_warning(&self) -> bool {
+        matches!(self, Self::ClockAhead { .. })
+    }
+
+    /// Whether it is of interest only to those who follow single requests.
+    pub fn is_detail(&self) -> bool {
+        matches!(self, Self::Retried { .. } | Self::StampedAgain(_))
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReplicaJoined(id) => write!(f, "replica {id} is there"),
+            Self::ReplicaGone(id) => write!(f, "replica {id} is gone"),
+            Self::Retried { silent } => write!(f, "replica {silent} is silent: another one is asked"),
+            Self::ClockAhead { ahead_ms } => {
+                write!(f, "the clock here is {ahead_ms} ms ahead of a replica's: set it right; updates take longer")
+            }
+            Self::StampedAgain(id) => write!(f, "update {id} is stamped again"),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The way of a query: one replica manager is asked, and when it is silent, another one too.
+
+use std::collections::BTreeSet;
+
+use super::{Attempt, Frontend, Kind, Notice, Outcome, Output, Pending, Step};
+use crate::edge::{ClientReply, FrontendError};
+use crate::ids::ReplicaId;
+use crate::label::Label;
+use crate::messages::{QueryRequest, Refusal, Reply};
+use crate::rating::RatingKey;
+use crate::request::Query;
+
+/// How soon it is tried again when nobody can be asked now.
+const PAUSE_MS: u64 = 50;
+
+/// A query that has no answer yet.
+#[derive(Debug)]
+pub(super) struct PendingQuery {
+    client: u64,
+    token: u64,
+    request: Query,
+    prev: Label,
+    deadline_ms: u64,
+    pub(super) wake_ms: u64,
+    /// Who has been asked in this round.
+    asked: BTreeSet<ReplicaId>,
+    /// Who has not answered yet.
+    awaited: BTreeSet<ReplicaId>,
+    /// Whether somebody lacked something of `prev`.
+    behind: bool,
+    pub(super) attempts: Vec<u64>,
+}
+
+impl Frontend {
+    pub(super) fn begin_query(&mut self, client: u64, request: Query, mut prev: Label, step: &mut Step<'_>) {
+        prev.merge(&self.prev);
+        let mut query = PendingQuery {
+            client,
+            token: self.last_token,
+            request,
+            prev,
+            deadline_ms: step.now.monotonic_ms + self.config.timeout_ms,
+            wake_ms: 0,
+            asked: BTreeSet::new(),
+            awaited: BTreeSet::new(),
+            behind: false,
+            attempts: Vec::new(),
+        };
+        let wake_ms = self.send_query(&mut query, step);
+        self.put_back(query.token, Pending::Query(query), wake_ms);
+    }
+
+    /// Asks somebody who was not asked yet. Gives the time to look again, or `None` where the client has its answer.
+    fn send_query(&mut self, query: &mut PendingQuery, step: &mut Step<'_>) -> Option<u64> {
+        let now_ms = step.now.monotonic_ms;
+        let Some(replica) = self.directory.choose(&query.prev.replicas, |id| query.asked.contains(id)) else {
+            if !query.awaited.is_empty() {
+                return Some(query.deadline_ms);
+            }
+            if !self.directory.has_somebody_up() && !self.directory.is_somebody_expected(now_ms) {
+                step.answer(query.client, Err(FrontendError::Unavailable));
+                return None;
+            }
+            query.asked.clear();
+            return Some(query.deadline_ms.min(now_ms + PAUSE_MS));
+        };
+        let n = self.attempt(query.token, &replica, Kind::Query);
+        query.attempts.push(n);
+        query.asked.insert(replica.clone());
+        query.awaited.insert(replica.clone());
+        let request = QueryRequest {
+            n,
+            prev: query.prev.replicas.clone(),
+            request: query.request.clone(),
+            wait_ms: self.wait_ms(query.deadline_ms, step),
+        };
+        step.outputs.push(Output::Query(replica, request));
+        Some(query.deadline_ms.min(now_ms + self.patience_ms()))
+    }
+
+    /// Gives the time to look again, or `None` where the client has its answer.
+    pub(super) fn query_outcome(
+        &mut self,
+        query: &mut PendingQuery,
+        attempt: &Attempt,
+        outcome: Outcome,
+        step: &mut Step<'_>,
+    ) -> Option<u64> {
+        query.awaited.remove(&attempt.replica);
+        match outcome {
+            Outcome::Reply(Reply::Answered { value, label }) => {
+                self.prev.merge(&label);
+                let reply = ClientReply { value, label, replicas: vec![attempt.replica.clone()] };
+                step.answer(query.client, Ok(reply));
+                return None;
+            }
+            Outcome::Reply(Reply::Refused { refusal, label }) => {
+                self.prev.merge(&label);
+                let text = explain(refusal, &query.request);
+                step.answer(query.client, Err(FrontendError::Refused { refusal, text, label }));
+                return None;
+            }
+            Outcome::Reply(Reply::Behind) => query.behind = true,
+            Outcome::Reply(_) | Outcome::Gone => {}
+        }
+        self.send_query(query, step)
+    }
+
+    pub(super) fn query_timer(&mut self, query: &mut PendingQuery, step: &mut Step<'_>) -> Option<u64> {
+        if step.now.monotonic_ms < query.deadline_ms {
+            for silent in &query.awaited {
+                // One that waits for what it lacks says so in the end; one that is stopped never does.
+                self.directory.was_silent(silent);
+                step.notice(Notice::Retried { silent: silent.clone() });
+            }
+            return self.send_query(query, step);
+        }
+        let timeout_ms = self.config.timeout_ms;
+        let error = if query.behind {
+            FrontendError::Stale { timeout_ms }
+        } else if !self.directory.has_somebody_up() {
+            FrontendError::Unavailable
+        } else {
+            FrontendError::QueryTimeout { timeout_ms }
+        };
+        step.answer(query.client, Err(error));
+        None
+    }
+}
+
+fn explain(refusal: Refusal, query: &Query) -> String {
+    match *query {
+        Query::Read { user_id, movie_id } => refusal.explain(Some(RatingKey { user_id, movie_id }), movie_id),
+        Query::Average { movie_id } => refusal.explain(None, movie_id),
+        Query::All { .. } | Query::Search { .. } => "nothing like that is there".to_owned(),
+    }
+}

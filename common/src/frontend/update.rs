@@ -1,0 +1,378 @@
+//! The way of an update: looked up where it may be a retry, accepted by one replica manager, confirmed by others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Attempt, Frontend, Kind, Notice, Outcome, Output, Pending, Step, clock_ahead};
+use crate::clock::{STAMP_AHEAD_MS_MAX, Stamp};
+use crate::edge::{ClientReply, FrontendError};
+use crate::ids::{ReplicaId, UpdateId};
+use crate::label::Label;
+use crate::messages::{ConfirmRequest, Refusal, Reply, UpdateRequest};
+use crate::record::RecordRef;
+use crate::request::{Answer, Update};
+
+/// A client's id that was made longer ago may be that of a retry, in milliseconds.
+const FIRST_ATTEMPT_MS: u64 = 1000;
+/// How soon it is tried again when nobody can be asked now.
+const PAUSE_MS: u64 = 50;
+/// How often an update is stamped again before the session's clock is to blame.
+const STAMPED_AGAIN_MAX: u32 = 8;
+
+/// An update that has no answer yet.
+#[derive(Debug)]
+pub(super) struct PendingUpdate {
+    client: u64,
+    token: u64,
+    id: UpdateId,
+    request: Update,
+    prev: Label,
+    stamp: Stamp,
+    stamped_again: u32,
+    /// Whether nobody else can have been asked to accept this id.
+    fresh: bool,
+    deadline_ms: u64,
+    pub(super) wake_ms: u64,
+    /// While the id is looked up: who has not answered yet.
+    looking_up: Option<BTreeSet<ReplicaId>>,
+    /// Whether everybody was there to answer, and did.
+    looked_up_everywhere: bool,
+    /// Who is asked to accept it now.
+    acceptor: Option<ReplicaId>,
+    /// Who was asked to accept it in this round.
+    asked: BTreeSet<ReplicaId>,
+    /// Who was asked to accept it and may have done so.
+    uncertain: BTreeSet<ReplicaId>,
+    /// Who was asked to confirm it and has not answered yet.
+    confirming: BTreeSet<ReplicaId>,
+    /// Who holds which record of it, in their own words.
+    holders: BTreeMap<RecordRef, BTreeSet<ReplicaId>>,
+    /// The answer, from somebody who accepted it.
+    value: Option<Answer>,
+    /// At least the stamp of every record that the label will cover.
+    clock: Stamp,
+    /// A refusal that is not certain while somebody may have accepted it.
+    refused: Option<(Refusal, Label)>,
+    /// Whether somebody lacked something of `prev`.
+    behind: bool,
+    pub(super) attempts: Vec<u64>,
+}
+
+impl Frontend {
+    pub(super) fn begin_update(
+        &mut self,
+        client: u64,
+        request: Update,
+        id: Option<UpdateId>,
+        mut prev: Label,
+        step: &mut Step<'_>,
+    ) {
+        prev.merge(&self.prev);
+        let wall_ms = step.now.wall_ms;
+        let carried = id
+            .and_then(UpdateId::stamp)
+            .filter(|stamp| *stamp > prev.clock && stamp.milliseconds() <= wall_ms.saturating_add(STAMP_AHEAD_MS_MAX));
+        let stamp = carried.unwrap_or_else(|| self.clock.tick(wall_ms, prev.clock));
+        let may_be_retry =
+            id.is_some() && carried.is_none_or(|stamp| wall_ms.saturating_sub(stamp.milliseconds()) > FIRST_ATTEMPT_MS);
+        let made_here = id.is_none();
+        let id = id.unwrap_or_else(|| UpdateId::from_stamp(stamp, self.generator.u64(..)));
+        let mut update = PendingUpdate {
+            client,
+            token: self.last_token,
+            id,
+            request,
+            prev,
+            stamp,
+            stamped_again: 0,
+            fresh: made_here,
+            deadline_ms: step.now.monotonic_ms + self.config.timeout_ms,
+            wake_ms: 0,
+            looking_up: None,
+            looked_up_everywhere: false,
+            acceptor: None,
+            asked: BTreeSet::new(),
+            uncertain: BTreeSet::new(),
+            confirming: BTreeSet::new(),
+            holders: BTreeMap::new(),
+            value: None,
+            clock: Stamp::ZERO,
+            refused: None,
+            behind: false,
+            attempts: Vec::new(),
+        };
+        if may_be_retry {
+            self.look_up(&mut update, step);
+        }
+        let wake_ms = self.drive(&mut update, step);
+        self.put_back(update.token, Pending::Update(Box::new(update)), wake_ms);
+    }
+
+    /// Asks everybody whether they hold the id.
+    fn look_up(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) {
+        let everybody = self.directory.up();
+        update.looked_up_everywhere = !everybody.is_empty() && self.directory.is_everybody_up();
+        for replica in &everybody {
+            let n = self.attempt(update.token, replica, Kind::LookUp);
+            update.attempts.push(n);
+            let request = ConfirmRequest { n, id: update.id, acceptor: None, wait_ms: 0 };
+            step.outputs.push(Output::Confirm(replica.clone(), request));
+        }
+        update.looking_up = Some(everybody.into_iter().collect());
+    }
+
+    /// Does what is to be done next. Gives the time to look again, or `None` where the client has its answer.
+    fn drive(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) -> Option<u64> {
+        let now_ms = step.now.monotonic_ms;
+        if self.acknowledge(update, step) {
+            return None;
+        }
+        let again_ms = update.deadline_ms.min(now_ms + self.patience_ms());
+        if update.looking_up.as_ref().is_some_and(|awaited| !awaited.is_empty()) {
+            return Some(again_ms);
+        }
+        if let (Some((refusal, label)), true) = (&update.refused, self.is_refusal_certain(update)) {
+            let text = refusal.explain(Some(update.request.key()), update.request.key().movie_id);
+            let error = FrontendError::Refused { refusal: *refusal, text, label: label.clone() };
+            self.prev.merge(label);
+            step.answer(update.client, Err(error));
+            return None;
+        }
+        let up = self.directory.up_count();
+        let asked = self.config.fault_tolerance;
+        if self.config.strict && up < asked as usize && !self.directory.is_somebody_expected(now_ms) {
+            let holders = update.most_holders();
+            step.answer(update.client, Err(FrontendError::NotEnoughReplicas { id: update.id, holders, asked }));
+            return None;
+        }
+        if update.value.is_none()
+            && update.acceptor.is_none()
+            && update.refused.is_none()
+            && !self.send_update(update, step)
+        {
+            if up == 0 && update.uncertain.is_empty() && !self.directory.is_somebody_expected(now_ms) {
+                step.answer(update.client, Err(FrontendError::Unavailable));
+                return None;
+            }
+            update.asked.clear();
+            return Some(update.deadline_ms.min(now_ms + PAUSE_MS));
+        }
+        self.have_it_confirmed(update, step);
+        Some(again_ms)
+    }
+
+    /// A refusal counts unless somebody may have accepted the update: then it may take effect all the same.
+    fn is_refusal_certain(&self, update: &PendingUpdate) -> bool {
+        // Whoever is gone for good has left what it accepted with those still there, or nowhere.
+        update.uncertain.is_empty()
+            || (update.looking_up.is_some()
+                && update.holders.is_empty()
+                && update.uncertain.iter().all(|id| !self.directory.is_present(id) && !self.directory.is_durable(id)))
+    }
+
+    /// Asks somebody to accept the update. Says whether there was somebody.
+    fn send_update(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) -> bool {
+        // Somebody who holds it already knows the first answer.
+        let holder = update.holders.values().flatten().find(|id| self.directory.is_up(id)).cloned();
+        let chosen = holder
+            .or_else(|| self.directory.choose(&update.prev.replicas, |id| update.asked.contains(id)))
+            .or_else(|| self.directory.choose(&update.prev.replicas, |_| false));
+        let Some(replica) = chosen else { return false };
+        let n = self.attempt(update.token, &replica, Kind::Accept);
+        update.attempts.push(n);
+        let request = UpdateRequest {
+            n,
+            id: update.id,
+            prev: update.prev.replicas.clone(),
+            request: update.request,
+            stamp: update.stamp,
+            copies: self.config.fault_tolerance,
+            fresh: update.fresh && update.uncertain.is_empty(),
+            wait_ms: self.wait_ms(update.deadline_ms, step),
+        };
+        update.asked.insert(replica.clone());
+        update.uncertain.insert(replica.clone());
+        update.confirming.remove(&replica);
+        update.acceptor = Some(replica.clone());
+        step.outputs.push(Output::Update(replica, request));
+        true
+    }
+
+    /// Has so many others say when they hold it as are needed beside the acceptor.
+    fn have_it_confirmed(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) {
+        let leading = update.leading().map(|(_, holders)| holders.clone()).unwrap_or_default();
+        let counted = |id: &ReplicaId, update: &PendingUpdate| {
+            leading.contains(id) || update.acceptor.as_ref() == Some(id) || update.confirming.contains(id)
+        };
+        let mut sure = leading.len() + update.confirming.difference(&leading).count();
+        if update.acceptor.as_ref().is_some_and(|id| !leading.contains(id)) {
+            sure += 1;
+        }
+        while sure < self.config.fault_tolerance as usize {
+            let chosen = self.directory.choose(&update.prev.replicas, |id| counted(id, update));
+            let Some(replica) = chosen else { break };
+            let n = self.attempt(update.token, &replica, Kind::Confirm);
+            update.attempts.push(n);
+            let acceptor = update.leading().map(|(record, _)| record.i.clone()).or_else(|| update.acceptor.clone());
+            let wait_ms = self.wait_ms(update.deadline_ms, step);
+            step.outputs.push(Output::Confirm(replica.clone(), ConfirmRequest { n, id: update.id, acceptor, wait_ms }));
+            update.confirming.insert(replica);
+            sure += 1;
+        }
+    }
+
+    /// Answers the client if enough hold the same record. Says whether it did.
+    fn acknowledge(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) -> bool {
+        let asked = self.config.fault_tolerance as usize;
+        let enough = if self.config.strict { asked } else { asked.min(self.directory.up_count()).max(1) };
+        let (Some(value), Some((record, holders))) = (&update.value, update.leading()) else { return false };
+        if holders.len() < enough {
+            return false;
+        }
+        let mut label = Label { clock: update.clock, ..Label::new() };
+        label.replicas.set(&record.i, record.seq);
+        self.prev.merge(&label);
+        let reply = ClientReply { value: value.clone(), label, replicas: holders.iter().cloned().collect() };
+        step.answer(update.client, Ok(reply));
+        true
+    }
+
+    /// Gives the time to look again, or `None` where the client has its answer.
+    pub(super) fn update_outcome(
+        &mut self,
+        update: &mut PendingUpdate,
+        attempt: &Attempt,
+        outcome: Outcome,
+        step: &mut Step<'_>,
+    ) -> Option<u64> {
+        let replica = &attempt.replica;
+        if attempt.kind == Kind::LookUp
+            && let Some(awaited) = &mut update.looking_up
+        {
+            awaited.remove(replica);
+            update.looked_up_everywhere &= matches!(outcome, Outcome::Reply(Reply::NotHeld));
+            if awaited.is_empty() && update.uncertain.is_empty() && update.looked_up_everywhere {
+                update.fresh = true;
+            }
+        }
+        if attempt.kind == Kind::Confirm {
+            update.confirming.remove(replica);
+        }
+        if attempt.kind == Kind::Accept {
+            if update.acceptor.as_ref() == Some(replica) {
+                update.acceptor = None;
+            }
+            // Whoever answers at all has not accepted it, or says so.
+            if let Outcome::Reply(_) = &outcome {
+                update.uncertain.remove(replica);
+            }
+        }
+        match outcome {
+            Outcome::Reply(Reply::Accepted { value, records, clock }) => {
+                update.value = Some(value);
+                update.is_held_by(replica, records, clock);
+            }
+            Outcome::Reply(Reply::Held { records, clock }) => update.is_held_by(replica, records, clock),
+            Outcome::Reply(Reply::Refused { refusal, label }) => {
+                update.refused = Some((refusal, label));
+                if !update.uncertain.is_empty() && update.looking_up.is_none() {
+                    self.look_up(update, step);
+                }
+            }
+            Outcome::Reply(Reply::StampAgain { above }) => {
+                if let Err(error) = self.stamp_again(update, update.prev.clock.max(above), step) {
+                    step.answer(update.client, Err(error));
+                    return None;
+                }
+            }
+            Outcome::Reply(Reply::StampAhead { wall_ms }) => {
+                self.clock.set_back(wall_ms);
+                let ahead_ms = step.now.wall_ms.saturating_sub(wall_ms);
+                step.notice(Notice::ClockAhead { ahead_ms });
+                let now_there = crate::clock::Now { wall_ms, ..step.now };
+                let mut there = Step { now: now_there, outputs: &mut *step.outputs };
+                if let Err(error) = self.stamp_again(update, update.prev.clock, &mut there) {
+                    step.answer(update.client, Err(error));
+                    return None;
+                }
+            }
+            Outcome::Reply(Reply::Behind) => update.behind = true,
+            Outcome::Reply(Reply::NotHeld | Reply::NotServing | Reply::Answered { .. }) | Outcome::Gone => {}
+        }
+        self.drive(update, step)
+    }
+
+    /// Gives the update a stamp above `floor`, while nobody can have accepted it with the old one.
+    fn stamp_again(
+        &mut self,
+        update: &mut PendingUpdate,
+        floor: Stamp,
+        step: &mut Step<'_>,
+    ) -> Result<(), FrontendError> {
+        if update.uncertain.is_empty() {
+            update.stamped_again += 1;
+            if update.stamped_again > STAMPED_AGAIN_MAX {
+                return Err(clock_ahead(&update.prev));
+            }
+            update.stamp = self.clock.tick(step.now.wall_ms, floor);
+            // The same one may be asked again.
+            update.asked.clear();
+            step.notice(Notice::StampedAgain(update.id));
+        }
+        Ok(())
+    }
+
+    pub(super) fn update_timer(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) -> Option<u64> {
+        if step.now.monotonic_ms >= update.deadline_ms {
+            let error = self.update_is_late(update);
+            step.answer(update.client, Err(error));
+            return None;
+        }
+        if let Some(awaited) = &mut update.looking_up
+            && !awaited.is_empty()
+        {
+            // Only those that can be reached are asked.
+            awaited.clear();
+            update.looked_up_everywhere = false;
+        }
+        let silent = update.acceptor.take().into_iter().chain(std::mem::take(&mut update.confirming));
+        for silent in silent {
+            self.directory.was_silent(&silent);
+            step.notice(Notice::Retried { silent });
+        }
+        self.drive(update, step)
+    }
+
+    fn update_is_late(&self, update: &PendingUpdate) -> FrontendError {
+        let timeout_ms = self.config.timeout_ms;
+        let (id, asked) = (update.id, self.config.fault_tolerance);
+        if self.config.strict && !update.holders.is_empty() {
+            FrontendError::NotEnoughReplicas { id, holders: update.most_holders(), asked }
+        } else if !update.uncertain.is_empty() || !update.holders.is_empty() {
+            FrontendError::UpdateTimeout { id, timeout_ms }
+        } else if update.behind {
+            FrontendError::Stale { timeout_ms }
+        } else if !self.directory.has_somebody_up() {
+            FrontendError::Unavailable
+        } else {
+            FrontendError::UpdateTimeout { id, timeout_ms }
+        }
+    }
+}
+
+impl PendingUpdate {
+    fn is_held_by(&mut self, replica: &ReplicaId, records: Vec<RecordRef>, clock: Stamp) {
+        self.clock = self.clock.max(clock);
+        for record in records {
+            self.holders.entry(record).or_default().insert(replica.clone());
+        }
+    }
+
+    /// The record that most hold.
+    fn leading(&self) -> Option<(&RecordRef, &BTreeSet<ReplicaId>)> {
+        self.holders.iter().max_by_key(|(_, holders)| holders.len())
+    }
+
+    fn most_holders(&self) -> usize {
+        self.leading().map_or(0, |(_, holders)| holders.len())
+    }
+}

@@ -1,0 +1,22 @@
+//! What Natter's roles share. No tokio, no NATS, no clock, no SQL.
+//!
+//! - words of the field: [`timestamp`], [`label`], [`clock`], [`ids`], [`rating`]
+//! - what is asked and what it is asked of: [`request`], [`value`]
+//! - what is sent: [`record`], [`messages`], [`subjects`], [`wire`], and the clients' side of it, [`edge`]
+
+pub mod clock;
+pub mod edge;
+pub mod frontend;
+pub mod ids;
+pub mod label;
+pub mod messages;
+pub mod rating;
+pub mod record;
+pub mod replica_manager;
+pub mod request;
+pub mod roster;
+pub mod session;
+pub mod subjects;
+pub mod timestamp;
+pub mod value;
+pub mod wire;

@@ -1,0 +1,422 @@
+//! Messages between frontends and replica managers, and what both show of themselves. `docs/PROTOCOL.md` describes
+//! them for any language.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::clock::Stamp;
+use crate::ids::{MovieId, ReplicaId, UpdateId};
+use crate::label::Label;
+use crate::rating::RatingKey;
+use crate::record::{Record, RecordRef};
+use crate::request::{Answer, Query, Update};
+use crate::timestamp::Timestamp;
+use crate::value::Digest;
+
+/// Requests of one kind that go to one replica manager in one message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Requests<T> {
+    /// In the order in which they were sent.
+    pub requests: Vec<T>,
+}
+
+/// A frontend asks a replica manager to accept an update.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpdateRequest {
+    /// The sender's number for this attempt: the reply repeats it.
+    pub n: u64,
+    /// The update's id: the same in every attempt.
+    pub id: UpdateId,
+    /// What the session and the frontend have seen.
+    pub prev: Timestamp,
+    /// What to do.
+    pub request: Update,
+    /// The frontend's stamp: the same in every attempt, unless a replica manager had it stamped again.
+    pub stamp: Stamp,
+    /// How many replica managers must hold it before anyone shows it.
+    pub copies: u32,
+    /// Whether no replica manager was asked to accept this id before, so that it may be stamped again.
+    pub fresh: bool,
+    /// How long the replica manager may keep it waiting, in milliseconds.
+    pub wait_ms: u64,
+}
+
+/// A frontend asks a replica manager a question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueryRequest {
+    /// The sender's number for this attempt: the reply repeats it.
+    pub n: u64,
+    /// What the session and the frontend have seen: the answer reflects it.
+    pub prev: Timestamp,
+    /// What to tell.
+    pub request: Query,
+    /// How long the replica manager may keep it waiting, in milliseconds.
+    pub wait_ms: u64,
+}
+
+/// A frontend asks a replica manager to say when it holds an update.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfirmRequest {
+    /// The sender's number for this attempt: the reply repeats it.
+    pub n: u64,
+    /// Which update.
+    pub id: UpdateId,
+    /// Who was asked to accept it, and so has it if gossip does not bring it; `None` to only look it up.
+    #[serde(default)]
+    pub acceptor: Option<ReplicaId>,
+    /// How long the replica manager may keep it waiting, in milliseconds; 0 to answer at once.
+    pub wait_ms: u64,
+}
+
+/// What a replica manager answers to requests that came in one message. Those that had to wait come in later messages
+/// to the same reply subject.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Replies {
+    /// Who answers.
+    pub id: ReplicaId,
+    /// Each with the number of its request.
+    pub replies: Vec<NumberedReply>,
+}
+
+/// A reply and the number of its request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NumberedReply {
+    /// The request's number.
+    pub n: u64,
+    /// The answer.
+    pub reply: Reply,
+}
+
+/// What a replica manager answers to an update, a query or a confirm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// To an update: these records of it are held here. The first answer, or the same again.
+    Accepted {
+        /// The rating written, or the one deleted.
+        value: Answer,
+        /// The records of this id that the replica manager holds; never empty.
+        records: Vec<RecordRef>,
+        /// At least the stamp of every record held here.
+        clock: Stamp,
+    },
+    /// To a query.
+    Answered {
+        /// What was asked for.
+        value: Answer,
+        /// Exactly what the answer reflects.
+        label: Label,
+    },
+    /// To a confirm: these records of the id are held here.
+    Held {
+        /// Never empty.
+        records: Vec<RecordRef>,
+        /// At least the stamp of every record held here.
+        clock: Stamp,
+    },
+    /// To a confirm: no record of the id is held here, and the wait is over.
+    NotHeld,
+    /// To an update or a query that the value doesn't allow. Nothing changed.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// What the refusal rests on.
+        label: Label,
+    },
+    /// To an update: its stamp is not above that of the rating as it stands. Nothing changed.
+    StampAgain {
+        /// The new stamp must be above this.
+        above: Stamp,
+    },
+    /// To an update: its stamp is more than a minute ahead of the clock here. Nothing changed.
+    StampAhead {
+        /// The clock here, in Unix milliseconds.
+        wall_ms: u64,
+    },
+    /// The wait is over, and something in `prev` is still missing here. Nothing changed.
+    Behind,
+    /// Not now: it has not caught up yet, or too many requests wait already. Nothing changed.
+    NotServing,
+}
+
+/// Why the value doesn't allow a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The data set has no such film.
+    MovieNotFound,
+    /// An update or a delete of a rating that isn't there.
+    RatingNotFound,
+    /// A create of a rating that is there.
+    RatingExists,
+}
+
+impl Refusal {
+    /// The reason in a sentence, naming the rating.
+    pub fn explain(self, key: Option<RatingKey>, movie_id: MovieId) -> String {
+        let user = key.map_or_else(|| "this user".to_owned(), |key| format!("user {}", key.user_id));
+        match self {
+            Self::MovieNotFound => format!("there is no movie {movie_id}: search for its number by title"),
+            Self::RatingNotFound => format!("{user} has not rated movie {movie_id}: create the rating first"),
+            Self::RatingExists => format!("{user} has already rated movie {movie_id}: update or delete that rating"),
+        }
+    }
+}
+
+/// A timestamp as other programs see it: `{replicas: {<replica id>: n}}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replicas {
+    /// The entries.
+    pub replicas: Timestamp,
+}
+
+impl From<&Timestamp> for Replicas {
+    fn from(timestamp: &Timestamp) -> Self {
+        Self { replicas: timestamp.clone() }
+    }
+}
+
+/// What a replica manager tells all others: new records at once, and where it stands at every gossip interval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gossip {
+    /// The sender.
+    pub id: ReplicaId,
+    /// What the sender holds, these records included.
+    pub replica_timestamp: Replicas,
+    /// What the sender has applied.
+    pub value_timestamp: Replicas,
+    /// Over the sender's ratings at `value_timestamp`.
+    pub digest: Digest,
+    /// What the sender accepted since its last message; empty in an anti-entropy digest.
+    #[serde(default)]
+    pub records: Vec<Arc<Record>>,
+}
+
+/// Sent to a record's origin as soon as its gossip was taken in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// The sender.
+    pub id: ReplicaId,
+    /// What the sender holds.
+    pub replica_timestamp: Replicas,
+}
+
+/// Asks a replica manager for records that the sender lacks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// The sender.
+    pub id: ReplicaId,
+    /// What the sender holds already.
+    pub have: Replicas,
+}
+
+/// Records from a log: those after `have`, of each origin in ascending order without a gap, as many as fit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogPage {
+    /// The sender.
+    pub id: ReplicaId,
+    /// What the sender holds; the page may reach less far.
+    pub replica_timestamp: Replicas,
+    /// What the sender has applied.
+    pub value_timestamp: Replicas,
+    /// The records.
+    pub records: Vec<Arc<Record>>,
+}
+
+/// How a role presents itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// Serves.
+    Active,
+    /// Serves, but has more to do than it can: others are asked first.
+    Overloaded,
+    /// Behaves as if it were not there.
+    Offline,
+    /// Not yet serving: it has not caught up with what the others showed.
+    Joining,
+    /// Has stopped.
+    Left,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "ACTIVE",
+            Self::Overloaded => "OVERLOADED",
+            Self::Offline => "OFFLINE",
+            Self::Joining => "JOINING",
+            Self::Left => "LEFT",
+        })
+    }
+}
+
+/// What decides a replica manager's status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Always ACTIVE.
+    Active,
+    /// Always OVERLOADED.
+    Overloaded,
+    /// Always OFFLINE.
+    Offline,
+    /// Drawn at random, again and again.
+    Arbitrary,
+    /// ACTIVE, or OVERLOADED while its queue is too long.
+    #[default]
+    Measured,
+}
+
+impl Mode {
+    /// All modes, in the order of the documentation.
+    pub const ALL: [Self; 5] = [Self::Active, Self::Overloaded, Self::Offline, Self::Arbitrary, Self::Measured];
+
+    /// The mode's name on the wire and on command lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Overloaded => "overloaded",
+            Self::Offline => "offline",
+            Self::Arbitrary => "arbitrary",
+            Self::Measured => "measured",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for Mode {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|mode| mode.name() == text).ok_or_else(|| {
+            format!("{text:?} is not a mode: use one of active, overloaded, offline, arbitrary, measured")
+        })
+    }
+}
+
+/// Sets a mode; with `mode: None`, only asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StatusRequest {
+    /// The new mode.
+    pub mode: Option<Mode>,
+}
+
+/// The answer to a [`StatusRequest`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusReply {
+    /// Who answers.
+    pub id: ReplicaId,
+    /// Its status now.
+    pub status: Status,
+    /// What decides it.
+    pub mode: Mode,
+    /// Replica managers that showed an equal value timestamp and another digest: a bug. Empty in a sound system.
+    #[serde(default)]
+    pub diverged: Vec<ReplicaId>,
+}
+
+/// Which part a process plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// A frontend.
+    Frontend,
+    /// A replica manager.
+    Replica,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Frontend => "frontend",
+            Self::Replica => "replica",
+        })
+    }
+}
+
+/// What every frontend and replica manager shows of itself, every presence interval and at once on a change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Frontend or replica manager.
+    pub role: Role,
+    /// Its id.
+    pub id: ReplicaId,
+    /// Its status.
+    pub status: Status,
+    /// What decides the status; a replica manager's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// The program's version.
+    #[serde(default)]
+    pub version: String,
+    /// The fingerprint of the data set that a replica manager started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+    /// Whether a replica manager keeps its state on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durable: Option<bool>,
+    /// Since its start, in milliseconds.
+    #[serde(default)]
+    pub uptime_ms: u64,
+    /// What a replica manager has applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_timestamp: Option<Replicas>,
+    /// What a replica manager holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_timestamp: Option<Replicas>,
+    /// Over a replica manager's ratings at `value_timestamp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// How many records a replica manager's update log has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_length: Option<u64>,
+    /// What a frontend has seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prev: Option<Label>,
+}
+
+impl Presence {
+    /// How long a text in a presence message may be, in bytes.
+    pub const TEXT_BYTES_MAX: usize = 128;
+
+    /// Whether its parts are of a size that a real process shows: what is kept of others must not grow without bound.
+    pub fn is_plausible(&self) -> bool {
+        let short = |text: &str| text.len() <= Self::TEXT_BYTES_MAX;
+        short(&self.version) && self.dataset.as_deref().is_none_or(short)
+    }
+
+    /// Whether requests may be sent to it.
+    pub fn is_serving(&self) -> bool {
+        matches!(self.status, Status::Active | Status::Overloaded)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match u64::from_str_radix(&text, 16) {
+            Ok(bits) if text.len() == 16 => Ok(Self(bits)),
+            _ => Err(serde::de::Error::custom("a digest has 16 hexadecimal characters")),
+        }
+    }
+}

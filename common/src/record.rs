@@ -1,0 +1,101 @@
+//! Records: accepted updates, as logs hold them and gossip carries them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Stamp;
+use crate::ids::{ReplicaId, UpdateId};
+use crate::rating::{Rating, Stars};
+use crate::request::Update;
+use crate::timestamp::Timestamp;
+use crate::value::Row;
+
+/// How many copies an update may ask for.
+pub const COPIES_MAX: u32 = 64;
+
+/// One accepted update (Ladin et al. 1992, §3.3). It never changes after its acceptor gave it a sequence number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The update's id. One id may stand in several records, after a retry.
+    pub id: UpdateId,
+    /// The replica manager that accepted it: its origin.
+    pub i: ReplicaId,
+    /// Its number among the updates that the origin accepted, from 1, without gaps.
+    pub seq: u64,
+    /// What it depends on beside its origin's earlier records: applied nowhere before these are.
+    pub prev: Timestamp,
+    /// What it does.
+    pub request: Update,
+    /// Decides, with the id, between concurrent updates of one rating.
+    pub stamp: Stamp,
+    /// By how many replica managers it must be held before any of them shows it; all that are up, where those are
+    /// fewer.
+    pub copies: u32,
+    /// For a DELETE, the rating that it took away, so that any holder can give the first answer again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Deleted>,
+}
+
+/// What a DELETE took away.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// The rating as it was.
+    pub rating: Stars,
+    /// Its Unix seconds.
+    pub timestamp: i64,
+    /// The update that had written it; `None` for what the data set came with.
+    #[serde(default)]
+    pub update_id: Option<UpdateId>,
+}
+
+/// Names a record: its origin and its sequence number there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RecordRef {
+    /// The origin.
+    pub i: ReplicaId,
+    /// The sequence number at the origin.
+    pub seq: u64,
+}
+
+impl fmt::Display for RecordRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.i, self.seq)
+    }
+}
+
+impl Record {
+    /// The record's name.
+    pub fn name(&self) -> RecordRef {
+        RecordRef { i: self.i.clone(), seq: self.seq }
+    }
+
+    /// What the record leaves in the value.
+    pub fn row(&self) -> Row {
+        Row {
+            stars: self.request.stars(),
+            timestamp: self.stamp.seconds(),
+            stamp: self.stamp,
+            update_id: Some(self.id),
+        }
+    }
+
+    /// The answer to the update: the rating written, or the one deleted.
+    pub fn answer(&self, title: &str) -> Rating {
+        let key = self.request.key();
+        let rating = Rating {
+            user_id: key.user_id,
+            movie_id: key.movie_id,
+            title: title.to_owned(),
+            rating: self.request.stars(),
+            timestamp: Some(self.stamp.seconds()),
+            update_id: Some(self.id),
+        };
+        match self.deleted {
+            Some(Deleted { rating: stars, timestamp, update_id }) => {
+                Rating { rating: Some(stars), timestamp: Some(timestamp), update_id, ..rating }
+            }
+            None => rating,
+        }
+    }
+}

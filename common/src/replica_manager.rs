@@ -1,0 +1,345 @@
+//! The replica manager's protocol core: a deterministic state machine with no socket, clock, random source or SQL.
+//!
+//! It follows Ladin, Liskov, Shrira & Ghemawat, "Providing High Availability Using Lazy Replication" (1992), for causal
+//! operations, and Coulouris et al., *Distributed Systems*, §18.4:
+//!
+//! - **accept** (`accept`): an update whose `prev` the value covers, and which the value allows, becomes a record with
+//!   the next sequence number; it goes into the update log, the executed-operation table and the next gossip message.
+//! - **hold**: records of others come by gossip or by pull; those of one origin without a gap are held, and confirmed
+//!   to the frontends that wait for that (`gossip`).
+//! - **apply** (`apply`): a held record is applied when enough replica managers hold it and everything it depends on is
+//!   applied. The greater (stamp, id) stays, so the order of concurrent updates doesn't matter.
+//! - **query** (`query`): answered from the value as soon as that covers the query's `prev`.
+//! - **catch up** (`pull`, `catch_up`): what others were heard to hold and gossip didn't bring is pulled from them.
+//! - **status** (`status`): ACTIVE, OVERLOADED, OFFLINE or JOINING.
+//!
+//! **Departures** from the paper. A replica manager's own updates are applied in the order of its sequence numbers, and
+//! the value timestamp is exactly the set of applied records, so that equal value timestamps mean equal ratings. Nobody
+//! shows a record before enough hold it; the paper's replicas answer from what one of them accepted. Validation against
+//! the value happens at the acceptor only. Records carry the acceptor's number and not a vector timestamp of their own:
+//! that is `prev` with the acceptor's entry set to the number.
+
+mod accept;
+mod apply;
+mod catch_up;
+pub mod executed_operations;
+mod gossip;
+mod io;
+mod pull;
+mod query;
+mod status;
+pub mod timestamp_table;
+pub mod update_log;
+pub mod waiting;
+
+pub use io::{Input, Loudness, Notice, Output, ReplyTo};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::{Now, Stamp};
+use crate::ids::ReplicaId;
+use crate::label::Label;
+use crate::messages::{Mode, Presence, Replicas, Reply, Role, Status, StatusReply};
+use crate::rating::RatingKey;
+use crate::roster::{PRESENCE_INTERVAL_MS, Roster};
+use crate::timestamp::Timestamp;
+use crate::value::{Row, Value, ValueError};
+
+use catch_up::Phase;
+use executed_operations::ExecutedOperations;
+use pull::Pulls;
+use status::StatusMachine;
+use timestamp_table::TimestampTable;
+use update_log::UpdateLog;
+use waiting::{Confirms, Request, Waiting};
+
+/// What a replica manager is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its id, used by nobody before.
+    pub id: ReplicaId,
+    /// The program's version, for presence.
+    pub version: String,
+    /// The fingerprint of its data set.
+    pub dataset: String,
+    /// What decides its status.
+    pub mode: Mode,
+    /// At least so often it gossips where it stands, in milliseconds.
+    pub gossip_interval_ms: u64,
+    /// Who is gone for so long is forgotten, in milliseconds.
+    pub forget_after_ms: u64,
+    /// Seeds the draws of mode `arbitrary`.
+    pub seed: u64,
+}
+
+/// One replica manager.
+pub struct ReplicaManager {
+    config: Config,
+    started_ms: u64,
+    value_timestamp: Timestamp,
+    log: UpdateLog,
+    executed: ExecutedOperations,
+    table: TimestampTable,
+    roster: Roster,
+    /// Started from another data set, and when they were last seen; nothing of them is taken in.
+    foreign: BTreeMap<ReplicaId, u64>,
+    /// Showed an equal value timestamp and another digest.
+    diverged: BTreeSet<ReplicaId>,
+    /// The greatest stamp of the records held here.
+    clock: Stamp,
+    /// Records that enough replica managers hold, as labels prove.
+    proven: Timestamp,
+    /// Own records that are not yet applied, the greatest of each key: validation looks at them too.
+    accepted: BTreeMap<RatingKey, (u64, Row)>,
+    waiting: Waiting,
+    confirms: Confirms,
+    pulls: Pulls,
+    status: StatusMachine,
+    phase: Phase,
+    /// The last own record that was gossiped.
+    gossiped: u64,
+    gossip_due_ms: u64,
+    presence_due_ms: u64,
+    /// Origins whose records were taken in since the last acknowledgement.
+    unacknowledged: BTreeSet<ReplicaId>,
+    /// Whether all others must hear of what was taken in: some record asked for more than two copies.
+    acknowledge_to_all: bool,
+}
+
+impl ReplicaManager {
+    /// A replica manager with an empty log, about to join.
+    pub fn new(config: Config, now: Now) -> Self {
+        let now_ms = now.monotonic_ms;
+        Self {
+            started_ms: now_ms,
+            value_timestamp: Timestamp::new(),
+            log: UpdateLog::default(),
+            executed: ExecutedOperations::default(),
+            table: TimestampTable::default(),
+            roster: Roster::new(config.forget_after_ms, now_ms),
+            foreign: BTreeMap::new(),
+            diverged: BTreeSet::new(),
+            clock: Stamp::ZERO,
+            proven: Timestamp::new(),
+            accepted: BTreeMap::new(),
+            waiting: Waiting::default(),
+            confirms: Confirms::default(),
+            pulls: Pulls::default(),
+            status: StatusMachine::new(config.mode, config.seed, now_ms),
+            phase: Phase::Starting { since_ms: now_ms },
+            gossiped: 0,
+            gossip_due_ms: now_ms,
+            presence_due_ms: now_ms,
+            unacknowledged: BTreeSet::new(),
+            acknowledge_to_all: false,
+            config,
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &ReplicaId {
+        &self.config.id
+    }
+
+    /// Exactly the set of updates applied to the value.
+    pub fn value_timestamp(&self) -> &Timestamp {
+        &self.value_timestamp
+    }
+
+    /// The updates in the log without a gap, applied or not.
+    pub fn replica_timestamp(&self) -> &Timestamp {
+        self.log.replica_timestamp()
+    }
+
+    /// The update log.
+    pub fn log(&self) -> &UpdateLog {
+        &self.log
+    }
+
+    /// The timestamp table.
+    pub fn timestamp_table(&self) -> &TimestampTable {
+        &self.table
+    }
+
+    /// How many requests wait for something that is missing here.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Its status.
+    pub fn status(&self) -> Status {
+        match self.status.status() {
+            Status::Offline => Status::Offline,
+            status if self.phase.is_serving() => status,
+            _ => Status::Joining,
+        }
+    }
+
+    /// Handles one input to completion. Equal histories give equal outputs.
+    ///
+    /// Fails only where the store does; the replica manager must not be used any more then.
+    pub fn step(
+        &mut self,
+        now: Now,
+        input: Input,
+        value: &mut dyn Value,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), ValueError> {
+        let mut step = Step { now, value, outputs };
+        let offline = self.status.status() == Status::Offline;
+        match input {
+            Input::Status(to, mode) => self.handle_status(to, mode, &mut step),
+            Input::Presence(presence) => self.hear_presence(presence, &mut step),
+            Input::Connected => self.roster.connected(now.monotonic_ms),
+            Input::Disconnected => self.roster.disconnected(),
+            Input::Tick { queue_length } => self.tick(queue_length, &mut step)?,
+            // Whoever says OFFLINE behaves as if it were.
+            _ if offline => {}
+            Input::Update(to, request) => self.handle_request(to, Request::Update(request), &mut step)?,
+            Input::Query(to, request) => self.handle_request(to, Request::Query(request), &mut step)?,
+            Input::Confirm(to, request) => self.handle_confirm(to, request, &mut step),
+            Input::Log(to, request) => self.handle_log_request(to, request, &mut step),
+            Input::Gossip(gossip) => self.hear_gossip(gossip, &mut step)?,
+            Input::Acknowledgement(acknowledgement) => self.hear_acknowledgement(&acknowledgement),
+            Input::LogPage(page) => self.hear_log_page(page, &mut step)?,
+            Input::PullFailed(peer) => self.pulls.failed(&peer, now.monotonic_ms),
+        }
+        self.settle(&mut step)
+    }
+
+    /// Ends a batch of inputs: what they have to tell the other replica managers goes out in one message.
+    pub fn flush(&mut self, now: Now, value: &mut dyn Value, outputs: &mut Vec<Output>) {
+        let mut step = Step { now, value, outputs };
+        if self.status.status() != Status::Offline {
+            self.gossip_what_is_new(&mut step);
+        }
+    }
+
+    /// Says goodbye: the last thing a replica manager does.
+    pub fn leave(&mut self, now: Now, value: &mut dyn Value, outputs: &mut Vec<Output>) {
+        self.flush(now, value, outputs);
+        let presence = Presence { status: Status::Left, ..self.presence(now, value) };
+        outputs.push(Output::Presence(presence));
+    }
+
+    /// Applies what can be applied and lets those go on who waited for it, until nothing more happens.
+    fn settle(&mut self, step: &mut Step<'_>) -> Result<(), ValueError> {
+        loop {
+            self.apply_ready(step)?;
+            let ready = self.waiting.take_covered(&self.value_timestamp);
+            if ready.is_empty() {
+                break;
+            }
+            for parked in ready {
+                self.handle_parked(parked, step)?;
+            }
+        }
+        self.advance_phase(step);
+        Ok(())
+    }
+
+    fn tick(&mut self, queue_length: usize, step: &mut Step<'_>) -> Result<(), ValueError> {
+        let now_ms = step.now.monotonic_ms;
+        for id in self.roster.tick(now_ms) {
+            self.pulls.failed(&id, now_ms);
+            step.notice(Notice::PeerGone(id));
+        }
+        let roster = &self.roster;
+        self.table.retain(|id| roster.get(id).is_some());
+        let forget_after_ms = self.config.forget_after_ms;
+        self.foreign.retain(|_, seen_ms| now_ms.saturating_sub(*seen_ms) <= forget_after_ms);
+        let before = self.status();
+        self.status.tick(queue_length, now_ms);
+        self.changed_status(before, step);
+        self.expire(step)?;
+        if self.status.status() != Status::Offline {
+            self.pull_what_is_missing(step);
+            if now_ms >= self.gossip_due_ms {
+                let gossip = self.gossip(Vec::new(), step);
+                step.outputs.push(Output::Gossip(gossip));
+                self.gossip_due_ms = now_ms + self.config.gossip_interval_ms;
+            }
+        }
+        if now_ms >= self.presence_due_ms {
+            self.show_presence(step);
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self, step: &mut Step<'_>) -> Result<(), ValueError> {
+        let now_ms = step.now.monotonic_ms;
+        for parked in self.waiting.take_expired(now_ms) {
+            step.reply(parked.to, Reply::Behind);
+        }
+        for confirm in self.confirms.take_expired(now_ms) {
+            step.reply(confirm.to, Reply::NotHeld);
+        }
+        Ok(())
+    }
+
+    fn show_presence(&mut self, step: &mut Step<'_>) {
+        self.presence_due_ms = step.now.monotonic_ms + PRESENCE_INTERVAL_MS;
+        let presence = self.presence(step.now, step.value);
+        step.outputs.push(Output::Presence(presence));
+    }
+
+    fn presence(&self, now: Now, value: &dyn Value) -> Presence {
+        Presence {
+            role: Role::Replica,
+            id: self.config.id.clone(),
+            status: self.status(),
+            mode: Some(self.status.mode()),
+            version: self.config.version.clone(),
+            dataset: Some(self.config.dataset.clone()),
+            durable: Some(false),
+            uptime_ms: now.monotonic_ms.saturating_sub(self.started_ms),
+            value_timestamp: Some(Replicas::from(&self.value_timestamp)),
+            replica_timestamp: Some(Replicas::from(self.log.replica_timestamp())),
+            digest: Some(value.digest()),
+            log_length: Some(self.log.len() as u64),
+            prev: None,
+        }
+    }
+
+    fn status_reply(&self) -> StatusReply {
+        StatusReply {
+            id: self.config.id.clone(),
+            status: self.status(),
+            mode: self.status.mode(),
+            diverged: self.diverged.iter().cloned().collect(),
+        }
+    }
+
+    /// What the value reflects.
+    fn label(&self) -> Label {
+        Label { replicas: self.value_timestamp.clone(), clock: self.clock }
+    }
+}
+
+/// What the handling of one input needs beside the replica manager itself.
+struct Step<'a> {
+    now: Now,
+    value: &'a mut dyn Value,
+    outputs: &'a mut Vec<Output>,
+}
+
+impl Step<'_> {
+    fn reply(&mut self, to: ReplyTo, reply: Reply) {
+        self.outputs.push(Output::Reply(to, reply));
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.outputs.push(Output::Notice(notice));
+    }
+}
+
+impl std::fmt::Debug for ReplicaManager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplicaManager")
+            .field("id", &self.config.id)
+            .field("status", &self.status())
+            .field("value_timestamp", &self.value_timestamp)
+            .field("replica_timestamp", self.log.replica_timestamp())
+            .finish_non_exhaustive()
+    }
+}

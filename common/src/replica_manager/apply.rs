@@ -1,0 +1,92 @@
+//! Holding records, and applying those that are stable.
+
+use std::sync::Arc;
+
+use super::{Notice, ReplicaManager, Step};
+use crate::ids::ReplicaId;
+use crate::messages::Reply;
+use crate::record::Record;
+use crate::value::ValueError;
+
+impl ReplicaManager {
+    /// Puts a record into the log. What is held by that is known from now on, and confirmed to those who wait for it.
+    pub(super) fn hold(&mut self, record: Arc<Record>, step: &mut Step<'_>) -> super::update_log::Inserted {
+        let mut held = Vec::new();
+        let inserted = self.log.insert(record, &mut held);
+        for record in held {
+            self.clock = self.clock.max(record.stamp);
+            self.executed.insert(Arc::clone(&record));
+            for confirm in self.confirms.take(&record.id) {
+                let records = self.executed.names(&record.id);
+                step.reply(confirm.to, Reply::Held { records, clock: self.clock });
+            }
+            if record.i != self.config.id {
+                self.acknowledge_to_all |= record.copies > 2;
+                self.unacknowledged.insert(record.i.clone());
+                step.notice(Notice::Held(record));
+            }
+        }
+        inserted
+    }
+
+    /// Applies every record that is stable, in causal order. Says whether there was one.
+    pub(super) fn apply_ready(&mut self, step: &mut Step<'_>) -> Result<bool, ValueError> {
+        let mut any = false;
+        loop {
+            let mut progress = false;
+            let behind: Vec<ReplicaId> = self
+                .log
+                .replica_timestamp()
+                .iter()
+                .filter(|(id, held)| self.value_timestamp.get(id) < *held)
+                .map(|(id, _)| id.clone())
+                .collect();
+            for origin in behind {
+                while let Some(record) = self.next_stable(&origin) {
+                    self.apply(&record, step)?;
+                    progress = true;
+                }
+            }
+            if !progress {
+                return Ok(any);
+            }
+            any = true;
+        }
+    }
+
+    /// The next record of `origin`, if it is stable: its dependencies are all in the value timestamp, and enough
+    /// replica managers hold it.
+    fn next_stable(&self, origin: &ReplicaId) -> Option<Arc<Record>> {
+        let record = self.log.get(origin, self.value_timestamp.get(origin) + 1)?;
+        let stable = self.is_held_by_enough(record) && self.value_timestamp.covers(&record.prev);
+        stable.then(|| Arc::clone(record))
+    }
+
+    /// Whether so many replica managers hold the record as it asks for, or all that are up.
+    fn is_held_by_enough(&self, record: &Record) -> bool {
+        let (origin, seq) = (&record.i, record.seq);
+        // The origin and this one, which may be the same.
+        let certain = if *origin == self.config.id { 1 } else { 2 };
+        let enough = (record.copies as usize).min(1 + self.roster.up().count());
+        certain >= enough
+            || self.proven.get(origin) >= seq
+            || certain + self.table.holders_but(origin, &self.config.id, seq) >= enough
+            || self.table.is_applied_by_someone(origin, seq)
+    }
+
+    fn apply(&mut self, record: &Arc<Record>, step: &mut Step<'_>) -> Result<(), ValueError> {
+        debug_assert!(self.value_timestamp.covers(&record.prev), "causal order");
+        let key = record.request.key();
+        let stands = step.value.apply(key, record.row())?;
+        self.value_timestamp.set(&record.i, record.seq);
+        if record.i == self.config.id && self.accepted.get(&key).is_some_and(|(seq, _)| *seq == record.seq) {
+            self.accepted.remove(&key);
+        }
+        step.notice(Notice::Applied {
+            record: Arc::clone(record),
+            stands,
+            value_timestamp: self.value_timestamp.clone(),
+        });
+        Ok(())
+    }
+}

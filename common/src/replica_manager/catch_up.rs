@@ -1,0 +1,79 @@
+//! Joining: no requests before this replica manager has caught up with what the others showed.
+
+use super::{Notice, ReplicaManager, Status, Step};
+use crate::roster::{MISSED_INTERVALS_MAX, PRESENCE_INTERVAL_MS};
+use crate::timestamp::Timestamp;
+
+/// How far a replica manager is on its way to serving.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Phase {
+    /// Listens for the presence of others.
+    Starting {
+        /// Since when.
+        since_ms: u64,
+    },
+    /// Has heard who is there and what they have applied; has not applied all of it.
+    CatchingUp {
+        /// The merge of what they had applied then.
+        target: Timestamp,
+    },
+    /// Serves.
+    Serving,
+}
+
+impl Phase {
+    pub(super) fn is_serving(&self) -> bool {
+        *self == Self::Serving
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        matches!(self, Self::Starting { .. })
+    }
+}
+
+impl ReplicaManager {
+    /// Goes on to the next phase when its time has come.
+    pub(super) fn advance_phase(&mut self, step: &mut Step<'_>) {
+        if self.status.status() == Status::Offline {
+            return;
+        }
+        if let Phase::Starting { since_ms } = self.phase {
+            // Everybody shows itself once an interval, and at once when it hears a newcomer. Silence takes longer to
+            // believe: with nobody there, this is the first.
+            let alone = self.roster.present().next().is_none();
+            let intervals = if alone { MISSED_INTERVALS_MAX } else { MISSED_INTERVALS_MAX - 1 };
+            if step.now.monotonic_ms.saturating_sub(since_ms) < intervals * PRESENCE_INTERVAL_MS {
+                return;
+            }
+            self.catch_up();
+        }
+        if let Phase::CatchingUp { target } = &self.phase {
+            // Less what none of those still there shows: nobody waits for a ghost.
+            let target = target.common(&self.shown_by_others());
+            if self.value_timestamp.covers(&target) {
+                let before = self.status();
+                self.phase = Phase::Serving;
+                step.notice(Notice::CaughtUp { target });
+                self.changed_status(before, step);
+            }
+        }
+    }
+
+    /// Begins to catch up with what the others show now.
+    pub(super) fn catch_up(&mut self) {
+        self.phase = Phase::CatchingUp { target: self.shown_by_others() };
+    }
+
+    /// What the others that are there have applied. Who is OFFLINE is not there.
+    fn shown_by_others(&self) -> Timestamp {
+        let mut shown = Timestamp::new();
+        for (id, member) in self.roster.present() {
+            if member.presence.status != Status::Offline
+                && let Some(entry) = self.table.get(id)
+            {
+                shown.merge(&entry.value_timestamp);
+            }
+        }
+        shown
+    }
+}

@@ -1,0 +1,158 @@
+//! Gossip: telling others what is new, and taking in what they tell.
+
+use std::sync::Arc;
+
+use super::update_log::Inserted;
+use super::{Notice, Output, ReplicaManager, Step};
+use crate::ids::ReplicaId;
+use crate::messages::{Acknowledgement, Gossip, Presence, Replicas, Status};
+use crate::record::{COPIES_MAX, Record};
+use crate::roster::{Change, MEMBERS_MAX};
+use crate::timestamp::Timestamp;
+use crate::value::{Digest, ValueError};
+
+/// How many records a gossip message has at most, so that it stays well below the broker's largest payload.
+const GOSSIP_RECORDS_MAX: usize = 1000;
+/// How many entries a `prev` or a timestamp from outside may have.
+const TIMESTAMP_ENTRIES_MAX: usize = 10_000;
+
+impl ReplicaManager {
+    /// Sends the records accepted since the last message to all, and acknowledgements to the origins of those taken in.
+    pub(super) fn gossip_what_is_new(&mut self, step: &mut Step<'_>) {
+        let own = self.config.id.clone();
+        let accepted = self.log.replica_timestamp().get(&own);
+        while self.gossiped < accepted {
+            let records: Vec<_> =
+                self.log.of_origin_after(&own, self.gossiped).take(GOSSIP_RECORDS_MAX).map(Arc::clone).collect();
+            self.gossiped = records.last().map_or(accepted, |record| record.seq);
+            let gossip = self.gossip(records, step);
+            step.outputs.push(Output::Gossip(gossip));
+            self.gossip_due_ms = step.now.monotonic_ms + self.config.gossip_interval_ms;
+            self.acknowledge_to_all = false;
+            self.unacknowledged.clear();
+        }
+        if std::mem::take(&mut self.acknowledge_to_all) {
+            self.unacknowledged.clear();
+            let gossip = self.gossip(Vec::new(), step);
+            step.outputs.push(Output::Gossip(gossip));
+        }
+        for origin in std::mem::take(&mut self.unacknowledged) {
+            if self.roster.get(&origin).is_some_and(|member| member.is_present()) {
+                let replica_timestamp = Replicas::from(self.log.replica_timestamp());
+                let acknowledgement = Acknowledgement { id: own.clone(), replica_timestamp };
+                step.outputs.push(Output::Acknowledge(origin, acknowledgement));
+            }
+        }
+    }
+
+    pub(super) fn gossip(&self, records: Vec<Arc<Record>>, step: &Step<'_>) -> Gossip {
+        Gossip {
+            id: self.config.id.clone(),
+            replica_timestamp: Replicas::from(self.log.replica_timestamp()),
+            value_timestamp: Replicas::from(&self.value_timestamp),
+            digest: step.value.digest(),
+            records,
+        }
+    }
+
+    pub(super) fn hear_gossip(&mut self, gossip: Gossip, step: &mut Step<'_>) -> Result<(), ValueError> {
+        if !self.takes_in(&gossip.id, &[&gossip.replica_timestamp.replicas, &gossip.value_timestamp.replicas]) {
+            return Ok(());
+        }
+        self.take_in(gossip.records, step);
+        let value_timestamp = &gossip.value_timestamp.replicas;
+        self.table.heard(&gossip.id, &gossip.replica_timestamp.replicas, Some(value_timestamp));
+        // Applied here first, so that both may be compared at the same timestamp.
+        self.apply_ready(step)?;
+        self.compare_digest(&gossip.id, value_timestamp, gossip.digest, step);
+        Ok(())
+    }
+
+    pub(super) fn hear_acknowledgement(&mut self, acknowledgement: &Acknowledgement) {
+        if self.takes_in(&acknowledgement.id, &[&acknowledgement.replica_timestamp.replicas]) {
+            self.table.heard(&acknowledgement.id, &acknowledgement.replica_timestamp.replicas, None);
+        }
+    }
+
+    /// Takes in records of whichever origin. What was held already changes nothing.
+    pub(super) fn take_in(&mut self, records: Vec<Arc<Record>>, step: &mut Step<'_>) {
+        for record in records {
+            let name = record.name();
+            let reason = if record.seq == 0 || !(1..=COPIES_MAX).contains(&record.copies) {
+                "a number in it is out of range"
+            } else if record.prev.len() > TIMESTAMP_ENTRIES_MAX {
+                "its prev has too many entries"
+            } else if step.value.title(record.request.key().movie_id).is_none() {
+                "the data set here has no such movie"
+            } else if record.i == self.config.id && record.seq > self.log.replica_timestamp().get(&record.i) {
+                "it bears this replica's id, but was not accepted here"
+            } else if self.hold(record, step) == Inserted::Dropped {
+                "too many records wait for an earlier one"
+            } else {
+                continue;
+            };
+            step.notice(Notice::Dropped { record: name, reason });
+        }
+    }
+
+    /// Whether anything is believed of `id`.
+    pub(super) fn takes_in(&self, id: &ReplicaId, timestamps: &[&Timestamp]) -> bool {
+        *id != self.config.id
+            && !self.foreign.contains_key(id)
+            && timestamps.iter().all(|timestamp| timestamp.len() <= TIMESTAMP_ENTRIES_MAX)
+    }
+
+    /// Two replica managers with equal value timestamps must show equal digests.
+    fn compare_digest(&mut self, peer: &ReplicaId, theirs_at: &Timestamp, theirs: Digest, step: &mut Step<'_>) {
+        let ours = step.value.digest();
+        if ours != theirs && *theirs_at == self.value_timestamp {
+            self.diverged.insert(peer.clone());
+            step.notice(Notice::Diverged { peer: peer.clone(), value_timestamp: theirs_at.clone(), ours, theirs });
+        }
+    }
+
+    pub(super) fn hear_presence(&mut self, presence: Presence, step: &mut Step<'_>) {
+        if presence.id == self.config.id {
+            return;
+        }
+        let id = presence.id.clone();
+        let dataset = presence.dataset.clone().unwrap_or_default();
+        if dataset != self.config.dataset && presence.status != Status::Left {
+            self.hear_foreign_presence(&presence, dataset, step);
+            return;
+        }
+        let replica_timestamp = presence.replica_timestamp.clone().unwrap_or_default().replicas;
+        let value_timestamp = presence.value_timestamp.clone().unwrap_or_default().replicas;
+        if !self.takes_in(&id, &[&replica_timestamp, &value_timestamp]) {
+            return;
+        }
+        match self.roster.heard(presence, step.now.monotonic_ms) {
+            Change::Refused => return,
+            Change::Joined => {
+                step.notice(Notice::PeerJoined(id.clone()));
+                // The newcomer learns at once who is there.
+                self.show_presence(step);
+            }
+            Change::Left => step.notice(Notice::PeerGone(id.clone())),
+            Change::Status | Change::None => {}
+        }
+        self.table.heard(&id, &replica_timestamp, Some(&value_timestamp));
+    }
+
+    /// Of two replica managers with different data sets, the one that came later must go.
+    fn hear_foreign_presence(&mut self, presence: &Presence, dataset: String, step: &mut Step<'_>) {
+        let uptime_ms = step.now.monotonic_ms.saturating_sub(self.started_ms);
+        let came_first = (presence.uptime_ms, &presence.id) > (uptime_ms, &self.config.id);
+        if !self.phase.is_serving() && came_first {
+            step.outputs.push(Output::Stop(format!(
+                "replica {} started from another data set (fingerprint {dataset}, here {}): start this one with the \
+                 same --database, or under another --prefix",
+                presence.id, self.config.dataset
+            )));
+        } else if self.foreign.len() < MEMBERS_MAX
+            && self.foreign.insert(presence.id.clone(), step.now.monotonic_ms).is_none()
+        {
+            step.notice(Notice::ForeignDataset { peer: presence.id.clone(), dataset });
+        }
+    }
+}

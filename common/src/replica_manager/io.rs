@@ -1,0 +1,220 @@
+//! Everything that can happen to a replica manager, and everything it asks of its shell.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::ids::ReplicaId;
+use crate::messages::{
+    Acknowledgement, ConfirmRequest, Gossip, LogPage, LogRequest, Mode, Presence, QueryRequest, Reply, Status,
+    StatusReply, UpdateRequest,
+};
+use crate::record::{Record, RecordRef};
+use crate::timestamp::Timestamp;
+use crate::value::Digest;
+
+/// Where an answer goes: a reply subject and the number of the request. The core only hands it back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReplyTo {
+    /// The reply subject.
+    pub subject: Arc<str>,
+    /// The request's number.
+    pub n: u64,
+}
+
+/// Everything that can happen to a replica manager. Time passes only with `Tick`.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A frontend asks to accept an update.
+    Update(ReplyTo, UpdateRequest),
+    /// A frontend asks a question.
+    Query(ReplyTo, QueryRequest),
+    /// A frontend asks to say when an update is held.
+    Confirm(ReplyTo, ConfirmRequest),
+    /// A replica manager lacks records.
+    Log(ReplyTo, LogRequest),
+    /// A replica manager gossips.
+    Gossip(Gossip),
+    /// A replica manager took in what was gossiped here.
+    Acknowledgement(Acknowledgement),
+    /// The answer to a pull.
+    LogPage(LogPage),
+    /// A pull reached nobody.
+    PullFailed(ReplicaId),
+    /// A replica manager shows itself.
+    Presence(Presence),
+    /// Somebody asks for the status, or sets the mode first.
+    Status(ReplyTo, Option<Mode>),
+    /// The connection to the broker is there again.
+    Connected,
+    /// The connection to the broker is lost.
+    Disconnected,
+    /// Time passes: every 20 ms or so, with the number of requests that wait to be handled.
+    Tick {
+        /// Requests in the shell's queue.
+        queue_length: usize,
+    },
+}
+
+/// Everything a replica manager asks of its shell, in the order in which it must happen. What a batch of inputs asks
+/// for must happen only after the value that they changed is committed.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// To a frontend.
+    Reply(ReplyTo, Reply),
+    /// To whoever asked for the status.
+    Status(ReplyTo, StatusReply),
+    /// To a replica manager that lacked records.
+    Log(ReplyTo, LogPage),
+    /// To all replica managers.
+    Gossip(Gossip),
+    /// To the origin of records.
+    Acknowledge(ReplicaId, Acknowledgement),
+    /// Ask this replica manager for records.
+    Pull(ReplicaId, LogRequest),
+    /// To everybody.
+    Presence(Presence),
+    /// For the log file, or to be counted.
+    Notice(Notice),
+    /// This replica manager must not run here; the text says why. The shell ends the process.
+    Stop(String),
+}
+
+/// What happened inside, for those who watch.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// An update was accepted and put into the log.
+    Accepted(Arc<Record>),
+    /// A record of another origin is held now.
+    Held(Arc<Record>),
+    /// A record was applied.
+    Applied {
+        /// Which.
+        record: Arc<Record>,
+        /// Whether it stands: otherwise one with a greater stamp does already.
+        stands: bool,
+        /// The value timestamp after it.
+        value_timestamp: Timestamp,
+    },
+    /// A request waits for what is missing here.
+    Waiting {
+        /// The first of what is missing.
+        missing: RecordRef,
+    },
+    /// Records were asked for.
+    Pulled {
+        /// Of whom.
+        from: ReplicaId,
+    },
+    /// The status or the mode is another one.
+    Status {
+        /// The status.
+        status: Status,
+        /// The mode.
+        mode: Mode,
+    },
+    /// It has caught up with what the others showed, and serves.
+    CaughtUp {
+        /// What it had to reach.
+        target: Timestamp,
+    },
+    /// Another replica manager came, or came back.
+    PeerJoined(ReplicaId),
+    /// Another replica manager left or fell silent.
+    PeerGone(ReplicaId),
+    /// Another replica manager started from another data set; nothing of it is taken in.
+    ForeignDataset {
+        /// Who.
+        peer: ReplicaId,
+        /// The fingerprint of its data set.
+        dataset: String,
+    },
+    /// A record was not taken in.
+    Dropped {
+        /// Which.
+        record: RecordRef,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Equal value timestamps, different ratings: a bug in Natter, or a store that lost something.
+    Diverged {
+        /// The other replica manager.
+        peer: ReplicaId,
+        /// The value timestamp that both show.
+        value_timestamp: Timestamp,
+        /// The digest here.
+        ours: Digest,
+        /// The digest there.
+        theirs: Digest,
+    },
+}
+
+/// How loud a notice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loudness {
+    /// A bug, or lost data.
+    Error,
+    /// Something that an operator may act on.
+    Warning,
+    /// The life of the process and of its peers.
+    Info,
+    /// A step of the protocol.
+    Debug,
+}
+
+impl Notice {
+    /// How loud it is.
+    pub fn loudness(&self) -> Loudness {
+        match self {
+            Self::Diverged { .. } => Loudness::Error,
+            Self::Dropped { .. } | Self::ForeignDataset { .. } => Loudness::Warning,
+            Self::Status { .. } | Self::CaughtUp { .. } | Self::PeerJoined(_) | Self::PeerGone(_) => Loudness::Info,
+            Self::Accepted(_) | Self::Held(_) | Self::Applied { .. } | Self::Waiting { .. } | Self::Pulled { .. } => {
+                Loudness::Debug
+            }
+        }
+    }
+}
+
+fn update(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{} {} {}", record.name(), record.request.method(), record.request.key())?;
+    if let Some(stars) = record.request.stars() {
+        write!(f, " rating={stars}")?;
+    }
+    write!(f, " id={} prev={} stamp={}", record.id, record.prev, record.stamp)
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted(record) => {
+                f.write_str("accepted ")?;
+                update(record, f)
+            }
+            Self::Held(record) => {
+                f.write_str("holds ")?;
+                update(record, f)
+            }
+            Self::Applied { record, stands, value_timestamp } => {
+                let effect = if *stands { "stands" } else { "a greater stamp stands" };
+                write!(f, "applied {} ({effect}) value_timestamp={value_timestamp}", record.name())
+            }
+            Self::Waiting { missing } => write!(f, "a request waits for {missing}"),
+            Self::Pulled { from } => write!(f, "pulls records from {from}"),
+            Self::Status { status, mode } => write!(f, "is {status} (mode {mode})"),
+            Self::CaughtUp { target } => write!(f, "has caught up with {target} and serves"),
+            Self::PeerJoined(peer) => write!(f, "replica {peer} is there"),
+            Self::PeerGone(peer) => write!(f, "replica {peer} is gone"),
+            Self::ForeignDataset { peer, dataset } => write!(
+                f,
+                "replica {peer} started from another data set ({dataset}) and is ignored: start it with the same \
+                 --database, or under another --prefix"
+            ),
+            Self::Dropped { record, reason } => write!(f, "dropped {record}: {reason}"),
+            Self::Diverged { peer, value_timestamp, ours, theirs } => write!(
+                f,
+                "DIVERGED from replica {peer}: both have applied {value_timestamp}, but the digest here is {ours} and \
+                 there {theirs}; please report this, with the logs of both"
+            ),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Pulls: asking others for records that gossip did not bring, and answering those who ask.
+
+use std::collections::BTreeMap;
+
+use super::{Notice, Output, ReplicaManager, ReplyTo, Step};
+use crate::ids::ReplicaId;
+use crate::messages::{LogPage, LogRequest, Replicas};
+use crate::timestamp::Timestamp;
+use crate::value::ValueError;
+
+/// How many records, and about how many bytes, one page of a log has.
+const PAGE_RECORDS_MAX: usize = 1000;
+const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// Gossip brings a record within a hop or two; what is missing for longer is pulled.
+const GOSSIP_TAKES_MS: u64 = 100;
+/// The same, while a request waits for it.
+const GOSSIP_TAKES_WANTED_MS: u64 = 20;
+/// A pull without an answer is given up after this.
+const PULL_TIMEOUT_MS: u64 = 1000;
+/// After a pull that failed or brought nothing, its peer is left alone for this long.
+const PULL_PAUSE_MS: u64 = 250;
+
+/// The pulls under way: one at a time for each peer, or catching up becomes a storm.
+#[derive(Debug, Default)]
+pub(super) struct Pulls {
+    peers: BTreeMap<ReplicaId, Peer>,
+    /// For each origin of which something is missing: the number last heard of, and since when it is missing.
+    missing: BTreeMap<ReplicaId, (u64, u64)>,
+}
+
+#[derive(Debug)]
+enum Peer {
+    /// Asked; the answer is awaited until then.
+    Asked { until_ms: u64 },
+    /// Left alone until then.
+    Paused { until_ms: u64 },
+}
+
+impl Pulls {
+    /// The pull from `peer` has failed.
+    pub(super) fn failed(&mut self, peer: &ReplicaId, now_ms: u64) {
+        if self.peers.contains_key(peer) {
+            self.peers.insert(peer.clone(), Peer::Paused { until_ms: now_ms + PULL_PAUSE_MS });
+        }
+    }
+
+    fn tick(&mut self, now_ms: u64) {
+        for peer in self.peers.values_mut() {
+            if let Peer::Asked { until_ms } = peer
+                && *until_ms <= now_ms
+            {
+                *peer = Peer::Paused { until_ms: now_ms + PULL_PAUSE_MS };
+            }
+        }
+        self.peers.retain(|_, peer| match peer {
+            Peer::Asked { .. } => true,
+            Peer::Paused { until_ms } => *until_ms > now_ms,
+        });
+    }
+
+    /// Notes what is missing, and gives what has been for longer than `patience_ms`.
+    fn overdue(&mut self, shown: &Timestamp, held: &Timestamp, patience_ms: u64, now_ms: u64) -> Timestamp {
+        self.missing.retain(|origin, (count, _)| *count > held.get(origin));
+        for (origin, count) in shown.iter().filter(|(origin, count)| *count > held.get(origin)) {
+            self.missing.entry(origin.clone()).or_insert((count, now_ms));
+        }
+        let overdue = self.missing.iter().filter(|(_, (_, since_ms))| now_ms >= since_ms + patience_ms);
+        overdue.map(|(origin, (count, _))| (origin.clone(), *count)).collect()
+    }
+}
+
+impl ReplicaManager {
+    /// Pulls what others are known to hold and gossip did not bring in time, and what requests wait for.
+    pub(super) fn pull_what_is_missing(&mut self, step: &mut Step<'_>) {
+        let now_ms = step.now.monotonic_ms;
+        self.pulls.tick(now_ms);
+        let mut shown = Timestamp::new();
+        for (id, _) in self.roster.present() {
+            if let Some(entry) = self.table.get(id) {
+                shown.merge(&entry.replica_timestamp);
+            }
+        }
+        let wanted = self.waiting.has_waited_since(now_ms.saturating_sub(GOSSIP_TAKES_WANTED_MS));
+        let patience_ms = match (self.phase.is_serving(), wanted, self.log.has_gap()) {
+            (false, _, _) => 0,
+            (true, false, false) => GOSSIP_TAKES_MS,
+            (true, _, _) => GOSSIP_TAKES_WANTED_MS,
+        };
+        let overdue = self.pulls.overdue(&shown, self.log.replica_timestamp(), patience_ms, now_ms);
+        let acceptors = self.confirms.acceptors_waited_for_since(now_ms.saturating_sub(GOSSIP_TAKES_MS));
+        // What a request waits for and nobody is known to hold may still be somewhere: everybody is asked, in turn.
+        let in_doubt = wanted && overdue.is_empty();
+        let peers: Vec<ReplicaId> = self
+            .roster
+            .present()
+            .filter(|(_, member)| member.presence.status != crate::messages::Status::Offline)
+            .map(|(id, _)| id.clone())
+            .filter(|id| !self.pulls.peers.contains_key(id))
+            .collect();
+        let mut expected = Timestamp::new();
+        for (id, peer) in &self.pulls.peers {
+            if let (Peer::Asked { .. }, Some(entry)) = (peer, self.table.get(id)) {
+                expected.merge(&entry.replica_timestamp);
+            }
+        }
+        for peer in peers {
+            let Some(entry) = self.table.get(&peer) else { continue };
+            let gains = overdue.iter().any(|(origin, _)| {
+                let has = entry.replica_timestamp.get(origin);
+                has > self.log.replica_timestamp().get(origin) && has > expected.get(origin)
+            });
+            if gains || in_doubt || acceptors.contains(&peer) {
+                expected.merge(&entry.replica_timestamp);
+                self.pull(peer, step);
+            }
+        }
+    }
+
+    fn pull(&mut self, peer: ReplicaId, step: &mut Step<'_>) {
+        let until_ms = step.now.monotonic_ms + PULL_TIMEOUT_MS;
+        self.pulls.peers.insert(peer.clone(), Peer::Asked { until_ms });
+        let have = Replicas::from(self.log.replica_timestamp());
+        step.notice(Notice::Pulled { from: peer.clone() });
+        step.outputs.push(Output::Pull(peer, LogRequest { id: self.config.id.clone(), have }));
+    }
+
+    pub(super) fn handle_log_request(&mut self, to: ReplyTo, request: LogRequest, step: &mut Step<'_>) {
+        if !self.takes_in(&request.id, &[&request.have.replicas]) {
+            return;
+        }
+        self.table.heard_if_known(&request.id, &request.have.replicas);
+        let page = LogPage {
+            id: self.config.id.clone(),
+            replica_timestamp: Replicas::from(self.log.replica_timestamp()),
+            value_timestamp: Replicas::from(&self.value_timestamp),
+            records: self.log.after(&request.have.replicas, PAGE_RECORDS_MAX, PAGE_BYTES_MAX),
+        };
+        step.outputs.push(Output::Log(to, page));
+    }
+
+    pub(super) fn hear_log_page(&mut self, page: LogPage, step: &mut Step<'_>) -> Result<(), ValueError> {
+        let LogPage { id, replica_timestamp, value_timestamp, records } = page;
+        if !matches!(self.pulls.peers.get(&id), Some(Peer::Asked { .. }))
+            || !self.takes_in(&id, &[&replica_timestamp.replicas, &value_timestamp.replicas])
+        {
+            return Ok(());
+        }
+        let before = self.log.len();
+        self.take_in(records, step);
+        self.table.heard(&id, &replica_timestamp.replicas, Some(&value_timestamp.replicas));
+        self.pulls.peers.remove(&id);
+        if self.log.len() == before {
+            let until_ms = step.now.monotonic_ms + PULL_PAUSE_MS;
+            self.pulls.peers.insert(id, Peer::Paused { until_ms });
+        } else if !self.log.replica_timestamp().covers(&replica_timestamp.replicas) {
+            self.pull(id, step);
+        }
+        Ok(())
+    }
+}

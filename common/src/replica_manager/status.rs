@@ -1,0 +1,91 @@
+//! Status and mode: ACTIVE, OVERLOADED or OFFLINE, and what decides it.
+
+use super::{Notice, Output, ReplicaManager, ReplyTo, Step};
+use crate::messages::{Mode, Status};
+
+/// In mode `measured`, a longer queue means OVERLOADED...
+const OVERLOADED_ABOVE: usize = 4096;
+/// ... until it is shorter than this.
+const OVERLOADED_BELOW: usize = 1024;
+/// In mode `arbitrary`, a status lasts so long, drawn anew each time.
+const DRAWN_MS: std::ops::Range<u64> = 300..1200;
+
+/// What a replica manager says of itself, apart from whether it has caught up.
+#[derive(Debug)]
+pub(super) struct StatusMachine {
+    mode: Mode,
+    status: Status,
+    draw_due_ms: u64,
+    generator: fastrand::Rng,
+}
+
+impl StatusMachine {
+    pub(super) fn new(mode: Mode, seed: u64, now_ms: u64) -> Self {
+        let mut machine =
+            Self { mode, status: Status::Active, draw_due_ms: now_ms, generator: fastrand::Rng::with_seed(seed) };
+        machine.set_mode(mode, now_ms);
+        machine
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status
+    }
+
+    fn set_mode(&mut self, mode: Mode, now_ms: u64) {
+        self.mode = mode;
+        match mode {
+            Mode::Active | Mode::Measured => self.status = Status::Active,
+            Mode::Overloaded => self.status = Status::Overloaded,
+            Mode::Offline => self.status = Status::Offline,
+            Mode::Arbitrary => self.draw(now_ms),
+        }
+    }
+
+    fn draw(&mut self, now_ms: u64) {
+        let statuses = [Status::Active, Status::Overloaded, Status::Offline];
+        self.status = statuses[self.generator.usize(..statuses.len())];
+        self.draw_due_ms = now_ms + self.generator.u64(DRAWN_MS);
+    }
+
+    pub(super) fn tick(&mut self, queue_length: usize, now_ms: u64) {
+        match (self.mode, self.status) {
+            (Mode::Arbitrary, _) if now_ms >= self.draw_due_ms => self.draw(now_ms),
+            (Mode::Measured, Status::Active) if queue_length > OVERLOADED_ABOVE => self.status = Status::Overloaded,
+            (Mode::Measured, Status::Overloaded) if queue_length < OVERLOADED_BELOW => self.status = Status::Active,
+            _ => {}
+        }
+    }
+}
+
+impl ReplicaManager {
+    pub(super) fn handle_status(&mut self, to: ReplyTo, mode: Option<Mode>, step: &mut Step<'_>) {
+        if let Some(mode) = mode {
+            let before = self.status();
+            self.status.set_mode(mode, step.now.monotonic_ms);
+            self.changed_status(before, step);
+            self.advance_phase(step);
+        }
+        let reply = self.status_reply();
+        step.outputs.push(Output::Status(to, reply));
+    }
+
+    /// Does what goes with a change of status since `before`.
+    pub(super) fn changed_status(&mut self, before: Status, step: &mut Step<'_>) {
+        let now_offline = self.status.status() == Status::Offline;
+        if before == Status::Offline && !now_offline && !self.phase.is_starting() {
+            self.catch_up();
+        } else if before != Status::Offline && now_offline {
+            self.waiting.clear();
+            self.confirms.clear();
+        }
+        let status = self.status();
+        if status != before {
+            step.notice(Notice::Status { status, mode: self.status.mode() });
+            self.show_presence(step);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The timestamp table: what each other replica manager was last heard to hold and to have applied.
+
+use std::collections::BTreeMap;
+
+use crate::ids::ReplicaId;
+use crate::timestamp::Timestamp;
+
+/// What one other replica manager was heard to say of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Entry {
+    /// What it holds.
+    pub replica_timestamp: Timestamp,
+    /// What it has applied.
+    pub value_timestamp: Timestamp,
+}
+
+/// Entries by replica manager (Ladin et al. 1992, §3.3.5). Never ahead of the truth: an entry is what its subject said,
+/// and timestamps never fall.
+#[derive(Debug, Default)]
+pub struct TimestampTable {
+    entries: BTreeMap<ReplicaId, Entry>,
+}
+
+impl TimestampTable {
+    /// `id` said that it holds `replica_timestamp` and, where it said so, has applied `value_timestamp`.
+    pub fn heard(&mut self, id: &ReplicaId, replica_timestamp: &Timestamp, value_timestamp: Option<&Timestamp>) {
+        let entry = match self.entries.get_mut(id) {
+            Some(entry) => entry,
+            None => self.entries.entry(id.clone()).or_default(),
+        };
+        entry.replica_timestamp.merge(replica_timestamp);
+        if let Some(value_timestamp) = value_timestamp {
+            entry.value_timestamp.merge(value_timestamp);
+        }
+    }
+
+    /// The same, where `id` is in the table already.
+    pub fn heard_if_known(&mut self, id: &ReplicaId, replica_timestamp: &Timestamp) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.replica_timestamp.merge(replica_timestamp);
+        }
+    }
+
+    /// What `id` said, or nothing.
+    pub fn get(&self, id: &ReplicaId) -> Option<&Entry> {
+        self.entries.get(id)
+    }
+
+    /// How many, without `origin` itself and `other`, are known to hold record `seq` of `origin`.
+    pub fn holders_but(&self, origin: &ReplicaId, other: &ReplicaId, seq: u64) -> usize {
+        self.entries
+            .iter()
+            .filter(|(id, entry)| *id != origin && *id != other && entry.replica_timestamp.get(origin) >= seq)
+            .count()
+    }
+
+    /// Whether anyone is known to have applied record `seq` of `origin`.
+    pub fn is_applied_by_someone(&self, origin: &ReplicaId, seq: u64) -> bool {
+        self.entries.values().any(|entry| entry.value_timestamp.get(origin) >= seq)
+    }
+
+    /// Forgets those that `keep` doesn't want.
+    pub fn retain(&mut self, mut keep: impl FnMut(&ReplicaId) -> bool) {
+        self.entries.retain(|id, _| keep(id));
+    }
+
+    /// All entries.
+    pub fn iter(&self) -> impl Iterator<Item = (&ReplicaId, &Entry)> {
+        self.entries.iter()
+    }
+}

@@ -1,0 +1,126 @@
+//! The update log: records of each origin, without a gap, and those that came before their turn.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::ids::ReplicaId;
+use crate::record::Record;
+use crate::timestamp::Timestamp;
+
+/// How many records that came before their turn are kept for each origin. Those beyond are pulled when it is their turn.
+pub const AHEAD_RECORDS_MAX: usize = 10_000;
+
+/// Roughly how many bytes a record takes in a message, beside its `prev`.
+const RECORD_BYTES: usize = 240;
+const PREV_ENTRY_BYTES: usize = 48;
+
+/// What became of a record that was put into the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is held now, and perhaps some that had waited for it.
+    Held,
+    /// It is kept until those before it have come.
+    Ahead,
+    /// It was held already.
+    Known,
+    /// Too many are kept already.
+    Dropped,
+}
+
+/// Records by origin. Invariant: those of one origin are numbered without a gap, and the last one's number is the
+/// origin's entry in the replica timestamp.
+#[derive(Debug, Default)]
+pub struct UpdateLog {
+    origins: BTreeMap<ReplicaId, OriginLog>,
+    replica_timestamp: Timestamp,
+    length: usize,
+}
+
+#[derive(Debug, Default)]
+struct OriginLog {
+    /// The records, in the order of their numbers.
+    records: VecDeque<Arc<Record>>,
+    /// Came before their turn, by number: not held.
+    ahead: BTreeMap<u64, Arc<Record>>,
+}
+
+impl UpdateLog {
+    /// What is held: the replica timestamp.
+    pub fn replica_timestamp(&self) -> &Timestamp {
+        &self.replica_timestamp
+    }
+
+    /// How many records there are, without those that came before their turn.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Puts `record` in its place and appends to `held` all records that are held by that, in order.
+    pub fn insert(&mut self, record: Arc<Record>, held: &mut Vec<Arc<Record>>) -> Inserted {
+        let id = record.i.clone();
+        let mut next = self.replica_timestamp.get(&id) + 1;
+        if record.seq < next {
+            return Inserted::Known;
+        }
+        let origin = self.origins.entry(id.clone()).or_default();
+        if record.seq > next {
+            if origin.ahead.len() >= AHEAD_RECORDS_MAX && !origin.ahead.contains_key(&record.seq) {
+                return Inserted::Dropped;
+            }
+            origin.ahead.insert(record.seq, record);
+            return Inserted::Ahead;
+        }
+        let mut turn = Some(record);
+        while let Some(record) = turn {
+            held.push(Arc::clone(&record));
+            origin.records.push_back(record);
+            self.length += 1;
+            next += 1;
+            turn = origin.ahead.remove(&next);
+        }
+        self.replica_timestamp.set(&id, next - 1);
+        Inserted::Held
+    }
+
+    /// The record of `origin` with the number `seq`, if it is in the log.
+    pub fn get(&self, origin: &ReplicaId, seq: u64) -> Option<&Arc<Record>> {
+        let records = &self.origins.get(origin)?.records;
+        let first = records.front()?.seq;
+        records.get(usize::try_from(seq.checked_sub(first)?).ok()?)
+    }
+
+    /// Whether records of some origin wait for one that is missing.
+    pub fn has_gap(&self) -> bool {
+        self.origins.values().any(|origin| !origin.ahead.is_empty())
+    }
+
+    /// The records of `origin` after number `seq`, in order.
+    pub fn of_origin_after(&self, origin: &ReplicaId, seq: u64) -> impl Iterator<Item = &Arc<Record>> {
+        let records = self.origins.get(origin).map(|origin| &origin.records);
+        let first = records.and_then(|records| records.front()).map_or(1, |record| record.seq);
+        let skip = usize::try_from((seq + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        records.into_iter().flat_map(move |records| records.iter().skip(skip))
+    }
+
+    /// What someone who holds `have` lacks: at most `records_max` records of about `bytes_max` bytes, of each origin
+    /// in order.
+    pub fn after(&self, have: &Timestamp, records_max: usize, bytes_max: usize) -> Vec<Arc<Record>> {
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        for origin in self.origins.keys() {
+            for record in self.of_origin_after(origin, have.get(origin)) {
+                bytes += RECORD_BYTES + PREV_ENTRY_BYTES * record.prev.len();
+                if page.len() >= records_max || (bytes > bytes_max && !page.is_empty()) {
+                    return page;
+                }
+                page.push(Arc::clone(record));
+            }
+        }
+        page
+    }
+}

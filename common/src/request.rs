@@ -1,0 +1,134 @@
+//! What can be asked of the value: updates and queries.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{MovieId, UserId};
+use crate::rating::{Average, Movies, Rating, RatingKey, Ratings, Stars};
+
+/// How many ratings a page of `ALL` has where the request doesn't say.
+pub const ALL_LIMIT_DEFAULT: u32 = 1000;
+/// How many ratings a page of `ALL` has at most.
+pub const ALL_LIMIT_MAX: u32 = 5000;
+/// How many films `SEARCH` gives where the request doesn't say.
+pub const SEARCH_LIMIT_DEFAULT: u32 = 20;
+/// How many films `SEARCH` gives at most.
+pub const SEARCH_LIMIT_MAX: u32 = 100;
+
+/// An operation that modifies. On the wire `{method, params: {user_id, movie_id, rating}}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "params", rename_all = "UPPERCASE")]
+pub enum Update {
+    /// Rates a film that this user has not rated.
+    Create {
+        /// Who rates.
+        user_id: UserId,
+        /// What is rated.
+        movie_id: MovieId,
+        /// How good it is.
+        rating: Stars,
+    },
+    /// Changes a rating that is there.
+    Update {
+        /// Who rates.
+        user_id: UserId,
+        /// What is rated.
+        movie_id: MovieId,
+        /// How good it is.
+        rating: Stars,
+    },
+    /// Takes a rating that is there away.
+    Delete {
+        /// Who rated.
+        user_id: UserId,
+        /// What was rated.
+        movie_id: MovieId,
+    },
+}
+
+impl Update {
+    /// What the update writes to.
+    pub fn key(&self) -> RatingKey {
+        match *self {
+            Self::Create { user_id, movie_id, .. }
+            | Self::Update { user_id, movie_id, .. }
+            | Self::Delete { user_id, movie_id } => RatingKey { user_id, movie_id },
+        }
+    }
+
+    /// What the update leaves there: `None` for a delete.
+    pub fn stars(&self) -> Option<Stars> {
+        match *self {
+            Self::Create { rating, .. } | Self::Update { rating, .. } => Some(rating),
+            Self::Delete { .. } => None,
+        }
+    }
+
+    /// The method's name on the wire.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "CREATE",
+            Self::Update { .. } => "UPDATE",
+            Self::Delete { .. } => "DELETE",
+        }
+    }
+}
+
+/// An operation that only reads. On the wire `{method, params}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "params", rename_all = "UPPERCASE")]
+pub enum Query {
+    /// One rating.
+    Read {
+        /// Who rates.
+        user_id: UserId,
+        /// What is rated.
+        movie_id: MovieId,
+    },
+    /// A user's ratings in ascending movie id.
+    All {
+        /// Who rates.
+        user_id: UserId,
+        /// How many at most, 1 to [`ALL_LIMIT_MAX`].
+        limit: u32,
+        /// Only those with a greater movie id; 0 for all.
+        after: u32,
+    },
+    /// The mean of a film's ratings.
+    Average {
+        /// Which film.
+        movie_id: MovieId,
+    },
+    /// The films whose title contains `title`, whatever its case.
+    Search {
+        /// The part of the title; `%` and `_` mean themselves.
+        title: String,
+        /// How many at most, 1 to [`SEARCH_LIMIT_MAX`].
+        limit: u32,
+    },
+}
+
+impl Query {
+    /// The method's name on the wire.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "READ",
+            Self::All { .. } => "ALL",
+            Self::Average { .. } => "AVERAGE",
+            Self::Search { .. } => "SEARCH",
+        }
+    }
+}
+
+/// The value in a reply.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To READ and to updates.
+    Rating(Rating),
+    /// To ALL.
+    Ratings(Ratings),
+    /// To AVERAGE.
+    Average(Average),
+    /// To SEARCH.
+    Movies(Movies),
+}

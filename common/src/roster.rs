@@ -1,0 +1,226 @@
+//! Who is there, by presence: the place of a name server.
+//!
+//! Every process shows itself at every presence interval and at once on a change; who misses
+//! [`MISSED_INTERVALS_MAX`] intervals counts as gone. While this process itself was cut off or paused, nobody is
+//! declared gone: silence proves something only to those who listened.
+
+use std::collections::BTreeMap;
+
+use crate::ids::ReplicaId;
+use crate::messages::{Presence, Status};
+use crate::timestamp::Timestamp;
+
+/// How often presence is shown, in milliseconds.
+pub const PRESENCE_INTERVAL_MS: u64 = 500;
+/// Who misses so many presence intervals counts as gone.
+pub const MISSED_INTERVALS_MAX: u64 = 3;
+/// How many others are remembered. What is beyond is not a cluster but somebody making up names.
+pub const MEMBERS_MAX: usize = 1024;
+
+/// What a presence message changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was unknown or gone, and is there.
+    Joined,
+    /// It has another status.
+    Status,
+    /// It said that it leaves.
+    Left,
+    /// Nothing but its numbers.
+    None,
+    /// It was not taken in: too many others, or a message no real process sends.
+    Refused,
+}
+
+/// One of the others.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// What it showed last.
+    pub presence: Presence,
+    /// When that was.
+    pub seen_ms: u64,
+    present: bool,
+}
+
+impl Member {
+    /// Whether it is there, whatever its status.
+    pub fn is_present(&self) -> bool {
+        self.present
+    }
+
+    /// Whether it is there and serves.
+    pub fn is_up(&self) -> bool {
+        self.present && self.presence.is_serving()
+    }
+
+    /// What it has applied, as it showed last.
+    pub fn value_timestamp(&self) -> Option<&Timestamp> {
+        self.presence.value_timestamp.as_ref().map(|timestamp| &timestamp.replicas)
+    }
+}
+
+/// The others of one role.
+#[derive(Clone, Debug)]
+pub struct Roster {
+    members: BTreeMap<ReplicaId, Member>,
+    forget_after_ms: u64,
+    connected: bool,
+    tick_ms: u64,
+}
+
+impl Roster {
+    /// Nobody yet. Who is gone for `forget_after_ms` is forgotten.
+    pub fn new(forget_after_ms: u64, now_ms: u64) -> Self {
+        Self { members: BTreeMap::new(), forget_after_ms, connected: true, tick_ms: now_ms }
+    }
+
+    /// Takes in a presence message.
+    pub fn heard(&mut self, presence: Presence, now_ms: u64) -> Change {
+        if !presence.is_plausible() {
+            return Change::Refused;
+        }
+        let present = presence.status != Status::Left;
+        let Some(member) = self.members.get_mut(&presence.id) else {
+            if self.members.len() >= MEMBERS_MAX {
+                return Change::Refused;
+            }
+            self.members.insert(presence.id.clone(), Member { presence, seen_ms: now_ms, present });
+            return if present { Change::Joined } else { Change::Left };
+        };
+        let change = match (member.present, present) {
+            (false, true) => Change::Joined,
+            (true, false) => Change::Left,
+            _ if member.presence.status != presence.status => Change::Status,
+            _ => Change::None,
+        };
+        *member = Member { presence, seen_ms: now_ms, present };
+        change
+    }
+
+    /// Counts `id` as gone until it is heard of again: the broker said that nobody listens there.
+    pub fn unreachable(&mut self, id: &ReplicaId) {
+        if let Some(member) = self.members.get_mut(id) {
+            member.present = false;
+        }
+    }
+
+    /// Lets time pass and gives those that are gone by now.
+    pub fn tick(&mut self, now_ms: u64) -> Vec<ReplicaId> {
+        let silence_max_ms = PRESENCE_INTERVAL_MS * MISSED_INTERVALS_MAX;
+        let paused = now_ms.saturating_sub(self.tick_ms) > PRESENCE_INTERVAL_MS;
+        self.tick_ms = now_ms;
+        if paused || !self.connected {
+            self.excuse(now_ms);
+            return Vec::new();
+        }
+        let mut gone = Vec::new();
+        for (id, member) in &mut self.members {
+            if member.present && now_ms.saturating_sub(member.seen_ms) > silence_max_ms {
+                member.present = false;
+                gone.push(id.clone());
+            }
+        }
+        let forget_after_ms = self.forget_after_ms;
+        self.members.retain(|_, member| member.present || now_ms.saturating_sub(member.seen_ms) <= forget_after_ms);
+        gone
+    }
+
+    /// This process lost its connection: silence proves nothing any more.
+    pub fn disconnected(&mut self) {
+        self.connected = false;
+    }
+
+    /// This process listens again: the others get all the time that they had.
+    pub fn connected(&mut self, now_ms: u64) {
+        self.connected = true;
+        self.tick_ms = now_ms;
+        self.excuse(now_ms);
+    }
+
+    fn excuse(&mut self, now_ms: u64) {
+        for member in self.members.values_mut().filter(|member| member.present) {
+            member.seen_ms = now_ms;
+        }
+    }
+
+    /// Everybody remembered, gone or not.
+    pub fn all(&self) -> impl Iterator<Item = (&ReplicaId, &Member)> {
+        self.members.iter()
+    }
+
+    /// Those that are there, whatever their status.
+    pub fn present(&self) -> impl Iterator<Item = (&ReplicaId, &Member)> {
+        self.members.iter().filter(|(_, member)| member.present)
+    }
+
+    /// Those that are there and serve.
+    pub fn up(&self) -> impl Iterator<Item = (&ReplicaId, &Member)> {
+        self.members.iter().filter(|(_, member)| member.is_up())
+    }
+
+    /// What is known of `id`.
+    pub fn get(&self, id: &ReplicaId) -> Option<&Member> {
+        self.members.get(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::Role;
+
+    fn presence(id: &str, status: Status) -> Presence {
+        Presence {
+            role: Role::Replica,
+            id: ReplicaId::new(id).unwrap(),
+            status,
+            mode: None,
+            version: String::new(),
+            dataset: None,
+            durable: None,
+            uptime_ms: 0,
+            value_timestamp: None,
+            replica_timestamp: None,
+            digest: None,
+            log_length: None,
+            prev: None,
+        }
+    }
+
+    fn ticks(roster: &mut Roster, range: std::ops::RangeInclusive<u64>) -> Vec<ReplicaId> {
+        range.step_by(100).flat_map(|now_ms| roster.tick(now_ms)).collect()
+    }
+
+    #[test]
+    fn who_misses_three_intervals_is_gone() {
+        let mut roster = Roster::new(10_000, 0);
+        assert_eq!(roster.heard(presence("a", Status::Active), 0), Change::Joined);
+        assert_eq!(ticks(&mut roster, 100..=1500), []);
+        assert_eq!(ticks(&mut roster, 1600..=1600).len(), 1);
+        assert_eq!(roster.present().count(), 0);
+        assert_eq!(roster.heard(presence("a", Status::Active), 1700), Change::Joined);
+    }
+
+    #[test]
+    fn nobody_is_gone_because_this_process_was_paused_or_cut_off() {
+        let mut roster = Roster::new(10_000, 0);
+        roster.heard(presence("a", Status::Active), 0);
+        assert_eq!(roster.tick(60_000), [], "a pause");
+        roster.disconnected();
+        assert_eq!(ticks(&mut roster, 60_100..=90_000), []);
+        roster.connected(90_000);
+        assert_eq!(ticks(&mut roster, 90_100..=91_500), []);
+        assert_eq!(ticks(&mut roster, 91_600..=91_600).len(), 1);
+    }
+
+    #[test]
+    fn who_is_gone_for_long_is_forgotten_and_made_up_names_have_a_limit() {
+        let mut roster = Roster::new(2_000, 0);
+        for n in 0..2 * MEMBERS_MAX {
+            roster.heard(presence(&format!("x{n}"), Status::Left), 0);
+        }
+        assert_eq!(roster.all().count(), MEMBERS_MAX);
+        ticks(&mut roster, 100..=2_100);
+        assert_eq!(roster.all().count(), 0);
+    }
+}

@@ -1,0 +1,138 @@
+//! Subjects: built and parsed here and nowhere else.
+
+use crate::ids::{ReplicaId, is_token};
+use crate::messages::Role;
+
+/// The operations that frontends serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// Rates a film that the user has not rated.
+    Create,
+    /// Changes a rating.
+    Update,
+    /// Takes a rating away.
+    Delete,
+    /// Reads one rating.
+    Read,
+    /// Reads all ratings of a user.
+    All,
+    /// Reads the mean of a film's ratings.
+    Average,
+    /// Finds films by title.
+    Search,
+}
+
+impl Operation {
+    /// All operations, in the order of the documentation.
+    pub const ALL: [Self; 7] =
+        [Self::Create, Self::Update, Self::Delete, Self::Read, Self::All, Self::Average, Self::Search];
+
+    /// The operation's token in subjects, and the name of its endpoint.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Read => "read",
+            Self::All => "all",
+            Self::Average => "average",
+            Self::Search => "search",
+        }
+    }
+
+    /// Whether the request names a user, so that it is served at `<op>.<user_id>` too.
+    pub fn has_user(self) -> bool {
+        !matches!(self, Self::Average | Self::Search)
+    }
+}
+
+/// The queue group in which frontends share requests.
+pub const FRONTEND_QUEUE: &str = "frontends";
+
+/// The subjects of one cluster, all under one prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subjects {
+    prefix: String,
+}
+
+impl Subjects {
+    /// The prefix of a cluster that was given none.
+    pub const PREFIX_DEFAULT: &str = "ratings";
+
+    /// Under `prefix`: tokens joined by dots. `None` where it isn't.
+    pub fn new(prefix: &str) -> Option<Self> {
+        prefix.split('.').all(is_token).then(|| Self { prefix: prefix.to_owned() })
+    }
+
+    /// The prefix.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Where frontends serve `operation`.
+    pub fn frontend(&self, operation: Operation) -> String {
+        format!("{}.frontend.{}", self.prefix, operation.name())
+    }
+
+    /// Where frontends serve `operation` for the user in the subject's last token.
+    pub fn frontend_of_any_user(&self, operation: Operation) -> String {
+        format!("{}.*", self.frontend(operation))
+    }
+
+    /// Where the replica manager `id` serves `endpoint`: update, query, confirm, log, status or acknowledge.
+    pub fn replica(&self, id: &ReplicaId, endpoint: &str) -> String {
+        format!("{}.replica.{id}.{endpoint}", self.prefix)
+    }
+
+    /// Where the replica manager `id` publishes gossip.
+    pub fn gossip(&self, id: &ReplicaId) -> String {
+        format!("{}.gossip.{id}", self.prefix)
+    }
+
+    /// Everybody's gossip.
+    pub fn all_gossip(&self) -> String {
+        format!("{}.gossip.*", self.prefix)
+    }
+
+    /// Where `id` shows its presence.
+    pub fn presence(&self, role: Role, id: &ReplicaId) -> String {
+        format!("{}.presence.{role}.{id}", self.prefix)
+    }
+
+    /// The presence of all that play `role`.
+    pub fn all_presence(&self, role: Role) -> String {
+        format!("{}.presence.{role}.*", self.prefix)
+    }
+
+    /// The last token of a subject: an id in gossip and presence, a user in requests.
+    pub fn last_token(subject: &str) -> &str {
+        subject.rsplit('.').next().unwrap_or(subject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_tokens_joined_by_dots() {
+        for good in ["ratings", "a.b", "team-1.ratings_2"] {
+            assert!(Subjects::new(good).is_some(), "{good}");
+        }
+        for bad in ["", ".", "a..b", "a.*", "a b", ">", "a."] {
+            assert!(Subjects::new(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn subjects_read_as_the_contract_has_them() {
+        let subjects = Subjects::new("ratings").unwrap();
+        let id = ReplicaId::new("r1").unwrap();
+        assert_eq!(subjects.frontend(Operation::Read), "ratings.frontend.read");
+        assert_eq!(subjects.frontend_of_any_user(Operation::All), "ratings.frontend.all.*");
+        assert_eq!(subjects.replica(&id, "status"), "ratings.replica.r1.status");
+        assert_eq!(subjects.gossip(&id), "ratings.gossip.r1");
+        assert_eq!(subjects.presence(Role::Frontend, &id), "ratings.presence.frontend.r1");
+        assert_eq!(Subjects::last_token("ratings.gossip.r1"), "r1");
+    }
+}

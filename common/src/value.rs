@@ -1,0 +1,71 @@
+//! The value of a replica manager, as the protocol core sees it: ratings, each with the update that wrote it.
+
+use crate::clock::Stamp;
+use crate::ids::{MovieId, UpdateId};
+use crate::rating::{RatingKey, Stars};
+use crate::request::{Answer, Query};
+
+/// What stands for one key, a deletion marker among it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// `None` is a deletion marker.
+    pub stars: Option<Stars>,
+    /// Unix seconds.
+    pub timestamp: i64,
+    /// The stamp of the update that wrote it; 0 for what the data set came with.
+    pub stamp: Stamp,
+    /// The update that wrote it; `None` for what the data set came with.
+    pub update_id: Option<UpdateId>,
+}
+
+impl Row {
+    /// What decides between concurrent updates of one key: the greater stays.
+    pub fn order(&self) -> (Stamp, Option<UpdateId>) {
+        (self.stamp, self.update_id)
+    }
+}
+
+/// The store failed: a disk error, a corrupted file. Never the caller's fault; the replica manager must stop serving.
+#[derive(Debug, thiserror::Error)]
+#[error("the store failed while {doing}: {reason}")]
+pub struct ValueError {
+    /// What was being done.
+    pub doing: &'static str,
+    /// What the store said.
+    pub reason: String,
+}
+
+/// Why a query has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The data set has no such film.
+    #[error("there is no movie {0}")]
+    MovieNotFound(MovieId),
+    /// The store failed.
+    #[error(transparent)]
+    Failed(#[from] ValueError),
+}
+
+/// 64 bits over the ratings as they stand (user, movie, rating, timestamp, update id), whatever the order in which the
+/// updates arrived. Deletion markers don't count. Shown as 16 hexadecimal characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest(pub u64);
+
+/// Ratings that updates are applied to and queries read. The store of `database` is one, the simulation has another.
+pub trait Value {
+    /// The film's title, or `None` where the data set has no such film.
+    fn title(&self, movie_id: MovieId) -> Option<&str>;
+
+    /// What stands for `key`; `None` where nothing ever did.
+    fn row(&self, key: RatingKey) -> Result<Option<Row>, ValueError>;
+
+    /// Keeps the greater of `row` and what stands for `key`, by [`Row::order`]: commutative, associative, idempotent.
+    /// Says whether `row` stands now.
+    fn apply(&mut self, key: RatingKey, row: Row) -> Result<bool, ValueError>;
+
+    /// Answers a query from the ratings as they stand.
+    fn answer(&self, query: &Query) -> Result<Answer, QueryError>;
+
+    /// Over the ratings as they stand.
+    fn digest(&self) -> Digest;
+}

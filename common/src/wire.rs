@@ -1,0 +1,105 @@
+//! Bytes to messages and back: MessagePack maps with string keys, JSON where a person types.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// How deep a payload may nest.
+pub const DEPTH_MAX: usize = 32;
+
+/// Why bytes are not the message that was expected. What they held is not repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// Not MessagePack, or not the fields of this message.
+    #[error("not a MessagePack map of the expected fields: {0}")]
+    MessagePack(String),
+    /// Not JSON, or not the fields of this message.
+    #[error("not a JSON object of the expected fields: {0}")]
+    Json(String),
+    /// A value that cannot be written: a bug on this side.
+    #[error("cannot be encoded: {0}")]
+    Encode(String),
+}
+
+/// The two encodings. A payload whose first byte is `{` is JSON and is answered in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// What programs speak.
+    MessagePack,
+    /// What people type.
+    Json,
+}
+
+impl Format {
+    /// The encoding of `payload`.
+    pub fn of(payload: &[u8]) -> Self {
+        if payload.first() == Some(&b'{') { Self::Json } else { Self::MessagePack }
+    }
+
+    /// Encodes `message`.
+    pub fn encode<T: Serialize>(self, message: &T) -> Result<Vec<u8>, WireError> {
+        match self {
+            Self::MessagePack => encode(message),
+            Self::Json => serde_json::to_vec(message).map_err(|error| WireError::Encode(error.to_string())),
+        }
+    }
+
+    /// Decodes all of `payload`, in this encoding. An empty one is an empty map.
+    pub fn decode<T: DeserializeOwned>(self, payload: &[u8]) -> Result<T, WireError> {
+        const EMPTY_MAP: &[u8] = &[0x80];
+        match self {
+            Self::MessagePack => decode(if payload.is_empty() { EMPTY_MAP } else { payload }),
+            Self::Json => serde_json::from_slice(payload).map_err(|error| WireError::Json(error.to_string())),
+        }
+    }
+}
+
+/// A MessagePack map with string keys.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
+    rmp_serde::to_vec_named(message).map_err(|error| WireError::Encode(error.to_string()))
+}
+
+/// Decodes all of `payload` from MessagePack. Lengths are checked against what is there before anything is reserved.
+pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, WireError> {
+    let mut deserializer = rmp_serde::Deserializer::new(payload);
+    deserializer.set_max_depth(DEPTH_MAX);
+    let message = T::deserialize(&mut deserializer).map_err(|error| WireError::MessagePack(error.to_string()))?;
+    match deserializer.into_inner().len() {
+        0 => Ok(message),
+        rest => Err(WireError::MessagePack(format!("{rest} bytes follow the map"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::label::Label;
+
+    #[test]
+    fn what_follows_a_map_is_refused() {
+        assert!(decode::<Label>(&[0x80]).is_ok());
+        assert!(decode::<Label>(&[0x80, 0x80]).is_err());
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let mut payload = vec![0x81, 0xa1, b'x'];
+        payload.extend([0x91; 100_000]);
+        payload.push(0xc0);
+        assert!(decode::<Label>(&payload).is_err());
+    }
+
+    #[test]
+    fn a_length_beyond_the_payload_is_refused_without_reserving_it() {
+        for marker in [0xdf, 0xdd, 0xdb, 0xc6] {
+            assert!(decode::<Label>(&[marker, 0xff, 0xff, 0xff, 0xff]).is_err());
+            let nested = [&[0x81, 0xa8][..], b"replicas", &[marker, 0xff, 0xff, 0xff, 0xff]].concat();
+            assert!(decode::<Label>(&nested).is_err());
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_an_empty_payload_is_an_empty_map() {
+        assert_eq!(Format::Json.decode::<Label>(br#"{"clock":3,"more":[1,{"x":2}]}"#).unwrap().clock.0, 3);
+        assert_eq!(Format::MessagePack.decode::<Label>(b"").unwrap(), Label::new());
+    }
+}
