@@ -70,7 +70,16 @@ pub struct Frontend {
     last_token: u64,
     last_attempt: u64,
     presence_due_ms: u64,
-    left: bool,
+    stage: Stage,
+}
+
+/// The stages of a frontend's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nobody can reach it yet.
+    Starting,
+    Serving,
+    Left,
 }
 
 /// A request that has no answer yet.
@@ -121,9 +130,14 @@ impl Frontend {
             last_token: 0,
             last_attempt: 0,
             presence_due_ms: now_ms,
-            left: false,
+            stage: Stage::Starting,
             config,
         }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &ReplicaId {
+        &self.config.id
     }
 
     /// What this frontend has seen.
@@ -160,9 +174,15 @@ impl Frontend {
         }
     }
 
-    /// Says goodbye: the last thing a frontend does.
+    /// Clients can reach it from now on; its presence says so at the next tick.
+    pub fn serve(&mut self) {
+        self.stage = Stage::Serving;
+        self.presence_due_ms = 0;
+    }
+
+    /// Says goodbye. Requests that were sent before that became known are still handled.
     pub fn leave(&mut self, now: Now, outputs: &mut Vec<Output>) {
-        self.left = true;
+        self.stage = Stage::Left;
         outputs.push(Output::Presence(self.presence(now)));
     }
 
@@ -297,10 +317,11 @@ impl Frontend {
         Presence {
             role: Role::Frontend,
             id: self.config.id.clone(),
-            status: match (self.left, self.pending.len() >= self.config.queue_length_max) {
-                (true, _) => Status::Left,
-                (false, true) => Status::Overloaded,
-                (false, false) => Status::Active,
+            status: match self.stage {
+                Stage::Starting => Status::Joining,
+                Stage::Serving if self.pending.len() >= self.config.queue_length_max => Status::Overloaded,
+                Stage::Serving => Status::Active,
+                Stage::Left => Status::Left,
             },
             mode: None,
             version: self.config.version.clone(),

@@ -104,6 +104,7 @@ pub struct ReplicaManager {
     unacknowledged: BTreeSet<ReplicaId>,
     /// Whether all others must hear of what was taken in: some record asked for more than two copies.
     acknowledge_to_all: bool,
+    left: bool,
 }
 
 impl ReplicaManager {
@@ -132,6 +133,7 @@ impl ReplicaManager {
             presence_due_ms: now_ms,
             unacknowledged: BTreeSet::new(),
             acknowledge_to_all: false,
+            left: false,
             config,
         }
     }
@@ -169,6 +171,7 @@ impl ReplicaManager {
     /// Its status.
     pub fn status(&self) -> Status {
         match self.status.status() {
+            _ if self.left => Status::Left,
             Status::Offline => Status::Offline,
             status if self.phase.is_serving() => status,
             _ => Status::Joining,
@@ -215,11 +218,11 @@ impl ReplicaManager {
         }
     }
 
-    /// Says goodbye: the last thing a replica manager does.
+    /// Says goodbye. Requests that were sent before that became known are still handled.
     pub fn leave(&mut self, now: Now, value: &mut dyn Value, outputs: &mut Vec<Output>) {
         self.flush(now, value, outputs);
-        let presence = Presence { status: Status::Left, ..self.presence(now, value) };
-        outputs.push(Output::Presence(presence));
+        self.left = true;
+        outputs.push(Output::Presence(self.presence(now, value)));
     }
 
     /// Applies what can be applied and lets those go on who waited for it, until nothing more happens.

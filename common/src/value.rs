@@ -20,8 +20,11 @@ pub struct Row {
 
 impl Row {
     /// What decides between concurrent updates of one key: the greater stays.
-    pub fn order(&self) -> (Stamp, Option<UpdateId>) {
-        (self.stamp, self.update_id)
+    ///
+    /// Stamp and id decide. The content comes after them, only so that replicas agree even where somebody sent two
+    /// different updates under one id.
+    pub fn order(&self) -> (Stamp, Option<UpdateId>, Option<Stars>, i64) {
+        (self.stamp, self.update_id, self.stars, self.timestamp)
     }
 }
 

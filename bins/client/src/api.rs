@@ -1,0 +1,337 @@
+//! The typed calls: a session that asks frontends, and asks again where that may help.
+//!
+//! An update is retried under the same id, which carries its stamp, so that it takes effect once however often and
+//! through however many frontends it was sent. A query is simply asked again. Both end after [`Settings::patience`].
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use natter_common::edge::{AverageReply, ErrorBody, MoviesReply, RatingReply, RatingsReply, ReplyOf};
+use natter_common::ids::{MovieId, UpdateId, UserId};
+use natter_common::label::Label;
+use natter_common::rating::{Ratings, Stars};
+use natter_common::request::{ALL_LIMIT_DEFAULT, Query, SEARCH_LIMIT_MAX, Update};
+use natter_common::session::Session;
+use natter_common::subjects::Operation;
+use natter_common::wire;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep};
+
+use crate::error::{ClientError, ErrorName};
+use crate::requests::Question;
+use crate::retry::{PROBE_LIMIT, Patience};
+use crate::state::SessionFile;
+use crate::transport::{Transport, TransportError};
+
+/// How a client waits and whom it tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long one attempt may take: a little longer than frontends take to say TIMEOUT.
+    pub timeout: Duration,
+    /// How long all attempts of one request may take.
+    pub patience: Duration,
+    /// Told, in a sentence, what a person who waits may want to know.
+    pub notify: fn(&str),
+}
+
+impl Settings {
+    /// A little longer than a frontend's own default of 2 s.
+    pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
+    /// Long enough for the loss of a replica, a frontend or the connection to be noticed and mended.
+    pub const PATIENCE_DEFAULT: Duration = Duration::from_secs(10);
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { timeout: Self::TIMEOUT_DEFAULT, patience: Self::PATIENCE_DEFAULT, notify: |_| {} }
+    }
+}
+
+/// A session with the frontends of one cluster.
+#[derive(Debug)]
+pub struct Client<T> {
+    transport: T,
+    session: Session,
+    settings: Settings,
+    /// Where the session's label is kept between runs.
+    file: Option<SessionFile>,
+    /// What was asked and not yet answered; stays where a call was dropped before its end.
+    pending: Option<Question>,
+}
+
+impl<T: Transport> Client<T> {
+    /// Goes on with `session`. What it learns is kept in `file`, if given.
+    pub fn new(transport: T, session: Session, file: Option<SessionFile>, settings: Settings) -> Self {
+        Self { transport, session, settings, file, pending: None }
+    }
+
+    /// What was seen so far.
+    pub fn label(&self) -> &Label {
+        self.session.label()
+    }
+
+    /// What was asked when a call was dropped before its end.
+    pub fn pending(&self) -> Option<&Question> {
+        self.pending.as_ref()
+    }
+
+    /// Forgets what was seen: a new session begins.
+    pub fn start_new_session(&mut self) {
+        self.session = Session::new();
+        if let Some(file) = &self.file
+            && let Err(error) = file.forget()
+        {
+            (self.settings.notify)(&error.to_string());
+        }
+    }
+
+    /// An id for a new update, to be sent any number of times.
+    pub fn new_update_id(&mut self) -> UpdateId {
+        let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        self.session.update_id(u64::try_from(wall_ms).unwrap_or(0), fastrand::u64(..))
+    }
+
+    /// Rates a film that the user has not rated.
+    ///
+    /// # Errors
+    ///
+    /// Where it was not done, or where that is not known: then [`ClientError::doubtful`] has the update's id.
+    pub async fn create(
+        &mut self,
+        user_id: UserId,
+        movie_id: MovieId,
+        rating: Stars,
+    ) -> Result<RatingReply, ClientError> {
+        let id = self.new_update_id();
+        self.ask(Question::Update(Update::Create { user_id, movie_id, rating }, id)).await
+    }
+
+    /// Changes a rating.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::create`].
+    pub async fn update(
+        &mut self,
+        user_id: UserId,
+        movie_id: MovieId,
+        rating: Stars,
+    ) -> Result<RatingReply, ClientError> {
+        let id = self.new_update_id();
+        self.ask(Question::Update(Update::Update { user_id, movie_id, rating }, id)).await
+    }
+
+    /// Takes a rating away; the reply has the one that was there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::create`].
+    pub async fn delete(&mut self, user_id: UserId, movie_id: MovieId) -> Result<RatingReply, ClientError> {
+        let id = self.new_update_id();
+        self.ask(Question::Update(Update::Delete { user_id, movie_id }, id)).await
+    }
+
+    /// Any update, under an id that may have been sent before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::create`].
+    pub async fn write(&mut self, update: Update, id: UpdateId) -> Result<RatingReply, ClientError> {
+        self.ask(Question::Update(update, id)).await
+    }
+
+    /// One rating; `rating: None` in the value where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such film, or no answer.
+    pub async fn read(&mut self, user_id: UserId, movie_id: MovieId) -> Result<RatingReply, ClientError> {
+        self.ask(Question::Query(Query::Read { user_id, movie_id })).await
+    }
+
+    /// A page of a user's ratings, in ascending movie id, of films above `after`.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no answer.
+    pub async fn page(&mut self, user_id: UserId, limit: u32, after: u32) -> Result<RatingsReply, ClientError> {
+        self.ask(Question::Query(Query::All { user_id, limit, after })).await
+    }
+
+    /// A user's ratings of films above `after`, at most `limit` of them, by as many pages as it takes.
+    ///
+    /// The reply has the last page's `total` and `next`, and all replicas that served a page.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no answer to one of the pages.
+    pub async fn all(&mut self, user_id: UserId, limit: Option<u32>, after: u32) -> Result<RatingsReply, ClientError> {
+        let mut missing = limit.unwrap_or(u32::MAX);
+        let less = |missing: u32, page: &RatingsReply| {
+            missing.saturating_sub(u32::try_from(page.value.ratings.len()).unwrap_or(u32::MAX))
+        };
+        let mut all = self.page(user_id, missing.min(ALL_LIMIT_DEFAULT), after).await?;
+        missing = less(missing, &all);
+        let mut after = after;
+        // A `next` that doesn't rise would never end.
+        while let Some(next) = all.value.next.map(MovieId::get).filter(|next| *next > after && missing > 0) {
+            after = next;
+            let more = self.page(user_id, missing.min(ALL_LIMIT_DEFAULT), after).await?;
+            missing = less(missing, &more);
+            append(&mut all, more);
+        }
+        Ok(all)
+    }
+
+    /// The mean of a film's ratings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::read`].
+    pub async fn average(&mut self, movie_id: MovieId) -> Result<AverageReply, ClientError> {
+        self.ask(Question::Query(Query::Average { movie_id })).await
+    }
+
+    /// The films whose title contains `title`, whatever its case; at most `limit`, which is at most 100.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no answer.
+    pub async fn search(&mut self, title: &str, limit: u32) -> Result<MoviesReply, ClientError> {
+        let limit = limit.clamp(1, SEARCH_LIMIT_MAX);
+        self.ask(Question::Query(Query::Search { title: title.to_owned(), limit })).await
+    }
+
+    async fn ask<V: DeserializeOwned>(&mut self, question: Question) -> Result<ReplyOf<V>, ClientError> {
+        let payload = question.encode(self.label()).map_err(|error| {
+            ClientError::new(400, ErrorName::BadRequest, format!("the request can't be written: {error}"))
+        })?;
+        let (operation, id) = (question.operation(), question.update_id());
+        self.pending = Some(question);
+        let answer = self.ask_patiently(operation, payload.into(), id).await;
+        self.pending = None;
+        let reply: ReplyOf<V> = wire::decode(&answer?).map_err(|error| {
+            let mut error = ClientError::bad_reply(error);
+            error.doubtful = id;
+            error
+        })?;
+        self.learn(&reply.label);
+        Ok(reply)
+    }
+
+    /// Asks until there is an answer, an error that asking again can't mend, or no patience left.
+    async fn ask_patiently(
+        &mut self,
+        operation: Operation,
+        payload: Bytes,
+        id: Option<UpdateId>,
+    ) -> Result<Bytes, ClientError> {
+        let begun = Instant::now();
+        let mut patience = Patience::new(self.settings.timeout, self.settings.patience);
+        let mut doubtful = None;
+        let mut explained = false;
+        loop {
+            let limit = patience.limit(begun.elapsed());
+            let mut error = match self.ask_once(operation, payload.clone(), limit).await {
+                Ok(body) => return Ok(body),
+                Err(error) => error,
+            };
+            if error.name.leaves_doubt() {
+                doubtful = id;
+            }
+            let pause = patience.pause(&error.name, begun.elapsed(), fastrand::f64());
+            let mut hopeless = false;
+            if error.name == ErrorName::Stale && (pause.is_none() || !explained) {
+                explained = true;
+                hopeless = self.explain_stale(&mut error).await;
+            }
+            let Some(pause) = pause.filter(|_| !hopeless) else {
+                error.doubtful = doubtful;
+                error.attempts = patience.attempts();
+                error.waited = begun.elapsed();
+                return Err(error);
+            };
+            if patience.attempts() == 1 {
+                (self.settings.notify)(&format!("{} ({}): asking again", error.text, error.name));
+            }
+            sleep(pause).await;
+        }
+    }
+
+    async fn ask_once(&mut self, operation: Operation, payload: Bytes, limit: Duration) -> Result<Bytes, ClientError> {
+        let response = self.transport.request(operation, payload, limit).await.map_err(|error| match error {
+            TransportError::NoFrontend => ClientError::no_frontend(),
+            TransportError::NoAnswer => ClientError::no_answer(limit),
+            TransportError::TooLarge => {
+                ClientError::new(400, ErrorName::TooLarge, "the request is larger than the broker allows")
+            }
+        })?;
+        let Some((code, text)) = &response.error else { return Ok(response.body) };
+        if let Ok(body) = wire::decode::<ErrorBody>(&response.body) {
+            self.learn(&body.label);
+        }
+        Err(ClientError::from_headers(code, text))
+    }
+
+    /// Finds out why nobody holds what this session has seen, by asking without a `prev`. Says whether it is known to be
+    /// no use to ask again: the replicas that answer know none of what this session has seen.
+    async fn explain_stale(&mut self, error: &mut ClientError) -> bool {
+        let Some(now) = self.probe().await else { return false };
+        let seen = &self.label().replicas;
+        if seen.iter().any(|(replica, _)| now.replicas.get(replica) > 0) {
+            error.text = format!(
+                "this session has seen {seen}, of which no replica within reach holds all: the others may be back later"
+            );
+            return false;
+        }
+        error.text = format!(
+            "this session has seen {seen}, of which the replicas that answer now know nothing: was the cluster started \
+             anew, or is this another one?"
+        );
+        true
+    }
+
+    /// What the cluster has, told to somebody who has seen nothing.
+    async fn probe(&mut self) -> Option<Label> {
+        /// The label is in replies and in refusals alike.
+        #[derive(Deserialize)]
+        struct Labelled {
+            label: Label,
+        }
+        let question = Question::Query(Query::Average { movie_id: MovieId::new(1).ok()? });
+        let payload = question.encode(&Label::new()).ok()?;
+        let limit = self.settings.timeout.min(PROBE_LIMIT);
+        let response = self.transport.request(question.operation(), payload.into(), limit).await.ok()?;
+        Some(wire::decode::<Labelled>(&response.body).ok()?.label)
+    }
+
+    /// Takes in a label, and keeps it for the next run.
+    fn learn(&mut self, label: &Label) {
+        if !self.session.merge(label) {
+            return;
+        }
+        if let Some(file) = &self.file
+            && let Err(error) = file.keep(self.session.label())
+        {
+            (self.settings.notify)(&error.to_string());
+            self.file = None; // said once
+        }
+    }
+}
+
+fn append(all: &mut RatingsReply, page: RatingsReply) {
+    let Ratings { ratings, total, next } = page.value;
+    all.value.ratings.extend(ratings);
+    all.value.total = total;
+    all.value.next = next;
+    all.label.merge(&page.label);
+    for replica in page.replicas {
+        if !all.replicas.contains(&replica) {
+            all.replicas.push(replica);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+use super::*;
+use crate::fake::{FakeFrontend, Mishap, client};
+use natter_common::clock::Stamp;
+use natter_common::edge::ClientRequest;
+use natter_common::ids::ReplicaId;
+
+const TIMEOUT: Mishap = Mishap::Error(504, "TIMEOUT: no answer within 2000 ms: retry it with the same id");
+const STALE: Mishap = Mishap::Error(504, "STALE: within 2000 ms no reachable replica held all: try again");
+
+fn user() -> UserId {
+    UserId::new(42).unwrap()
+}
+
+fn movie(number: u32) -> MovieId {
+    MovieId::new(number).unwrap()
+}
+
+fn stars() -> Stars {
+    Stars::try_from(4.5).unwrap()
+}
+
+fn label(replica: &str, count: u64) -> Label {
+    Label { replicas: [(ReplicaId::new(replica).unwrap(), count)].into_iter().collect(), clock: Stamp(count) }
+}
+
+fn prevs(frontend: &FakeFrontend) -> Vec<String> {
+    let prev = |(_, request): (Operation, ClientRequest)| match request {
+        ClientRequest::Update { prev, .. } | ClientRequest::Query { prev, .. } => prev.to_string(),
+    };
+    frontend.asked().into_iter().map(prev).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_request_carries_what_the_session_has_seen() {
+    let frontend = FakeFrontend::default();
+    let mut client = client(&frontend);
+    client.create(user(), movie(1), stars()).await.unwrap();
+    client.create(user(), movie(1), stars()).await.unwrap_err();
+    client.delete(user(), movie(1)).await.unwrap();
+    client.read(user(), movie(1)).await.unwrap();
+    assert_eq!(prevs(&frontend), ["{}", "{r1:1}", "{r1:1}", "{r1:2}"]);
+    let stamps: Vec<_> = frontend.ids().iter().map(|id| id.stamp().unwrap()).collect();
+    assert!(stamps.is_sorted() && stamps[0] < stamps[1], "{stamps:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_is_retried_under_its_id_and_done_once() {
+    let frontend = FakeFrontend::with([Mishap::Lost { executed: true }, TIMEOUT, Mishap::NoFrontend]);
+    let mut client = client(&frontend);
+    let reply = client.create(user(), movie(1), stars()).await.unwrap();
+    let ids = frontend.ids();
+    assert_eq!(ids.len(), 4);
+    assert!(ids.iter().all(|id| Some(*id) == reply.value.update_id), "{ids:?}");
+    assert_eq!(client.label(), &label("r1", 1));
+    assert_eq!(client.pending(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_ends_and_the_doubt_is_told() {
+    let frontend = FakeFrontend::with((0..100).map(|_| Mishap::Lost { executed: false }));
+    let mut client = client(&frontend);
+    let begun = Instant::now();
+    let error = client.create(user(), movie(1), stars()).await.unwrap_err();
+    assert_eq!(error.name, ErrorName::NoAnswer);
+    assert_eq!(error.doubtful, frontend.ids().first().copied());
+    assert!(begun.elapsed() <= Settings::PATIENCE_DEFAULT, "{:?}", begun.elapsed());
+    assert_eq!(error.attempts, 4);
+    assert!(error.to_string().contains("may still take effect"), "{error}");
+    let error = client.read(user(), movie(1)).await.unwrap_err();
+    assert_eq!(error.doubtful, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_outlives_the_refusal_that_follows_it() {
+    let frontend = FakeFrontend::with([TIMEOUT, Mishap::Error(503, "UNAVAILABLE: all are gone")]);
+    let error = client(&frontend).create(user(), movie(1), stars()).await.unwrap_err();
+    assert_eq!(error.name, ErrorName::Unavailable);
+    assert!(error.doubtful.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waiting_cannot_mend_is_told_at_once() {
+    for (mishap, why) in [
+        (Mishap::Error(503, "UNAVAILABLE: x"), "all replicas are OFFLINE"),
+        (Mishap::NoFrontend, "no frontend is running on this broker: start one with `frontend`"),
+        (Mishap::Error(400, "BAD_REQUEST: rating: no"), "rating: no (BAD_REQUEST)"),
+    ] {
+        let frontend = FakeFrontend::with([mishap]);
+        let begun = Instant::now();
+        let error = client(&frontend).create(user(), movie(1), stars()).await.unwrap_err();
+        assert!(error.to_string().starts_with(why), "{error}");
+        assert_eq!((begun.elapsed(), error.attempts, error.doubtful), (Duration::ZERO, 1, None));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passing_staleness_is_waited_out() {
+    let frontend = FakeFrontend::default();
+    let mut client = client(&frontend);
+    client.create(user(), movie(1), stars()).await.unwrap();
+    let frontend = FakeFrontend::with([STALE]);
+    (&frontend).request(Operation::Create, create_payload(), Duration::ZERO).await.unwrap(); // takes the mishap
+    (&frontend).request(Operation::Create, create_payload(), Duration::ZERO).await.unwrap();
+    let mut client = Client::new(&frontend, Session::from(label("r1", 1)), None, Settings::default());
+    assert_eq!(client.read(user(), movie(1)).await.unwrap().value.rating, Some(stars()));
+}
+
+fn create_payload() -> Bytes {
+    let id = UpdateId::from_stamp(Stamp::new(1, 0), 7);
+    let update = Update::Create { user_id: user(), movie_id: movie(1), rating: stars() };
+    Question::Update(update, id).encode(&Label::new()).unwrap().into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_the_cluster_cannot_know_is_told_so_and_does_not_loop() {
+    let frontend = FakeFrontend::with([STALE]);
+    let mut client = Client::new(&frontend, Session::from(label("gone", 9)), None, Settings::default());
+    let error = client.read(user(), movie(1)).await.unwrap_err();
+    assert_eq!(error.name, ErrorName::Stale);
+    assert!(error.text.contains("{gone:9}") && error.text.contains("was the cluster started anew"), "{error}");
+    assert!(error.wants_new_session());
+    let operations: Vec<_> = frontend.asked().into_iter().map(|(operation, _)| operation).collect();
+    assert_eq!(operations, [Operation::Read, Operation::Average], "one request and one look without `prev`");
+    assert_eq!(prevs(&frontend), ["{gone:9}", "{}"]);
+    client.start_new_session();
+    assert!(client.read(user(), movie(1)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn overload_is_given_time() {
+    let frontend = FakeFrontend::with((0..3).map(|_| Mishap::Error(503, "OVERLOADED: later")));
+    let begun = Instant::now();
+    client(&frontend).read(user(), movie(1)).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(350) && begun.elapsed() <= Duration::from_millis(700));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_ratings_come_by_pages() {
+    let frontend = FakeFrontend::default();
+    frontend.rate_many(42, 2_500);
+    let mut client = client(&frontend);
+    for (limit, after, count, next, pages) in
+        [(None, 0, 2_500, None, 3), (Some(1_500), 0, 1_500, Some(1_500), 2), (Some(3), 2_490, 3, Some(2_493), 1)]
+    {
+        let before = frontend.asked().len();
+        let reply = client.all(user(), limit, after).await.unwrap();
+        assert_eq!(reply.value.ratings.len(), count);
+        assert!(reply.value.ratings.is_sorted_by_key(|rating| rating.movie_id));
+        assert_eq!((reply.value.total, reply.value.next.map(MovieId::get)), (2_500, next));
+        assert_eq!(frontend.asked().len() - before, pages);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_learnt_is_kept_for_the_next_run() {
+    let root = tempfile::tempdir().unwrap();
+    let environment = [(crate::state::STATE_VARIABLE, root.path().as_os_str())].into_iter().collect();
+    let file = SessionFile::locate(&environment, "nats://a:1", "ratings", Some(user())).unwrap();
+    let frontend = FakeFrontend::default();
+    let mut client = Client::new(&frontend, Session::new(), Some(file.clone()), Settings::default());
+    client.create(user(), movie(1), stars()).await.unwrap();
+    assert_eq!(&file.load().0, client.label());
+    client.start_new_session();
+    assert_eq!(file.load().0, Label::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_cannot_be_read_leaves_an_update_in_doubt() {
+    struct Garbage;
+    impl Transport for Garbage {
+        async fn request(
+            &self,
+            _: Operation,
+            _: Bytes,
+            _: Duration,
+        ) -> Result<crate::transport::Response, TransportError> {
+            Ok(crate::transport::Response { error: None, body: Bytes::from_static(b"\xdd\xff\xff\xff\xff") })
+        }
+    }
+    let mut client = Client::new(Garbage, Session::new(), None, Settings::default());
+    let error = client.create(user(), movie(1), stars()).await.unwrap_err();
+    assert_eq!(error.name, ErrorName::BadReply);
+    assert!(error.doubtful.is_some());
+}

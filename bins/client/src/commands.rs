@@ -1,0 +1,287 @@
+//! The command line.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use natter_broker::duration::parse_duration;
+use natter_broker::options::BrokerOptions;
+use natter_common::edge::TITLE_BYTES_MAX;
+use natter_common::ids::{MovieId, UpdateId, UserId};
+use natter_common::rating::Stars;
+use natter_common::request::{SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX};
+
+const SESSION: &str = "Session";
+
+const COMMANDS: &str = "create, update, delete, read, all, average, search, decode";
+
+const EXAMPLES: &str = "\
+Examples:
+  client                      the menu, for a random user
+  client 42                   the menu, for user 42
+  client 42 create 1 4.5      user 42 gives movie 1 four and a half stars
+  client 42 read 1 --json     the rating, as one JSON object
+  client search \"toy story\"   films by a part of their title
+
+Exit status: 0 where it was done, 1 where not (the reason is on standard error), 2 for a wrong command line.";
+
+/// Rates films: with a command as a script's tool, without one by a menu.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "client", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct ClientArgs {
+    /// Who rates, a number; a random one from 1 to 610 where it is needed and not given
+    #[arg(value_name = "USER_ID", value_parser = parse_user)]
+    pub user_id: Option<UserId>,
+
+    /// Where a command is expected but another word stands: to say so.
+    #[arg(value_name = "COMMAND", value_parser = refuse_command, hide = true)]
+    not_a_command: Vec<Infallible>,
+
+    /// What to do [default: the menu]
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Print the reply as one JSON object {value, label, replicas}
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// How long to try again where that may help
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, global = true)]
+    pub patience: Duration,
+
+    /// How long to wait for one answer, longer than the frontends' own --timeout
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = parse_duration, global = true)]
+    pub timeout: Duration,
+
+    /// Forget what this session has seen, and start a new one
+    #[arg(long, global = true, help_heading = SESSION)]
+    pub new_session: bool,
+
+    /// Don't keep the session between calls: neither read its file nor write it
+    #[arg(long, global = true, help_heading = SESSION)]
+    pub no_state: bool,
+
+    #[allow(missing_docs)] // a comment here would become a part of the help
+    #[command(flatten)]
+    pub broker: BrokerOptions,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Rate a film that the user has not rated
+    Create {
+        /// The film's number; `search` finds it
+        #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
+        movie_id: MovieId,
+        /// 0.5, 1.0, 1.5, ... 5.0
+        #[arg(value_name = "RATING", value_parser = parse_stars, allow_negative_numbers = true)]
+        rating: Stars,
+        /// The id of an update that may not have been done, to try it again
+        #[arg(long, value_name = "UUID")]
+        id: Option<UpdateId>,
+    },
+    /// Change a rating
+    Update {
+        /// The film's number
+        #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
+        movie_id: MovieId,
+        /// 0.5, 1.0, 1.5, ... 5.0
+        #[arg(value_name = "RATING", value_parser = parse_stars, allow_negative_numbers = true)]
+        rating: Stars,
+        /// The id of an update that may not have been done, to try it again
+        #[arg(long, value_name = "UUID")]
+        id: Option<UpdateId>,
+    },
+    /// Take a rating away
+    Delete {
+        /// The film's number
+        #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
+        movie_id: MovieId,
+        /// The id of an update that may not have been done, to try it again
+        #[arg(long, value_name = "UUID")]
+        id: Option<UpdateId>,
+    },
+    /// Show one rating of the user; "no rating" is an answer too
+    Read {
+        /// The film's number
+        #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
+        movie_id: MovieId,
+    },
+    /// Show all ratings of the user, by ascending film number
+    All {
+        /// How many at most [default: all]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        limit: Option<u32>,
+        /// Only films with a greater number
+        #[arg(long, value_name = "MOVIE_ID", default_value_t = 0)]
+        after: u32,
+    },
+    /// Show the average of a film's ratings
+    Average {
+        /// The film's number
+        #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
+        movie_id: MovieId,
+    },
+    /// Find films by a part of their title
+    Search {
+        /// The part of the title, whatever its case
+        #[arg(value_name = "TITLE", value_parser = parse_title)]
+        title: String,
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = SEARCH_LIMIT_DEFAULT,
+              value_parser = clap::value_parser!(u32).range(1..=i64::from(SEARCH_LIMIT_MAX)))]
+        limit: u32,
+    },
+    /// Read MessagePack on standard input, write JSON on standard output; needs no broker
+    ///
+    /// For looking inside with the nats CLI: nats sub 'ratings.>' --translate 'client decode'
+    Decode,
+}
+
+impl Command {
+    /// Whether it is about one user.
+    pub fn needs_user(&self) -> bool {
+        !matches!(self, Self::Average { .. } | Self::Search { .. } | Self::Decode)
+    }
+}
+
+fn parse_user(text: &str) -> Result<UserId, String> {
+    match text.parse::<u64>() {
+        Ok(number) => UserId::try_from(number).map_err(|error| error.to_string()),
+        Err(_) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => Err(format!("{text} is too large")),
+        Err(_) => Err(format!("this is neither a user's number nor one of the commands {COMMANDS}")),
+    }
+}
+
+fn refuse_command(_: &str) -> Result<Infallible, String> {
+    Err(format!("this is none of the commands {COMMANDS}"))
+}
+
+/// A film's number, with the reason where it is none.
+pub(crate) fn parse_movie(text: &str) -> Result<MovieId, String> {
+    match text.parse::<u64>() {
+        Ok(number) => MovieId::try_from(number).map_err(|error| error.to_string()),
+        Err(_) => Err("a film is named by its number, from 1 to 4294967295; `search` finds it".to_owned()),
+    }
+}
+
+/// A rating, with the reason where it is none.
+pub(crate) fn parse_stars(text: &str) -> Result<Stars, String> {
+    const SCALE: &str = "a rating is one of 0.5, 1.0, 1.5, ... 5.0";
+    let number: f64 = text.trim().parse().map_err(|_| SCALE.to_owned())?;
+    Stars::try_from(number).map_err(|_| SCALE.to_owned())
+}
+
+/// A part of a title, with the reason where it can't be searched for.
+pub(crate) fn parse_title(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("a part of the title is needed".to_owned());
+    }
+    if text.len() > TITLE_BYTES_MAX {
+        return Err(format!("a part of the title has at most {TITLE_BYTES_MAX} bytes"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &[&str]) -> Result<ClientArgs, String> {
+        ClientArgs::try_parse_from(std::iter::once(&"client").chain(line)).map_err(|error| error.to_string())
+    }
+
+    fn movie(number: u32) -> MovieId {
+        MovieId::new(number).unwrap()
+    }
+
+    #[test]
+    fn definition_is_sound() {
+        ClientArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn command_lines_of_the_design_mean_what_they_say() {
+        let stars = Stars::try_from(4.5).unwrap();
+        let search = |title: &str, limit| Command::Search { title: title.to_owned(), limit };
+        for (line, user, command) in [
+            (
+                &["42", "create", "1", "4.5"][..],
+                Some(42),
+                Some(Command::Create { movie_id: movie(1), rating: stars, id: None }),
+            ),
+            (
+                &["42", "update", "1", "4.5"],
+                Some(42),
+                Some(Command::Update { movie_id: movie(1), rating: stars, id: None }),
+            ),
+            (&["42", "delete", "1"], Some(42), Some(Command::Delete { movie_id: movie(1), id: None })),
+            (&["42", "read", "1", "--json"], Some(42), Some(Command::Read { movie_id: movie(1) })),
+            (&["--json", "42", "read", "1"], Some(42), Some(Command::Read { movie_id: movie(1) })),
+            (&["read", "1"], None, Some(Command::Read { movie_id: movie(1) })),
+            (&["42", "all"], Some(42), Some(Command::All { limit: None, after: 0 })),
+            (&["42", "all", "--limit", "5", "--after", "7"], Some(42), Some(Command::All { limit: Some(5), after: 7 })),
+            (&["average", "1"], None, Some(Command::Average { movie_id: movie(1) })),
+            (&["7", "average", "1"], Some(7), Some(Command::Average { movie_id: movie(1) })),
+            (&["search", "toy story"], None, Some(search("toy story", 20))),
+            (&["search", "42", "--limit", "3"], None, Some(search("42", 3))),
+            (&["42", "search", "search"], Some(42), Some(search("search", 20))),
+            (&["decode"], None, Some(Command::Decode)),
+            (&["42"], Some(42), None),
+            (&[], None, None),
+            (&["42", "--new-session"], Some(42), None),
+        ] {
+            let args = parse(line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+            assert_eq!((args.user_id.map(UserId::get), args.command), (user, command), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn options_may_stand_anywhere() {
+        for line in [
+            ["--no-state", "--patience", "2s", "-s", "nats://a:1", "42", "read", "1"],
+            ["42", "--no-state", "read", "--patience", "2s", "1", "-s", "nats://a:1"],
+        ] {
+            let args = parse(&line).unwrap();
+            assert!(args.no_state && !args.new_session && !args.json);
+            assert_eq!(args.patience, Duration::from_secs(2));
+            assert_eq!(args.broker.server.as_deref(), Some("nats://a:1"));
+        }
+    }
+
+    #[test]
+    fn wrong_lines_are_answered_in_words() {
+        for (line, why) in [
+            (&["0"][..], "0 is out of range"),
+            (&["4294967296", "all"], "out of range"),
+            (&["99999999999999999999999", "all"], "too large"),
+            (&["serch", "x"], "neither a user's number nor one of the commands"),
+            (&["42", "serch", "x"], "none of the commands create, update"),
+            (&["42", "43"], "none of the commands"),
+            (&["42", "create", "1"], "RATING"),
+            (&["42", "create", "1", "4.3"], "one of 0.5, 1.0, 1.5"),
+            (&["42", "create", "1", "NaN"], "one of 0.5"),
+            (&["42", "create", "1", "-1"], "one of 0.5"),
+            (&["42", "create", "toy", "4"], "named by its number"),
+            (&["42", "create", "1", "4", "--id", "x"], "--id"),
+            (&["42", "all", "--limit", "0"], "--limit"),
+            (&["search", ""], "a part of the title"),
+            (&["search", "x", "--limit", "101"], "1..=100"),
+            (&["42", "read", "1", "--patience", "0s"], "zero"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(why), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_command() {
+        let help = ClientArgs::command().render_help().to_string();
+        for word in ["create", "update", "delete", "read", "all", "average", "search", "decode", "--json", "[USER_ID]"]
+        {
+            assert!(help.contains(word), "{word}: {help}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! One command: asked, and its reply as text for standard output.
+
+use natter_common::edge::ReplyOf;
+use natter_common::ids::{ReplicaId, UserId};
+use natter_common::label::Label;
+use natter_common::request::Update;
+use serde::Serialize;
+
+use crate::api::Client;
+use crate::commands::Command;
+use crate::error::{ClientError, ErrorName};
+use crate::show;
+use crate::transport::Transport;
+
+/// Does what `command` says for `user_id`, and gives what is to be printed: with `json` one JSON object
+/// `{value, label, replicas}`, else words for people; without the last line's end.
+///
+/// # Errors
+///
+/// Where it was not done, or where that is not known.
+pub async fn perform<T: Transport>(
+    client: &mut Client<T>,
+    user_id: UserId,
+    command: &Command,
+    json: bool,
+) -> Result<String, ClientError> {
+    match command {
+        Command::Create { movie_id, rating, id } => {
+            let update = Update::Create { user_id, movie_id: *movie_id, rating: *rating };
+            write(client, update, *id, json).await
+        }
+        Command::Update { movie_id, rating, id } => {
+            let update = Update::Update { user_id, movie_id: *movie_id, rating: *rating };
+            write(client, update, *id, json).await
+        }
+        Command::Delete { movie_id, id } => {
+            write(client, Update::Delete { user_id, movie_id: *movie_id }, *id, json).await
+        }
+        Command::Read { movie_id } => {
+            let reply = client.read(user_id, *movie_id).await?;
+            text(&reply, json, |reply| read_from(show::rating(reply), &reply.replicas))
+        }
+        Command::All { limit, after } => {
+            let reply = client.all(user_id, *limit, *after).await?;
+            text(&reply, json, |reply| {
+                let summary = read_from(show::ratings_summary(user_id, reply), &reply.replicas);
+                table(show::rating_rows(&reply.value.ratings), summary)
+            })
+        }
+        Command::Average { movie_id } => {
+            let reply = client.average(*movie_id).await?;
+            text(&reply, json, |reply| read_from(show::average(reply), &reply.replicas))
+        }
+        Command::Search { title, limit } => {
+            let reply = client.search(title, *limit).await?;
+            text(&reply, json, |reply| {
+                let summary = read_from(show::movies_summary(title, *limit, reply), &reply.replicas);
+                table(show::movie_rows(&reply.value.movies), summary)
+            })
+        }
+        Command::Decode => Err(ClientError::new(400, ErrorName::BadRequest, "decode asks no frontend")),
+    }
+}
+
+async fn write<T: Transport>(
+    client: &mut Client<T>,
+    update: Update,
+    id: Option<natter_common::ids::UpdateId>,
+    json: bool,
+) -> Result<String, ClientError> {
+    let id = match id {
+        Some(id) => id,
+        None => client.new_update_id(),
+    };
+    let reply = client.write(update, id).await?;
+    text(&reply, json, |reply| {
+        format!("{}  (written by {})", show::update(&update, reply), show::names(&reply.replicas))
+    })
+}
+
+/// `{value, label, replicas}`.
+#[derive(Serialize)]
+struct JsonReply<'a, V> {
+    value: &'a V,
+    label: &'a Label,
+    replicas: &'a [ReplicaId],
+}
+
+fn text<V: Serialize>(
+    reply: &ReplyOf<V>,
+    json: bool,
+    words: impl FnOnce(&ReplyOf<V>) -> String,
+) -> Result<String, ClientError> {
+    if !json {
+        return Ok(words(reply));
+    }
+    let object = JsonReply { value: &reply.value, label: &reply.label, replicas: &reply.replicas };
+    serde_json::to_string(&object).map_err(ClientError::bad_reply)
+}
+
+fn read_from(line: String, replicas: &[ReplicaId]) -> String {
+    format!("{line}  (read from {})", show::names(replicas))
+}
+
+/// The rows, head first, and the summary below; an empty table is left out.
+fn table(mut rows: Vec<String>, summary: String) -> String {
+    if rows.len() == 1 {
+        return summary;
+    }
+    rows.push(summary);
+    rows.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{FakeFrontend, client};
+    use clap::Parser;
+
+    async fn done(client: &mut Client<&FakeFrontend>, line: &str) -> Result<String, String> {
+        let args =
+            crate::commands::ClientArgs::try_parse_from(std::iter::once("client").chain(line.split(' '))).unwrap();
+        let user_id = args.user_id.unwrap_or(UserId::new(1).unwrap());
+        perform(client, user_id, &args.command.unwrap(), args.json).await.map_err(|error| error.to_string())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn commands_answer_in_words() {
+        let frontend = FakeFrontend::default();
+        let mut client = client(&frontend);
+        for (line, answer) in [
+            ("42 read 1", "no rating: user 42 has not rated Toy Story (1995)  (read from r1)"),
+            ("42 create 1 4.5", "user 42 rated Toy Story (1995): 4.5  (written by r1, r2)"),
+            ("42 read 1", "user 42 rated Toy Story (1995): 4.5 on 2026-07-30  (read from r1)"),
+            ("42 update 1 3", "user 42 now rates Toy Story (1995): 3.0  (written by r1, r2)"),
+            ("average 1", "Toy Story (1995): 3.00 on average of 1 rating  (read from r1)"),
+            (
+                "42 all",
+                "     movie  rating  date        title\n         1     3.0  2026-07-30  Toy Story (1995)\n\
+                 1 rating by user 42  (read from r1)",
+            ),
+            ("42 delete 1", "user 42 no longer rates Toy Story (1995), which had 3.0  (written by r1, r2)"),
+            ("42 all", "user 42 has no ratings  (read from r1)"),
+            ("average 1", "Toy Story (1995): no ratings yet  (read from r1)"),
+            (
+                "search TOY",
+                "     movie  average  ratings  title\n         1        -        0  Toy Story (1995)  [Animation, Comedy]\n\
+                 \x20     3114        -        0  Toy Story 2 (1999)\n2 films have \"TOY\" in their titles  (read from r1)",
+            ),
+            ("search xyz", "no film has \"xyz\" in its title  (read from r1)"),
+        ] {
+            assert_eq!(done(&mut client, line).await.as_deref(), Ok(answer), "{line}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_are_told_and_teach_the_session() {
+        let frontend = FakeFrontend::default();
+        let mut client = client(&frontend);
+        let error = done(&mut client, "42 update 1 3").await.unwrap_err();
+        assert_eq!(error, "user 42 has not rated movie 1: create it (RATING_NOT_FOUND)");
+        let error = done(&mut client, "42 read 999").await.unwrap_err();
+        assert!(error.ends_with("(MOVIE_NOT_FOUND)"), "{error}");
+        done(&mut client, "42 create 1 3").await.unwrap();
+        let mut other = crate::fake::client(&frontend);
+        done(&mut other, "42 create 1 3").await.unwrap_err();
+        assert_eq!(other.label(), client.label(), "the label of the refusal was not merged");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn json_is_one_object_of_value_label_replicas() {
+        let frontend = FakeFrontend::default();
+        let mut client = client(&frontend);
+        for (line, user) in [("42 create 1 4.5 --json", true), ("42 read 7 --json", true), ("search toy --json", false)]
+        {
+            let text = done(&mut client, line).await.unwrap();
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(keys.len(), 3, "{text}");
+            assert!(keys.iter().all(|key| ["value", "label", "replicas"].contains(key)), "{text}");
+            assert_eq!(value["value"]["user_id"] == 42, user);
+        }
+        let absent: serde_json::Value =
+            serde_json::from_str(&done(&mut client, "42 read 7 --json").await.unwrap()).unwrap();
+        assert!(absent["value"]["rating"].is_null());
+    }
+}

@@ -1,0 +1,202 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use natter_broker::duration::parse_duration;
+use natter_broker::options::BrokerOptions;
+use natter_common::ids::UserId;
+use natter_common::messages::Mode;
+
+/// More processes of one role than a single machine is good for.
+pub(crate) const MEMBERS_MAX: u8 = 64;
+
+const CLUSTER: &str = "Cluster";
+const REPLICAS: &str = "Replicas";
+const FRONTENDS: &str = "Frontends";
+
+const EXAMPLES: &str = "\
+Examples:
+  cluster                       1 frontend, 3 replicas, and the menu for a random user
+  cluster 2 4 42                2 frontends, 4 replicas, and the menu for user 42
+  cluster --no-client           the same without a menu, until ctrl-c
+  cluster --logs logs           every step of every process in logs/*.log
+
+The roles are in this program too, each with a --help of its own:
+  cluster client 42 read 1      also: cluster frontend, cluster replica";
+
+/// Runs a whole Natter on this machine: a broker, frontends, replicas, and in this terminal a client
+///
+/// When the client ends, everything ends, and nothing is left behind. The broker is a nats-server that is started here,
+/// on loopback only, unless one is named by --server, --context or NATS_URL.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "cluster", version, after_help = EXAMPLES)]
+pub(crate) struct ClusterArgs {
+    /// How many frontends, from 1 to 64
+    #[arg(value_name = "FRONTENDS", default_value = "1", value_parser = parse_count)]
+    pub(crate) frontends: u8,
+
+    /// How many replicas, from 1 to 64
+    #[arg(value_name = "REPLICAS", default_value = "3", value_parser = parse_count)]
+    pub(crate) replicas: u8,
+
+    /// Who rates, a number [default: a random one from 1 to 610]
+    #[arg(value_name = "USER_ID", value_parser = parse_user)]
+    pub(crate) user_id: Option<UserId>,
+
+    /// No menu: stay in the foreground until ctrl-c or SIGTERM
+    #[arg(long, help_heading = CLUSTER)]
+    pub(crate) no_client: bool,
+
+    /// Keep a log of each process in this folder, in place of those of an earlier run [default: a temporary one]
+    #[arg(long, value_name = "DIR", help_heading = CLUSTER)]
+    pub(crate) logs: Option<PathBuf>,
+
+    /// The port of the broker that is started here, 0 for any free one [default: 4222 where it is free]
+    #[arg(long, value_name = "PORT", help_heading = CLUSTER)]
+    pub(crate) port: Option<u16>,
+
+    /// How long to wait until all frontends and replicas serve [default: 30s, with --database 10m]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = CLUSTER)]
+    pub(crate) ready_within: Option<Duration>,
+
+    /// The data set: a folder in MovieLens' layout, or a file that `dataset import` made [default: the sample]
+    #[arg(long, value_name = "PATH", help_heading = REPLICAS)]
+    pub(crate) database: Option<PathBuf>,
+
+    /// What decides the replicas' status: active, overloaded, offline, arbitrary or measured
+    #[arg(long, value_name = "MODE", default_value_t = Mode::Measured, help_heading = REPLICAS)]
+    pub(crate) status: Mode,
+
+    /// At least so often each replica gossips where it stands
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration, help_heading = REPLICAS)]
+    pub(crate) gossip_interval: Duration,
+
+    /// How many replicas hold an update before it is acknowledged
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..), help_heading = FRONTENDS)]
+    pub(crate) fault_tolerance: u32,
+
+    /// Refuse updates that fewer replicas hold
+    #[arg(long, help_heading = FRONTENDS)]
+    pub(crate) strict: bool,
+
+    /// How long a frontend tries to answer a request
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration, help_heading = FRONTENDS)]
+    pub(crate) timeout: Duration,
+
+    #[allow(missing_docs)] // a comment here would become a part of the help
+    #[command(flatten)]
+    pub(crate) broker: BrokerOptions,
+}
+
+impl ClusterArgs {
+    /// Parses a command line, the program's name first, and checks what belongs together.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let arguments = Self::from_arg_matches(&matches)?;
+        match arguments.contradiction(&matches) {
+            Some(contradiction) => Err(command.error(ErrorKind::ArgumentConflict, contradiction)),
+            None => Ok(arguments),
+        }
+    }
+
+    /// Whether a broker is named, so that none is started.
+    pub(crate) fn names_a_broker(&self) -> bool {
+        let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.trim().is_empty());
+        given(&self.broker.server) || given(&self.broker.context)
+    }
+
+    /// How long to wait until all serve.
+    pub(crate) fn ready_within(&self) -> Duration {
+        // A large data set takes its time; a process that can't go on ends, which is noticed at once.
+        let seconds = if self.database.is_some() { 600 } else { 30 };
+        self.ready_within.unwrap_or(Duration::from_secs(seconds))
+    }
+
+    fn contradiction(&self, matches: &ArgMatches) -> Option<String> {
+        if self.names_a_broker() {
+            return self.port.map(|_| {
+                "--port is for a broker that is started here, but one is named already (by --server, --context, NATS_URL \
+                 or NATS_CONTEXT): leave out one of the two"
+                    .to_owned()
+            });
+        }
+        let on_command_line = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        ["creds", "user", "password"]
+            .into_iter()
+            .find(on_command_line)
+            .map(|option| format!("--{option} is for a broker that runs already: name it with --server or --context"))
+    }
+}
+
+fn parse_count(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(count) if (1..=MEMBERS_MAX).contains(&count) => Ok(count),
+        _ => Err(format!("write a number from 1 to {MEMBERS_MAX}")),
+    }
+}
+
+fn parse_user(text: &str) -> Result<UserId, String> {
+    let number = text.parse::<u64>().map_err(|_| "a user is a number from 1 to 4294967295".to_owned())?;
+    UserId::try_from(number).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &[&str]) -> Result<ClusterArgs, String> {
+        let line = std::iter::once(&"cluster").chain(line).map(OsString::from);
+        ClusterArgs::read(line).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn definition_is_sound() {
+        ClusterArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_are_frontends_replicas_and_user() {
+        let numbers = |line: &[&str]| {
+            let arguments = read(line).unwrap();
+            (arguments.frontends, arguments.replicas, arguments.user_id.map(UserId::get))
+        };
+        assert_eq!(numbers(&[]), (1, 3, None));
+        assert_eq!(numbers(&["2"]), (2, 3, None));
+        assert_eq!(numbers(&["2", "4", "42"]), (2, 4, Some(42)));
+        assert_eq!(numbers(&["64", "64", "4294967295", "--no-client"]), (64, 64, Some(u32::MAX)));
+    }
+
+    #[test]
+    fn wrong_lines_are_answered_in_words() {
+        for (line, why) in [
+            (&["0"][..], "from 1 to 64"),
+            (&["1", "0"], "from 1 to 64"),
+            (&["1", "65"], "from 1 to 64"),
+            (&["-1"], "-1"),
+            (&["many"], "from 1 to 64"),
+            (&["1", "3", "0"], "out of range"),
+            (&["1", "3", "ann"], "a user is a number"),
+            (&["--status", "asleep"], "arbitrary, measured"),
+            (&["--timeout", "0s"], "zero"),
+            (&["--port", "65536"], "65536"),
+            (&["--port", "4300", "--server", "nats://a:1"], "--port is for a broker that is started here"),
+            (&["--user", "ann"], "--user is for a broker that runs already"),
+            (&["--databse", "x"], "--database"),
+        ] {
+            let error = read(line).unwrap_err();
+            assert!(error.contains(why), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn large_data_sets_get_more_time() {
+        let seconds = |line: &[&str]| read(line).unwrap().ready_within().as_secs();
+        assert_eq!((seconds(&[]), seconds(&["--database", "x"]), seconds(&["--ready-within", "5s"])), (30, 600, 5));
+    }
+}

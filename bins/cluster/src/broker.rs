@@ -1,0 +1,129 @@
+//! The broker: one that runs already, or a `nats-server` that is started here and ends with the cluster.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use natter_broker::environment::Environment;
+use natter_broker::options::BrokerOptions;
+use natter_broker::server::{NatsServer, ServerError, ServerSettings, find_or_fetch};
+use natter_broker::target::Target;
+use natter_client::state::SessionFile;
+
+use crate::arguments::ClusterArgs;
+use crate::error::ClusterError;
+use crate::log_files::{self, LogFiles};
+use crate::members::how_it_ended;
+use crate::notices::tell;
+
+/// Where the `nats` CLI and all of Natter's programs look for a broker.
+const USUAL_PORT: u16 = 4222;
+
+/// The broker that the cluster uses.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    options: BrokerOptions,
+    server: Option<NatsServer>,
+}
+
+impl Broker {
+    /// Takes the broker that the arguments name, or starts one.
+    pub(crate) async fn open(arguments: &ClusterArgs, logs: &LogFiles) -> Result<Self, ClusterError> {
+        if arguments.names_a_broker() {
+            return Ok(Self { options: arguments.broker.clone(), server: None });
+        }
+        let found = find_or_fetch(&Environment::of_process(), &tell).await?;
+        let server = start(found.path, arguments.port, logs).await?;
+        let options = arguments.broker.for_own_server(server.url());
+        let broker = Self { options, server: Some(server) };
+        broker.forget_sessions();
+        Ok(broker)
+    }
+
+    /// How to reach it.
+    pub(crate) fn options(&self) -> &BrokerOptions {
+        &self.options
+    }
+
+    /// Its URLs, for people.
+    pub(crate) fn url(&self) -> String {
+        match &self.server {
+            Some(server) => server.url().to_owned(),
+            None => Target::resolve(&self.options, &Environment::of_process())
+                .map(|target| target.servers().join(","))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Where its own reports are, where it was started here.
+    pub(crate) fn monitoring_url(&self) -> Option<&str> {
+        self.server.as_ref().and_then(NatsServer::monitoring_url)
+    }
+
+    /// Whether it was started here.
+    pub(crate) fn is_own(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// Why it is of no more use, where it was started here and has ended.
+    pub(crate) fn ended(&mut self) -> Option<ClusterError> {
+        let server = self.server.as_mut()?;
+        let how = how_it_ended(server.process().try_wait())?;
+        Some(ClusterError::BrokerEnded { how, last_words: log_files::last_words(server.log_path()) })
+    }
+
+    /// Stops it, where it was started here.
+    pub(crate) async fn stop(self) {
+        self.forget_sessions();
+        if let Some(server) = self.server {
+            // What the system won't say about its end does not matter here.
+            let _ = server.stop().await;
+        }
+    }
+
+    /// Ends it without asking, where it was started here.
+    pub(crate) fn kill(&mut self) {
+        if let Some(server) = &mut self.server {
+            server.process().kill();
+        }
+    }
+
+    /// Removes what clients have kept of sessions with an own broker: they are of a cluster in memory that is gone, whose
+    /// broker had the same port.
+    fn forget_sessions(&self) {
+        let Some(server) = &self.server else { return };
+        let environment = Environment::of_process();
+        if let Some(file) = SessionFile::locate(&environment, server.url(), &self.options.prefix, None)
+            && let Some(directory) = file.path().parent()
+        {
+            // Usually there is none. One that stays costs a client a sentence.
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
+}
+
+async fn start(binary: PathBuf, port: Option<u16>, logs: &LogFiles) -> Result<NatsServer, ClusterError> {
+    let (log, _) = logs.create("nats-server")?;
+    let settings = ServerSettings { log: Some(log), ..ServerSettings::new(binary) };
+    let any = || ServerSettings { port: None, ..settings.clone() };
+    match port {
+        Some(0) => Ok(NatsServer::start_guarded(any()).await?),
+        Some(port) => Ok(NatsServer::start_guarded(ServerSettings { port: Some(port), ..settings }).await?),
+        None => {
+            if TcpListener::bind(("127.0.0.1", USUAL_PORT)).is_ok() {
+                let usual = ServerSettings { port: Some(USUAL_PORT), ..settings.clone() };
+                match NatsServer::start_guarded(usual).await {
+                    // Somebody was faster.
+                    Err(ServerError::EndedEarly { last_words, .. }) if last_words.contains("in use") => {}
+                    other => return Ok(other?),
+                }
+            }
+            let server = NatsServer::start_guarded(any()).await?;
+            tell(&format!(
+                "port {USUAL_PORT} is taken, so the broker of this cluster is at {} (to use the one that runs already: --server \
+                 nats://127.0.0.1:{USUAL_PORT})",
+                server.url()
+            ));
+            Ok(server)
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Why there is no cluster, in words for people.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use natter_broker::connection::ConnectError;
+use natter_broker::duration::format_duration;
+use natter_broker::server::ServerError;
+
+/// Why there is no cluster (any more). All that was started is stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClusterError {
+    /// No broker could be started.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The broker could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The broker does not let us listen to presence.
+    #[error("the broker does not let us see who is there: {0}")]
+    Subscribe(String),
+    /// The data set can't be read.
+    #[error("--database: can't read {}: {source}", path.display())]
+    Database {
+        /// What was given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The place for the logs can't be used.
+    #[error("can't write logs to {}: {source}", path.display())]
+    Logs {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A process can't be started.
+    #[error("can't start {what}: {source}")]
+    Start {
+        /// Which.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A process ended while all were starting.
+    #[error("{what} {how} before it was ready: {last_words}")]
+    EndedEarly {
+        /// Which.
+        what: String,
+        /// How it ended.
+        how: String,
+        /// The end of its log.
+        last_words: String,
+    },
+    /// Not all became ready.
+    #[error(
+        "not ready within {}: {waiting}; a machine that is slow or busy may need more time: --ready-within",
+        format_duration(*waited)
+    )]
+    NotReady {
+        /// How long they had.
+        waited: Duration,
+        /// Who was waited for, and what they said last.
+        waiting: String,
+    },
+    /// The broker that was started here ended by itself: without it nothing works.
+    #[error("nats-server {how}, and nothing works without it: {last_words}")]
+    BrokerEnded {
+        /// How it ended.
+        how: String,
+        /// The end of its log.
+        last_words: String,
+    },
+    /// Signals can't be received.
+    #[error("can't receive signals: {0}")]
+    Signals(#[source] io::Error),
+}

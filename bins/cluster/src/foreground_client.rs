@@ -1,0 +1,74 @@
+//! The client's menu in this terminal: a thread of the launcher, so that standard input, ctrl-c and the terminal are its
+//! own as they are any program's, and so that it ends with the launcher, however that ends.
+//!
+//! A runtime of its own keeps it from holding up the launcher while it waits for somebody to read its output.
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use natter_broker::options::BrokerOptions;
+use natter_client::commands::ClientArgs;
+use natter_common::ids::UserId;
+use tokio::sync::oneshot;
+
+use crate::notices::tell;
+
+/// The running menu. Dropping this ends it, at its next step.
+#[derive(Debug)]
+pub(crate) struct ForegroundClient {
+    ended: oneshot::Receiver<ExitCode>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl ForegroundClient {
+    /// Starts the menu of this user, or of a random one.
+    pub(crate) fn start(user_id: Option<UserId>, broker: &BrokerOptions, new_session: bool) -> io::Result<Self> {
+        let arguments = arguments(user_id, broker, new_session);
+        let (ended_sender, ended) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        std::thread::Builder::new().name("client".to_owned()).spawn(move || {
+            // Nobody listens where the launcher is ending.
+            let _ = ended_sender.send(run(arguments, stopped));
+        })?;
+        Ok(Self { ended, _stop: stop })
+    }
+
+    /// Waits for its end, and gives its exit status.
+    pub(crate) async fn ended(&mut self) -> ExitCode {
+        // It ends without a status only where it panicked, and has said so.
+        (&mut self.ended).await.unwrap_or(ExitCode::FAILURE)
+    }
+}
+
+fn run(arguments: ClientArgs, stopped: oneshot::Receiver<()>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tell(&format!("error: can't start the client: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let status = runtime.block_on(async {
+        tokio::select! {
+            status = natter_client::run(arguments) => status,
+            _ = stopped => ExitCode::FAILURE,
+        }
+    });
+    // A read from the terminal can't be taken back: don't wait for it.
+    runtime.shutdown_background();
+    status
+}
+
+fn arguments(user_id: Option<UserId>, broker: &BrokerOptions, new_session: bool) -> ClientArgs {
+    ClientArgs {
+        user_id,
+        command: None,
+        json: false,
+        patience: Duration::from_secs(10),
+        timeout: Duration::from_secs(3),
+        new_session,
+        no_state: false,
+        broker: broker.clone(),
+    }
+}

@@ -1,0 +1,146 @@
+//! Starts everything in order, watches it, and stops it in order.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use natter_common::messages::Role;
+use tokio::time::{sleep, timeout};
+
+use crate::arguments::ClusterArgs;
+use crate::broker::Broker;
+use crate::error::ClusterError;
+use crate::foreground_client::ForegroundClient;
+use crate::log_files::LogFiles;
+use crate::members::{self, Ended, Member};
+use crate::notices::{counted, tell};
+use crate::readiness::Lookout;
+use crate::signals::{Request, Signals};
+use crate::summary::summary;
+
+/// How often to look whether a process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long the client may take to end after ctrl-c.
+const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
+
+/// All that runs. The order of the fields is that of stopping, should this be dropped instead.
+#[derive(Debug, Default)]
+struct Cluster {
+    members: Vec<Member>,
+    broker: Option<Broker>,
+    logs: Option<LogFiles>,
+}
+
+/// Runs a cluster until its client ends or a signal comes.
+pub(crate) async fn run(arguments: ClusterArgs) -> ExitCode {
+    let mut signals = match Signals::receive().map_err(ClusterError::Signals) {
+        Ok(signals) => signals,
+        Err(error) => return complain(&error),
+    };
+    let mut cluster = Cluster::default();
+    let started = tokio::select! {
+        started = cluster.start(&arguments) => started.map_err(|error| complain(&error)),
+        request = signals.next() => Err(request.status()),
+    };
+    let status = match started {
+        Ok(()) if arguments.no_client => cluster.wait_for_signal(&mut signals).await,
+        Ok(()) => cluster.converse(&arguments, &mut signals).await,
+        Err(status) => status,
+    };
+    // Whoever is in a hurry asks twice.
+    let stopped = tokio::select! {
+        () = cluster.stop() => true,
+        _ = signals.next() => false,
+    };
+    if !stopped {
+        cluster.kill();
+    }
+    status
+}
+
+impl Cluster {
+    async fn start(&mut self, arguments: &ClusterArgs) -> Result<(), ClusterError> {
+        if let Some(path) = &arguments.database {
+            std::fs::metadata(path).map_err(|source| ClusterError::Database { path: path.clone(), source })?;
+        }
+        let logs = self.logs.insert(LogFiles::at(arguments.logs.as_deref())?);
+        let broker = self.broker.insert(Broker::open(arguments, logs).await?);
+        let lookout = Lookout::connect(broker.options()).await?;
+        tell(&format!(
+            "starting {} and {}",
+            counted(arguments.frontends.into(), "frontend"),
+            counted(arguments.replicas.into(), "replica")
+        ));
+        for (role, count) in [(Role::Replica, arguments.replicas), (Role::Frontend, arguments.frontends)] {
+            for n in 1..=count {
+                self.members.push(Member::start(role, n, arguments, broker.options(), logs)?);
+            }
+        }
+        lookout.wait_until_ready(&mut self.members, arguments.ready_within()).await?;
+        tell(&summary(broker, &self.members, logs));
+        Ok(())
+    }
+
+    /// Without a client: a signal is the way to end it, and no failure.
+    async fn wait_for_signal(&mut self, signals: &mut Signals) -> ExitCode {
+        tell("ready: ctrl-c stops it");
+        tokio::select! {
+            _ = signals.next() => ExitCode::SUCCESS,
+            error = self.watch() => complain(&error),
+        }
+    }
+
+    /// With a client, whose end is the cluster's.
+    async fn converse(&mut self, arguments: &ClusterArgs, signals: &mut Signals) -> ExitCode {
+        let Some(broker) = &self.broker else { return ExitCode::FAILURE };
+        let mut client = match ForegroundClient::start(arguments.user_id, broker.options(), broker.is_own()) {
+            Ok(client) => client,
+            Err(source) => return complain(&ClusterError::Start { what: "the client".to_owned(), source }),
+        };
+        tokio::select! {
+            status = client.ended() => status,
+            error = self.watch() => complain(&error),
+            request = signals.next() => match request {
+                // The client got it too, and knows what it means to it.
+                Request::Interrupt => timeout(INTERRUPT_GRACE, client.ended()).await.unwrap_or(request.status()),
+                Request::Terminate | Request::HangUp => request.status(),
+            },
+        }
+    }
+
+    /// Tells of frontends and replica managers that end by themselves; completes where nothing works any more.
+    async fn watch(&mut self) -> ClusterError {
+        loop {
+            if let Some(error) = self.broker.as_mut().and_then(Broker::ended) {
+                return error;
+            }
+            for Ended { what, how, log } in self.members.iter_mut().filter_map(Member::newly_ended) {
+                tell(&format!("{what} {how}; the others go on (its log: {})", log.display()));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Frontends first, so that no request is left without a replica manager; the broker last.
+    async fn stop(&mut self) {
+        members::stop_all(&mut self.members, Role::Frontend).await;
+        members::stop_all(&mut self.members, Role::Replica).await;
+        self.members.clear();
+        if let Some(broker) = self.broker.take() {
+            broker.stop().await;
+        }
+    }
+
+    fn kill(&mut self) {
+        for member in &self.members {
+            member.kill();
+        }
+        if let Some(broker) = &mut self.broker {
+            broker.kill();
+        }
+    }
+}
+
+fn complain(error: &ClusterError) -> ExitCode {
+    tell(&format!("error: {error}"));
+    ExitCode::FAILURE
+}

@@ -1,0 +1,68 @@
+//! The launcher: a broker, frontends, replica managers and a client on one machine, with one command.
+//!
+//! - the command line: `arguments`; the roles that this executable carries: `roles`
+//! - the parts of a running cluster: `broker`, `members` (the processes of the roles), `log_files`, `foreground_client`
+//! - how they come and go: `launch` starts, watches and stops them; `readiness` waits until they serve; `signals`
+//! - what is told: `summary`, `notices`, and `error`, why there is no cluster
+//!
+//! Frontends, replica managers and broker run below guards (see [`natter_broker::guard`]), so that none of them outlives
+//! the launcher, however that ends. The client is a thread of the launcher: terminal, ctrl-c and end of input are its own.
+
+mod arguments;
+mod broker;
+mod error;
+mod foreground_client;
+mod launch;
+mod log_files;
+mod members;
+mod notices;
+mod readiness;
+mod roles;
+mod signals;
+mod summary;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::process::ExitCode;
+
+use natter_broker::{guard, logs};
+use tracing::level_filters::LevelFilter;
+
+use crate::arguments::ClusterArgs;
+use crate::notices::tell;
+
+/// The whole program: parses the arguments (the first is the program's name), runs, and gives the exit status. Where the
+/// second names a role, this is that role.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(status) = roles::play(&arguments) {
+        return status;
+    }
+    let arguments = match ClusterArgs::read(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print(); // nobody to tell
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    logs::init(arguments.broker.log_format, arguments.broker.verbose, LevelFilter::WARN);
+    block_on(launch::run(arguments))
+}
+
+/// Is a guard, with the arguments that [`guard::arguments`] gave. To be called by the process's main thread.
+pub fn guard_with(arguments: Vec<OsString>) -> ExitCode {
+    block_on(guard::run(arguments))
+}
+
+fn block_on(program: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tell(&format!("error: can't start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let status = runtime.block_on(program);
+    runtime.shutdown_background();
+    status
+}

@@ -1,0 +1,192 @@
+//! The processes of the roles, below guards.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use natter_broker::duration::format_duration;
+use natter_broker::guard;
+use natter_broker::options::BrokerOptions;
+use natter_broker::owned_process::OwnedProcess;
+use natter_common::ids::ReplicaId;
+use natter_common::messages::{Presence, Role, Status};
+use tokio::time::Instant;
+
+use crate::arguments::ClusterArgs;
+use crate::error::ClusterError;
+use crate::log_files::LogFiles;
+use crate::roles;
+
+/// A process's first presence can say that it is this much older than it is: clocks are read at different moments.
+const UPTIME_SLACK: Duration = Duration::from_millis(100);
+
+/// One frontend or replica manager.
+#[derive(Debug)]
+pub(crate) struct Member {
+    role: Role,
+    name: String,
+    log: PathBuf,
+    process: OwnedProcess,
+    started: Instant,
+    seen: Option<(ReplicaId, Status)>,
+    ended: bool,
+}
+
+/// That a member ended by itself.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// `replica r1`.
+    pub(crate) what: String,
+    /// `ended with status 1`.
+    pub(crate) how: String,
+    /// Its log.
+    pub(crate) log: PathBuf,
+}
+
+impl Member {
+    /// Starts number `n` of a role; its log has every step of the protocol.
+    pub(crate) fn start(
+        role: Role,
+        n: u8,
+        arguments: &ClusterArgs,
+        broker: &BrokerOptions,
+        logs: &LogFiles,
+    ) -> Result<Self, ClusterError> {
+        let name = format!("{}{n}", if role == Role::Frontend { 'f' } else { 'r' });
+        let (log, file) = logs.create(&name)?;
+        let cannot_start = |source| ClusterError::Start { what: described(role, &name), source };
+        let program = std::env::current_exe().map_err(cannot_start)?;
+        let mut command = guard::command(program, logs.scratch()).map_err(cannot_start)?;
+        command.arg(roles::word(role)).arg("--name").arg(&name);
+        match role {
+            Role::Frontend => set_frontend_arguments(&mut command, arguments),
+            Role::Replica => set_replica_arguments(&mut command, arguments),
+        }
+        BrokerOptions { verbose: broker.verbose.max(1), ..broker.clone() }.apply_to(&mut command);
+        command.stdout(file.try_clone().map_err(cannot_start)?).stderr(file);
+        let process = guard::spawn(command).map_err(cannot_start)?;
+        Ok(Self { role, name, log, process, started: Instant::now(), seen: None, ended: false })
+    }
+
+    /// Notes what a process shows of itself, where it is this one. On a broker that others use too there may be other
+    /// clusters, whose members have the same names, but not the same age.
+    pub(crate) fn notice(&mut self, presence: &Presence) {
+        let age = self.started.elapsed() + UPTIME_SLACK;
+        if presence.role == self.role
+            && is_named(presence.id.as_str(), &self.name)
+            && Duration::from_millis(presence.uptime_ms) <= age
+        {
+            self.seen = Some((presence.id.clone(), presence.status));
+        }
+    }
+
+    /// Its id, once it has shown itself.
+    pub(crate) fn id(&self) -> Option<&ReplicaId> {
+        self.seen.as_ref().map(|(id, _)| id)
+    }
+
+    /// Its role.
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether it serves, or would, were it not told to be OFFLINE.
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.seen, Some((_, Status::Active | Status::Overloaded | Status::Offline)))
+    }
+
+    /// Its name and what it said last: `r1 (JOINING)`.
+    pub(crate) fn state(&self) -> String {
+        match &self.seen {
+            Some((_, status)) => format!("{} ({status})", self.name),
+            None => format!("{} (not heard of)", self.name),
+        }
+    }
+
+    /// Whether it has ended by itself; told once.
+    pub(crate) fn newly_ended(&mut self) -> Option<Ended> {
+        if self.ended {
+            return None;
+        }
+        let how = how_it_ended(self.process.try_wait())?;
+        self.ended = true;
+        Some(Ended { what: described(self.role, &self.name), how, log: self.log.clone() })
+    }
+
+    /// Ends it without asking.
+    pub(crate) fn kill(&self) {
+        self.process.kill();
+    }
+}
+
+/// Stops all members of a role, at the same time, and waits for their end.
+pub(crate) async fn stop_all(members: &mut [Member], role: Role) {
+    let stopping = members.iter_mut().filter(|member| member.role == role).map(|member| member.process.stop());
+    // What the system won't say about an end does not matter here.
+    join_all(stopping).await;
+}
+
+/// How a process ended, for people; `None` while it runs.
+pub(crate) fn how_it_ended(ended: io::Result<Option<ExitStatus>>) -> Option<String> {
+    match ended {
+        Ok(None) => None,
+        Ok(Some(status)) => Some(match status.code() {
+            Some(0) => "ended by itself".to_owned(),
+            // A guard gives 128 and the number of the signal that ended the child.
+            Some(code @ 129..=192) => format!("was ended by signal {}", code - 128),
+            Some(code) => format!("ended with status {code}"),
+            None => "was killed".to_owned(),
+        }),
+        Err(error) => Some(format!("is lost ({error})")),
+    }
+}
+
+/// `replica r1`.
+fn described(role: Role, name: &str) -> String {
+    format!("{} {name}", roles::word(role))
+}
+
+/// An id is the name, or the name with a random ending.
+fn is_named(id: &str, name: &str) -> bool {
+    id.strip_prefix(name).is_some_and(|ending| ending.is_empty() || ending.starts_with('-'))
+}
+
+fn set_frontend_arguments(command: &mut Command, arguments: &ClusterArgs) {
+    command.arg("--fault-tolerance").arg(arguments.fault_tolerance.to_string());
+    command.arg("--timeout").arg(format_duration(arguments.timeout));
+    if arguments.strict {
+        command.arg("--strict");
+    }
+}
+
+fn set_replica_arguments(command: &mut Command, arguments: &ClusterArgs) {
+    command.arg("--status").arg(arguments.status.name());
+    command.arg("--gossip-interval").arg(format_duration(arguments.gossip_interval));
+    if let Some(database) = &arguments.database {
+        command.arg("--database").arg(database);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn ids_are_names_with_random_endings() {
+        assert!(is_named("r1-abc", "r1") && is_named("f1", "f1"));
+        assert!(!is_named("r10-abc", "r1") && !is_named("r2-r1", "r1"));
+    }
+
+    #[test]
+    fn ends_are_told_in_words() {
+        let told = |raw| how_it_ended(Ok(Some(ExitStatus::from_raw(raw)))).unwrap();
+        assert_eq!(told(0), "ended by itself");
+        assert_eq!(told(1 << 8), "ended with status 1");
+        assert_eq!(told(137 << 8), "was ended by signal 9");
+        assert_eq!(told(9), "was killed");
+        assert_eq!(how_it_ended(Ok(None)), None);
+    }
+}

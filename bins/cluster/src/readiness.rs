@@ -1,0 +1,99 @@
+//! Waiting until all frontends and replica managers serve, by what they show of themselves.
+
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use futures_util::StreamExt;
+use natter_broker::connection::{ConnectionSettings, Patience, connect};
+use natter_broker::options::BrokerOptions;
+use natter_common::messages::{Presence, Role};
+use natter_common::subjects::Subjects;
+use natter_common::wire::Format;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::error::ClusterError;
+use crate::log_files;
+use crate::members::Member;
+use crate::notices::tell;
+
+/// How long a broker that is said to run may take to answer.
+const BROKER_PATIENCE: Duration = Duration::from_secs(5);
+/// How often to look whether a process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often to tell who is being waited for.
+const TELL_EVERY: Duration = Duration::from_secs(3);
+
+/// Sees who is there.
+pub(crate) struct Lookout {
+    // Dropped last, as the connection lives as long as it.
+    frontends: Subscriber,
+    replicas: Subscriber,
+}
+
+impl Lookout {
+    /// Connects and subscribes.
+    pub(crate) async fn connect(options: &BrokerOptions) -> Result<Self, ClusterError> {
+        let subjects = Subjects::new(&options.prefix)
+            .ok_or_else(|| ClusterError::Subscribe(format!("\"{}\" is not a prefix", options.prefix)))?;
+        let patience = Patience::GiveUpAfter(BROKER_PATIENCE);
+        let settings = ConnectionSettings { name: "cluster".to_owned(), no_echo: true, patience };
+        let client = connect(options, &settings, None).await?;
+        let failed = |error: async_nats::SubscribeError| ClusterError::Subscribe(error.to_string());
+        let frontends = client.subscribe(subjects.all_presence(Role::Frontend)).await.map_err(failed)?;
+        let replicas = client.subscribe(subjects.all_presence(Role::Replica)).await.map_err(failed)?;
+        Ok(Self { frontends, replicas })
+    }
+
+    /// Waits until all members are ready; who ends meanwhile, or is not ready in time, is an error.
+    pub(crate) async fn wait_until_ready(
+        mut self,
+        members: &mut [Member],
+        within: Duration,
+    ) -> Result<(), ClusterError> {
+        let started = Instant::now();
+        let mut told = started;
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !members.iter().all(Member::is_ready) {
+            tokio::select! {
+                presence = self.next() => {
+                    for member in &mut *members {
+                        member.notice(&presence);
+                    }
+                }
+                _ = look.tick() => {
+                    if let Some(ended) = members.iter_mut().find_map(Member::newly_ended) {
+                        let last_words = log_files::last_words(&ended.log);
+                        return Err(ClusterError::EndedEarly { what: ended.what, how: ended.how, last_words });
+                    }
+                    let waiting = || {
+                        let not_ready = members.iter().filter(|member| !member.is_ready());
+                        not_ready.map(Member::state).collect::<Vec<_>>().join(", ")
+                    };
+                    if started.elapsed() >= within {
+                        return Err(ClusterError::NotReady { waited: within, waiting: waiting() });
+                    }
+                    if told.elapsed() >= TELL_EVERY {
+                        told = Instant::now();
+                        tell(&format!("waiting for {}", waiting()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next presence message that can be read.
+    async fn next(&mut self) -> Presence {
+        loop {
+            let message = tokio::select! {
+                Some(message) = self.frontends.next() => message,
+                Some(message) = self.replicas.next() => message,
+                else => std::future::pending().await,
+            };
+            if let Ok(presence) = Format::of(&message.payload).decode(&message.payload) {
+                return presence;
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a person is told once all are ready.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use natter_common::ids::ReplicaId;
+use natter_common::messages::Role;
+
+use crate::broker::Broker;
+use crate::log_files::LogFiles;
+use crate::members::Member;
+use crate::notices::{counted, shell_word};
+
+/// A few lines: who is there, where the logs are, and how to look inside.
+pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFiles) -> String {
+    let of = |role| members.iter().filter(move |member| member.role() == role);
+    let ids = |role| of(role).filter_map(Member::id).map(ReplicaId::as_str).collect::<Vec<_>>().join(", ");
+    let folder = logs.folder();
+    let mut text = format!(
+        "Natter is ready: {} and {}\n",
+        counted(of(Role::Frontend).count(), "frontend"),
+        counted(of(Role::Replica).count(), "replica"),
+    );
+    let mut line = |what: &str, value: &str| {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "  {what:<12} {value}");
+    };
+    line("broker", &broker.url());
+    if let Some(url) = broker.monitoring_url() {
+        line("monitoring", url);
+    }
+    line("frontends", &ids(Role::Frontend));
+    line("replicas", &ids(Role::Replica));
+    let fate = if logs.scratch().is_some() { " (removed at the end; --logs DIR keeps them)" } else { "" };
+    line("logs", &format!("{}{fate}", folder.display()));
+    line("follow", &format!("tail -f {}/*.log", shell_word(folder)));
+    line("look inside", &look_inside(broker));
+    line("", &format!("{} micro ls", nats(broker)));
+    text
+}
+
+fn nats(broker: &Broker) -> String {
+    let options = broker.options();
+    match &options.context {
+        Some(context) if options.server.is_none() => format!("nats --context {}", shell_word(Path::new(context))),
+        _ => format!("nats --server {}", broker.url()),
+    }
+}
+
+/// The `nats` CLI, with this executable to make the messages readable.
+fn look_inside(broker: &Broker) -> String {
+    let decode = match std::env::current_exe() {
+        Ok(program) if shell_word(&program) == program.display().to_string() => {
+            format!("{} client decode", program.display())
+        }
+        _ => "client decode".to_owned(),
+    };
+    format!("{} sub '{}.>' --translate '{decode}'", nats(broker), broker.options().prefix)
+}

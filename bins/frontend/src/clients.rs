@@ -1,0 +1,141 @@
+//! The service that clients talk to, and the way back to each of them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_nats::service::{Request, Service, ServiceExt, error::Error as ServiceError};
+use async_nats::{Client, HeaderMap};
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, ReadyChunks, SelectAll};
+use natter_broker::publisher::Publisher;
+use natter_common::edge::{self, ClientReply, ClientRequest, EncodedReply, FrontendError, decode_request};
+use natter_common::ids::ReplicaId;
+use natter_common::subjects::{FRONTEND_QUEUE, Operation, Subjects};
+use natter_common::wire::Format;
+use tracing::error;
+
+use crate::outbox::Live;
+
+/// How many requests are handled together at most: what waits goes in one batch.
+const BATCH_MAX: usize = 8192;
+const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
+const ERROR_HEADER: &str = "Nats-Service-Error";
+const ERROR_CODE_HEADER: &str = "Nats-Service-Error-Code";
+
+/// A request as it came in.
+pub(crate) struct Arrival {
+    operation: Operation,
+    /// Whether the subject's last token is the user.
+    names_user: bool,
+    request: Request,
+}
+
+/// A client that waits for its answer.
+struct Waiting {
+    request: Request,
+    format: Format,
+}
+
+/// Requests that come in, and clients that wait.
+pub(crate) struct Clients {
+    arrivals: ReadyChunks<SelectAll<BoxStream<'static, Arrival>>>,
+    waiting: HashMap<u64, Waiting>,
+    last: u64,
+    /// Once the connection that clients come in by is being drained, answers leave by the other one.
+    leaving: bool,
+}
+
+/// The micro service `frontend`, whose STATS carry `live`.
+pub(crate) async fn start_service(client: &Client, id: &ReplicaId, live: Live) -> Result<Service, async_nats::Error> {
+    client
+        .service_builder()
+        .description("a frontend: the entry point for clients who rate movies")
+        .metadata(HashMap::from([("id".to_owned(), id.to_string())]))
+        .queue_group(FRONTEND_QUEUE)
+        .stats_handler(move |_, _| live.read())
+        .start("frontend", env!("CARGO_PKG_VERSION"))
+        .await
+}
+
+impl Clients {
+    /// Serves all operations, each with and without the user in its subject.
+    pub(crate) async fn serve(service: &Service, subjects: &Subjects) -> Result<Self, async_nats::Error> {
+        let mut arrivals: SelectAll<BoxStream<'static, Arrival>> = SelectAll::new();
+        for operation in Operation::ALL {
+            let by_subject = [
+                (operation.name().to_owned(), subjects.frontend(operation), false),
+                (format!("{}-user", operation.name()), subjects.frontend_of_any_user(operation), true),
+            ];
+            for (name, subject, names_user) in by_subject {
+                if names_user && !operation.has_user() {
+                    continue;
+                }
+                let endpoint = service.endpoint_builder().name(name).queue_group(FRONTEND_QUEUE).add(subject).await?;
+                arrivals.push(endpoint.map(move |request| Arrival { operation, names_user, request }).boxed());
+            }
+        }
+        Ok(Self { arrivals: arrivals.ready_chunks(BATCH_MAX), waiting: HashMap::new(), last: 0, leaving: false })
+    }
+
+    /// All requests that wait to be read, at least one; `None` when the connection is closed or drained.
+    pub(crate) async fn next(&mut self) -> Option<Vec<Arrival>> {
+        self.arrivals.next().await
+    }
+
+    /// Decodes a request. Gives the client's number and what it asks, or what it is to be told.
+    pub(crate) fn read(&mut self, arrival: Arrival) -> (u64, Result<ClientRequest, FrontendError>) {
+        let Arrival { operation, names_user, request } = arrival;
+        let message = &request.message;
+        let user = names_user.then(|| Subjects::last_token(&message.subject));
+        let decoded = decode_request(operation, user, &message.payload);
+        self.last += 1;
+        let format = Format::of(&message.payload);
+        self.waiting.insert(self.last, Waiting { request, format });
+        (self.last, decoded)
+    }
+
+    /// Answers a client. `publisher` is the way that stays open while this process leaves.
+    pub(crate) async fn answer(
+        &mut self,
+        client: u64,
+        answer: Result<ClientReply, FrontendError>,
+        publisher: &mut Publisher,
+    ) {
+        let Some(Waiting { request, format }) = self.waiting.remove(&client) else { return };
+        let EncodedReply { body, error } = match edge::encode_reply(&answer, format) {
+            Ok(reply) => reply,
+            Err(error) => return error!(%error, "an answer cannot be encoded"),
+        };
+        let mut headers = HeaderMap::new();
+        if let Some((code, text)) = &error {
+            headers.insert(ERROR_CODE_HEADER, code.to_string().as_str());
+            headers.insert(ERROR_HEADER, header_text(text).as_str());
+        }
+        if self.leaving {
+            if let Some(reply) = request.message.reply {
+                publisher.publish_with_headers(reply, headers, body.into()).await;
+            }
+            return;
+        }
+        let responding = match error {
+            // The service counts it as an error, but leaves the body empty.
+            Some((code, text)) if body.is_empty() => {
+                let error = ServiceError { code: usize::from(code), status: header_text(&text) };
+                tokio::time::timeout(RESPOND_TIMEOUT, request.respond(Err(error))).await
+            }
+            _ => tokio::time::timeout(RESPOND_TIMEOUT, request.respond_with_headers(Ok(body.into()), headers)).await,
+        };
+        // Without a reply subject, or without a broker, nobody waits for it.
+        let _ = responding;
+    }
+
+    /// From now on answers leave by the other connection.
+    pub(crate) fn leave(&mut self) {
+        self.leaving = true;
+    }
+}
+
+/// Header values are one line.
+fn header_text(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,75 @@
+//! What replica managers send: presence and replies.
+
+use async_nats::{Client, Message, StatusCode};
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, ReadyChunks, SelectAll};
+use natter_broker::malformed::Malformed;
+use natter_common::frontend::Input;
+use natter_common::ids::ReplicaId;
+use natter_common::messages::{Presence, Replies, Role};
+use natter_common::subjects::Subjects;
+use natter_common::wire::decode;
+
+/// How many messages are handled together at most.
+const BATCH_MAX: usize = 8192;
+
+/// A message, and whether it is a reply.
+pub(crate) struct Delivery {
+    is_reply: bool,
+    message: Message,
+}
+
+/// Subscriptions to what replica managers send.
+pub(crate) struct Inbox {
+    deliveries: ReadyChunks<SelectAll<BoxStream<'static, Delivery>>>,
+    malformed: Malformed,
+}
+
+impl Inbox {
+    /// Listens. `replies` is where replica managers answer, with the replica manager's id and a number as the last two
+    /// tokens.
+    pub(crate) async fn subscribe(
+        client: &Client,
+        subjects: &Subjects,
+        replies: &str,
+    ) -> Result<Self, async_nats::SubscribeError> {
+        let mut deliveries: SelectAll<BoxStream<'static, Delivery>> = SelectAll::new();
+        for (subject, is_reply) in [(subjects.all_presence(Role::Replica), false), (format!("{replies}.*.*"), true)] {
+            let messages = client.subscribe(subject).await?;
+            deliveries.push(messages.map(move |message| Delivery { is_reply, message }).boxed());
+        }
+        Ok(Self { deliveries: deliveries.ready_chunks(BATCH_MAX), malformed: Malformed::default() })
+    }
+
+    /// All messages that wait, at least one; `None` when the connection is closed for good.
+    pub(crate) async fn next(&mut self) -> Option<Vec<Delivery>> {
+        self.deliveries.next().await
+    }
+
+    /// Decodes a message and appends what it asks of the core.
+    pub(crate) fn read(&mut self, delivery: Delivery, inputs: &mut Vec<Input>) {
+        let Delivery { is_reply, message } = delivery;
+        if !is_reply {
+            match decode::<Presence>(&message.payload) {
+                Ok(presence) if presence.id.as_str() == Subjects::last_token(&message.subject) => {
+                    inputs.push(Input::Presence(presence));
+                }
+                Ok(_) => self.malformed.count(&message.subject, &"the id in it is not the one in its subject"),
+                Err(error) => self.malformed.count(&message.subject, &error),
+            }
+            return;
+        }
+        let Some(replica) = message.subject.rsplit('.').nth(1).and_then(|token| ReplicaId::new(token).ok()) else {
+            return;
+        };
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            inputs.push(Input::Unreachable(replica));
+            return;
+        }
+        match decode::<Replies>(&message.payload) {
+            Ok(replies) if replies.id == replica => inputs.push(Input::Replies(replies)),
+            Ok(_) => self.malformed.count(&message.subject, &"the id in it is not the one that was asked"),
+            Err(error) => self.malformed.count(&message.subject, &error),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The frontend's shell: arguments, connections, and one task that owns the protocol core.
+//!
+//! - [`run`]: the way of a message: `inbox` decodes it, the core handles it, `outbox` performs what the core asks for
+//! - `clients`: the service that clients talk to, and the way back to each of them
+//! - `steps`: the log of each step
+
+mod clients;
+mod inbox;
+mod outbox;
+mod shell;
+mod steps;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use natter_broker::duration::parse_duration;
+use natter_broker::options::BrokerOptions;
+use natter_common::ids::{ReplicaId, is_token};
+use natter_common::record::COPIES_MAX;
+use tracing::level_filters::LevelFilter;
+
+pub use shell::{FrontendError, run};
+
+/// One frontend: takes requests from clients, has them served by replicas, and answers.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "frontend", version)]
+pub struct FrontendArgs {
+    /// What its id begins with: letters, digits, _ and -, at most 48; a random ending is added
+    #[arg(long, value_name = "NAME", default_value = "frontend", value_parser = parse_name)]
+    pub name: String,
+
+    /// How many replicas must hold an update before it is acknowledged (those that are up, where they are fewer)
+    #[arg(long, value_name = "COPIES", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=i64::from(COPIES_MAX)))]
+    pub fault_tolerance: u32,
+
+    /// Refuse an update that fewer replicas hold, even where fewer are up
+    #[arg(long)]
+    pub strict: bool,
+
+    /// A client has its answer within this time
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    pub timeout: Duration,
+
+    /// How many requests may wait here before new ones are refused as OVERLOADED
+    #[arg(long, value_name = "REQUESTS", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub queue_length: u32,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the help of this struct's fields would be replaced by it")]
+    pub broker: BrokerOptions,
+}
+
+/// The longest name, in bytes, that leaves room for the random ending.
+const NAME_BYTES_MAX: usize = 48;
+
+fn parse_name(text: &str) -> Result<String, String> {
+    if is_token(text) && text.len() <= NAME_BYTES_MAX {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("use 1 to {NAME_BYTES_MAX} of the characters A-Z a-z 0-9 _ -"))
+    }
+}
+
+impl FrontendArgs {
+    /// An id that nobody used before.
+    pub fn new_id(&self) -> Result<ReplicaId, FrontendError> {
+        let ending: String = std::iter::repeat_with(fastrand::lowercase).take(6).collect();
+        ReplicaId::new(&format!("{}-{ending}", self.name)).map_err(FrontendError::Id)
+    }
+}
+
+/// Runs the role with these command-line arguments, the program's name first, until a signal ends it.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match FrontendArgs::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    natter_broker::logs::init(arguments.broker.log_format, arguments.broker.verbose, LevelFilter::INFO);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("frontend: the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(arguments, natter_broker::shutdown::requested())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("frontend: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The loop: everything that waits is handled in one batch, and what goes to one replica manager goes in one message.
+
+use std::future::Future;
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::service::Service;
+use natter_broker::clocks::Clocks;
+use natter_broker::connection::{ConnectError, ConnectionEvent, ConnectionSettings, Patience, connect};
+use natter_broker::publisher::{NoRoundTrip, Publisher, round_trip};
+use natter_common::frontend::{Config, Frontend, Input, Output};
+use natter_common::subjects::Subjects;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tracing::{info, warn};
+
+use crate::clients::{Arrival, Clients, start_service};
+use crate::inbox::Inbox;
+use crate::outbox::{Live, Outbox};
+use crate::{FrontendArgs, steps};
+
+/// How often time passes for the core.
+const TICK: Duration = Duration::from_millis(20);
+/// How long the last messages may take.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Why a frontend does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontendError {
+    /// The name does not make an id.
+    #[error("--name: {0}")]
+    Id(#[source] natter_common::ids::IdError),
+    /// The subject prefix is not one.
+    #[error("--prefix: {0:?} is not tokens of A-Z a-z 0-9 _ - joined by dots")]
+    Prefix(String),
+    /// The broker is not to be had.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The broker did not take the subscriptions.
+    #[error("the broker did not take the subscriptions: {0}")]
+    Subscribe(async_nats::Error),
+    /// The broker did not answer.
+    #[error(transparent)]
+    NoRoundTrip(#[from] NoRoundTrip),
+}
+
+/// A frontend with everything around it.
+struct Shell {
+    core: Frontend,
+    clocks: Clocks,
+    inbox: Inbox,
+    outbox: Outbox,
+    /// The service, from the moment on when there is somebody to ask.
+    clients: Option<Clients>,
+    service: Service,
+    /// The connection that clients come in by. Apart from the one to the replica managers, so that it can be drained
+    /// while answers are still on their way.
+    entrance: Client,
+    subjects: Subjects,
+    inputs: Vec<Input>,
+    outputs: Vec<Output>,
+}
+
+/// Runs a frontend until `shutdown`.
+pub async fn run(arguments: FrontendArgs, shutdown: impl Future<Output = ()>) -> Result<(), FrontendError> {
+    let id = arguments.new_id()?;
+    let subjects = Subjects::new(&arguments.broker.prefix)
+        .ok_or_else(|| FrontendError::Prefix(arguments.broker.prefix.clone()))?;
+    let (events_sender, events) = unbounded_channel();
+    let settings = |name: String| ConnectionSettings { name, no_echo: true, patience: Patience::Forever };
+    let (inner, outer) = (settings(format!("frontend-{id}")), settings(format!("frontend-{id}-entrance")));
+    tokio::pin!(shutdown);
+    let connecting = async {
+        let client = connect(&arguments.broker, &inner, Some(events_sender)).await?;
+        let entrance = connect(&arguments.broker, &outer, None).await?;
+        Ok::<_, ConnectError>((client, entrance))
+    };
+    let (client, entrance) = tokio::select! {
+        clients = connecting => clients?,
+        () = &mut shutdown => return Ok(()),
+    };
+    let live = Live::default();
+    let service = start_service(&entrance, &id, live.clone()).await.map_err(FrontendError::Subscribe)?;
+    let replies = client.new_inbox();
+    let inbox =
+        Inbox::subscribe(&client, &subjects, &replies).await.map_err(|error| FrontendError::Subscribe(error.into()))?;
+    round_trip(&client, subjects.replica(&id, "nobody")).await?;
+
+    let clocks = Clocks::start();
+    let config = Config {
+        id: id.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        fault_tolerance: arguments.fault_tolerance,
+        strict: arguments.strict,
+        timeout_ms: arguments.timeout.as_millis() as u64,
+        queue_length_max: arguments.queue_length as usize,
+        seed: fastrand::u64(..),
+    };
+    let shell = Shell {
+        core: Frontend::new(config, clocks.now()),
+        clocks,
+        inbox,
+        outbox: Outbox::new(Publisher::new(client), subjects.clone(), id, replies, live),
+        clients: None,
+        service,
+        entrance,
+        subjects,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+    };
+    shell.serve(events, shutdown, arguments.timeout).await
+}
+
+impl Shell {
+    async fn serve(
+        mut self,
+        mut events: UnboundedReceiver<ConnectionEvent>,
+        shutdown: impl Future<Output = ()>,
+        farewell: Duration,
+    ) -> Result<(), FrontendError> {
+        tokio::pin!(shutdown);
+        let mut ticker = interval(TICK);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if self.clients.is_none() && self.core.is_ready(self.clocks.now()) {
+                self.open().await?;
+            }
+            tokio::select! {
+                arrivals = next_arrivals(&mut self.clients) => match arrivals {
+                    Some(arrivals) => self.read(arrivals),
+                    None => break,
+                },
+                batch = self.inbox.next() => match batch {
+                    Some(batch) => batch.into_iter().for_each(|delivery| self.inbox.read(delivery, &mut self.inputs)),
+                    None => break,
+                },
+                _ = ticker.tick() => self.inputs.push(Input::Tick),
+                Some(event) = events.recv() => self.hear(event),
+                () = &mut shutdown => break,
+            }
+            self.handle_batch().await;
+        }
+        self.leave(ticker, farewell).await;
+        Ok(())
+    }
+
+    /// Serves clients from now on, and shows it once the broker knows.
+    async fn open(&mut self) -> Result<(), FrontendError> {
+        let clients = Clients::serve(&self.service, &self.subjects).await.map_err(FrontendError::Subscribe)?;
+        round_trip(&self.entrance, self.subjects.replica(self.core.id(), "nobody")).await?;
+        self.clients = Some(clients);
+        self.core.serve();
+        info!(frontend = %self.core.id(), "serves");
+        Ok(())
+    }
+
+    fn read(&mut self, arrivals: Vec<Arrival>) {
+        let Some(clients) = &mut self.clients else { return };
+        for arrival in arrivals {
+            match clients.read(arrival) {
+                (client, Ok(request)) => self.inputs.push(Input::Request(client, request)),
+                (client, Err(error)) => self.outputs.push(Output::Answer(client, Err(error))),
+            }
+        }
+    }
+
+    fn hear(&mut self, event: ConnectionEvent) {
+        match event {
+            ConnectionEvent::Connected => {
+                self.outbox.publisher.set_connected(true);
+                self.inputs.push(Input::Connected);
+            }
+            ConnectionEvent::Disconnected => {
+                self.outbox.publisher.set_connected(false);
+                self.inputs.push(Input::Disconnected);
+            }
+            ConnectionEvent::SlowConsumer { dropped } => {
+                warn!(dropped, "messages came faster than they were read; what got no answer is asked again");
+            }
+        }
+    }
+
+    async fn handle_batch(&mut self) {
+        let now = self.clocks.now();
+        for input in self.inputs.drain(..) {
+            steps::log_input(self.core.id(), &input);
+            self.core.step(now, input, &mut self.outputs);
+        }
+        for output in &self.outputs {
+            steps::log_output(self.core.id(), output);
+        }
+        self.outbox.perform(&mut self.outputs, &mut self.clients).await;
+    }
+
+    /// LEFT first, then no more requests, then the answers to those that came, then the last messages.
+    async fn leave(mut self, mut ticker: tokio::time::Interval, farewell: Duration) {
+        info!(frontend = %self.core.id(), prev = %self.core.prev(), "leaves");
+        self.core.leave(self.clocks.now(), &mut self.outputs);
+        self.handle_batch().await;
+        if let Some(clients) = &mut self.clients {
+            clients.leave();
+        }
+        // What was answered by the entrance so far is on its way before it is drained.
+        let _ = timeout(DRAIN, self.entrance.flush()).await;
+        let _ = timeout(DRAIN, self.entrance.drain()).await;
+        let deadline = Instant::now() + farewell + TICK;
+        let mut open = self.clients.is_some();
+        while (open || self.core.pending() > 0) && Instant::now() < deadline {
+            tokio::select! {
+                arrivals = next_arrivals(&mut self.clients), if open => match arrivals {
+                    Some(arrivals) => self.read(arrivals),
+                    None => open = false,
+                },
+                Some(batch) = self.inbox.next() => {
+                    batch.into_iter().for_each(|delivery| self.inbox.read(delivery, &mut self.inputs));
+                }
+                _ = ticker.tick() => self.inputs.push(Input::Tick),
+            }
+            self.handle_batch().await;
+        }
+        let client = self.outbox.publisher.client().clone();
+        let last = async {
+            let _ = self.service.stop().await;
+            let _ = client.flush().await;
+            let _ = client.drain().await;
+        };
+        // Nothing is lost where the broker is gone: clients ask again.
+        let _ = timeout(DRAIN, last).await;
+    }
+}
+
+/// The next requests; none before the service is open.
+async fn next_arrivals(clients: &mut Option<Clients>) -> Option<Vec<Arrival>> {
+    match clients {
+        Some(clients) => clients.next().await,
+        None => std::future::pending().await,
+    }
+}

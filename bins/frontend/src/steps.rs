@@ -1,0 +1,56 @@
+//! The log of each step of the protocol: what came in, who is asked, what goes back. At level debug, but for what an
+//! operator should know.
+
+use natter_common::edge::ClientRequest;
+use natter_common::frontend::{Input, Output};
+use natter_common::ids::ReplicaId;
+use tracing::{Level, debug, enabled, info, warn};
+
+/// Logs what came in.
+pub(crate) fn log_input(frontend: &ReplicaId, input: &Input) {
+    if !enabled!(Level::DEBUG) {
+        return;
+    }
+    match input {
+        Input::Request(client, ClientRequest::Query { request, prev }) => {
+            debug!(%frontend, request = client, method = request.method(), params = ?request, %prev, "query");
+        }
+        Input::Request(client, ClientRequest::Update { request, id, prev }) => {
+            let key = request.key();
+            let rating = request.stars().map(tracing::field::display);
+            let update_id = id.map(tracing::field::display);
+            debug!(%frontend, request = client, method = request.method(), user = %key.user_id, movie = %key.movie_id,
+                rating, update_id, %prev, "update");
+        }
+        Input::Replies(replies) => {
+            debug!(%frontend, replica = %replies.id, replies = replies.replies.len(), "replies");
+        }
+        Input::Unreachable(replica) => debug!(%frontend, %replica, "nobody listens there"),
+        _ => {}
+    }
+}
+
+/// Logs what goes out or was done.
+pub(crate) fn log_output(frontend: &ReplicaId, output: &Output) {
+    match output {
+        Output::Notice(notice) if notice.is_warning() => warn!(%frontend, "{notice}"),
+        Output::Notice(notice) if notice.is_detail() => debug!(%frontend, "{notice}"),
+        Output::Notice(notice) => info!(%frontend, "{notice}"),
+        _ if !enabled!(Level::DEBUG) => {}
+        Output::Update(replica, request) => {
+            debug!(%frontend, %replica, update_id = %request.id, prev = %request.prev, stamp = %request.stamp,
+                "asks to accept");
+        }
+        Output::Confirm(replica, request) => {
+            debug!(%frontend, %replica, update_id = %request.id, "asks to confirm");
+        }
+        Output::Query(replica, request) => {
+            debug!(%frontend, %replica, method = request.request.method(), prev = %request.prev, "asks");
+        }
+        Output::Answer(client, Ok(reply)) => {
+            debug!(%frontend, request = client, label = %reply.label, replicas = ?reply.replicas, "answers");
+        }
+        Output::Answer(client, Err(error)) => debug!(%frontend, request = client, %error, "answers"),
+        Output::Presence(_) => {}
+    }
+}

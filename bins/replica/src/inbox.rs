@@ -1,0 +1,246 @@
+//! What comes in: subscriptions and service endpoints, and their messages as inputs of the core.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::service::{self, Request, Service, ServiceExt};
+use async_nats::{Client, Message, StatusCode};
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, ReadyChunks, SelectAll};
+use natter_broker::malformed::Malformed;
+use natter_common::ids::ReplicaId;
+use natter_common::messages::{
+    Acknowledgement, ConfirmRequest, Gossip, LogPage, LogRequest, Presence, QueryRequest, Requests, Role,
+    StatusRequest, UpdateRequest,
+};
+use natter_common::replica_manager::{Input, ReplyTo};
+use natter_common::subjects::Subjects;
+use natter_common::wire::{Format, WireError, decode};
+
+/// How many messages are handled together at most: what waits goes in one batch.
+const BATCH_MAX: usize = 8192;
+/// A request that has no answer after this will never have one.
+const FORGET_REQUEST_AFTER: Duration = Duration::from_secs(90);
+
+/// The endpoints of the service, by name.
+const ENDPOINTS: [(&str, Endpoint); 5] = [
+    ("update", Endpoint::Update),
+    ("query", Endpoint::Query),
+    ("confirm", Endpoint::Confirm),
+    ("log", Endpoint::Log),
+    ("status", Endpoint::Status),
+];
+
+/// A request to this replica manager.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Endpoint {
+    Update,
+    Query,
+    Confirm,
+    Log,
+    Status,
+}
+
+/// What is not a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Channel {
+    Gossip,
+    Acknowledgement,
+    Presence,
+    /// Answers to pulls.
+    LogPage,
+}
+
+/// A message, and where it came in.
+pub(crate) enum Delivery {
+    Request(Endpoint, Box<Request>),
+    Message(Channel, Box<Message>),
+}
+
+/// A request that has no answer yet.
+struct Open {
+    request: Request,
+    format: Format,
+    since: Instant,
+}
+
+/// Subscriptions, and requests that have no answer yet.
+pub(crate) struct Inbox {
+    own: ReplicaId,
+    deliveries: ReadyChunks<SelectAll<BoxStream<'static, Delivery>>>,
+    open: HashMap<Arc<str>, Open>,
+    pub(crate) malformed: Malformed,
+}
+
+/// Serves and subscribes to everything that a replica manager hears. `pull_replies` is where answers to pulls come,
+/// with the peer's id as the last token.
+pub(crate) async fn subscribe(
+    client: &Client,
+    service: &Service,
+    subjects: &Subjects,
+    own: &ReplicaId,
+    pull_replies: &str,
+) -> Result<Inbox, async_nats::Error> {
+    let mut deliveries: SelectAll<BoxStream<'static, Delivery>> = SelectAll::new();
+    for (name, endpoint) in ENDPOINTS {
+        let requests = service.endpoint_builder().name(name).add(subjects.replica(own, name)).await?;
+        deliveries.push(requests.map(move |request| Delivery::Request(endpoint, Box::new(request))).boxed());
+    }
+    let channels = [
+        (subjects.all_gossip(), Channel::Gossip),
+        (subjects.replica(own, "acknowledge"), Channel::Acknowledgement),
+        (subjects.all_presence(Role::Replica), Channel::Presence),
+        (format!("{pull_replies}.*"), Channel::LogPage),
+    ];
+    for (subject, channel) in channels {
+        let messages = client.subscribe(subject).await?;
+        deliveries.push(messages.map(move |message| Delivery::Message(channel, Box::new(message))).boxed());
+    }
+    Ok(Inbox {
+        own: own.clone(),
+        deliveries: deliveries.ready_chunks(BATCH_MAX),
+        open: HashMap::new(),
+        malformed: Malformed::default(),
+    })
+}
+
+/// The micro service `replica`, whose STATS carry `live`.
+pub(crate) async fn start_service(
+    client: &Client,
+    id: &ReplicaId,
+    dataset: &str,
+    live: crate::outbox::Live,
+) -> Result<Service, async_nats::Error> {
+    let metadata = HashMap::from([("id".to_owned(), id.to_string()), ("dataset".to_owned(), dataset.to_owned())]);
+    client
+        .service_builder()
+        .description("a replica manager: holds the ratings and gossips with the others")
+        .metadata(metadata)
+        .stats_handler(move |_, _| live.read())
+        .start("replica", env!("CARGO_PKG_VERSION"))
+        .await
+}
+
+impl Inbox {
+    /// All messages that wait, at least one; `None` when the connection is closed for good.
+    pub(crate) async fn next(&mut self) -> Option<Vec<Delivery>> {
+        self.deliveries.next().await
+    }
+
+    /// The first answer to the request whose reply subject this is, and in which encoding.
+    pub(crate) fn take_request(&mut self, reply: &str) -> Option<(Request, Format)> {
+        self.open.remove(reply).map(|open| (open.request, open.format))
+    }
+
+    /// Forgets requests that nobody answers: those that came while OFFLINE.
+    pub(crate) fn sweep(&mut self) {
+        self.open.retain(|_, open| open.since.elapsed() < FORGET_REQUEST_AFTER);
+    }
+
+    /// Decodes a message and appends what it asks of the core. Who sent what cannot be read is told so.
+    pub(crate) async fn read(&mut self, delivery: Delivery, inputs: &mut Vec<Input>) {
+        match delivery {
+            Delivery::Request(endpoint, request) => self.read_request(endpoint, *request, inputs).await,
+            Delivery::Message(channel, message) => self.read_message(channel, &message, inputs),
+        }
+    }
+
+    async fn read_request(&mut self, endpoint: Endpoint, request: Request, inputs: &mut Vec<Input>) {
+        let Some(reply) = request.message.reply.clone() else {
+            self.malformed.count(&request.message.subject, &"a request without a reply subject");
+            return;
+        };
+        let subject: Arc<str> = Arc::from(reply.as_str());
+        let before = inputs.len();
+        match request_inputs(endpoint, &request.message.payload, &subject, inputs) {
+            Ok(format) => {
+                // A message without requests in it has no answer to wait for.
+                if inputs.len() > before {
+                    self.open.insert(subject, Open { request, format, since: Instant::now() });
+                }
+            }
+            Err(error) => {
+                self.malformed.count(&request.message.subject, &error);
+                let error = service::error::Error { code: 400, status: format!("BAD_REQUEST: {error}") };
+                let answer = tokio::time::timeout(Duration::from_millis(500), request.respond(Err(error)));
+                // Whoever sent garbage may miss the answer to it.
+                let _ = answer.await;
+            }
+        }
+    }
+
+    fn read_message(&mut self, channel: Channel, message: &Message, inputs: &mut Vec<Input>) {
+        let sender = Subjects::last_token(&message.subject);
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            if let Ok(peer) = ReplicaId::new(sender) {
+                inputs.push(Input::PullFailed(peer));
+            }
+            return;
+        }
+        let payload = &message.payload;
+        let (input, id) = match channel {
+            Channel::Gossip => with_id(decode(payload), |gossip: &Gossip| &gossip.id, Input::Gossip),
+            Channel::Presence => with_id(decode(payload), |presence: &Presence| &presence.id, Input::Presence),
+            Channel::LogPage => with_id(decode(payload), |page: &LogPage| &page.id, Input::LogPage),
+            Channel::Acknowledgement => {
+                let input = decode::<Acknowledgement>(payload).map(Input::Acknowledgement);
+                (input, None)
+            }
+        };
+        match input {
+            Ok(_) if id.as_ref().is_some_and(|id| id.as_str() != sender) => {
+                self.malformed.count(&message.subject, &"the id in it is not the one in its subject");
+            }
+            // What comes back from a broker that echoes is no news.
+            Ok(_) if id.as_ref() == Some(&self.own) => {}
+            Ok(input) => inputs.push(input),
+            Err(error) => self.malformed.count(&message.subject, &error),
+        }
+    }
+}
+
+fn with_id<T>(
+    message: Result<T, WireError>,
+    id: impl Fn(&T) -> &ReplicaId,
+    input: impl Fn(T) -> Input,
+) -> (Result<Input, WireError>, Option<ReplicaId>) {
+    match message {
+        Ok(message) => {
+            let id = id(&message).clone();
+            (Ok(input(message)), Some(id))
+        }
+        Err(error) => (Err(error), None),
+    }
+}
+
+fn request_inputs(
+    endpoint: Endpoint,
+    payload: &[u8],
+    subject: &Arc<str>,
+    inputs: &mut Vec<Input>,
+) -> Result<Format, WireError> {
+    let to = |n| ReplyTo { subject: Arc::clone(subject), n };
+    match endpoint {
+        Endpoint::Update => {
+            let Requests { requests } = decode::<Requests<UpdateRequest>>(payload)?;
+            inputs.extend(requests.into_iter().map(|request| Input::Update(to(request.n), request)));
+        }
+        Endpoint::Query => {
+            let Requests { requests } = decode::<Requests<QueryRequest>>(payload)?;
+            inputs.extend(requests.into_iter().map(|request| Input::Query(to(request.n), request)));
+        }
+        Endpoint::Confirm => {
+            let Requests { requests } = decode::<Requests<ConfirmRequest>>(payload)?;
+            inputs.extend(requests.into_iter().map(|request| Input::Confirm(to(request.n), request)));
+        }
+        Endpoint::Log => inputs.push(Input::Log(to(0), decode::<LogRequest>(payload)?)),
+        Endpoint::Status => {
+            let format = Format::of(payload);
+            let StatusRequest { mode } = format.decode(payload)?;
+            inputs.push(Input::Status(to(0), mode));
+            return Ok(format);
+        }
+    }
+    Ok(Format::MessagePack)
+}

@@ -1,0 +1,148 @@
+//! What goes out: the core's outputs, performed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use natter_broker::publisher::Publisher;
+use natter_common::ids::ReplicaId;
+use natter_common::messages::{NumberedReply, Presence, Replies, Reply, Role};
+use natter_common::replica_manager::{Output, ReplyTo};
+use natter_common::request::Answer;
+use natter_common::subjects::Subjects;
+use natter_common::wire::Format;
+use serde::Serialize;
+use tracing::error;
+
+use crate::inbox::Inbox;
+
+/// About how many bytes of replies go in one message.
+const MESSAGE_BYTES: usize = 128 * 1024;
+const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What the service's STATS show of the replica manager: its last presence.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Live(Arc<Mutex<serde_json::Value>>);
+
+impl Live {
+    pub(crate) fn read(&self) -> serde_json::Value {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn write(&self, presence: &Presence) {
+        if let Ok(value) = serde_json::to_value(presence) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
+        }
+    }
+}
+
+/// Performs outputs.
+pub(crate) struct Outbox {
+    pub(crate) publisher: Publisher,
+    subjects: Subjects,
+    own: ReplicaId,
+    pull_replies: String,
+    live: Live,
+    /// Replies by reply subject: those of one message's requests go back in one message.
+    replies: BTreeMap<Arc<str>, Vec<NumberedReply>>,
+}
+
+impl Outbox {
+    pub(crate) fn new(
+        publisher: Publisher,
+        subjects: Subjects,
+        own: ReplicaId,
+        pull_replies: String,
+        live: Live,
+    ) -> Self {
+        Self { publisher, subjects, own, pull_replies, live, replies: BTreeMap::new() }
+    }
+
+    /// Performs all `outputs`. `Err` is why this replica manager must not run here.
+    pub(crate) async fn perform(&mut self, outputs: &mut Vec<Output>, inbox: &mut Inbox) -> Result<(), String> {
+        for output in outputs.drain(..) {
+            match output {
+                Output::Reply(ReplyTo { subject, n }, reply) => {
+                    self.replies.entry(subject).or_default().push(NumberedReply { n, reply });
+                }
+                Output::Status(to, reply) => self.respond(&to.subject, &reply, inbox).await,
+                Output::Log(to, page) => self.respond(&to.subject, &page, inbox).await,
+                Output::Gossip(gossip) => self.publish(self.subjects.gossip(&self.own), &gossip).await,
+                Output::Acknowledge(peer, acknowledgement) => {
+                    self.publish(self.subjects.replica(&peer, "acknowledge"), &acknowledgement).await;
+                }
+                Output::Pull(peer, request) => {
+                    let reply = format!("{}.{peer}", self.pull_replies);
+                    if let Some(payload) = encoded(Format::MessagePack, &request) {
+                        let subject = self.subjects.replica(&peer, "log");
+                        self.publisher.publish_with_reply(subject, reply, payload.into()).await;
+                    }
+                }
+                Output::Presence(presence) => {
+                    self.live.write(&presence);
+                    self.publish(self.subjects.presence(Role::Replica, &self.own), &presence).await;
+                }
+                Output::Notice(_) => {}
+                Output::Stop(reason) => return Err(reason),
+            }
+        }
+        for (subject, replies) in std::mem::take(&mut self.replies) {
+            self.reply(&subject, replies, inbox).await;
+        }
+        Ok(())
+    }
+
+    async fn reply(&mut self, subject: &Arc<str>, replies: Vec<NumberedReply>, inbox: &mut Inbox) {
+        let mut message = Vec::new();
+        let mut bytes = 0;
+        for reply in replies {
+            bytes += weight(&reply.reply);
+            if bytes > MESSAGE_BYTES && !message.is_empty() {
+                let replies = std::mem::take(&mut message);
+                self.respond(subject, &Replies { id: self.own.clone(), replies }, inbox).await;
+                bytes = weight(&reply.reply);
+            }
+            message.push(reply);
+        }
+        self.respond(subject, &Replies { id: self.own.clone(), replies: message }, inbox).await;
+    }
+
+    /// Answers through the service the first time, so that its statistics count the request; then directly.
+    async fn respond(&mut self, subject: &Arc<str>, answer: &impl Serialize, inbox: &mut Inbox) {
+        match inbox.take_request(subject) {
+            Some((request, format)) => {
+                if let Some(payload) = encoded(format, answer) {
+                    // A client that takes no message for so long is disconnected; its frontend asks again.
+                    let _ = tokio::time::timeout(RESPOND_TIMEOUT, request.respond(Ok(payload.into()))).await;
+                }
+            }
+            None => self.publish(subject.to_string(), answer).await,
+        }
+    }
+
+    async fn publish(&mut self, subject: String, message: &impl Serialize) {
+        if let Some(payload) = encoded(Format::MessagePack, message) {
+            self.publisher.publish(subject, payload.into()).await;
+        }
+    }
+}
+
+fn encoded(format: Format, message: &impl Serialize) -> Option<Vec<u8>> {
+    match format.encode(message) {
+        Ok(payload) => Some(payload),
+        Err(error) => {
+            error!(%error, "a message cannot be encoded");
+            None
+        }
+    }
+}
+
+/// About how many bytes a reply takes.
+fn weight(reply: &Reply) -> usize {
+    const SMALL: usize = 300;
+    match reply {
+        Reply::Answered { value: Answer::Ratings(ratings), .. } => SMALL + 200 * ratings.ratings.len(),
+        Reply::Answered { value: Answer::Movies(movies), .. } => SMALL + 300 * movies.movies.len(),
+        _ => SMALL,
+    }
+}

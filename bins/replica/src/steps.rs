@@ -1,0 +1,92 @@
+//! The log of each step of the protocol: what came in, what was done, what goes out. At level debug, but for what an
+//! operator should know.
+
+use natter_common::ids::ReplicaId;
+use natter_common::messages::Reply;
+use natter_common::replica_manager::{Input, Loudness, Notice, Output};
+use tracing::{Level, debug, enabled, error, info, warn};
+
+/// Logs what came in.
+pub(crate) fn log_input(replica: &ReplicaId, input: &Input) {
+    if !enabled!(Level::DEBUG) {
+        return;
+    }
+    match input {
+        Input::Update(_, request) => {
+            let (update, update_id) = (&request.request, request.id);
+            let key = update.key();
+            let rating = update.stars().map(tracing::field::display);
+            debug!(%replica, method = update.method(), user = %key.user_id, movie = %key.movie_id, rating, %update_id,
+                prev = %request.prev, stamp = %request.stamp, "update");
+        }
+        Input::Query(_, request) => {
+            debug!(%replica, method = request.request.method(), params = ?request.request, prev = %request.prev, "query");
+        }
+        Input::Confirm(_, request) => debug!(%replica, update_id = %request.id, "is asked to confirm"),
+        Input::Log(_, request) => {
+            debug!(%replica, from = %request.id, have = %request.have.replicas, "is asked for its log")
+        }
+        Input::Gossip(gossip) if !gossip.records.is_empty() => {
+            debug!(%replica, from = %gossip.id, records = gossip.records.len(),
+                replica_timestamp = %gossip.replica_timestamp.replicas,
+                value_timestamp = %gossip.value_timestamp.replicas, "gossip");
+        }
+        Input::LogPage(page) => {
+            debug!(%replica, from = %page.id, records = page.records.len(),
+                replica_timestamp = %page.replica_timestamp.replicas, "log page");
+        }
+        Input::PullFailed(peer) => debug!(%replica, %peer, "a pull reached nobody"),
+        _ => {}
+    }
+}
+
+/// Logs what goes out or was done.
+pub(crate) fn log_output(replica: &ReplicaId, output: &Output) {
+    match output {
+        Output::Notice(notice) => log_notice(replica, notice),
+        _ if !enabled!(Level::DEBUG) => {}
+        Output::Reply(_, Reply::Accepted { records, .. }) => {
+            debug!(%replica, record = records.first().map(tracing::field::display), "replies: accepted");
+        }
+        Output::Reply(_, Reply::Answered { value, label }) => {
+            debug!(%replica, %label, value = ?Short(value), "replies: answered");
+        }
+        Output::Reply(_, Reply::Held { records, .. }) => {
+            debug!(%replica, record = records.first().map(tracing::field::display), "replies: holds it");
+        }
+        Output::Reply(_, reply) => debug!(%replica, reply = ?reply, "replies"),
+        Output::Gossip(gossip) if !gossip.records.is_empty() => {
+            debug!(%replica, records = gossip.records.len(),
+                replica_timestamp = %gossip.replica_timestamp.replicas,
+                value_timestamp = %gossip.value_timestamp.replicas, digest = %gossip.digest, "gossips");
+        }
+        _ => {}
+    }
+}
+
+fn log_notice(replica: &ReplicaId, notice: &Notice) {
+    match notice.loudness() {
+        Loudness::Error => error!(%replica, "{notice}"),
+        Loudness::Warning => warn!(%replica, "{notice}"),
+        Loudness::Info => info!(%replica, "{notice}"),
+        Loudness::Debug => debug!(%replica, "{notice}"),
+    }
+}
+
+/// An answer, of which a line shows the beginning.
+struct Short<'a>(&'a natter_common::request::Answer);
+
+impl std::fmt::Debug for Short<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use natter_common::request::Answer;
+        match self.0 {
+            Answer::Rating(rating) => match rating.rating {
+                Some(stars) => write!(f, "{} {stars}", rating.title),
+                None => write!(f, "{} not rated", rating.title),
+            },
+            Answer::Ratings(ratings) => write!(f, "{} of {} ratings", ratings.ratings.len(), ratings.total),
+            Answer::Average(average) => write!(f, "{} {:?} of {}", average.title, average.average, average.count),
+            Answer::Movies(movies) => write!(f, "{} movies", movies.movies.len()),
+        }
+    }
+}

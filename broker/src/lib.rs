@@ -1,0 +1,26 @@
+//! Everything about the broker that is not the protocol.
+//!
+//! - [`options`]: the command-line options that every binary shares; [`duration`]: durations among them
+//! - [`context`]: the `nats` CLI's contexts; [`target`]: options and context together, where to connect and as whom
+//! - [`connection`]: connecting, staying connected, and telling of it
+//! - [`logs`]: logs on standard error, as text or as JSON; [`malformed`]: messages that cannot be read, told of in
+//!   moderation
+//! - [`publisher`]: publishing without standing still; [`clocks`] and [`shutdown`]: time and signals for the shells
+//! - [`server`]: finding, fetching and running `nats-server`
+//! - [`owned_process`]: child processes that end with their owner; [`guard`]: also where the owner is killed
+//! - [`environment`]: the environment variables, as a value that a test can make up
+
+pub mod clocks;
+pub mod connection;
+pub mod context;
+pub mod duration;
+pub mod environment;
+pub mod guard;
+pub mod logs;
+pub mod malformed;
+pub mod options;
+pub mod owned_process;
+pub mod publisher;
+pub mod server;
+pub mod shutdown;
+pub mod target;

@@ -1,0 +1,228 @@
+//! Logs on standard error: a line for people, or a JSON object a line.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::environment::Environment;
+use crate::options::LogFormat;
+
+/// Starts logging to standard error, once for the process; a second call changes nothing.
+///
+/// `verbosity` counts the `-v`: none logs at `default_level` (and nothing of the NATS client, whose events the connection
+/// itself reports), one at debug, two or more everything, the NATS client too. `RUST_LOG` wins over both. Colours only on a
+/// terminal, and not where `NO_COLOR` is set.
+pub fn init(format: LogFormat, verbosity: u8, default_level: LevelFilter) {
+    let environment = Environment::of_process();
+    let colours = std::io::stderr().is_terminal() && environment.get("NO_COLOR").is_none();
+    let (filter, complaint) = filter(&environment, verbosity, default_level);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    // An error means that a test or a caller has started logging already.
+    let _ = match format {
+        LogFormat::Text => logs.event_format(TextFormat { colours }).try_init(),
+        LogFormat::Json => logs.json().flatten_event(true).with_current_span(false).try_init(),
+    };
+    if let Some(complaint) = complaint {
+        tracing::warn!("{complaint}");
+    }
+}
+
+/// The filter, and a complaint where `RUST_LOG` can't be used.
+fn filter(environment: &Environment, verbosity: u8, default_level: LevelFilter) -> (EnvFilter, Option<String>) {
+    let directives = match verbosity {
+        0 => format!("{default_level},async_nats=off"),
+        1 => format!("{},async_nats=off,rustls=warn,mio=warn,rustyline=warn", default_level.max(LevelFilter::DEBUG)),
+        _ => "trace,mio=info,rustyline=info".to_owned(),
+    };
+    let ours = || EnvFilter::builder().with_default_directive(default_level.into()).parse_lossy(&directives);
+    match environment.get("RUST_LOG").map(|text| text.to_string_lossy().into_owned()) {
+        None => (ours(), None),
+        Some(text) => match EnvFilter::builder().parse(&text) {
+            Ok(filter) => (filter, None),
+            Err(error) => (ours(), Some(format!("RUST_LOG=\"{text}\" is not understood and ignored ({error})"))),
+        },
+    }
+}
+
+/// `12:03:04.123 INFO  message field=value`. The time is UTC, so that logs of several machines compare.
+struct TextFormat {
+    colours: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for TextFormat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let (dim, plain) = if self.colours { ("\u{1b}[2m", "\u{1b}[0m") } else { ("", "") };
+        write!(writer, "{dim}{}{plain} ", time_of_day(SystemTime::now()))?;
+        write_level(&mut writer, *event.metadata().level(), self.colours)?;
+        let mut text = EventText::default();
+        event.record(&mut text);
+        write!(writer, " {}{}", text.message, text.fields)?;
+        for span in context.event_scope().into_iter().flatten() {
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>()
+                && !fields.is_empty()
+            {
+                write!(writer, " {fields}")?;
+            }
+        }
+        writeln!(writer)
+    }
+}
+
+fn write_level(writer: &mut Writer<'_>, level: Level, colours: bool) -> fmt::Result {
+    let colour = match level {
+        Level::ERROR => 31,
+        Level::WARN => 33,
+        Level::INFO => 32,
+        Level::DEBUG => 34,
+        Level::TRACE => 35,
+    };
+    if colours { write!(writer, "\u{1b}[{colour}m{level:<5}\u{1b}[0m") } else { write!(writer, "{level:<5}") }
+}
+
+/// `HH:MM:SS.mmm` in UTC.
+fn time_of_day(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs() % 86_400;
+    format!("{:02}:{:02}:{:02}.{:03}", seconds / 3600, seconds / 60 % 60, seconds % 60, since.subsec_millis())
+}
+
+/// An event's message and its fields, apart.
+#[derive(Default)]
+struct EventText {
+    message: String,
+    fields: String,
+}
+
+impl EventText {
+    fn put(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            push_one_line(&mut self.message, value);
+        } else if !field.name().starts_with("log.") {
+            self.fields.push(' ');
+            self.fields.push_str(field.name().trim_start_matches("r#"));
+            self.fields.push('=');
+            push_one_line(&mut self.fields, value);
+        }
+    }
+}
+
+impl Visit for EventText {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let plain = |c: char| c.is_alphanumeric() || "_-./:@+%,".contains(c);
+        if field.name() == "message" || (!value.is_empty() && value.chars().all(plain)) {
+            self.put(field, value);
+        } else {
+            self.put(field, &format!("{value:?}"));
+        }
+    }
+}
+
+/// Control characters are escaped, so that one event is one line and can't play with the terminal.
+fn push_one_line(text: &mut String, value: &str) {
+    for c in value.chars() {
+        if c.is_control() {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Captured {
+        type Writer = Self;
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    fn logged(directives: &str, log: impl FnOnce()) -> String {
+        let captured = Captured::default();
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(directives))
+            .with_writer(captured.clone())
+            .with_ansi(false)
+            .event_format(TextFormat { colours: false })
+            .finish();
+        tracing::subscriber::with_default(logs, log);
+        let bytes = captured.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_time_level_message_fields() {
+        let text = logged("info", || {
+            let span = tracing::info_span!("step", replica = "a");
+            let _entered = span.enter();
+            tracing::info!(count = 3, id = "x-1", title = "Toy\nStory", shown = %"a b", "merged gossip");
+            tracing::debug!("not this");
+        });
+        let (time, rest) = text.split_at(12);
+        assert_eq!(time.match_indices([':', '.']).map(|(at, _)| at).collect::<Vec<_>>(), [2, 5, 8], "{text}");
+        assert_eq!(rest, " INFO  merged gossip count=3 id=x-1 title=\"Toy\\nStory\" shown=a b replica=\"a\"\n");
+    }
+
+    #[test]
+    fn one_event_is_one_line() {
+        let text = logged("info", || tracing::warn!(error = %"one\ntwo\u{1b}[2J", "bad\nthing"));
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn time_of_day_is_utc() {
+        let time = UNIX_EPOCH + Duration::from_millis(86_400_000 * 20_000 + 12 * 3_600_000 + 3 * 60_000 + 4_005);
+        assert_eq!(time_of_day(time), "12:03:04.005");
+    }
+
+    #[test]
+    fn verbosity_and_rust_log_choose_the_filter() {
+        let shown = |pairs: &[(&str, &str)], verbosity| {
+            let environment = pairs.iter().copied().collect();
+            let (filter, complaint) = filter(&environment, verbosity, LevelFilter::INFO);
+            (filter.to_string(), complaint.is_some())
+        };
+        assert_eq!(shown(&[], 0), ("async_nats=off,info".to_owned(), false));
+        assert!(shown(&[], 1).0.contains("debug"));
+        assert!(shown(&[], 2).0.contains("trace"));
+        assert_eq!(shown(&[("RUST_LOG", "warn")], 2), ("warn".to_owned(), false));
+        let (filter, complained) = shown(&[("RUST_LOG", "a=b=c")], 0);
+        assert!(complained && filter.contains("info"), "{filter}");
+    }
+}

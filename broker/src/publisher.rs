@@ -1,0 +1,99 @@
+//! Publishing without ever standing still, and knowing that the broker hears us.
+
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap, Subject};
+use bytes::Bytes;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+/// How long one message may wait for the connection. Beyond that the broker is as good as gone, and what core NATS
+/// would lose anyway is not waited for.
+const PUBLISH_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long one round trip to the broker may take.
+const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Publishes messages, and drops them while the connection is lost: a client's own command queue would fill up and block
+/// everything else.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    client: Client,
+    connected: bool,
+    dropped: u64,
+}
+
+impl Publisher {
+    /// Over this connection, which is up.
+    pub fn new(client: Client) -> Self {
+        Self { client, connected: true, dropped: 0 }
+    }
+
+    /// The connection.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The connection is lost, or there again.
+    pub fn set_connected(&mut self, connected: bool) {
+        if connected && self.dropped > 0 {
+            warn!(dropped = self.dropped, "messages were dropped while the broker was gone");
+            self.dropped = 0;
+        }
+        self.connected = connected;
+    }
+
+    /// Sends a message.
+    pub async fn publish(&mut self, subject: impl Into<Subject>, payload: Bytes) {
+        self.send(subject.into(), None, None, payload).await;
+    }
+
+    /// Sends a message whose answer goes to `reply`.
+    pub async fn publish_with_reply(&mut self, subject: impl Into<Subject>, reply: impl Into<Subject>, payload: Bytes) {
+        self.send(subject.into(), Some(reply.into()), None, payload).await;
+    }
+
+    /// Sends a message with headers.
+    pub async fn publish_with_headers(&mut self, subject: impl Into<Subject>, headers: HeaderMap, payload: Bytes) {
+        self.send(subject.into(), None, Some(headers), payload).await;
+    }
+
+    async fn send(&mut self, subject: Subject, reply: Option<Subject>, headers: Option<HeaderMap>, payload: Bytes) {
+        if !self.connected {
+            self.dropped += 1;
+            return;
+        }
+        let sending = async {
+            match (reply, headers) {
+                (Some(reply), _) => self.client.publish_with_reply(subject.clone(), reply, payload).await,
+                (None, Some(headers)) => self.client.publish_with_headers(subject.clone(), headers, payload).await,
+                (None, None) => self.client.publish(subject.clone(), payload).await,
+            }
+        };
+        match timeout(PUBLISH_TIMEOUT, sending).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%subject, %error, "a message cannot be sent"),
+            Err(_) => {
+                debug!(%subject, "the connection takes no messages: it counts as lost");
+                self.connected = false;
+                self.dropped += 1;
+            }
+        }
+    }
+}
+
+/// The broker did not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker did not answer within {} s: is it overloaded, or the network cut?", ROUND_TRIP_TIMEOUT.as_secs())]
+pub struct NoRoundTrip;
+
+/// Waits until the broker has handled everything that was sent before, subscriptions among it.
+///
+/// `nobody` is a subject to which nobody listens: the broker's "no responders" comes in order, even on a connection that
+/// doesn't hear itself, and proves more than a flush.
+pub async fn round_trip(client: &Client, nobody: String) -> Result<(), NoRoundTrip> {
+    // Any answer will do, that there is none among them.
+    match timeout(ROUND_TRIP_TIMEOUT, client.request(nobody, Bytes::new())).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(NoRoundTrip),
+    }
+}

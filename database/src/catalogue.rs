@@ -1,0 +1,159 @@
+//! The films in memory, with the count and sum of their ratings.
+
+use std::collections::HashMap;
+
+use memchr::memmem;
+use natter_common::ids::MovieId;
+use natter_common::rating::{Average, Movie, Stars};
+use rusqlite::Connection;
+
+use crate::error::FileProblem;
+use crate::fingerprint::movie_hash;
+use crate::fold::fold;
+
+/// All films of the data set, in ascending id.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    entries: Vec<Entry>,
+    positions: HashMap<MovieId, usize>,
+}
+
+/// A film and what its ratings add up to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    movie_id: MovieId,
+    title: Box<str>,
+    title_folded: Box<str>,
+    /// Parted by '|'.
+    genres: Box<str>,
+    count: u64,
+    sum_half_stars: u64,
+}
+
+impl Entry {
+    /// The mean, unrounded: of exact sums, so that equal ratings give equal means in whatever order they came.
+    fn average(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum_half_stars as f64 / 2.0 / self.count as f64)
+    }
+
+    fn movie(&self) -> Movie {
+        Movie {
+            movie_id: self.movie_id,
+            title: self.title.to_string(),
+            genres: self.genres.split('|').filter(|genre| !genre.is_empty()).map(str::to_owned).collect(),
+            average: self.average(),
+            count: self.count,
+        }
+    }
+}
+
+impl Catalogue {
+    /// Reads the films of the attached base; beside them the sum of their hashes, for the fingerprint.
+    pub(crate) fn load(connection: &Connection) -> Result<(Self, u64), FileProblem> {
+        Self::read(connection).map_err(|error| FileProblem::Damaged(error.to_string()))
+    }
+
+    fn read(connection: &Connection) -> rusqlite::Result<(Self, u64)> {
+        let mut catalogue = Self::default();
+        let mut movie_sum = 0u64;
+        let mut select = connection
+            .prepare("SELECT movie_id, title, genres, count, sum_half_stars FROM base.movie ORDER BY movie_id")?;
+        let mut rows = select.query(())?;
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            let movie_id = u64::try_from(id)
+                .ok()
+                .and_then(|id| MovieId::try_from(id).ok())
+                .ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))?;
+            let (title, genres): (Box<str>, Box<str>) = (row.get(1)?, row.get(2)?);
+            let (count, sum_half_stars): (i64, i64) = (row.get(3)?, row.get(4)?);
+            movie_sum = movie_sum.wrapping_add(movie_hash(movie_id.get(), &title, &genres));
+            catalogue.positions.insert(movie_id, catalogue.entries.len());
+            catalogue.entries.push(Entry {
+                movie_id,
+                title_folded: fold(&title).into(),
+                title,
+                genres,
+                count: count as u64,
+                sum_half_stars: sum_half_stars as u64,
+            });
+        }
+        Ok((catalogue, movie_sum))
+    }
+
+    /// How many films there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// How many ratings they have together.
+    pub(crate) fn ratings(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.count).fold(0, u64::wrapping_add)
+    }
+
+    /// The film that has other totals than these, if there is one.
+    pub(crate) fn differs(&self, totals: &HashMap<u32, (u64, u64)>) -> Option<MovieId> {
+        let is_same = |entry: &&Entry| {
+            let total = totals.get(&entry.movie_id.get()).copied().unwrap_or_default();
+            total == (entry.count, entry.sum_half_stars)
+        };
+        self.entries.iter().find(|entry| !is_same(entry)).map(|entry| entry.movie_id)
+    }
+
+    fn entry(&self, movie_id: MovieId) -> Option<&Entry> {
+        self.positions.get(&movie_id).map(|position| &self.entries[*position])
+    }
+
+    /// The film's title.
+    pub(crate) fn title(&self, movie_id: MovieId) -> Option<&str> {
+        self.entry(movie_id).map(|entry| &*entry.title)
+    }
+
+    /// The mean of the film's ratings.
+    pub(crate) fn average(&self, movie_id: MovieId) -> Option<Average> {
+        self.entry(movie_id).map(|entry| Average {
+            movie_id,
+            title: entry.title.to_string(),
+            average: entry.average(),
+            count: entry.count,
+        })
+    }
+
+    /// Takes one user's rating of the film away and puts another in its place. A film that isn't there stays so.
+    pub(crate) fn replace(&mut self, movie_id: MovieId, old: Option<Stars>, new: Option<Stars>) {
+        let Some(entry) = self.positions.get(&movie_id).and_then(|position| self.entries.get_mut(*position)) else {
+            return;
+        };
+        // Wrapping, so that a damaged file's wrong count gives a wrong mean and not a stopped process.
+        if let Some(stars) = old {
+            entry.count = entry.count.wrapping_sub(1);
+            entry.sum_half_stars = entry.sum_half_stars.wrapping_sub(u64::from(stars.half_stars()));
+        }
+        if let Some(stars) = new {
+            entry.count = entry.count.wrapping_add(1);
+            entry.sum_half_stars = entry.sum_half_stars.wrapping_add(u64::from(stars.half_stars()));
+        }
+    }
+
+    /// The films whose title contains `part`, whatever its case; best known first: by falling count, then ascending id.
+    pub(crate) fn search(&self, part: &str, limit: usize) -> Vec<Movie> {
+        let part = fold(part);
+        let finder = memmem::Finder::new(&part);
+        let mut found: Vec<&Entry> =
+            self.entries.iter().filter(|entry| finder.find(entry.title_folded.as_bytes()).is_some()).collect();
+        let rank = |entry: &&Entry| (std::cmp::Reverse(entry.count), entry.movie_id);
+        if found.len() > limit {
+            found.select_nth_unstable_by_key(limit, rank);
+            found.truncate(limit);
+        }
+        found.sort_unstable_by_key(rank);
+        found.into_iter().map(Entry::movie).collect()
+    }
+}
+
+#[cfg(test)]
+impl PartialEq for Catalogue {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}

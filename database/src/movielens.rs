@@ -1,0 +1,160 @@
+//! Reads data sets in MovieLens' layout (`ml-latest-small`, `ml-32m`): `movies.csv` and `ratings.csv`, one pass each.
+
+use std::path::Path;
+
+use natter_common::ids::{MovieId, UserId};
+use natter_common::rating::{RatingKey, Stars};
+
+use crate::builder::{BuildError, Builder};
+use crate::error::{DataError, LineProblem};
+use crate::progress::{Progress, RATINGS_PER_REPORT};
+use crate::records::{CsvFile, Records};
+use crate::schema::{GENRES_BYTES_MAX, NO_GENRES, TITLE_BYTES_MAX};
+
+const MOVIE_COLUMNS: &[&str] = &["movieId", "title", "genres"];
+const RATING_COLUMNS: &[&str] = &["userId", "movieId", "rating", "timestamp"];
+
+/// The two files of a data set; others beside them (`links.csv`, `tags.csv`) are left alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder {
+    movies: CsvFile,
+    ratings: CsvFile,
+}
+
+impl Folder {
+    /// Looks for the files.
+    pub(crate) fn at(path: &Path) -> Result<Self, DataError> {
+        let file = |name: &'static str| {
+            let file = path.join(name);
+            if file.exists() {
+                Ok(CsvFile::Path(file))
+            } else {
+                Err(DataError::MissingFile { folder: path.display().to_string(), file: name })
+            }
+        };
+        Ok(Self { movies: file("movies.csv")?, ratings: file("ratings.csv")? })
+    }
+
+    /// The files that are part of the program.
+    pub(crate) fn sample() -> Self {
+        Self {
+            movies: CsvFile::Embedded { name: "movies.csv", text: include_bytes!("../sample/movies.csv") },
+            ratings: CsvFile::Embedded { name: "ratings.csv", text: include_bytes!("../sample/ratings.csv") },
+        }
+    }
+}
+
+/// Reads both files into `builder`. Stops at the first line that can't be used.
+pub(crate) fn read(
+    folder: &Folder,
+    builder: &mut Builder<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), DataError> {
+    read_movies(&folder.movies, builder)?;
+    read_ratings(&folder.ratings, builder, progress)
+}
+
+/// The ids of the sample's films.
+pub(crate) fn sample_movie_ids() -> Result<Vec<MovieId>, DataError> {
+    let folder = Folder::sample();
+    let mut records = Records::open(&folder.movies, MOVIE_COLUMNS)?;
+    let mut movie_ids = Vec::new();
+    while records.advance()? {
+        movie_ids.push(parse_id(&records, 0).map_err(|problem| records.refuse(problem))?);
+    }
+    Ok(movie_ids)
+}
+
+fn read_movies(file: &CsvFile, builder: &mut Builder<'_>) -> Result<(), DataError> {
+    let mut records = Records::open(file, MOVIE_COLUMNS)?;
+    while records.advance()? {
+        let movie = parse_movie(&records).map_err(|problem| records.refuse(problem))?;
+        builder.movie(movie.movie_id, movie.title, &movie.genres).map_err(|error| refuse(&records, error))?;
+    }
+    Ok(())
+}
+
+fn read_ratings(
+    file: &CsvFile,
+    builder: &mut Builder<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), DataError> {
+    let mut records = Records::open(file, RATING_COLUMNS)?;
+    while records.advance()? {
+        let (key, stars, timestamp) = parse_rating(&records).map_err(|problem| records.refuse(problem))?;
+        builder.rating(key, stars, timestamp).map_err(|error| refuse(&records, error))?;
+        if builder.ratings().is_multiple_of(RATINGS_PER_REPORT) {
+            progress(Progress { doing: "reading ratings", ratings: builder.ratings(), fraction: records.fraction() });
+        }
+    }
+    Ok(())
+}
+
+fn refuse(records: &Records<'_>, error: BuildError) -> DataError {
+    match error {
+        BuildError::Refused(problem) => records.refuse(problem),
+        BuildError::Failed(error) => error.into(),
+    }
+}
+
+struct ParsedMovie<'record> {
+    movie_id: MovieId,
+    title: &'record str,
+    genres: String,
+}
+
+fn parse_movie<'record>(records: &'record Records<'_>) -> Result<ParsedMovie<'record>, LineProblem> {
+    let movie_id = parse_id(records, 0)?;
+    let title = bounded(records, 1, TITLE_BYTES_MAX)?;
+    if title.trim().is_empty() {
+        return Err(LineProblem::Empty { column: "title" });
+    }
+    let genres = match bounded(records, 2, GENRES_BYTES_MAX)? {
+        NO_GENRES => String::new(),
+        list => list.split('|').filter(|genre| !genre.is_empty()).collect::<Vec<_>>().join("|"),
+    };
+    Ok(ParsedMovie { movie_id, title, genres })
+}
+
+fn parse_rating(records: &Records<'_>) -> Result<(RatingKey, Stars, i64), LineProblem> {
+    let user_id: UserId = parse_id(records, 0)?;
+    let movie_id: MovieId = parse_id(records, 1)?;
+    let text = records.text(2)?;
+    let stars = text
+        .parse::<f64>()
+        .ok()
+        .and_then(|number| Stars::try_from(number).ok())
+        .ok_or_else(|| LineProblem::OffScale { found: shorten(text) })?;
+    let text = records.text(3)?;
+    let timestamp = text.parse().map_err(|_| LineProblem::Number {
+        column: "timestamp",
+        found: shorten(text),
+        range: "-2^63 to 2^63-1 (Unix seconds)",
+    })?;
+    Ok((RatingKey { user_id, movie_id }, stars, timestamp))
+}
+
+fn parse_id<Id: TryFrom<u64>>(records: &Records<'_>, column: usize) -> Result<Id, LineProblem> {
+    let text = records.text(column)?;
+    text.parse::<u64>().ok().and_then(|number| Id::try_from(number).ok()).ok_or_else(|| LineProblem::Number {
+        column: records.column(column),
+        found: shorten(text),
+        range: "1 to 4294967295",
+    })
+}
+
+fn bounded<'record>(
+    records: &'record Records<'_>,
+    column: usize,
+    bytes_max: usize,
+) -> Result<&'record str, LineProblem> {
+    let text = records.text(column)?;
+    if text.len() > bytes_max {
+        return Err(LineProblem::TooLong { column: records.column(column), found: text.len(), bytes_max });
+    }
+    Ok(text)
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(40).collect()
+}
