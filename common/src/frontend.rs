@@ -150,9 +150,10 @@ impl Frontend {
         self.pending.len()
     }
 
-    /// Whether there is somebody to ask, or nobody has shown up within the time in which everybody would have.
+    /// Whether there are as many to ask as updates need, or everybody has had the time to show up.
     pub fn is_ready(&self, now: Now) -> bool {
-        self.directory.has_somebody_up() || !self.directory.is_listening(now.monotonic_ms)
+        self.directory.up_count() >= self.config.fault_tolerance as usize
+            || !self.directory.is_listening(now.monotonic_ms)
     }
 
     /// Handles one input to completion. Equal histories give equal outputs.

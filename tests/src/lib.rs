@@ -1,1 +1,6 @@
-//! placeholder
+//! What the tests of the whole system share.
+//!
+//! - [`simulation`]: the protocol cores of a cluster in one thread and in virtual time
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
+
+pub mod simulation;

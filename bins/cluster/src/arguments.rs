@@ -11,6 +11,7 @@ use natter_broker::duration::parse_duration;
 use natter_broker::options::BrokerOptions;
 use natter_common::ids::UserId;
 use natter_common::messages::Mode;
+use natter_common::record::COPIES_MAX;
 
 /// More processes of one role than a single machine is good for.
 pub(crate) const MEMBERS_MAX: u8 = 64;
@@ -77,7 +78,7 @@ pub(crate) struct ClusterArgs {
     pub(crate) gossip_interval: Duration,
 
     /// How many replicas hold an update before it is acknowledged
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..), help_heading = FRONTENDS)]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = parse_copies(), help_heading = FRONTENDS)]
     pub(crate) fault_tolerance: u32,
 
     /// Refuse updates that fewer replicas hold
@@ -132,6 +133,10 @@ impl ClusterArgs {
             .find(on_command_line)
             .map(|option| format!("--{option} is for a broker that runs already: name it with --server or --context"))
     }
+}
+
+fn parse_copies() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(COPIES_MAX))
 }
 
 fn parse_count(text: &str) -> Result<u8, String> {

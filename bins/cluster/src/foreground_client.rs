@@ -5,8 +5,8 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::time::Duration;
 
+use clap::Parser;
 use natter_broker::options::BrokerOptions;
 use natter_client::commands::ClientArgs;
 use natter_common::ids::UserId;
@@ -24,7 +24,7 @@ pub(crate) struct ForegroundClient {
 impl ForegroundClient {
     /// Starts the menu of this user, or of a random one.
     pub(crate) fn start(user_id: Option<UserId>, broker: &BrokerOptions, new_session: bool) -> io::Result<Self> {
-        let arguments = arguments(user_id, broker, new_session);
+        let arguments = arguments(user_id, broker, new_session)?;
         let (ended_sender, ended) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         std::thread::Builder::new().name("client".to_owned()).spawn(move || {
@@ -60,15 +60,10 @@ fn run(arguments: ClientArgs, stopped: oneshot::Receiver<()>) -> ExitCode {
     status
 }
 
-fn arguments(user_id: Option<UserId>, broker: &BrokerOptions, new_session: bool) -> ClientArgs {
-    ClientArgs {
-        user_id,
-        command: None,
-        json: false,
-        patience: Duration::from_secs(10),
-        timeout: Duration::from_secs(3),
-        new_session,
-        no_state: false,
-        broker: broker.clone(),
-    }
+fn arguments(user_id: Option<UserId>, broker: &BrokerOptions, new_session: bool) -> io::Result<ClientArgs> {
+    let mut arguments = ClientArgs::try_parse_from(["client"]).map_err(io::Error::other)?;
+    arguments.user_id = user_id;
+    arguments.new_session = new_session;
+    arguments.broker = broker.clone();
+    Ok(arguments)
 }

@@ -10,10 +10,10 @@ use natter_common::messages::Role;
 /// Plays a role, where the second of these arguments names one.
 pub(crate) fn play(arguments: &[OsString]) -> Option<ExitCode> {
     let [program, word, rest @ ..] = arguments else { return None };
-    let role = match word.to_str()? {
-        "client" => natter_client::main_with,
-        "frontend" => natter_frontend::main_with,
-        "replica" => natter_replica::main_with,
+    let role: fn(Vec<OsString>) -> ExitCode = match word.to_str()? {
+        "client" => |arguments| natter_client::main_with(arguments),
+        "frontend" => |arguments| natter_frontend::main_with(arguments),
+        "replica" => |arguments| natter_replica::main_with(arguments),
         _ => return None,
     };
     // What usage and help call the program.

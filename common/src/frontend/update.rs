@@ -33,9 +33,11 @@ pub(super) struct PendingUpdate {
     deadline_ms: u64,
     pub(super) wake_ms: u64,
     /// While the id is looked up: who has not answered yet.
-    looking_up: Option<BTreeSet<ReplicaId>>,
-    /// Whether everybody was there to answer, and did.
-    looked_up_everywhere: bool,
+    looking_up: BTreeSet<ReplicaId>,
+    /// Whether everybody who was asked has said that it does not hold the id.
+    held_by_nobody: bool,
+    /// Whether the id is looked up because of a refusal.
+    verifying: bool,
     /// Who is asked to accept it now.
     acceptor: Option<ReplicaId>,
     /// Who was asked to accept it in this round.
@@ -87,8 +89,9 @@ impl Frontend {
             fresh: made_here,
             deadline_ms: step.now.monotonic_ms + self.config.timeout_ms,
             wake_ms: 0,
-            looking_up: None,
-            looked_up_everywhere: false,
+            looking_up: BTreeSet::new(),
+            held_by_nobody: false,
+            verifying: false,
             acceptor: None,
             asked: BTreeSet::new(),
             uncertain: BTreeSet::new(),
@@ -110,14 +113,14 @@ impl Frontend {
     /// Asks everybody whether they hold the id.
     fn look_up(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) {
         let everybody = self.directory.up();
-        update.looked_up_everywhere = !everybody.is_empty() && self.directory.is_everybody_up();
+        update.held_by_nobody = !everybody.is_empty();
         for replica in &everybody {
             let n = self.attempt(update.token, replica, Kind::LookUp);
             update.attempts.push(n);
             let request = ConfirmRequest { n, id: update.id, acceptor: None, wait_ms: 0 };
             step.outputs.push(Output::Confirm(replica.clone(), request));
         }
-        update.looking_up = Some(everybody.into_iter().collect());
+        update.looking_up = everybody.into_iter().collect();
     }
 
     /// Does what is to be done next. Gives the time to look again, or `None` where the client has its answer.
@@ -127,10 +130,18 @@ impl Frontend {
             return None;
         }
         let again_ms = update.deadline_ms.min(now_ms + self.patience_ms());
-        if update.looking_up.as_ref().is_some_and(|awaited| !awaited.is_empty()) {
+        let is_lost = update.refused.is_some() && self.are_gone_for_good(&update.uncertain);
+        if is_lost && !update.verifying {
+            update.verifying = true;
+            self.look_up(update, step);
+        }
+        if !update.looking_up.is_empty() {
             return Some(again_ms);
         }
-        if let (Some((refusal, label)), true) = (&update.refused, self.is_refusal_certain(update)) {
+        // A refusal counts unless somebody may have accepted the update: then it may take effect all the same. Whoever
+        // is gone for good has left what it accepted with those still there, or nowhere.
+        let is_certain = update.uncertain.is_empty() || (is_lost && update.held_by_nobody);
+        if let (Some((refusal, label)), true) = (&update.refused, is_certain) {
             let text = refusal.explain(Some(update.request.key()), update.request.key().movie_id);
             let error = FrontendError::Refused { refusal: *refusal, text, label: label.clone() };
             self.prev.merge(label);
@@ -160,13 +171,10 @@ impl Frontend {
         Some(again_ms)
     }
 
-    /// A refusal counts unless somebody may have accepted the update: then it may take effect all the same.
-    fn is_refusal_certain(&self, update: &PendingUpdate) -> bool {
-        // Whoever is gone for good has left what it accepted with those still there, or nowhere.
-        update.uncertain.is_empty()
-            || (update.looking_up.is_some()
-                && update.holders.is_empty()
-                && update.uncertain.iter().all(|id| !self.directory.is_present(id) && !self.directory.is_durable(id)))
+    /// Whether all these are gone, and what only they had with them.
+    fn are_gone_for_good(&self, replicas: &BTreeSet<ReplicaId>) -> bool {
+        !replicas.is_empty()
+            && replicas.iter().all(|id| !self.directory.is_present(id) && !self.directory.is_durable(id))
     }
 
     /// Asks somebody to accept the update. Says whether there was somebody.
@@ -213,7 +221,8 @@ impl Frontend {
             let n = self.attempt(update.token, &replica, Kind::Confirm);
             update.attempts.push(n);
             let acceptor = update.leading().map(|(record, _)| record.i.clone()).or_else(|| update.acceptor.clone());
-            let wait_ms = self.wait_ms(update.deadline_ms, step);
+            // Not much longer than until it is asked again: what was refused meanwhile is never held.
+            let wait_ms = self.wait_ms(update.deadline_ms, step).min(2 * self.patience_ms());
             step.outputs.push(Output::Confirm(replica.clone(), ConfirmRequest { n, id: update.id, acceptor, wait_ms }));
             update.confirming.insert(replica);
             sure += 1;
@@ -223,7 +232,9 @@ impl Frontend {
     /// Answers the client if enough hold the same record. Says whether it did.
     fn acknowledge(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) -> bool {
         let asked = self.config.fault_tolerance as usize;
-        let enough = if self.config.strict { asked } else { asked.min(self.directory.up_count()).max(1) };
+        // Before everybody had the time to show up, it is not known who is up.
+        let all = self.config.strict || self.directory.is_listening(step.now.monotonic_ms);
+        let enough = if all { asked } else { asked.min(self.directory.up_count()).max(1) };
         let (Some(value), Some((record, holders))) = (&update.value, update.leading()) else { return false };
         if holders.len() < enough {
             return false;
@@ -245,12 +256,11 @@ impl Frontend {
         step: &mut Step<'_>,
     ) -> Option<u64> {
         let replica = &attempt.replica;
-        if attempt.kind == Kind::LookUp
-            && let Some(awaited) = &mut update.looking_up
-        {
-            awaited.remove(replica);
-            update.looked_up_everywhere &= matches!(outcome, Outcome::Reply(Reply::NotHeld));
-            if awaited.is_empty() && update.uncertain.is_empty() && update.looked_up_everywhere {
+        if attempt.kind == Kind::LookUp {
+            update.looking_up.remove(replica);
+            update.held_by_nobody &= matches!(outcome, Outcome::Reply(Reply::NotHeld));
+            let is_news = update.held_by_nobody && self.directory.is_everybody_up();
+            if is_news && update.looking_up.is_empty() && update.uncertain.is_empty() {
                 update.fresh = true;
             }
         }
@@ -274,9 +284,6 @@ impl Frontend {
             Outcome::Reply(Reply::Held { records, clock }) => update.is_held_by(replica, records, clock),
             Outcome::Reply(Reply::Refused { refusal, label }) => {
                 update.refused = Some((refusal, label));
-                if !update.uncertain.is_empty() && update.looking_up.is_none() {
-                    self.look_up(update, step);
-                }
             }
             Outcome::Reply(Reply::StampAgain { above }) => {
                 if let Err(error) = self.stamp_again(update, update.prev.clock.max(above), step) {
@@ -327,12 +334,11 @@ impl Frontend {
             step.answer(update.client, Err(error));
             return None;
         }
-        if let Some(awaited) = &mut update.looking_up
-            && !awaited.is_empty()
-        {
+        if !update.looking_up.is_empty() {
             // Only those that can be reached are asked.
-            awaited.clear();
-            update.looked_up_everywhere = false;
+            update.looking_up.clear();
+            update.held_by_nobody = false;
+            update.verifying = false;
         }
         let silent = update.acceptor.take().into_iter().chain(std::mem::take(&mut update.confirming));
         for silent in silent {

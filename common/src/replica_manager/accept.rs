@@ -192,6 +192,7 @@ impl ReplicaManager {
             acceptor: request.acceptor,
             deadline_ms: now_ms + request.wait_ms.min(WAIT_MS_MAX),
             since_ms: now_ms,
+            pulled: false,
         };
         if self.confirms.is_full() {
             step.reply(confirm.to, Reply::NotServing);

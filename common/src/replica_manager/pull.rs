@@ -87,7 +87,7 @@ impl ReplicaManager {
             (true, _, _) => GOSSIP_TAKES_WANTED_MS,
         };
         let overdue = self.pulls.overdue(&shown, self.log.replica_timestamp(), patience_ms, now_ms);
-        let acceptors = self.confirms.acceptors_waited_for_since(now_ms.saturating_sub(GOSSIP_TAKES_MS));
+        let acceptors = self.confirms.take_acceptors_waited_for_since(now_ms.saturating_sub(GOSSIP_TAKES_MS));
         // What a request waits for and nobody is known to hold may still be somewhere: everybody is asked, in turn.
         let in_doubt = wanted && overdue.is_empty();
         let peers: Vec<ReplicaId> = self

@@ -123,6 +123,8 @@ pub struct WaitingConfirm {
     pub deadline_ms: u64,
     /// When it began.
     pub since_ms: u64,
+    /// Whether the acceptor was asked for its log because of it.
+    pub pulled: bool,
 }
 
 /// Confirms by the update that they wait for.
@@ -180,9 +182,13 @@ impl Confirms {
         *self = Self::default();
     }
 
-    /// Of those that have waited since before `before_ms`, who were asked to accept.
-    pub fn acceptors_waited_for_since(&self, before_ms: u64) -> BTreeSet<ReplicaId> {
-        let late = self.waiting.values().flatten().filter(|confirm| confirm.since_ms <= before_ms);
-        late.filter_map(|confirm| confirm.acceptor.clone()).collect()
+    /// Of those that have waited since before `before_ms`, who were asked to accept; each is named once.
+    pub fn take_acceptors_waited_for_since(&mut self, before_ms: u64) -> BTreeSet<ReplicaId> {
+        let late = self.waiting.values_mut().flatten().filter(|confirm| confirm.since_ms <= before_ms);
+        late.filter_map(|confirm| match std::mem::replace(&mut confirm.pulled, true) {
+            true => None,
+            false => confirm.acceptor.clone(),
+        })
+        .collect()
     }
 }
