@@ -155,11 +155,10 @@ impl Frontend {
             step.answer(update.client, Err(FrontendError::NotEnoughReplicas { id: update.id, holders, asked }));
             return None;
         }
-        if update.value.is_none()
+        let has_to_ask = update.value.is_none()
             && update.acceptor.is_none()
-            && update.refused.is_none()
-            && !self.send_update(update, step)
-        {
+            && (update.refused.is_none() || !update.holders.is_empty());
+        if has_to_ask && !self.send_update(update, step) {
             if up == 0 && update.uncertain.is_empty() && !self.directory.is_somebody_expected(now_ms) {
                 step.answer(update.client, Err(FrontendError::Unavailable));
                 return None;
