@@ -46,6 +46,8 @@ pub(super) struct PendingUpdate {
     uncertain: BTreeSet<ReplicaId>,
     /// Who was asked to confirm it and has not answered yet.
     confirming: BTreeSet<ReplicaId>,
+    /// Who was asked to confirm it in this round and could not.
+    declined: BTreeSet<ReplicaId>,
     /// Who holds which record of it, in their own words.
     holders: BTreeMap<RecordRef, BTreeSet<ReplicaId>>,
     /// The answer, from somebody who accepted it.
@@ -96,6 +98,7 @@ impl Frontend {
             asked: BTreeSet::new(),
             uncertain: BTreeSet::new(),
             confirming: BTreeSet::new(),
+            declined: BTreeSet::new(),
             holders: BTreeMap::new(),
             value: None,
             clock: Stamp::ZERO,
@@ -180,9 +183,7 @@ impl Frontend {
     fn send_update(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) -> bool {
         // Somebody who holds it already knows the first answer.
         let holder = update.holders.values().flatten().find(|id| self.directory.is_up(id)).cloned();
-        let chosen = holder
-            .or_else(|| self.directory.choose(&update.prev.replicas, |id| update.asked.contains(id)))
-            .or_else(|| self.directory.choose(&update.prev.replicas, |_| false));
+        let chosen = holder.or_else(|| self.directory.choose(&update.prev.replicas, |id| update.asked.contains(id)));
         let Some(replica) = chosen else { return false };
         let n = self.attempt(update.token, &replica, Kind::Accept);
         update.attempts.push(n);
@@ -208,7 +209,10 @@ impl Frontend {
     fn have_it_confirmed(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) {
         let leading = update.leading().map(|(_, holders)| holders.clone()).unwrap_or_default();
         let counted = |id: &ReplicaId, update: &PendingUpdate| {
-            leading.contains(id) || update.acceptor.as_ref() == Some(id) || update.confirming.contains(id)
+            leading.contains(id)
+                || update.acceptor.as_ref() == Some(id)
+                || update.confirming.contains(id)
+                || update.declined.contains(id)
         };
         let mut sure = leading.len() + update.confirming.difference(&leading).count();
         if update.acceptor.as_ref().is_some_and(|id| !leading.contains(id)) {
@@ -265,6 +269,9 @@ impl Frontend {
         }
         if attempt.kind == Kind::Confirm {
             update.confirming.remove(replica);
+            if !matches!(outcome, Outcome::Reply(Reply::Held { .. })) {
+                update.declined.insert(replica.clone());
+            }
         }
         if attempt.kind == Kind::Accept {
             if update.acceptor.as_ref() == Some(replica) {
@@ -339,10 +346,14 @@ impl Frontend {
             update.held_by_nobody = false;
             update.verifying = false;
         }
+        update.declined.clear();
         let silent = update.acceptor.take().into_iter().chain(std::mem::take(&mut update.confirming));
         for silent in silent {
             self.directory.was_silent(&silent);
             step.notice(Notice::Retried { silent });
+        }
+        if self.directory.up().iter().all(|id| update.asked.contains(id)) {
+            update.asked.clear();
         }
         self.drive(update, step)
     }
