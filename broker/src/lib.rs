@@ -5,6 +5,7 @@
 //! - [`connection`]: connecting, staying connected, and telling of it
 //! - [`logs`]: logs on standard error, as text or as JSON; [`malformed`]: messages that cannot be read, told of in
 //!   moderation
+//! - [`role`]: what frontends and replica managers have in common as programs; [`live`]: what their STATS show
 //! - [`publisher`]: publishing without standing still; [`clocks`] and [`shutdown`]: time and signals for the shells
 //! - [`server`]: finding, fetching and running `nats-server`
 //! - [`owned_process`]: child processes that end with their owner; [`guard`]: also where the owner is killed
@@ -16,11 +17,13 @@ pub mod context;
 pub mod duration;
 pub mod environment;
 pub mod guard;
+pub mod live;
 pub mod logs;
 pub mod malformed;
 pub mod options;
 pub mod owned_process;
 pub mod publisher;
+pub mod role;
 pub mod server;
 pub mod shutdown;
 pub mod target;

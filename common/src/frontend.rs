@@ -253,7 +253,7 @@ impl Frontend {
 
     fn tick(&mut self, step: &mut Step<'_>) {
         let now_ms = step.now.monotonic_ms;
-        for id in self.directory.tick(now_ms) {
+        for id in self.directory.tick(now_ms, &self.prev.replicas) {
             step.notice(Notice::ReplicaGone(id.clone()));
             self.fail_attempts_at(&id, step);
         }

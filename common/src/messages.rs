@@ -135,6 +135,8 @@ pub enum Reply {
         /// The clock here, in Unix milliseconds.
         wall_ms: u64,
     },
+    /// To an update: its id belongs to another update, which is known here. Nothing changed.
+    IdInUse,
     /// The wait is over, and something in `prev` is still missing here. Nothing changed.
     Behind,
     /// Not now: it has not caught up yet, or too many requests wait already. Nothing changed.

@@ -60,6 +60,10 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
 
 /// Decodes all of `payload` from MessagePack. Lengths are checked against what is there before anything is reserved.
 pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, WireError> {
+    // An array would be taken for the fields in the order of their declaration, which is nobody's business.
+    if !matches!(payload.first(), Some(0x80..=0x8f | 0xde | 0xdf)) {
+        return Err(WireError::MessagePack("it does not begin with a map".to_owned()));
+    }
     let mut deserializer = rmp_serde::Deserializer::new(payload);
     deserializer.set_max_depth(DEPTH_MAX);
     let message = T::deserialize(&mut deserializer).map_err(|error| WireError::MessagePack(error.to_string()))?;
@@ -78,6 +82,12 @@ mod tests {
     fn what_follows_a_map_is_refused() {
         assert!(decode::<Label>(&[0x80]).is_ok());
         assert!(decode::<Label>(&[0x80, 0x80]).is_err());
+    }
+
+    #[test]
+    fn an_array_is_not_a_map() {
+        assert!(decode::<Label>(&[0x92, 0x80, 0x05]).is_err());
+        assert!(decode::<Label>(&[]).is_err());
     }
 
     #[test]

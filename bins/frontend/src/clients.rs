@@ -7,14 +7,13 @@ use async_nats::service::{Request, Service, ServiceExt, error::Error as ServiceE
 use async_nats::{Client, HeaderMap};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, ReadyChunks, SelectAll};
+use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
 use natter_common::edge::{self, ClientReply, ClientRequest, EncodedReply, FrontendError, decode_request};
 use natter_common::ids::ReplicaId;
 use natter_common::subjects::{FRONTEND_QUEUE, Operation, Subjects};
 use natter_common::wire::Format;
 use tracing::error;
-
-use crate::outbox::Live;
 
 /// How many requests are handled together at most: what waits goes in one batch.
 const BATCH_MAX: usize = 8192;

@@ -17,9 +17,9 @@ use std::time::Duration;
 use clap::Parser;
 use natter_broker::duration::parse_duration;
 use natter_broker::options::BrokerOptions;
-use natter_common::ids::{ReplicaId, is_token};
+use natter_broker::{role, shutdown};
+use natter_common::ids::ReplicaId;
 use natter_common::record::COPIES_MAX;
-use tracing::level_filters::LevelFilter;
 
 pub use shell::{FrontendError, run};
 
@@ -28,7 +28,7 @@ pub use shell::{FrontendError, run};
 #[command(name = "frontend", version)]
 pub struct FrontendArgs {
     /// What its id begins with: letters, digits, _ and -, at most 48; a random ending is added
-    #[arg(long, value_name = "NAME", default_value = "frontend", value_parser = parse_name)]
+    #[arg(long, value_name = "NAME", default_value = "frontend", value_parser = role::parse_name)]
     pub name: String,
 
     /// How many replicas must hold an update before it is acknowledged (those that are up, where they are fewer)
@@ -52,47 +52,17 @@ pub struct FrontendArgs {
     pub broker: BrokerOptions,
 }
 
-/// The longest name, in bytes, that leaves room for the random ending.
-const NAME_BYTES_MAX: usize = 48;
-
-fn parse_name(text: &str) -> Result<String, String> {
-    if is_token(text) && text.len() <= NAME_BYTES_MAX {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("use 1 to {NAME_BYTES_MAX} of the characters A-Z a-z 0-9 _ -"))
-    }
-}
-
 impl FrontendArgs {
     /// An id that nobody used before.
     pub fn new_id(&self) -> Result<ReplicaId, FrontendError> {
-        let ending: String = std::iter::repeat_with(fastrand::lowercase).take(6).collect();
-        ReplicaId::new(&format!("{}-{ending}", self.name)).map_err(FrontendError::Id)
+        role::new_id(&self.name).map_err(FrontendError::Id)
     }
 }
 
 /// Runs the role with these command-line arguments, the program's name first, until a signal ends it.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match FrontendArgs::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
-    };
-    natter_broker::logs::init(arguments.broker.log_format, arguments.broker.verbose, LevelFilter::INFO);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("frontend: the runtime cannot be started: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(run(arguments, natter_broker::shutdown::requested())) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("frontend: {error}");
-            ExitCode::FAILURE
-        }
+    match FrontendArgs::try_parse_from(arguments) {
+        Ok(arguments) => role::run("frontend", &arguments.broker.clone(), run(arguments, shutdown::requested())),
+        Err(error) => role::print_usage(&error),
     }
 }

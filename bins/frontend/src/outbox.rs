@@ -1,12 +1,12 @@
 //! What goes out: the core's outputs, performed. Requests that go to one replica manager go in one message.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
+use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
 use natter_common::frontend::Output;
 use natter_common::ids::ReplicaId;
-use natter_common::messages::{ConfirmRequest, Presence, QueryRequest, Requests, Role, UpdateRequest};
+use natter_common::messages::{ConfirmRequest, QueryRequest, Requests, Role, UpdateRequest};
 use natter_common::subjects::Subjects;
 use natter_common::wire::encode;
 use serde::Serialize;
@@ -19,22 +19,6 @@ const MESSAGE_BYTES: usize = 128 * 1024;
 /// About how many bytes a request takes, beside its `prev`, and an entry of that.
 const REQUEST_BYTES: usize = 250;
 const PREV_ENTRY_BYTES: usize = 40;
-
-/// What the service's STATS show of the frontend: its last presence.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Live(Arc<Mutex<serde_json::Value>>);
-
-impl Live {
-    pub(crate) fn read(&self) -> serde_json::Value {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn write(&self, presence: &Presence) {
-        if let Ok(value) = serde_json::to_value(presence) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
-        }
-    }
-}
 
 /// Requests that wait to be sent, by replica manager.
 struct Batches<T> {
@@ -119,7 +103,7 @@ impl Outbox {
                     }
                 }
                 Output::Presence(presence) => {
-                    self.live.write(&presence);
+                    self.live.show(&presence);
                     if let Some(payload) = encoded(&presence) {
                         let subject = self.subjects.presence(Role::Frontend, &self.own);
                         self.publisher.publish(subject, payload.into()).await;

@@ -7,6 +7,7 @@ use async_nats::Client;
 use async_nats::service::Service;
 use natter_broker::clocks::Clocks;
 use natter_broker::connection::{ConnectError, ConnectionEvent, ConnectionSettings, Patience, connect};
+use natter_broker::live::Live;
 use natter_broker::publisher::{NoRoundTrip, Publisher, round_trip};
 use natter_common::frontend::{Config, Frontend, Input, Output};
 use natter_common::subjects::Subjects;
@@ -16,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::clients::{Arrival, Clients, start_service};
 use crate::inbox::Inbox;
-use crate::outbox::{Live, Outbox};
+use crate::outbox::Outbox;
 use crate::{FrontendArgs, steps};
 
 /// How often time passes for the core.

@@ -8,6 +8,7 @@ use async_nats::service::{self, Request, Service, ServiceExt};
 use async_nats::{Client, Message, StatusCode};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, ReadyChunks, SelectAll};
+use natter_broker::live::Live;
 use natter_broker::malformed::Malformed;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{
@@ -110,7 +111,7 @@ pub(crate) async fn start_service(
     client: &Client,
     id: &ReplicaId,
     dataset: &str,
-    live: crate::outbox::Live,
+    live: Live,
 ) -> Result<Service, async_nats::Error> {
     let metadata = HashMap::from([("id".to_owned(), id.to_string()), ("dataset".to_owned(), dataset.to_owned())]);
     client

@@ -17,10 +17,10 @@ use std::time::Duration;
 use clap::Parser;
 use natter_broker::duration::parse_duration;
 use natter_broker::options::BrokerOptions;
-use natter_common::ids::{ReplicaId, is_token};
+use natter_broker::{role, shutdown};
+use natter_common::ids::ReplicaId;
 use natter_common::messages::Mode;
 use natter_database::DataSource;
-use tracing::level_filters::LevelFilter;
 
 pub use shell::{ReplicaError, run};
 
@@ -29,7 +29,7 @@ pub use shell::{ReplicaError, run};
 #[command(name = "replica", version)]
 pub struct ReplicaArgs {
     /// What its id begins with: letters, digits, _ and -, at most 48; a random ending is added, as its state is in memory
-    #[arg(long, value_name = "NAME", default_value = "replica", value_parser = parse_name)]
+    #[arg(long, value_name = "NAME", default_value = "replica", value_parser = role::parse_name)]
     pub name: String,
 
     /// The data set: a folder in MovieLens' layout, or a file that `dataset import` made [default: the sample]
@@ -53,22 +53,10 @@ pub struct ReplicaArgs {
     pub broker: BrokerOptions,
 }
 
-/// The longest name, in bytes, that leaves room for the random ending.
-const NAME_BYTES_MAX: usize = 48;
-
-fn parse_name(text: &str) -> Result<String, String> {
-    if is_token(text) && text.len() <= NAME_BYTES_MAX {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("use 1 to {NAME_BYTES_MAX} of the characters A-Z a-z 0-9 _ -"))
-    }
-}
-
 impl ReplicaArgs {
     /// An id that nobody used before: the state of this life is in memory, and its sequence numbers begin at 1.
     pub fn new_id(&self) -> Result<ReplicaId, ReplicaError> {
-        let ending: String = std::iter::repeat_with(fastrand::lowercase).take(6).collect();
-        ReplicaId::new(&format!("{}-{ending}", self.name)).map_err(ReplicaError::Id)
+        role::new_id(&self.name).map_err(ReplicaError::Id)
     }
 
     /// Where the ratings come from.
@@ -79,26 +67,8 @@ impl ReplicaArgs {
 
 /// Runs the role with these command-line arguments, the program's name first, until a signal ends it.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match ReplicaArgs::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
-    };
-    natter_broker::logs::init(arguments.broker.log_format, arguments.broker.verbose, LevelFilter::INFO);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("replica: the runtime cannot be started: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(run(arguments, natter_broker::shutdown::requested())) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("replica: {error}");
-            ExitCode::FAILURE
-        }
+    match ReplicaArgs::try_parse_from(arguments) {
+        Ok(arguments) => role::run("replica", &arguments.broker.clone(), run(arguments, shutdown::requested())),
+        Err(error) => role::print_usage(&error),
     }
 }

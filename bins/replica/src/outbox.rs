@@ -1,12 +1,13 @@
 //! What goes out: the core's outputs, performed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
 use natter_common::ids::ReplicaId;
-use natter_common::messages::{NumberedReply, Presence, Replies, Reply, Role};
+use natter_common::messages::{NumberedReply, Replies, Reply, Role};
 use natter_common::replica_manager::{Output, ReplyTo};
 use natter_common::request::Answer;
 use natter_common::subjects::Subjects;
@@ -19,22 +20,6 @@ use crate::inbox::Inbox;
 /// About how many bytes of replies go in one message.
 const MESSAGE_BYTES: usize = 128 * 1024;
 const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// What the service's STATS show of the replica manager: its last presence.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Live(Arc<Mutex<serde_json::Value>>);
-
-impl Live {
-    pub(crate) fn read(&self) -> serde_json::Value {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn write(&self, presence: &Presence) {
-        if let Ok(value) = serde_json::to_value(presence) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
-        }
-    }
-}
 
 /// Performs outputs.
 pub(crate) struct Outbox {
@@ -79,7 +64,7 @@ impl Outbox {
                     }
                 }
                 Output::Presence(presence) => {
-                    self.live.write(&presence);
+                    self.live.show(&presence);
                     self.publish(self.subjects.presence(Role::Replica, &self.own), &presence).await;
                 }
                 Output::Notice(_) => {}

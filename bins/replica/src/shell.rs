@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::service::Service;
 use natter_broker::clocks::Clocks;
 use natter_broker::connection::{ConnectError, ConnectionEvent, ConnectionSettings, Patience, connect};
+use natter_broker::live::Live;
 use natter_broker::publisher::{NoRoundTrip, Publisher, round_trip};
 use natter_common::replica_manager::{Config, Input, Output, ReplicaManager};
 use natter_common::subjects::Subjects;
@@ -16,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 use crate::inbox::{self, Inbox};
-use crate::outbox::{Live, Outbox};
+use crate::outbox::Outbox;
 use crate::{ReplicaArgs, steps};
 
 /// How often time passes for the core.

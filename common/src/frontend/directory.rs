@@ -7,6 +7,9 @@ use crate::messages::{Presence, Reply, Status};
 use crate::roster::{Change, MISSED_INTERVALS_MAX, PRESENCE_INTERVAL_MS, Roster};
 use crate::timestamp::Timestamp;
 
+/// Gossip brings everybody what this frontend has seen within this time, in milliseconds; who showed itself later and
+/// lacked it lags behind.
+const GOSSIP_TAKES_MS: u64 = 100;
 /// Replica managers that are gone for so long are forgotten, in milliseconds.
 const FORGET_AFTER_MS: u64 = 600_000;
 
@@ -16,6 +19,12 @@ pub(super) struct Directory {
     roster: Roster,
     /// What each is known to hold.
     holds: BTreeMap<ReplicaId, Timestamp>,
+    /// Those that lacked, when they last showed themselves, what everybody should have had by then.
+    lagging: BTreeSet<ReplicaId>,
+    /// What this frontend had seen at least [`GOSSIP_TAKES_MS`] ago.
+    settled: Timestamp,
+    /// What it had seen a moment ago, and when that was.
+    recent: (Timestamp, u64),
     /// Those that kept somebody waiting since they last showed themselves.
     silent: BTreeSet<ReplicaId>,
     /// Whose turn it is.
@@ -29,6 +38,9 @@ impl Directory {
         Self {
             roster: Roster::new(FORGET_AFTER_MS, now_ms),
             holds: BTreeMap::new(),
+            lagging: BTreeSet::new(),
+            settled: Timestamp::new(),
+            recent: (Timestamp::new(), now_ms),
             silent: BTreeSet::new(),
             turn: 0,
             listening_since_ms: now_ms,
@@ -40,6 +52,11 @@ impl Directory {
         let replica_timestamp = presence.replica_timestamp.clone().unwrap_or_default().replicas;
         if self.roster.heard(presence, now_ms) != Change::Refused {
             self.silent.remove(&id);
+            if replica_timestamp.covers(&self.settled) {
+                self.lagging.remove(&id);
+            } else {
+                self.lagging.insert(id.clone());
+            }
             self.holds.entry(id).or_default().merge(&replica_timestamp);
         }
     }
@@ -71,11 +88,16 @@ impl Directory {
         news
     }
 
-    pub(super) fn tick(&mut self, now_ms: u64) -> Vec<ReplicaId> {
+    /// Lets time pass and gives those that are gone by now. `seen` is what this frontend has seen.
+    pub(super) fn tick(&mut self, now_ms: u64, seen: &Timestamp) -> Vec<ReplicaId> {
+        if now_ms.saturating_sub(self.recent.1) >= GOSSIP_TAKES_MS {
+            self.settled = std::mem::replace(&mut self.recent, (seen.clone(), now_ms)).0;
+        }
         let gone = self.roster.tick(now_ms);
         let roster = &self.roster;
         self.holds.retain(|id, _| roster.get(id).is_some());
         self.silent.retain(|id| roster.get(id).is_some());
+        self.lagging.retain(|id| roster.get(id).is_some());
         gone
     }
 
@@ -127,8 +149,16 @@ impl Directory {
         self.roster.all().all(|(_, member)| member.is_up() || member.presence.status == Status::Left)
     }
 
-    /// Whom to ask: ACTIVE before OVERLOADED, those not silent first, those that hold `prev` first, by turns.
-    pub(super) fn choose(&mut self, prev: &Timestamp, not: impl Fn(&ReplicaId) -> bool) -> Option<ReplicaId> {
+    /// Whom to ask: those not silent first, ACTIVE before OVERLOADED, those that should hold `prev` first, by turns.
+    ///
+    /// What this frontend has seen itself (`seen_here`), gossip has brought to everybody who doesn't lag behind; what a
+    /// session brings from elsewhere is asked of those that are known to hold it.
+    pub(super) fn choose(
+        &mut self,
+        prev: &Timestamp,
+        seen_here: bool,
+        not: impl Fn(&ReplicaId) -> bool,
+    ) -> Option<ReplicaId> {
         self.turn = self.turn.wrapping_add(1);
         let count = self.roster.up().count().max(1);
         let turn = self.turn % count;
@@ -137,13 +167,12 @@ impl Directory {
             .enumerate()
             .filter(|(_, (id, _))| !not(id))
             .min_by_key(|(place, (id, member))| {
-                let holds = self.holds.get(*id).is_some_and(|holds| holds.covers(prev));
-                (
-                    self.silent.contains(*id),
-                    member.presence.status != Status::Active,
-                    !holds,
-                    (place + count - turn) % count,
-                )
+                let lacks = match seen_here {
+                    true => self.lagging.contains(*id),
+                    false => self.holds.get(*id).is_none_or(|holds| !holds.covers(prev)),
+                };
+                let is_overloaded = member.presence.status != Status::Active;
+                (self.silent.contains(*id), is_overloaded, lacks, (place + count - turn) % count)
             })
             .map(|(_, (id, _))| id.clone())
     }

@@ -20,6 +20,8 @@ pub(super) struct PendingQuery {
     token: u64,
     request: Query,
     prev: Label,
+    /// Whether this frontend itself has seen all that the session has seen.
+    seen_here: bool,
     deadline_ms: u64,
     pub(super) wake_ms: u64,
     /// Who has been asked in this round.
@@ -33,12 +35,14 @@ pub(super) struct PendingQuery {
 
 impl Frontend {
     pub(super) fn begin_query(&mut self, client: u64, request: Query, mut prev: Label, step: &mut Step<'_>) {
+        let seen_here = self.prev.replicas.covers(&prev.replicas);
         prev.merge(&self.prev);
         let mut query = PendingQuery {
             client,
             token: self.last_token,
             request,
             prev,
+            seen_here,
             deadline_ms: step.now.monotonic_ms + self.config.timeout_ms,
             wake_ms: 0,
             asked: BTreeSet::new(),
@@ -53,7 +57,8 @@ impl Frontend {
     /// Asks somebody who was not asked yet. Gives the time to look again, or `None` where the client has its answer.
     fn send_query(&mut self, query: &mut PendingQuery, step: &mut Step<'_>) -> Option<u64> {
         let now_ms = step.now.monotonic_ms;
-        let Some(replica) = self.directory.choose(&query.prev.replicas, |id| query.asked.contains(id)) else {
+        let Some(replica) = self.directory.choose(&query.prev.replicas, query.seen_here, |id| query.asked.contains(id))
+        else {
             if !query.awaited.is_empty() {
                 return Some(query.deadline_ms);
             }

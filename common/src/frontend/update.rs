@@ -26,6 +26,8 @@ pub(super) struct PendingUpdate {
     id: UpdateId,
     request: Update,
     prev: Label,
+    /// Whether this frontend itself has seen all that the session has seen.
+    seen_here: bool,
     stamp: Stamp,
     stamped_again: u32,
     /// Whether nobody else can have been asked to accept this id.
@@ -70,6 +72,7 @@ impl Frontend {
         mut prev: Label,
         step: &mut Step<'_>,
     ) {
+        let seen_here = self.prev.replicas.covers(&prev.replicas);
         prev.merge(&self.prev);
         let wall_ms = step.now.wall_ms;
         let carried = id
@@ -86,6 +89,7 @@ impl Frontend {
             id,
             request,
             prev,
+            seen_here,
             stamp,
             stamped_again: 0,
             fresh: made_here,
@@ -183,7 +187,8 @@ impl Frontend {
     fn send_update(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) -> bool {
         // Somebody who holds it already knows the first answer.
         let holder = update.holders.values().flatten().find(|id| self.directory.is_up(id)).cloned();
-        let chosen = holder.or_else(|| self.directory.choose(&update.prev.replicas, |id| update.asked.contains(id)));
+        let chosen = holder
+            .or_else(|| self.directory.choose(&update.prev.replicas, update.seen_here, |id| update.asked.contains(id)));
         let Some(replica) = chosen else { return false };
         let n = self.attempt(update.token, &replica, Kind::Accept);
         update.attempts.push(n);
@@ -219,7 +224,7 @@ impl Frontend {
             sure += 1;
         }
         while sure < self.config.fault_tolerance as usize {
-            let chosen = self.directory.choose(&update.prev.replicas, |id| counted(id, update));
+            let chosen = self.directory.choose(&update.prev.replicas, update.seen_here, |id| counted(id, update));
             let Some(replica) = chosen else { break };
             let n = self.attempt(update.token, &replica, Kind::Confirm);
             update.attempts.push(n);
@@ -307,6 +312,11 @@ impl Frontend {
                     step.answer(update.client, Err(error));
                     return None;
                 }
+            }
+            Outcome::Reply(Reply::IdInUse) => {
+                let text = format!("id: {} was used for another update: make a new one for each", update.id);
+                step.answer(update.client, Err(FrontendError::BadRequest(text)));
+                return None;
             }
             Outcome::Reply(Reply::Behind) => update.behind = true,
             Outcome::Reply(Reply::NotHeld | Reply::NotServing | Reply::Answered { .. }) | Outcome::Gone => {}

@@ -55,7 +55,9 @@ impl ReplicaManager {
     fn handle_update(&mut self, parked: Parked, step: &mut Step<'_>) -> Result<(), ValueError> {
         let Request::Update(request) = &parked.request else { return Ok(()) };
         if let [first, ..] = self.executed.get(&request.id) {
-            let reply = self.accepted(&Arc::clone(first), step);
+            let first = Arc::clone(first);
+            let is_same = first.request == request.request;
+            let reply = if is_same { self.accepted(&first, step) } else { Reply::IdInUse };
             step.reply(parked.to, reply);
             return Ok(());
         }

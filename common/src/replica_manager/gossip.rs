@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::update_log::Inserted;
+use super::update_log::{Inserted, UpdateLog};
 use super::{Notice, Output, ReplicaManager, Step};
 use crate::ids::ReplicaId;
 use crate::messages::{Acknowledgement, Gossip, Presence, Replicas, Status};
@@ -11,8 +11,9 @@ use crate::roster::{Change, MEMBERS_MAX};
 use crate::timestamp::Timestamp;
 use crate::value::{Digest, ValueError};
 
-/// How many records a gossip message has at most, so that it stays well below the broker's largest payload.
+/// How many records, and about how many bytes, a gossip message has at most: well below the broker's largest payload.
 const GOSSIP_RECORDS_MAX: usize = 1000;
+const GOSSIP_BYTES_MAX: usize = 256 * 1024;
 /// How many entries a `prev` or a timestamp from outside may have.
 const TIMESTAMP_ENTRIES_MAX: usize = 10_000;
 
@@ -22,8 +23,8 @@ impl ReplicaManager {
         let own = self.config.id.clone();
         let accepted = self.log.replica_timestamp().get(&own);
         while self.gossiped < accepted {
-            let records: Vec<_> =
-                self.log.of_origin_after(&own, self.gossiped).take(GOSSIP_RECORDS_MAX).map(Arc::clone).collect();
+            let news = self.log.of_origin_after(&own, self.gossiped);
+            let records = UpdateLog::page(news, GOSSIP_RECORDS_MAX, GOSSIP_BYTES_MAX);
             self.gossiped = records.last().map_or(accepted, |record| record.seq);
             let gossip = self.gossip(records, step);
             step.outputs.push(Output::Gossip(gossip));

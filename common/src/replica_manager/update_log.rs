@@ -110,16 +110,24 @@ impl UpdateLog {
     /// What someone who holds `have` lacks: at most `records_max` records of about `bytes_max` bytes, of each origin
     /// in order.
     pub fn after(&self, have: &Timestamp, records_max: usize, bytes_max: usize) -> Vec<Arc<Record>> {
+        let lacking = self.origins.keys().flat_map(|origin| self.of_origin_after(origin, have.get(origin)));
+        Self::page(lacking, records_max, bytes_max)
+    }
+
+    /// The first of `records`, at least one of them: at most `records_max`, of about `bytes_max` bytes.
+    pub fn page<'a>(
+        records: impl Iterator<Item = &'a Arc<Record>>,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Vec<Arc<Record>> {
         let mut page = Vec::new();
         let mut bytes = 0;
-        for origin in self.origins.keys() {
-            for record in self.of_origin_after(origin, have.get(origin)) {
-                bytes += RECORD_BYTES + PREV_ENTRY_BYTES * record.prev.len();
-                if page.len() >= records_max || (bytes > bytes_max && !page.is_empty()) {
-                    return page;
-                }
-                page.push(Arc::clone(record));
+        for record in records.take(records_max) {
+            bytes += RECORD_BYTES + PREV_ENTRY_BYTES * record.prev.len();
+            if bytes > bytes_max && !page.is_empty() {
+                break;
             }
+            page.push(Arc::clone(record));
         }
         page
     }

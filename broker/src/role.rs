@@ -1,0 +1,58 @@
+//! What frontends and replica managers have in common as programs: an id, a runtime, an exit status.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::process::ExitCode;
+
+use natter_common::ids::{IdError, ReplicaId, is_token};
+use tracing::level_filters::LevelFilter;
+
+use crate::logs;
+use crate::options::BrokerOptions;
+
+/// The longest name, in bytes, that leaves room for the random ending of an id.
+pub const NAME_BYTES_MAX: usize = 48;
+/// How many random letters end an id.
+const ENDING_LETTERS: usize = 8;
+
+/// For clap: what an id may begin with.
+pub fn parse_name(text: &str) -> Result<String, String> {
+    if is_token(text) && text.len() <= NAME_BYTES_MAX {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("use 1 to {NAME_BYTES_MAX} of the characters A-Z a-z 0-9 _ -"))
+    }
+}
+
+/// `<name>-<random letters>`: an id that nobody used before. Fails where `name` is not a short token.
+pub fn new_id(name: &str) -> Result<ReplicaId, IdError> {
+    let ending: String = std::iter::repeat_with(fastrand::lowercase).take(ENDING_LETTERS).collect();
+    ReplicaId::new(&format!("{name}-{ending}"))
+}
+
+/// Runs a role to its end on a runtime of one thread, which is faster here than several under load. What stopped it goes
+/// to standard error after the name of the role.
+pub fn run<E: Display>(role: &str, options: &BrokerOptions, life: impl Future<Output = Result<(), E>>) -> ExitCode {
+    logs::init(options.log_format, options.verbose, LevelFilter::INFO);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("{role}: the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(life) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{role}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What clap has to say of a command line that it doesn't take, or of `--help`.
+pub fn print_usage(error: &clap::Error) -> ExitCode {
+    // Whoever closed standard output wants to hear no more.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
