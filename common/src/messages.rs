@@ -31,6 +31,9 @@ pub struct UpdateRequest {
     pub id: UpdateId,
     /// What the session and the frontend have seen.
     pub prev: Timestamp,
+    /// Whether the frontend has seen all of `prev` itself, in labels of replica managers: a client's word proves nothing.
+    #[serde(default)]
+    pub proven: bool,
     /// What to do.
     pub request: Update,
     /// The frontend's stamp: the same in every attempt, unless a replica manager had it stamped again.
@@ -50,6 +53,9 @@ pub struct QueryRequest {
     pub n: u64,
     /// What the session and the frontend have seen: the answer reflects it.
     pub prev: Timestamp,
+    /// Whether the frontend has seen all of `prev` itself, in labels of replica managers: a client's word proves nothing.
+    #[serde(default)]
+    pub proven: bool,
     /// What to tell.
     pub request: Query,
     /// How long the replica manager may keep it waiting, in milliseconds.

@@ -100,7 +100,7 @@ pub struct ReplicaManager {
     gossiped: u64,
     gossip_due_ms: u64,
     presence_due_ms: u64,
-    /// Origins whose records were taken in since the last acknowledgement.
+    /// Those whose records were taken in since the last acknowledgement, or who sent records of others.
     unacknowledged: BTreeSet<ReplicaId>,
     /// Whether all others must hear of what was taken in: some record asked for more than two copies.
     acknowledge_to_all: bool,

@@ -40,12 +40,25 @@ pub struct Member {
     /// When that was.
     pub seen_ms: u64,
     present: bool,
+    /// Whether the broker said that nobody listens there.
+    unreachable: bool,
 }
 
 impl Member {
     /// Whether it is there, whatever its status.
     pub fn is_present(&self) -> bool {
         self.present
+    }
+
+    /// Whether what it holds is still somewhere: it is there, or keeps its state on disk.
+    pub fn is_keeping(&self) -> bool {
+        self.present || self.presence.durable == Some(true)
+    }
+
+    /// Whether its process is gone, which silence alone does not prove: one that is only paused wakes again and goes on
+    /// with what it was sent. The broker knows better.
+    pub fn is_unreachable(&self) -> bool {
+        self.unreachable
     }
 
     /// Whether it is there and serves.
@@ -84,7 +97,7 @@ impl Roster {
             if self.members.len() >= MEMBERS_MAX {
                 return Change::Refused;
             }
-            self.members.insert(presence.id.clone(), Member { presence, seen_ms: now_ms, present });
+            self.members.insert(presence.id.clone(), Member { presence, seen_ms: now_ms, present, unreachable: false });
             return if present { Change::Joined } else { Change::Left };
         };
         let change = match (member.present, present) {
@@ -93,7 +106,7 @@ impl Roster {
             _ if member.presence.status != presence.status => Change::Status,
             _ => Change::None,
         };
-        *member = Member { presence, seen_ms: now_ms, present };
+        *member = Member { presence, seen_ms: now_ms, present, unreachable: false };
         change
     }
 
@@ -101,6 +114,7 @@ impl Roster {
     pub fn unreachable(&mut self, id: &ReplicaId) {
         if let Some(member) = self.members.get_mut(id) {
             member.present = false;
+            member.unreachable = true;
         }
     }
 

@@ -114,12 +114,14 @@ impl Directory {
         self.roster.get(id).is_some_and(|member| member.is_up())
     }
 
-    pub(super) fn is_present(&self, id: &ReplicaId) -> bool {
-        self.roster.get(id).is_some_and(|member| member.is_present())
+    /// Whether what it holds is still somewhere.
+    pub(super) fn is_keeping(&self, id: &ReplicaId) -> bool {
+        self.roster.get(id).is_some_and(|member| member.is_keeping())
     }
 
-    pub(super) fn is_durable(&self, id: &ReplicaId) -> bool {
-        self.roster.get(id).is_none_or(|member| member.presence.durable != Some(false))
+    /// Whether its process is gone, and what only that had with it.
+    pub(super) fn is_dead(&self, id: &ReplicaId) -> bool {
+        self.roster.get(id).is_some_and(|member| member.is_unreachable() && !member.is_keeping())
     }
 
     pub(super) fn has_somebody_up(&self) -> bool {

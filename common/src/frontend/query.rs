@@ -57,6 +57,15 @@ impl Frontend {
     /// Asks somebody who was not asked yet. Gives the time to look again, or `None` where the client has its answer.
     fn send_query(&mut self, query: &mut PendingQuery, step: &mut Step<'_>) -> Option<u64> {
         let now_ms = step.now.monotonic_ms;
+        let wait_ms = self.wait_ms(query.deadline_ms, step);
+        if query.behind && wait_ms == 0 {
+            // Nobody has it, and nobody would have the time to get it.
+            if query.awaited.is_empty() {
+                step.answer(query.client, Err(FrontendError::Stale { timeout_ms: self.config.timeout_ms }));
+                return None;
+            }
+            return Some(query.deadline_ms);
+        }
         let Some(replica) = self.directory.choose(&query.prev.replicas, query.seen_here, |id| query.asked.contains(id))
         else {
             if !query.awaited.is_empty() {
@@ -76,8 +85,9 @@ impl Frontend {
         let request = QueryRequest {
             n,
             prev: query.prev.replicas.clone(),
+            proven: query.seen_here,
             request: query.request.clone(),
-            wait_ms: self.wait_ms(query.deadline_ms, step),
+            wait_ms,
         };
         step.outputs.push(Output::Query(replica, request));
         Some(query.deadline_ms.min(now_ms + self.patience_ms()))

@@ -13,6 +13,8 @@ use crate::request::{Answer, Update};
 
 /// A client's id that was made longer ago may be that of a retry, in milliseconds.
 const FIRST_ATTEMPT_MS: u64 = 1000;
+/// After so long no earlier attempt is on its way any more, in milliseconds.
+const FIRST_ATTEMPT_OVER_MS: u64 = 10_000;
 /// How soon it is tried again when nobody can be asked now.
 const PAUSE_MS: u64 = 50;
 /// How often an update is stamped again before the session's clock is to blame.
@@ -32,6 +34,8 @@ pub(super) struct PendingUpdate {
     stamped_again: u32,
     /// Whether nobody else can have been asked to accept this id.
     fresh: bool,
+    /// Whether it counts as fresh once everybody has said that it is not held.
+    may_be_fresh: bool,
     deadline_ms: u64,
     pub(super) wake_ms: u64,
     /// While the id is looked up: who has not answered yet.
@@ -52,8 +56,8 @@ pub(super) struct PendingUpdate {
     declined: BTreeSet<ReplicaId>,
     /// Who holds which record of it, in their own words.
     holders: BTreeMap<RecordRef, BTreeSet<ReplicaId>>,
-    /// The answer, from somebody who accepted it.
-    value: Option<Answer>,
+    /// The answers of those who accepted it, by the record that they gave it for.
+    values: BTreeMap<RecordRef, Answer>,
     /// At least the stamp of every record that the label will cover.
     clock: Stamp,
     /// A refusal that is not certain while somebody may have accepted it.
@@ -82,6 +86,8 @@ impl Frontend {
         let may_be_retry =
             id.is_some() && carried.is_none_or(|stamp| wall_ms.saturating_sub(stamp.milliseconds()) > FIRST_ATTEMPT_MS);
         let made_here = id.is_none();
+        let may_be_fresh =
+            carried.is_none_or(|stamp| wall_ms.saturating_sub(stamp.milliseconds()) > FIRST_ATTEMPT_OVER_MS);
         let id = id.unwrap_or_else(|| UpdateId::from_stamp(stamp, self.generator.u64(..)));
         let mut update = PendingUpdate {
             client,
@@ -93,6 +99,7 @@ impl Frontend {
             stamp,
             stamped_again: 0,
             fresh: made_here,
+            may_be_fresh,
             deadline_ms: step.now.monotonic_ms + self.config.timeout_ms,
             wake_ms: 0,
             looking_up: BTreeSet::new(),
@@ -104,7 +111,7 @@ impl Frontend {
             confirming: BTreeSet::new(),
             declined: BTreeSet::new(),
             holders: BTreeMap::new(),
-            value: None,
+            values: BTreeMap::new(),
             clock: Stamp::ZERO,
             refused: None,
             behind: false,
@@ -117,10 +124,13 @@ impl Frontend {
         self.put_back(update.token, Pending::Update(Box::new(update)), wake_ms);
     }
 
-    /// Asks everybody whether they hold the id.
+    /// Asks everybody whether they hold the id. Those who may have accepted it come first: where the broker says that one
+    /// is gone, all it ever sent has come to the others before they are asked.
     fn look_up(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) {
-        let everybody = self.directory.up();
-        update.held_by_nobody = !everybody.is_empty();
+        let up = self.directory.up();
+        update.held_by_nobody = !up.is_empty();
+        let others = up.into_iter().filter(|id| !update.uncertain.contains(id));
+        let everybody: Vec<ReplicaId> = update.uncertain.iter().cloned().chain(others).collect();
         for replica in &everybody {
             let n = self.attempt(update.token, replica, Kind::LookUp);
             update.attempts.push(n);
@@ -137,17 +147,16 @@ impl Frontend {
             return None;
         }
         let again_ms = update.deadline_ms.min(now_ms + self.patience_ms());
-        let is_lost = update.refused.is_some() && self.are_gone_for_good(&update.uncertain);
-        if is_lost && !update.verifying {
+        if update.refused.is_some() && !update.uncertain.is_empty() && !update.verifying {
             update.verifying = true;
             self.look_up(update, step);
         }
         if !update.looking_up.is_empty() {
             return Some(again_ms);
         }
-        // A refusal counts unless somebody may have accepted the update: then it may take effect all the same. Whoever
-        // is gone for good has left what it accepted with those still there, or nowhere.
-        let is_certain = update.uncertain.is_empty() || (is_lost && update.held_by_nobody);
+        // A refusal counts unless somebody may have accepted the update: then it may take effect all the same.
+        let are_dead = update.uncertain.iter().all(|id| self.directory.is_dead(id));
+        let is_certain = update.uncertain.is_empty() || (update.verifying && are_dead && update.held_by_nobody);
         if let (Some((refusal, label)), true) = (&update.refused, is_certain) {
             let text = refusal.explain(Some(update.request.key()), update.request.key().movie_id);
             let error = FrontendError::Refused { refusal: *refusal, text, label: label.clone() };
@@ -158,13 +167,21 @@ impl Frontend {
         let up = self.directory.up_count();
         let asked = self.config.fault_tolerance;
         if self.config.strict && up < asked as usize && !self.directory.is_somebody_expected(now_ms) {
-            let holders = update.most_holders();
+            let holders = self.leading(update).map_or(0, |(_, holders)| holders.len());
             step.answer(update.client, Err(FrontendError::NotEnoughReplicas { id: update.id, holders, asked }));
             return None;
         }
-        let has_to_ask = update.value.is_none()
-            && update.acceptor.is_none()
-            && (update.refused.is_none() || !update.holders.is_empty());
+        let is_idle = update.acceptor.is_none() && update.uncertain.is_empty() && update.holders.is_empty();
+        if update.behind && is_idle && self.wait_ms(update.deadline_ms, step) == 0 {
+            // Nobody has what the session has seen, and nobody would have the time to get it.
+            step.answer(update.client, Err(FrontendError::Stale { timeout_ms: self.config.timeout_ms }));
+            return None;
+        }
+        // An acceptor that is gone with its record has to be replaced.
+        let is_held = self.leading(update).is_some();
+        let has_to_ask = update.acceptor.is_none()
+            && (update.values.is_empty() || !is_held)
+            && (update.refused.is_none() || is_held);
         if has_to_ask && !self.send_update(update, step) {
             if up == 0 && update.uncertain.is_empty() && !self.directory.is_somebody_expected(now_ms) {
                 step.answer(update.client, Err(FrontendError::Unavailable));
@@ -175,12 +192,6 @@ impl Frontend {
         }
         self.have_it_confirmed(update, step);
         Some(again_ms)
-    }
-
-    /// Whether all these are gone, and what only they had with them.
-    fn are_gone_for_good(&self, replicas: &BTreeSet<ReplicaId>) -> bool {
-        !replicas.is_empty()
-            && replicas.iter().all(|id| !self.directory.is_present(id) && !self.directory.is_durable(id))
     }
 
     /// Asks somebody to accept the update. Says whether there was somebody.
@@ -196,6 +207,7 @@ impl Frontend {
             n,
             id: update.id,
             prev: update.prev.replicas.clone(),
+            proven: update.seen_here,
             request: update.request,
             stamp: update.stamp,
             copies: self.config.fault_tolerance,
@@ -212,7 +224,8 @@ impl Frontend {
 
     /// Has so many others say when they hold it as are needed beside the acceptor.
     fn have_it_confirmed(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) {
-        let leading = update.leading().map(|(_, holders)| holders.clone()).unwrap_or_default();
+        let leading: BTreeSet<ReplicaId> =
+            self.leading(update).map(|(_, holders)| holders.into_iter().collect()).unwrap_or_default();
         let counted = |id: &ReplicaId, update: &PendingUpdate| {
             leading.contains(id)
                 || update.acceptor.as_ref() == Some(id)
@@ -228,7 +241,7 @@ impl Frontend {
             let Some(replica) = chosen else { break };
             let n = self.attempt(update.token, &replica, Kind::Confirm);
             update.attempts.push(n);
-            let acceptor = update.leading().map(|(record, _)| record.i.clone()).or_else(|| update.acceptor.clone());
+            let acceptor = leading.first().cloned().or_else(|| update.acceptor.clone());
             // Not much longer than until it is asked again: what was refused meanwhile is never held.
             let wait_ms = self.wait_ms(update.deadline_ms, step).min(2 * self.patience_ms());
             step.outputs.push(Output::Confirm(replica.clone(), ConfirmRequest { n, id: update.id, acceptor, wait_ms }));
@@ -243,16 +256,27 @@ impl Frontend {
         // Before everybody had the time to show up, it is not known who is up.
         let all = self.config.strict || self.directory.is_listening(step.now.monotonic_ms);
         let enough = if all { asked } else { asked.min(self.directory.up_count()).max(1) };
-        let (Some(value), Some((record, holders))) = (&update.value, update.leading()) else { return false };
-        if holders.len() < enough {
+        let Some((record, replicas)) = self.leading(update).filter(|(_, holders)| holders.len() >= enough) else {
             return false;
-        }
+        };
+        // The answer of a holder of this record, if there is one: only for a DELETE can it differ.
+        let Some(value) = update.values.get(&record).or(update.values.values().next()).cloned() else { return false };
         let mut label = Label { clock: update.clock, ..Label::new() };
         label.replicas.set(&record.i, record.seq);
         self.prev.merge(&label);
-        let reply = ClientReply { value: value.clone(), label, replicas: holders.iter().cloned().collect() };
+        let reply = ClientReply { value, label, replicas };
         step.answer(update.client, Ok(reply));
         true
+    }
+
+    /// The record that most hold of those who still have it, and who they are.
+    fn leading(&self, update: &PendingUpdate) -> Option<(RecordRef, Vec<ReplicaId>)> {
+        let keeping = |holders: &BTreeSet<ReplicaId>| -> Vec<ReplicaId> {
+            holders.iter().filter(|id| self.directory.is_keeping(id)).cloned().collect()
+        };
+        let records = update.holders.iter().map(|(record, holders)| (record, keeping(holders)));
+        let (record, holders) = records.max_by_key(|(_, holders)| holders.len())?;
+        (!holders.is_empty()).then(|| (record.clone(), holders))
     }
 
     /// Gives the time to look again, or `None` where the client has its answer.
@@ -266,8 +290,14 @@ impl Frontend {
         let replica = &attempt.replica;
         if attempt.kind == Kind::LookUp {
             update.looking_up.remove(replica);
-            update.held_by_nobody &= matches!(outcome, Outcome::Reply(Reply::NotHeld));
-            let is_news = update.held_by_nobody && self.directory.is_everybody_up();
+            update.held_by_nobody &= match &outcome {
+                Outcome::Reply(reply) => *reply == Reply::NotHeld,
+                Outcome::Gone => self.directory.is_dead(replica),
+            };
+            let is_news = update.may_be_fresh
+                && update.held_by_nobody
+                && self.directory.is_everybody_up()
+                && !self.directory.is_listening(step.now.monotonic_ms);
             if is_news && update.looking_up.is_empty() && update.uncertain.is_empty() {
                 update.fresh = true;
             }
@@ -289,7 +319,9 @@ impl Frontend {
         }
         match outcome {
             Outcome::Reply(Reply::Accepted { value, records, clock }) => {
-                update.value = Some(value);
+                if let Some(record) = records.first() {
+                    update.values.insert(record.clone(), value);
+                }
                 update.is_held_by(replica, records, clock);
             }
             Outcome::Reply(Reply::Held { records, clock }) => update.is_held_by(replica, records, clock),
@@ -372,7 +404,8 @@ impl Frontend {
         let timeout_ms = self.config.timeout_ms;
         let (id, asked) = (update.id, self.config.fault_tolerance);
         if self.config.strict && !update.holders.is_empty() {
-            FrontendError::NotEnoughReplicas { id, holders: update.most_holders(), asked }
+            let holders = self.leading(update).map_or(0, |(_, holders)| holders.len());
+            FrontendError::NotEnoughReplicas { id, holders, asked }
         } else if !update.uncertain.is_empty() || !update.holders.is_empty() {
             FrontendError::UpdateTimeout { id, timeout_ms }
         } else if update.behind {
@@ -391,14 +424,5 @@ impl PendingUpdate {
         for record in records {
             self.holders.entry(record).or_default().insert(replica.clone());
         }
-    }
-
-    /// The record that most hold.
-    fn leading(&self) -> Option<(&RecordRef, &BTreeSet<ReplicaId>)> {
-        self.holders.iter().max_by_key(|(_, holders)| holders.len())
-    }
-
-    fn most_holders(&self) -> usize {
-        self.leading().map_or(0, |(_, holders)| holders.len())
     }
 }

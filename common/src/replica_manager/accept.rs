@@ -61,7 +61,7 @@ impl ReplicaManager {
             step.reply(parked.to, reply);
             return Ok(());
         }
-        if let Some(missing) = self.first_missing(&request.prev, step)? {
+        if let Some(missing) = self.first_missing(&request.prev, request.proven, step)? {
             self.park(missing, parked, step);
             return Ok(());
         }
@@ -152,19 +152,23 @@ impl ReplicaManager {
         }
     }
 
-    /// The first update in `prev` that is not applied and cannot be applied now.
+    /// The first update in `prev` that is not applied and cannot be applied now. `proven` says that a frontend has seen all
+    /// of `prev` in labels.
     pub(super) fn first_missing(
         &mut self,
         prev: &Timestamp,
+        proven: bool,
         step: &mut Step<'_>,
     ) -> Result<Option<RecordRef>, ValueError> {
         if self.value_timestamp.covers(prev) {
             return Ok(None);
         }
-        // A label names only what enough replica managers hold: it proves that what is held here may be shown.
-        let held = prev.common(self.log.replica_timestamp());
-        self.proven.merge(&held);
-        self.apply_ready(step)?;
+        if proven {
+            // A label names only what enough replica managers hold: it proves that what is held here may be shown.
+            let held = prev.common(self.log.replica_timestamp());
+            self.proven.merge(&held);
+            self.apply_ready(step)?;
+        }
         let missing = prev.iter().find(|(id, count)| self.value_timestamp.get(id) < *count);
         Ok(missing.map(|(id, count)| RecordRef { i: id.clone(), seq: count }))
     }

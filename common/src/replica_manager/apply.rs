@@ -65,13 +65,16 @@ impl ReplicaManager {
     /// Whether so many replica managers hold the record as it asks for, or all that are up.
     fn is_held_by_enough(&self, record: &Record) -> bool {
         let (origin, seq) = (&record.i, record.seq);
-        // The origin and this one, which may be the same.
-        let certain = if *origin == self.config.id { 1 } else { 2 };
         let enough = (record.copies as usize).min(1 + self.roster.up().count());
-        certain >= enough
-            || self.proven.get(origin) >= seq
-            || certain + self.table.holders_but(origin, &self.config.id, seq) >= enough
-            || self.table.is_applied_by_someone(origin, seq)
+        if enough <= 1 || self.proven.get(origin) >= seq || self.table.is_applied_by_someone(origin, seq) {
+            return true;
+        }
+        // Who is gone for good holds nothing any more.
+        let keeps = |id: &ReplicaId| self.roster.get(id).is_some_and(|member| member.is_keeping());
+        let own = &self.config.id;
+        let is_others = origin != own;
+        let others = self.table.holders(origin, seq).filter(|id| *id != origin && *id != own && keeps(id));
+        1 + usize::from(is_others && keeps(origin)) + others.take(enough).count() >= enough
     }
 
     fn apply(&mut self, record: &Arc<Record>, step: &mut Step<'_>) -> Result<(), ValueError> {

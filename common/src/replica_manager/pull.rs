@@ -146,6 +146,9 @@ impl ReplicaManager {
             return Ok(());
         }
         let before = self.log.len();
+        if !records.is_empty() {
+            self.unacknowledged.insert(id.clone());
+        }
         self.take_in(records, step);
         self.table.heard(&id, &replica_timestamp.replicas, Some(&value_timestamp.replicas));
         self.pulls.peers.remove(&id);

@@ -46,12 +46,10 @@ impl TimestampTable {
         self.entries.get(id)
     }
 
-    /// How many, without `origin` itself and `other`, are known to hold record `seq` of `origin`.
-    pub fn holders_but(&self, origin: &ReplicaId, other: &ReplicaId, seq: u64) -> usize {
-        self.entries
-            .iter()
-            .filter(|(id, entry)| *id != origin && *id != other && entry.replica_timestamp.get(origin) >= seq)
-            .count()
+    /// Who is known to hold record `seq` of `origin`.
+    pub fn holders(&self, origin: &ReplicaId, seq: u64) -> impl Iterator<Item = &ReplicaId> {
+        let holds = move |entry: &Entry| entry.replica_timestamp.get(origin) >= seq;
+        self.entries.iter().filter(move |(_, entry)| holds(entry)).map(|(id, _)| id)
     }
 
     /// Whether anyone is known to have applied record `seq` of `origin`.
