@@ -52,7 +52,7 @@ fn filter(environment: &Environment, verbosity: u8, default_level: LevelFilter) 
     }
 }
 
-/// `12:03:04.123 INFO  message field=value`. The time is UTC, so that logs of several machines compare.
+/// `12:03:04.123456 INFO  message field=value`. The time is UTC, so that logs of several machines compare.
 struct TextFormat {
     colours: bool,
 }
@@ -91,11 +91,11 @@ fn write_level(writer: &mut Writer<'_>, level: Level, colours: bool) -> fmt::Res
     if colours { write!(writer, "\u{1b}[{colour}m{level:<5}\u{1b}[0m") } else { write!(writer, "{level:<5}") }
 }
 
-/// `HH:MM:SS.mmm` in UTC.
+/// `HH:MM:SS.uuuuuu` in UTC: a request takes less than a millisecond, and logs of several processes are read side by side.
 fn time_of_day(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = since.as_secs() % 86_400;
-    format!("{:02}:{:02}:{:02}.{:03}", seconds / 3600, seconds / 60 % 60, seconds % 60, since.subsec_millis())
+    format!("{:02}:{:02}:{:02}.{:06}", seconds / 3600, seconds / 60 % 60, seconds % 60, since.subsec_micros())
 }
 
 /// An event's message and its fields, apart.
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn time_of_day_is_utc() {
         let time = UNIX_EPOCH + Duration::from_millis(86_400_000 * 20_000 + 12 * 3_600_000 + 3 * 60_000 + 4_005);
-        assert_eq!(time_of_day(time), "12:03:04.005");
+        assert_eq!(time_of_day(time), "12:03:04.005000");
     }
 
     #[test]
