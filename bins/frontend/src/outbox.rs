@@ -1,7 +1,5 @@
 //! What goes out: the core's outputs, performed. Requests that go to one replica manager go in one message.
 
-use std::collections::BTreeMap;
-
 use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
 use natter_common::frontend::Output;
@@ -20,20 +18,23 @@ const MESSAGE_BYTES: usize = 128 * 1024;
 const REQUEST_BYTES: usize = 250;
 const PREV_ENTRY_BYTES: usize = 40;
 
-/// Requests that wait to be sent, by replica manager.
+/// Requests that wait to be sent, by replica manager in the order of their first.
 struct Batches<T> {
     endpoint: &'static str,
-    requests: BTreeMap<ReplicaId, Vec<(usize, T)>>,
+    requests: Vec<(ReplicaId, Vec<(usize, T)>)>,
 }
 
 impl<T: Serialize> Batches<T> {
     fn new(endpoint: &'static str) -> Self {
-        Self { endpoint, requests: BTreeMap::new() }
+        Self { endpoint, requests: Vec::new() }
     }
 
     fn push(&mut self, replica: ReplicaId, prev_entries: usize, request: T) {
         let bytes = REQUEST_BYTES + PREV_ENTRY_BYTES * prev_entries;
-        self.requests.entry(replica).or_default().push((bytes, request));
+        match self.requests.iter_mut().find(|(id, _)| *id == replica) {
+            Some((_, requests)) => requests.push((bytes, request)),
+            None => self.requests.push((replica, vec![(bytes, request)])),
+        }
     }
 
     /// The messages, each for one replica manager.

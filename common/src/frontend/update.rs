@@ -76,12 +76,13 @@ impl Frontend {
         mut prev: Label,
         step: &mut Step<'_>,
     ) {
-        let seen_here = self.prev.replicas.covers(&prev.replicas);
-        prev.merge(&self.prev);
         let wall_ms = step.now.wall_ms;
+        // Every retry brings the same `prev`, so every frontend comes to the same stamp.
         let carried = id
             .and_then(UpdateId::stamp)
             .filter(|stamp| *stamp > prev.clock && stamp.milliseconds() <= wall_ms.saturating_add(STAMP_AHEAD_MS_MAX));
+        let seen_here = self.prev.replicas.covers(&prev.replicas);
+        prev.merge(&self.prev);
         let stamp = carried.unwrap_or_else(|| self.clock.tick(wall_ms, prev.clock));
         let may_be_retry =
             id.is_some() && carried.is_none_or(|stamp| wall_ms.saturating_sub(stamp.milliseconds()) > FIRST_ATTEMPT_MS);
