@@ -3,7 +3,7 @@
 //! - [`options`]: the command-line options that every binary shares; [`duration`]: durations among them
 //! - [`context`]: the `nats` CLI's contexts; [`target`]: options and context together, where to connect and as whom
 //! - [`connection`]: connecting, staying connected, and telling of it
-//! - [`logs`]: logs on standard error, as text or as JSON; [`malformed`]: messages that cannot be read, told of in
+//! - [`logs`]: logs on standard error, as text or as JSON; [`moderation`]: lines that others cause, told of in
 //!   moderation
 //! - [`role`]: what frontends and replica managers have in common as programs; [`live`]: what their STATS show
 //! - [`publisher`]: publishing without standing still; [`clocks`] and [`shutdown`]: time and signals for the shells
@@ -19,7 +19,7 @@ pub mod environment;
 pub mod guard;
 pub mod live;
 pub mod logs;
-pub mod malformed;
+pub mod moderation;
 pub mod options;
 pub mod owned_process;
 pub mod publisher;

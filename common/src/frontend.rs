@@ -192,7 +192,9 @@ impl Frontend {
             return step.answer(client, Err(FrontendError::Overloaded { waiting: self.pending.len() }));
         }
         let (ClientRequest::Query { prev, .. } | ClientRequest::Update { prev, .. }) = &request;
-        let limit_ms = step.now.wall_ms + crate::clock::STAMP_AHEAD_MS_MAX;
+        // The clock here may be behind that of everybody else.
+        let wall_ms = step.now.wall_ms.max(self.directory.wall_ms(step.now.monotonic_ms));
+        let limit_ms = wall_ms.saturating_add(crate::clock::STAMP_AHEAD_MS_MAX);
         if prev.clock.milliseconds() > limit_ms && prev.clock > self.prev.clock {
             return step.answer(client, Err(clock_ahead(prev)));
         }
@@ -325,6 +327,7 @@ impl Frontend {
                 Stage::Left => Status::Left,
             },
             mode: None,
+            wall_ms: now.wall_ms,
             version: self.config.version.clone(),
             dataset: None,
             durable: None,

@@ -362,6 +362,9 @@ pub struct Presence {
     /// What decides the status; a replica manager's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
+    /// What its wall clock shows, in Unix milliseconds.
+    #[serde(default)]
+    pub wall_ms: u64,
     /// The program's version.
     #[serde(default)]
     pub version: String,

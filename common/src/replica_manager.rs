@@ -249,6 +249,7 @@ impl ReplicaManager {
         }
         let roster = &self.roster;
         self.table.retain(|id| roster.get(id).is_some());
+        self.diverged.retain(|id| roster.get(id).is_some_and(|member| member.is_present()));
         let forget_after_ms = self.config.forget_after_ms;
         self.foreign.retain(|_, seen_ms| now_ms.saturating_sub(*seen_ms) <= forget_after_ms);
         let before = self.status();
@@ -292,6 +293,7 @@ impl ReplicaManager {
             id: self.config.id.clone(),
             status: self.status(),
             mode: Some(self.status.mode()),
+            wall_ms: now.wall_ms,
             version: self.config.version.clone(),
             dataset: Some(self.config.dataset.clone()),
             durable: Some(false),

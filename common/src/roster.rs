@@ -94,11 +94,14 @@ impl Roster {
         }
         let present = presence.status != Status::Left;
         let Some(member) = self.members.get_mut(&presence.id) else {
-            if self.members.len() >= MEMBERS_MAX {
+            if !present {
+                return Change::None;
+            }
+            if self.members.len() >= MEMBERS_MAX && !self.evict() {
                 return Change::Refused;
             }
             self.members.insert(presence.id.clone(), Member { presence, seen_ms: now_ms, present, unreachable: false });
-            return if present { Change::Joined } else { Change::Left };
+            return Change::Joined;
         };
         let change = match (member.present, present) {
             (false, true) => Change::Joined,
@@ -108,6 +111,18 @@ impl Roster {
         };
         *member = Member { presence, seen_ms: now_ms, present, unreachable: false };
         change
+    }
+
+    /// Forgets one of those that are gone: one that never held anything, which made-up ones never do, or else the one
+    /// that is gone for the longest time. Says whether there was one.
+    fn evict(&mut self) -> bool {
+        let holds_something =
+            |member: &Member| member.presence.replica_timestamp.as_ref().is_some_and(|held| !held.replicas.is_empty());
+        let gone = self.members.iter().filter(|(_, member)| !member.present);
+        let evicted = gone.min_by_key(|(_, member)| (holds_something(member), member.seen_ms));
+        let Some(id) = evicted.map(|(id, _)| id.clone()) else { return false };
+        self.members.remove(&id);
+        true
     }
 
     /// Counts `id` as gone until it is heard of again: the broker said that nobody listens there.
@@ -189,6 +204,7 @@ mod tests {
             id: ReplicaId::new(id).unwrap(),
             status,
             mode: None,
+            wall_ms: 0,
             version: String::new(),
             dataset: None,
             durable: None,
@@ -231,10 +247,17 @@ mod tests {
     fn who_is_gone_for_long_is_forgotten_and_made_up_names_have_a_limit() {
         let mut roster = Roster::new(2_000, 0);
         for n in 0..2 * MEMBERS_MAX {
-            roster.heard(presence(&format!("x{n}"), Status::Left), 0);
+            roster.heard(presence(&format!("x{n}"), Status::Active), 0);
         }
         assert_eq!(roster.all().count(), MEMBERS_MAX);
-        ticks(&mut roster, 100..=2_100);
-        assert_eq!(roster.all().count(), 0);
+        assert_eq!(roster.heard(presence("real", Status::Active), 1_000), Change::Refused);
+        ticks(&mut roster, 100..=1_600);
+        assert_eq!(
+            roster.heard(presence("real", Status::Active), 1_600),
+            Change::Joined,
+            "in the place of one that is gone"
+        );
+        ticks(&mut roster, 1_700..=2_100);
+        assert_eq!(roster.all().count(), 1);
     }
 }

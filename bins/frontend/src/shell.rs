@@ -8,6 +8,7 @@ use async_nats::service::Service;
 use natter_broker::clocks::Clocks;
 use natter_broker::connection::{ConnectError, ConnectionEvent, ConnectionSettings, Patience, connect};
 use natter_broker::live::Live;
+use natter_broker::moderation::Moderation;
 use natter_broker::publisher::{NoRoundTrip, Publisher, round_trip};
 use natter_common::frontend::{Config, Frontend, Input, Output};
 use natter_common::subjects::Subjects;
@@ -60,6 +61,7 @@ struct Shell {
     subjects: Subjects,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
+    moderation: Moderation,
 }
 
 /// Runs a frontend until `shutdown`.
@@ -108,6 +110,7 @@ pub async fn run(arguments: FrontendArgs, shutdown: impl Future<Output = ()>) ->
         subjects,
         inputs: Vec::new(),
         outputs: Vec::new(),
+        moderation: Moderation::default(),
     };
     shell.serve(events, shutdown, arguments.timeout).await
 }
@@ -188,7 +191,7 @@ impl Shell {
             self.core.step(now, input, &mut self.outputs);
         }
         for output in &self.outputs {
-            steps::log_output(self.core.id(), output);
+            steps::log_output(self.core.id(), output, &mut self.moderation);
         }
         self.outbox.perform(&mut self.outputs, &mut self.clients).await;
     }

@@ -1,6 +1,7 @@
 //! The log of each step of the protocol: what came in, who is asked, what goes back. At level debug, but for what an
 //! operator should know.
 
+use natter_broker::moderation::Moderation;
 use natter_common::edge::ClientRequest;
 use natter_common::frontend::{Input, Output};
 use natter_common::ids::ReplicaId;
@@ -31,8 +32,9 @@ pub(crate) fn log_input(frontend: &ReplicaId, input: &Input) {
 }
 
 /// Logs what goes out or was done.
-pub(crate) fn log_output(frontend: &ReplicaId, output: &Output) {
+pub(crate) fn log_output(frontend: &ReplicaId, output: &Output, moderation: &mut Moderation) {
     match output {
+        Output::Notice(notice) if notice.kind_caused_by_others().is_some_and(|kind| !moderation.admits(kind)) => {}
         Output::Notice(notice) if notice.is_warning() => warn!(%frontend, "{notice}"),
         Output::Notice(notice) if notice.is_detail() => debug!(%frontend, "{notice}"),
         Output::Notice(notice) => info!(%frontend, "{notice}"),

@@ -9,7 +9,7 @@ use async_nats::{Client, Message, StatusCode};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, ReadyChunks, SelectAll};
 use natter_broker::live::Live;
-use natter_broker::malformed::Malformed;
+use natter_broker::moderation::Malformed;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{
     Acknowledgement, ConfirmRequest, Gossip, LogPage, LogRequest, Presence, QueryRequest, Requests, Role,

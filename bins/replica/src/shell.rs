@@ -7,6 +7,7 @@ use async_nats::service::Service;
 use natter_broker::clocks::Clocks;
 use natter_broker::connection::{ConnectError, ConnectionEvent, ConnectionSettings, Patience, connect};
 use natter_broker::live::Live;
+use natter_broker::moderation::Moderation;
 use natter_broker::publisher::{NoRoundTrip, Publisher, round_trip};
 use natter_common::replica_manager::{Config, Input, Output, ReplicaManager};
 use natter_common::subjects::Subjects;
@@ -67,6 +68,7 @@ struct Shell {
     outbox: Outbox,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
+    moderation: Moderation,
     /// The greatest batch since the last tick: how many messages waited.
     queue_length: usize,
 }
@@ -114,6 +116,7 @@ pub async fn run(arguments: ReplicaArgs, shutdown: impl Future<Output = ()>) -> 
         outbox: Outbox::new(Publisher::new(client), subjects, id, pull_replies, live),
         inputs: Vec::new(),
         outputs: Vec::new(),
+        moderation: Moderation::default(),
         queue_length: 0,
     };
     shell.serve(service, events, shutdown).await
@@ -189,7 +192,7 @@ impl Shell {
 
     async fn perform(&mut self) -> Result<(), ReplicaError> {
         for output in &self.outputs {
-            steps::log_output(self.core.id(), output);
+            steps::log_output(self.core.id(), output, &mut self.moderation);
         }
         self.outbox.perform(&mut self.outputs, &mut self.inbox).await.map_err(ReplicaError::Stopped)
     }

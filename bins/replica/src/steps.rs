@@ -1,6 +1,7 @@
 //! The log of each step of the protocol: what came in, what was done, what goes out. At level debug, but for what an
 //! operator should know.
 
+use natter_broker::moderation::Moderation;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::Reply;
 use natter_common::replica_manager::{Input, Loudness, Notice, Output};
@@ -41,8 +42,9 @@ pub(crate) fn log_input(replica: &ReplicaId, input: &Input) {
 }
 
 /// Logs what goes out or was done.
-pub(crate) fn log_output(replica: &ReplicaId, output: &Output) {
+pub(crate) fn log_output(replica: &ReplicaId, output: &Output, moderation: &mut Moderation) {
     match output {
+        Output::Notice(notice) if notice.kind_caused_by_others().is_some_and(|kind| !moderation.admits(kind)) => {}
         Output::Notice(notice) => log_notice(replica, notice),
         _ if !enabled!(Level::DEBUG) => {}
         Output::Reply(_, Reply::Accepted { records, .. }) => {

@@ -132,6 +132,15 @@ impl Directory {
         self.roster.up().map(|(id, _)| id.clone()).collect()
     }
 
+    /// The latest of the wall clocks of those that are up, in Unix milliseconds.
+    pub(super) fn wall_ms(&self, now_ms: u64) -> u64 {
+        let clocks = self
+            .roster
+            .up()
+            .map(|(_, member)| member.presence.wall_ms.saturating_add(now_ms.saturating_sub(member.seen_ms)));
+        clocks.max().unwrap_or(0)
+    }
+
     pub(super) fn up_count(&self) -> usize {
         self.roster.up().count()
     }

@@ -64,6 +64,16 @@ pub enum Notice {
 }
 
 impl Notice {
+    /// For notices that others can cause as often as they like: what kind of notice it is, so that a shell can tell of
+    /// each kind in moderation.
+    pub fn kind_caused_by_others(&self) -> Option<&'static str> {
+        match self {
+            Self::ReplicaJoined(_) => Some("replicas that came"),
+            Self::ReplicaGone(_) => Some("replicas that went"),
+            _ => None,
+        }
+    }
+
     /// Whether an operator may act on it.
     pub fn is_warning(&self) -> bool {
         matches!(self, Self::ClockAhead { .. })

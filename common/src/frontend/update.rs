@@ -337,6 +337,10 @@ impl Frontend {
             }
             Outcome::Reply(Reply::StampAhead { wall_ms }) => {
                 self.clock.set_back(wall_ms);
+                if update.prev.clock.milliseconds() > wall_ms.saturating_add(STAMP_AHEAD_MS_MAX) {
+                    step.answer(update.client, Err(clock_ahead(&update.prev)));
+                    return None;
+                }
                 let ahead_ms = step.now.wall_ms.saturating_sub(wall_ms);
                 step.notice(Notice::ClockAhead { ahead_ms });
                 let now_there = crate::clock::Now { wall_ms, ..step.now };
@@ -422,6 +426,8 @@ impl Frontend {
 impl PendingUpdate {
     fn is_held_by(&mut self, replica: &ReplicaId, records: Vec<RecordRef>, clock: Stamp) {
         self.clock = self.clock.max(clock);
+        // Whatever others refused since, it is accepted.
+        self.refused = None;
         for record in records {
             self.holders.entry(record).or_default().insert(replica.clone());
         }

@@ -6,7 +6,7 @@ use super::update_log::{Inserted, UpdateLog};
 use super::{Notice, Output, ReplicaManager, Step};
 use crate::ids::ReplicaId;
 use crate::messages::{Acknowledgement, Gossip, Presence, Replicas, Status};
-use crate::record::{COPIES_MAX, Record};
+use crate::record::{COPIES_MAX, Record, RecordRef};
 use crate::roster::{Change, MEMBERS_MAX};
 use crate::timestamp::Timestamp;
 use crate::value::{Digest, ValueError};
@@ -57,7 +57,9 @@ impl ReplicaManager {
     }
 
     pub(super) fn hear_gossip(&mut self, gossip: Gossip, step: &mut Step<'_>) -> Result<(), ValueError> {
-        if !self.takes_in(&gossip.id, &[&gossip.replica_timestamp.replicas, &gossip.value_timestamp.replicas]) {
+        if !self.is_there(&gossip.id)
+            || !self.takes_in(&gossip.id, &[&gossip.replica_timestamp.replicas, &gossip.value_timestamp.replicas])
+        {
             return Ok(());
         }
         self.take_in(gossip.records, step);
@@ -70,13 +72,15 @@ impl ReplicaManager {
     }
 
     pub(super) fn hear_acknowledgement(&mut self, acknowledgement: &Acknowledgement) {
-        if self.takes_in(&acknowledgement.id, &[&acknowledgement.replica_timestamp.replicas]) {
+        let is_there = self.is_there(&acknowledgement.id);
+        if is_there && self.takes_in(&acknowledgement.id, &[&acknowledgement.replica_timestamp.replicas]) {
             self.table.heard(&acknowledgement.id, &acknowledgement.replica_timestamp.replicas, None);
         }
     }
 
     /// Takes in records of whichever origin. What was held already changes nothing.
     pub(super) fn take_in(&mut self, records: Vec<Arc<Record>>, step: &mut Step<'_>) {
+        let mut dropped: Option<(RecordRef, &'static str, usize)> = None;
         for record in records {
             let name = record.name();
             let reason = if record.seq == 0 || !(1..=COPIES_MAX).contains(&record.copies) {
@@ -92,8 +96,18 @@ impl ReplicaManager {
             } else {
                 continue;
             };
-            step.notice(Notice::Dropped { record: name, reason });
+            let (.., count) = dropped.get_or_insert((name, reason, 0));
+            *count += 1;
         }
+        if let Some((record, reason, count)) = dropped {
+            step.notice(Notice::Dropped { record, reason, count });
+        }
+    }
+
+    /// Whether `id` shows itself: who doesn't is not believed. What a newcomer gossips before its presence is heard is
+    /// pulled.
+    fn is_there(&self, id: &ReplicaId) -> bool {
+        self.roster.get(id).is_some_and(|member| member.is_present())
     }
 
     /// Whether anything is believed of `id`.

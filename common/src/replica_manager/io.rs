@@ -128,12 +128,14 @@ pub enum Notice {
         /// The fingerprint of its data set.
         dataset: String,
     },
-    /// A record was not taken in.
+    /// Records of one message were not taken in.
     Dropped {
-        /// Which.
+        /// The first of them.
         record: RecordRef,
-        /// Why.
+        /// Why not that one.
         reason: &'static str,
+        /// How many.
+        count: usize,
     },
     /// Equal value timestamps, different ratings: a bug in Natter, or a store that lost something.
     Diverged {
@@ -162,6 +164,19 @@ pub enum Loudness {
 }
 
 impl Notice {
+    /// For notices that others can cause as often as they like: what kind of notice it is, so that a shell can tell of
+    /// each kind in moderation.
+    pub fn kind_caused_by_others(&self) -> Option<&'static str> {
+        match self {
+            Self::Dropped { .. } => Some("dropped records"),
+            Self::ForeignDataset { .. } => Some("replicas with another data set"),
+            Self::Diverged { .. } => Some("replicas that diverged"),
+            Self::PeerJoined(_) => Some("replicas that came"),
+            Self::PeerGone(_) => Some("replicas that went"),
+            _ => None,
+        }
+    }
+
     /// How loud it is.
     pub fn loudness(&self) -> Loudness {
         match self {
@@ -209,7 +224,7 @@ impl fmt::Display for Notice {
                 "replica {peer} started from another data set ({dataset}) and is ignored: start it with the same \
                  --database, or under another --prefix"
             ),
-            Self::Dropped { record, reason } => write!(f, "dropped {record}: {reason}"),
+            Self::Dropped { record, reason, count } => write!(f, "dropped {record} ({count} of its message): {reason}"),
             Self::Diverged { peer, value_timestamp, ours, theirs } => write!(
                 f,
                 "DIVERGED from replica {peer}: both have applied {value_timestamp}, but the digest here is {ours} and \

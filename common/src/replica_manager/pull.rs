@@ -80,6 +80,7 @@ impl ReplicaManager {
                 shown.merge(&entry.replica_timestamp);
             }
         }
+        self.log.retain_ahead(&shown);
         let wanted = self.waiting.has_waited_since(now_ms.saturating_sub(GOSSIP_TAKES_WANTED_MS));
         let patience_ms = match (self.phase.is_serving(), wanted, self.log.has_gap()) {
             (false, _, _) => 0,

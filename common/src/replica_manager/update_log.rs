@@ -7,7 +7,7 @@ use crate::ids::ReplicaId;
 use crate::record::Record;
 use crate::timestamp::Timestamp;
 
-/// How many records that came before their turn are kept for each origin. Those beyond are pulled when it is their turn.
+/// How many records that came before their turn are kept. Those beyond are pulled when it is their turn.
 pub const AHEAD_RECORDS_MAX: usize = 10_000;
 
 /// Roughly how many bytes a record takes in a message, beside its `prev`.
@@ -34,6 +34,8 @@ pub struct UpdateLog {
     origins: BTreeMap<ReplicaId, OriginLog>,
     replica_timestamp: Timestamp,
     length: usize,
+    /// How many records came before their turn.
+    ahead: usize,
 }
 
 #[derive(Debug, Default)]
@@ -67,14 +69,15 @@ impl UpdateLog {
         if record.seq < next {
             return Inserted::Known;
         }
-        let origin = self.origins.entry(id.clone()).or_default();
         if record.seq > next {
-            if origin.ahead.len() >= AHEAD_RECORDS_MAX && !origin.ahead.contains_key(&record.seq) {
+            if self.ahead >= AHEAD_RECORDS_MAX {
                 return Inserted::Dropped;
             }
-            origin.ahead.insert(record.seq, record);
+            let is_new = self.origins.entry(id).or_default().ahead.insert(record.seq, record).is_none();
+            self.ahead += usize::from(is_new);
             return Inserted::Ahead;
         }
+        let origin = self.origins.entry(id.clone()).or_default();
         let mut turn = Some(record);
         while let Some(record) = turn {
             held.push(Arc::clone(&record));
@@ -82,6 +85,7 @@ impl UpdateLog {
             self.length += 1;
             next += 1;
             turn = origin.ahead.remove(&next);
+            self.ahead -= usize::from(turn.is_some());
         }
         self.replica_timestamp.set(&id, next - 1);
         Inserted::Held
@@ -96,7 +100,19 @@ impl UpdateLog {
 
     /// Whether records of some origin wait for one that is missing.
     pub fn has_gap(&self) -> bool {
-        self.origins.values().any(|origin| !origin.ahead.is_empty())
+        self.ahead > 0
+    }
+
+    /// Lets go what came before its turn, where nobody in `shown` holds it: a turn that never comes.
+    pub fn retain_ahead(&mut self, shown: &Timestamp) {
+        if self.ahead == 0 {
+            return;
+        }
+        for (id, origin) in &mut self.origins {
+            let hopeless = origin.ahead.split_off(&(shown.get(id) + 1));
+            self.ahead -= hopeless.len();
+        }
+        self.origins.retain(|_, origin| !origin.records.is_empty() || !origin.ahead.is_empty());
     }
 
     /// The records of `origin` after number `seq`, in order.
