@@ -17,6 +17,7 @@
 
 mod directory;
 mod io;
+mod pending_update;
 mod query;
 mod update;
 
@@ -32,8 +33,8 @@ use crate::messages::{Presence, Replies, Role, Status};
 use crate::roster::PRESENCE_INTERVAL_MS;
 
 use directory::Directory;
+use pending_update::PendingUpdate;
 use query::PendingQuery;
-use update::PendingUpdate;
 
 /// What a frontend is told at its start.
 #[derive(Clone, Debug)]
@@ -92,6 +93,7 @@ enum Pending {
 /// A request to a replica manager that has no reply yet.
 #[derive(Clone, Debug)]
 struct Attempt {
+    n: u64,
     token: u64,
     replica: ReplicaId,
     kind: Kind,
@@ -302,8 +304,9 @@ impl Frontend {
     /// A number for an attempt of the request `token` at `replica`.
     fn attempt(&mut self, token: u64, replica: &ReplicaId, kind: Kind) -> u64 {
         self.last_attempt += 1;
-        self.attempts.insert(self.last_attempt, Attempt { token, replica: replica.clone(), kind });
-        self.last_attempt
+        let n = self.last_attempt;
+        self.attempts.insert(n, Attempt { n, token, replica: replica.clone(), kind });
+        n
     }
 
     /// After this time without a reply another replica manager is asked too.

@@ -1,15 +1,16 @@
 //! The way of an update: looked up where it may be a retry, accepted by one replica manager, confirmed by others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::pending_update::PendingUpdate;
 use super::{Attempt, Frontend, Kind, Notice, Outcome, Output, Pending, Step, clock_ahead};
 use crate::clock::{STAMP_AHEAD_MS_MAX, Stamp};
 use crate::edge::{ClientReply, FrontendError};
 use crate::ids::{ReplicaId, UpdateId};
 use crate::label::Label;
-use crate::messages::{ConfirmRequest, Refusal, Reply, UpdateRequest};
+use crate::messages::{ConfirmRequest, Reply, UpdateRequest};
 use crate::record::RecordRef;
-use crate::request::{Answer, Update};
+use crate::request::Update;
 
 /// A client's id that was made longer ago may be that of a retry, in milliseconds.
 const FIRST_ATTEMPT_MS: u64 = 1000;
@@ -19,53 +20,6 @@ const FIRST_ATTEMPT_OVER_MS: u64 = 10_000;
 const PAUSE_MS: u64 = 50;
 /// How often an update is stamped again before the session's clock is to blame.
 const STAMPED_AGAIN_MAX: u32 = 8;
-
-/// An update that has no answer yet.
-#[derive(Debug)]
-pub(super) struct PendingUpdate {
-    client: u64,
-    token: u64,
-    id: UpdateId,
-    request: Update,
-    prev: Label,
-    /// Whether this frontend itself has seen all that the session has seen.
-    seen_here: bool,
-    stamp: Stamp,
-    stamped_again: u32,
-    /// Whether nobody else can have been asked to accept this id.
-    fresh: bool,
-    /// Whether it counts as fresh once everybody has said that it is not held.
-    may_be_fresh: bool,
-    deadline_ms: u64,
-    pub(super) wake_ms: u64,
-    /// While the id is looked up: who has not answered yet.
-    looking_up: BTreeSet<ReplicaId>,
-    /// Whether everybody who was asked has said that it does not hold the id.
-    held_by_nobody: bool,
-    /// Whether the id is looked up because of a refusal.
-    verifying: bool,
-    /// Who is asked to accept it now.
-    acceptor: Option<ReplicaId>,
-    /// Who was asked to accept it in this round.
-    asked: BTreeSet<ReplicaId>,
-    /// Who was asked to accept it and may have done so.
-    uncertain: BTreeSet<ReplicaId>,
-    /// Who was asked to confirm it and has not answered yet.
-    confirming: BTreeSet<ReplicaId>,
-    /// Who was asked to confirm it in this round and could not.
-    declined: BTreeSet<ReplicaId>,
-    /// Who holds which record of it, in their own words.
-    holders: BTreeMap<RecordRef, BTreeSet<ReplicaId>>,
-    /// The answers of those who accepted it, by the record that they gave it for.
-    values: BTreeMap<RecordRef, Answer>,
-    /// At least the stamp of every record that the label will cover.
-    clock: Stamp,
-    /// A refusal that is not certain while somebody may have accepted it.
-    refused: Option<(Refusal, Label)>,
-    /// Whether somebody lacked something of `prev`.
-    behind: bool,
-    pub(super) attempts: Vec<u64>,
-}
 
 impl Frontend {
     pub(super) fn begin_update(
@@ -90,34 +44,11 @@ impl Frontend {
         let may_be_fresh =
             carried.is_none_or(|stamp| wall_ms.saturating_sub(stamp.milliseconds()) > FIRST_ATTEMPT_OVER_MS);
         let id = id.unwrap_or_else(|| UpdateId::from_stamp(stamp, self.generator.u64(..)));
-        let mut update = PendingUpdate {
-            client,
-            token: self.last_token,
-            id,
-            request,
-            prev,
-            seen_here,
-            stamp,
-            stamped_again: 0,
-            fresh: made_here,
-            may_be_fresh,
-            deadline_ms: step.now.monotonic_ms + self.config.timeout_ms,
-            wake_ms: 0,
-            looking_up: BTreeSet::new(),
-            held_by_nobody: false,
-            verifying: false,
-            acceptor: None,
-            asked: BTreeSet::new(),
-            uncertain: BTreeSet::new(),
-            confirming: BTreeSet::new(),
-            declined: BTreeSet::new(),
-            holders: BTreeMap::new(),
-            values: BTreeMap::new(),
-            clock: Stamp::ZERO,
-            refused: None,
-            behind: false,
-            attempts: Vec::new(),
-        };
+        let deadline_ms = step.now.monotonic_ms + self.config.timeout_ms;
+        let mut update = PendingUpdate::new(client, self.last_token, id, request, prev, stamp, deadline_ms);
+        update.seen_here = seen_here;
+        update.fresh = made_here;
+        update.may_be_fresh = may_be_fresh;
         if may_be_retry {
             self.look_up(&mut update, step);
         }
@@ -130,8 +61,9 @@ impl Frontend {
     fn look_up(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) {
         let up = self.directory.up();
         update.held_by_nobody = !up.is_empty();
-        let others = up.into_iter().filter(|id| !update.uncertain.contains(id));
-        let everybody: Vec<ReplicaId> = update.uncertain.iter().cloned().chain(others).collect();
+        let uncertain: BTreeSet<ReplicaId> = update.uncertain.values().cloned().collect();
+        let others: Vec<ReplicaId> = up.into_iter().filter(|id| !uncertain.contains(id)).collect();
+        let everybody: Vec<ReplicaId> = uncertain.into_iter().chain(others).collect();
         for replica in &everybody {
             let n = self.attempt(update.token, replica, Kind::LookUp);
             update.attempts.push(n);
@@ -156,8 +88,9 @@ impl Frontend {
             return Some(again_ms);
         }
         // A refusal counts unless somebody may have accepted the update: then it may take effect all the same.
-        let are_dead = update.uncertain.iter().all(|id| self.directory.is_dead(id));
-        let is_certain = update.uncertain.is_empty() || (update.verifying && are_dead && update.held_by_nobody);
+        let are_dead = update.uncertain.values().all(|id| self.directory.is_dead(id));
+        let is_certain = update.holders.is_empty()
+            && (update.uncertain.is_empty() || (update.verifying && are_dead && update.held_by_nobody));
         if let (Some((refusal, label)), true) = (&update.refused, is_certain) {
             let text = refusal.explain(Some(update.request.key()), update.request.key().movie_id);
             let error = FrontendError::Refused { refusal: *refusal, text, label: label.clone() };
@@ -216,7 +149,7 @@ impl Frontend {
             wait_ms: self.wait_ms(update.deadline_ms, step),
         };
         update.asked.insert(replica.clone());
-        update.uncertain.insert(replica.clone());
+        update.uncertain.insert(n, replica.clone());
         update.confirming.remove(&replica);
         update.acceptor = Some(replica.clone());
         step.outputs.push(Output::Update(replica, request));
@@ -315,7 +248,7 @@ impl Frontend {
             }
             // Whoever answers at all has not accepted it, or says so.
             if let Outcome::Reply(_) = &outcome {
-                update.uncertain.remove(replica);
+                update.uncertain.remove(&attempt.n);
             }
         }
         match outcome {
@@ -419,17 +352,6 @@ impl Frontend {
             FrontendError::Unavailable
         } else {
             FrontendError::UpdateTimeout { id, timeout_ms }
-        }
-    }
-}
-
-impl PendingUpdate {
-    fn is_held_by(&mut self, replica: &ReplicaId, records: Vec<RecordRef>, clock: Stamp) {
-        self.clock = self.clock.max(clock);
-        // Whatever others refused since, it is accepted.
-        self.refused = None;
-        for record in records {
-            self.holders.entry(record).or_default().insert(replica.clone());
         }
     }
 }
