@@ -25,11 +25,11 @@ pub use io::{Input, Notice, Output};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::clock::{HybridLogicalClock, Now};
+use crate::clock::{HybridLogicalClock, Now, Stamp};
 use crate::edge::{ClientReply, ClientRequest, FrontendError};
-use crate::ids::ReplicaId;
+use crate::ids::{ReplicaId, UpdateId};
 use crate::label::Label;
-use crate::messages::{Presence, Replies, Role, Status};
+use crate::messages::{ConfirmRequest, Presence, Replies, Role, Status};
 use crate::roster::PRESENCE_INTERVAL_MS;
 
 use directory::Directory;
@@ -82,6 +82,9 @@ enum Stage {
     Serving,
     Left,
 }
+
+/// The number of attempts whose reply is welcome, but awaited by no request.
+const NOT_AWAITED: u64 = 0;
 
 /// A request that has no answer yet.
 #[derive(Debug)]
@@ -209,13 +212,12 @@ impl Frontend {
 
     fn hear_replies(&mut self, replies: Replies, step: &mut Step<'_>) {
         for numbered in replies.replies {
-            let Some(attempt) = self.attempts.get(&numbered.n) else { continue };
-            if attempt.replica != replies.id {
+            self.directory.replied(&replies.id, &numbered.reply);
+            let Some(attempt) = self.attempts.get(&numbered.n).filter(|attempt| attempt.replica == replies.id) else {
                 continue;
-            }
+            };
             let attempt = attempt.clone();
             self.attempts.remove(&numbered.n);
-            self.directory.replied(&replies.id, &numbered.reply);
             self.conclude(attempt, Outcome::Reply(numbered.reply), step);
         }
     }
@@ -246,12 +248,18 @@ impl Frontend {
         let was_up = self.directory.is_up(&id);
         self.directory.heard(presence, step.now.monotonic_ms);
         match (was_up, self.directory.is_up(&id)) {
-            (false, true) => step.notice(Notice::ReplicaJoined(id)),
+            (false, true) => step.notice(Notice::ReplicaJoined(id.clone())),
             (true, false) => {
                 step.notice(Notice::ReplicaGone(id.clone()));
                 self.fail_attempts_at(&id, step);
             }
             _ => {}
+        }
+        if self.directory.is_unproven(&id) {
+            // Nobody holds an id that nobody has used, and says so at once.
+            let unused = UpdateId::from_stamp(Stamp::ZERO, self.generator.u64(..));
+            let request = ConfirmRequest { n: NOT_AWAITED, id: unused, acceptor: None, wait_ms: 0 };
+            step.outputs.push(Output::Confirm(id, request));
         }
     }
 

@@ -8,6 +8,7 @@ use async_nats::{Client, HeaderMap};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, ReadyChunks, SelectAll};
 use natter_broker::live::Live;
+use natter_broker::moderation::Malformed;
 use natter_broker::publisher::Publisher;
 use natter_common::edge::{self, ClientReply, ClientRequest, EncodedReply, FrontendError, decode_request};
 use natter_common::ids::ReplicaId;
@@ -40,6 +41,7 @@ pub(crate) struct Clients {
     arrivals: ReadyChunks<SelectAll<BoxStream<'static, Arrival>>>,
     waiting: HashMap<u64, Waiting>,
     last: u64,
+    malformed: Malformed,
     /// Once the connection that clients come in by is being drained, answers leave by the other one.
     leaving: bool,
 }
@@ -73,7 +75,13 @@ impl Clients {
                 arrivals.push(endpoint.map(move |request| Arrival { operation, names_user, request }).boxed());
             }
         }
-        Ok(Self { arrivals: arrivals.ready_chunks(BATCH_MAX), waiting: HashMap::new(), last: 0, leaving: false })
+        Ok(Self {
+            arrivals: arrivals.ready_chunks(BATCH_MAX),
+            waiting: HashMap::new(),
+            last: 0,
+            malformed: Malformed::default(),
+            leaving: false,
+        })
     }
 
     /// All requests that wait to be read, at least one; `None` when the connection is closed or drained.
@@ -87,6 +95,9 @@ impl Clients {
         let message = &request.message;
         let user = names_user.then(|| Subjects::last_token(&message.subject));
         let decoded = decode_request(operation, user, &message.payload);
+        if let (Err(error), None) = (&decoded, &message.reply) {
+            self.malformed.count(&message.subject, error);
+        }
         self.last += 1;
         let format = Format::of(&message.payload);
         self.waiting.insert(self.last, Waiting { request, format });

@@ -25,6 +25,8 @@ pub(super) struct Directory {
     settled: Timestamp,
     /// What it had seen a moment ago, and when that was.
     recent: (Timestamp, u64),
+    /// Those that have answered since they came: presence is a claim, an answer is proof.
+    proven: BTreeSet<ReplicaId>,
     /// Those that kept somebody waiting since they last showed themselves.
     silent: BTreeSet<ReplicaId>,
     /// Whose turn it is.
@@ -41,6 +43,7 @@ impl Directory {
             lagging: BTreeSet::new(),
             settled: Timestamp::new(),
             recent: (Timestamp::new(), now_ms),
+            proven: BTreeSet::new(),
             silent: BTreeSet::new(),
             turn: 0,
             listening_since_ms: now_ms,
@@ -64,6 +67,9 @@ impl Directory {
     /// Takes notice of what a reply shows of its sender.
     pub(super) fn replied(&mut self, id: &ReplicaId, reply: &Reply) {
         self.silent.remove(id);
+        if self.is_up(id) {
+            self.proven.insert(id.clone());
+        }
         let Some(holds) = self.holds.get_mut(id) else { return };
         match reply {
             Reply::Answered { label, .. } | Reply::Refused { label, .. } => holds.merge(&label.replicas),
@@ -84,6 +90,7 @@ impl Directory {
     /// The broker says that nobody listens there. Says whether that is news.
     pub(super) fn unreachable(&mut self, id: &ReplicaId) -> bool {
         let news = self.is_up(id);
+        self.proven.remove(id);
         self.roster.unreachable(id);
         news
     }
@@ -94,6 +101,7 @@ impl Directory {
             self.settled = std::mem::replace(&mut self.recent, (seen.clone(), now_ms)).0;
         }
         let gone = self.roster.tick(now_ms);
+        self.proven.retain(|id| !gone.contains(id));
         let roster = &self.roster;
         self.holds.retain(|id, _| roster.get(id).is_some());
         self.silent.retain(|id| roster.get(id).is_some());
@@ -132,6 +140,11 @@ impl Directory {
         self.roster.up().map(|(id, _)| id.clone()).collect()
     }
 
+    /// Whether it says that it serves, and has not answered yet.
+    pub(super) fn is_unproven(&self, id: &ReplicaId) -> bool {
+        self.is_up(id) && !self.proven.contains(id)
+    }
+
     /// The latest of the wall clocks of those that are up, in Unix milliseconds.
     pub(super) fn wall_ms(&self, now_ms: u64) -> u64 {
         let clocks = self
@@ -160,7 +173,7 @@ impl Directory {
         self.roster.all().all(|(_, member)| member.is_up() || member.presence.status == Status::Left)
     }
 
-    /// Whom to ask: those not silent first, ACTIVE before OVERLOADED, those that should hold `prev` first, by turns.
+    /// Whom to ask: those that have answered before and are not silent now first, ACTIVE before OVERLOADED, those that should hold `prev` first, by turns.
     ///
     /// What this frontend has seen itself (`seen_here`), gossip has brought to everybody who doesn't lag behind; what a
     /// session brings from elsewhere is asked of those that are known to hold it.
@@ -183,7 +196,8 @@ impl Directory {
                     false => self.holds.get(*id).is_none_or(|holds| !holds.covers(prev)),
                 };
                 let is_overloaded = member.presence.status != Status::Active;
-                (self.silent.contains(*id), is_overloaded, lacks, (place + count - turn) % count)
+                let is_doubtful = self.silent.contains(*id) || !self.proven.contains(*id);
+                (is_doubtful, is_overloaded, lacks, (place + count - turn) % count)
             })
             .map(|(_, (id, _))| id.clone())
     }
