@@ -193,7 +193,7 @@ mod tests {
             tracing::info!(count = 3, id = "x-1", title = "Toy\nStory", shown = %"a b", "merged gossip");
             tracing::debug!("not this");
         });
-        let (time, rest) = text.split_at(12);
+        let (time, rest) = text.split_at(15);
         assert_eq!(time.match_indices([':', '.']).map(|(at, _)| at).collect::<Vec<_>>(), [2, 5, 8], "{text}");
         assert_eq!(rest, " INFO  merged gossip count=3 id=x-1 title=\"Toy\\nStory\" shown=a b replica=\"a\"\n");
     }

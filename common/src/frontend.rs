@@ -176,7 +176,7 @@ impl Frontend {
             Input::Presence(presence) => self.hear_presence(presence, &mut step),
             Input::Connected => self.directory.connected(now.monotonic_ms),
             Input::Disconnected => self.directory.disconnected(),
-            Input::Tick => self.tick(&mut step),
+            Input::Tick { listened } => self.tick(listened, &mut step),
         }
     }
 
@@ -263,9 +263,9 @@ impl Frontend {
         }
     }
 
-    fn tick(&mut self, step: &mut Step<'_>) {
+    fn tick(&mut self, listened: bool, step: &mut Step<'_>) {
         let now_ms = step.now.monotonic_ms;
-        for id in self.directory.tick(now_ms, &self.prev.replicas) {
+        for id in self.directory.tick(now_ms, listened, &self.prev.replicas) {
             step.notice(Notice::ReplicaGone(id.clone()));
             self.fail_attempts_at(&id, step);
         }

@@ -195,7 +195,7 @@ impl ReplicaManager {
             Input::Presence(presence) => self.hear_presence(presence, &mut step),
             Input::Connected => self.roster.connected(now.monotonic_ms),
             Input::Disconnected => self.roster.disconnected(),
-            Input::Tick { queue_length } => self.tick(queue_length, &mut step)?,
+            Input::Tick { queue_length, listened } => self.tick(queue_length, listened, &mut step)?,
             // Whoever says OFFLINE behaves as if it were.
             _ if offline => {}
             Input::Update(to, request) => self.handle_request(to, Request::Update(request), &mut step)?,
@@ -241,9 +241,9 @@ impl ReplicaManager {
         Ok(())
     }
 
-    fn tick(&mut self, queue_length: usize, step: &mut Step<'_>) -> Result<(), ValueError> {
+    fn tick(&mut self, queue_length: usize, listened: bool, step: &mut Step<'_>) -> Result<(), ValueError> {
         let now_ms = step.now.monotonic_ms;
-        for id in self.roster.tick(now_ms) {
+        for id in self.roster.tick(now_ms, listened) {
             self.pulls.failed(&id, now_ms);
             step.notice(Notice::PeerGone(id));
         }

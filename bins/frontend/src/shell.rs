@@ -10,19 +10,18 @@ use natter_broker::connection::{ConnectError, ConnectionEvent, ConnectionSetting
 use natter_broker::live::Live;
 use natter_broker::moderation::Moderation;
 use natter_broker::publisher::{NoRoundTrip, Publisher, round_trip};
+use natter_broker::pulse::{Pulse, TICK};
 use natter_common::frontend::{Config, Frontend, Input, Output};
 use natter_common::subjects::Subjects;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::clients::{Arrival, Clients, start_service};
-use crate::inbox::Inbox;
+use crate::inbox::{Delivery, Inbox};
 use crate::outbox::Outbox;
 use crate::{FrontendArgs, steps};
 
-/// How often time passes for the core.
-const TICK: Duration = Duration::from_millis(20);
 /// How long the last messages may take.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -123,28 +122,29 @@ impl Shell {
         farewell: Duration,
     ) -> Result<(), FrontendError> {
         tokio::pin!(shutdown);
-        let mut ticker = interval(TICK);
-        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = Pulse::start();
         loop {
             if self.clients.is_none() && self.core.is_ready(self.clocks.now()) {
                 self.open().await?;
             }
+            // In this order: when it ticks, nothing that replicas sent waits to be read.
             tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                Some(event) = events.recv() => self.hear(event),
+                batch = self.inbox.next() => match batch {
+                    Some(batch) => self.read_inbox(batch, &mut pulse),
+                    None => break,
+                },
+                () = pulse.tick() => self.inputs.push(Input::Tick { listened: true }),
                 arrivals = next_arrivals(&mut self.clients) => match arrivals {
                     Some(arrivals) => self.read(arrivals),
                     None => break,
                 },
-                batch = self.inbox.next() => match batch {
-                    Some(batch) => batch.into_iter().for_each(|delivery| self.inbox.read(delivery, &mut self.inputs)),
-                    None => break,
-                },
-                _ = ticker.tick() => self.inputs.push(Input::Tick),
-                Some(event) = events.recv() => self.hear(event),
-                () = &mut shutdown => break,
             }
             self.handle_batch().await;
         }
-        self.leave(ticker, farewell).await;
+        self.leave(pulse, farewell).await;
         Ok(())
     }
 
@@ -165,6 +165,15 @@ impl Shell {
                 (client, Ok(request)) => self.inputs.push(Input::Request(client, request)),
                 (client, Err(error)) => self.outputs.push(Output::Answer(client, Err(error))),
             }
+        }
+    }
+
+    fn read_inbox(&mut self, batch: Vec<Delivery>, pulse: &mut Pulse) {
+        for delivery in batch {
+            self.inbox.read(delivery, &mut self.inputs);
+        }
+        if pulse.is_overdue() {
+            self.inputs.push(Input::Tick { listened: false });
         }
     }
 
@@ -197,7 +206,7 @@ impl Shell {
     }
 
     /// LEFT first, then no more requests, then the answers to those that came, then the last messages.
-    async fn leave(mut self, mut ticker: tokio::time::Interval, farewell: Duration) {
+    async fn leave(mut self, mut pulse: Pulse, farewell: Duration) {
         info!(frontend = %self.core.id(), prev = %self.core.prev(), "leaves");
         self.core.leave(self.clocks.now(), &mut self.outputs);
         self.handle_batch().await;
@@ -215,10 +224,8 @@ impl Shell {
                     Some(arrivals) => self.read(arrivals),
                     None => open = false,
                 },
-                Some(batch) = self.inbox.next() => {
-                    batch.into_iter().for_each(|delivery| self.inbox.read(delivery, &mut self.inputs));
-                }
-                _ = ticker.tick() => self.inputs.push(Input::Tick),
+                Some(batch) = self.inbox.next() => self.read_inbox(batch, &mut pulse),
+                () = pulse.tick() => self.inputs.push(Input::Tick { listened: true }),
             }
             self.handle_batch().await;
         }

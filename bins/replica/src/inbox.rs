@@ -21,6 +21,10 @@ use natter_common::wire::{Format, WireError, decode};
 
 /// How many messages are handled together at most: what waits goes in one batch.
 const BATCH_MAX: usize = 8192;
+
+/// All messages that wait, at least one; ends when the connection is closed for good.
+type Batches = ReadyChunks<SelectAll<BoxStream<'static, Delivery>>>;
+
 /// A request that has no answer after this will never have one.
 const FORGET_REQUEST_AFTER: Duration = Duration::from_secs(90);
 
@@ -69,7 +73,9 @@ struct Open {
 /// Subscriptions, and requests that have no answer yet.
 pub(crate) struct Inbox {
     own: ReplicaId,
-    deliveries: ReadyChunks<SelectAll<BoxStream<'static, Delivery>>>,
+    /// What other replica managers tell. Read before the requests, so that a backlog of those hides nobody's presence.
+    pub(crate) gossip: Batches,
+    pub(crate) requests: Batches,
     open: HashMap<Arc<str>, Open>,
     pub(crate) malformed: Malformed,
 }
@@ -83,10 +89,10 @@ pub(crate) async fn subscribe(
     own: &ReplicaId,
     pull_replies: &str,
 ) -> Result<Inbox, async_nats::Error> {
-    let mut deliveries: SelectAll<BoxStream<'static, Delivery>> = SelectAll::new();
+    let (mut requests, mut gossip) = (SelectAll::new(), SelectAll::new());
     for (name, endpoint) in ENDPOINTS {
-        let requests = service.endpoint_builder().name(name).add(subjects.replica(own, name)).await?;
-        deliveries.push(requests.map(move |request| Delivery::Request(endpoint, Box::new(request))).boxed());
+        let served = service.endpoint_builder().name(name).add(subjects.replica(own, name)).await?;
+        requests.push(served.map(move |request| Delivery::Request(endpoint, Box::new(request))).boxed());
     }
     let channels = [
         (subjects.all_gossip(), Channel::Gossip),
@@ -96,11 +102,12 @@ pub(crate) async fn subscribe(
     ];
     for (subject, channel) in channels {
         let messages = client.subscribe(subject).await?;
-        deliveries.push(messages.map(move |message| Delivery::Message(channel, Box::new(message))).boxed());
+        gossip.push(messages.map(move |message| Delivery::Message(channel, Box::new(message))).boxed());
     }
     Ok(Inbox {
         own: own.clone(),
-        deliveries: deliveries.ready_chunks(BATCH_MAX),
+        gossip: gossip.ready_chunks(BATCH_MAX),
+        requests: requests.ready_chunks(BATCH_MAX),
         open: HashMap::new(),
         malformed: Malformed::default(),
     })
@@ -124,11 +131,6 @@ pub(crate) async fn start_service(
 }
 
 impl Inbox {
-    /// All messages that wait, at least one; `None` when the connection is closed for good.
-    pub(crate) async fn next(&mut self) -> Option<Vec<Delivery>> {
-        self.deliveries.next().await
-    }
-
     /// The first answer to the request whose reply subject this is, and in which encoding.
     pub(crate) fn take_request(&mut self, reply: &str) -> Option<(Request, Format)> {
         self.open.remove(reply).map(|open| (open.request, open.format))

@@ -4,25 +4,25 @@ use std::future::Future;
 use std::time::Duration;
 
 use async_nats::service::Service;
+use futures_util::StreamExt;
 use natter_broker::clocks::Clocks;
 use natter_broker::connection::{ConnectError, ConnectionEvent, ConnectionSettings, Patience, connect};
 use natter_broker::live::Live;
 use natter_broker::moderation::Moderation;
 use natter_broker::publisher::{NoRoundTrip, Publisher, round_trip};
+use natter_broker::pulse::Pulse;
 use natter_common::replica_manager::{Config, Input, Output, ReplicaManager};
 use natter_common::subjects::Subjects;
 use natter_common::value::ValueError;
 use natter_database::{DataError, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::inbox::{self, Inbox};
 use crate::outbox::Outbox;
 use crate::{ReplicaArgs, steps};
 
-/// How often time passes for the core.
-const TICK: Duration = Duration::from_millis(20);
 /// After LEFT, requests that were on their way are still answered for so long.
 const FAREWELL: Duration = Duration::from_millis(300);
 /// How long the last messages may take.
@@ -130,24 +130,33 @@ impl Shell {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ReplicaError> {
         tokio::pin!(shutdown);
-        let mut ticker = interval(TICK);
-        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = Pulse::start();
         let mut ticks = 0u64;
         loop {
+            // In this order: when it ticks, nothing that other replicas sent waits to be read.
             tokio::select! {
-                batch = self.inbox.next() => {
+                biased;
+                () = &mut shutdown => break,
+                Some(event) = events.recv() => self.hear(event),
+                batch = self.inbox.gossip.next() => {
                     let Some(batch) = batch else { break };
                     self.read(batch).await;
+                    if pulse.is_overdue() {
+                        self.tick(false);
+                    }
                 }
-                _ = ticker.tick() => {
-                    self.inputs.push(Input::Tick { queue_length: std::mem::take(&mut self.queue_length) });
+                () = pulse.tick() => {
+                    self.tick(true);
                     ticks += 1;
                     if ticks.is_multiple_of(SWEEP_TICKS) {
                         self.inbox.sweep();
                     }
                 }
-                Some(event) = events.recv() => self.hear(event),
-                () = &mut shutdown => break,
+                batch = self.inbox.requests.next() => {
+                    let Some(batch) = batch else { break };
+                    self.queue_length = self.queue_length.max(batch.len());
+                    self.read(batch).await;
+                }
             }
             self.handle_batch().await?;
         }
@@ -155,10 +164,13 @@ impl Shell {
     }
 
     async fn read(&mut self, batch: Vec<inbox::Delivery>) {
-        self.queue_length = self.queue_length.max(batch.len());
         for delivery in batch {
             self.inbox.read(delivery, &mut self.inputs).await;
         }
+    }
+
+    fn tick(&mut self, listened: bool) {
+        self.inputs.push(Input::Tick { queue_length: std::mem::take(&mut self.queue_length), listened });
     }
 
     fn hear(&mut self, event: ConnectionEvent) {
@@ -206,11 +218,10 @@ impl Shell {
         tokio::pin!(farewell);
         loop {
             tokio::select! {
-                batch = self.inbox.next() => {
-                    let Some(batch) = batch else { break };
-                    self.read(batch).await;
-                }
+                Some(batch) = self.inbox.gossip.next() => self.read(batch).await,
+                Some(batch) = self.inbox.requests.next() => self.read(batch).await,
                 () = &mut farewell => break,
+                else => break,
             }
             self.handle_batch().await?;
         }

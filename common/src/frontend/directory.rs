@@ -96,11 +96,11 @@ impl Directory {
     }
 
     /// Lets time pass and gives those that are gone by now. `seen` is what this frontend has seen.
-    pub(super) fn tick(&mut self, now_ms: u64, seen: &Timestamp) -> Vec<ReplicaId> {
+    pub(super) fn tick(&mut self, now_ms: u64, listened: bool, seen: &Timestamp) -> Vec<ReplicaId> {
         if now_ms.saturating_sub(self.recent.1) >= GOSSIP_TAKES_MS {
             self.settled = std::mem::replace(&mut self.recent, (seen.clone(), now_ms)).0;
         }
-        let gone = self.roster.tick(now_ms);
+        let gone = self.roster.tick(now_ms, listened);
         self.proven.retain(|id| !gone.contains(id));
         let roster = &self.roster;
         self.holds.retain(|id, _| roster.get(id).is_some());

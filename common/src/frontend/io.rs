@@ -22,7 +22,10 @@ pub enum Input {
     /// The connection to the broker is lost.
     Disconnected,
     /// Time passes: every 20 ms or so.
-    Tick,
+    Tick {
+        /// Whether all that replica managers sent so far was handled before: otherwise their silence proves nothing.
+        listened: bool,
+    },
 }
 
 /// Everything a frontend asks of its shell. What goes to one replica manager may go in one message.

@@ -48,10 +48,12 @@ pub enum Input {
     Connected,
     /// The connection to the broker is lost.
     Disconnected,
-    /// Time passes: every 20 ms or so, with the number of requests that wait to be handled.
+    /// Time passes: every 20 ms or so.
     Tick {
-        /// Requests in the shell's queue.
+        /// How many requests wait to be handled.
         queue_length: usize,
+        /// Whether all that the others sent so far was handled before: otherwise their silence proves nothing.
+        listened: bool,
     },
 }
 
