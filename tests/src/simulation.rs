@@ -1,0 +1,19 @@
+//! A cluster in one thread and in virtual time: the real protocol cores, a simulated network, simulated clocks.
+//!
+//! - [`cluster`]: one queue of events, ordered by (virtual time, sequence number); no randomness but a seed's
+//! - [`process`], [`message`], [`network`], [`value`]: what a cluster is made of
+//! - [`invariants`]: what must hold after every event, one file each
+//! - [`client`], [`plan`], [`faults`], [`run`]: the randomised simulation
+//! - [`transcript`]: scenarios as text
+
+pub mod client;
+pub mod cluster;
+pub mod faults;
+pub mod invariants;
+pub mod message;
+pub mod network;
+pub mod plan;
+pub mod process;
+pub mod run;
+pub mod transcript;
+pub mod value;

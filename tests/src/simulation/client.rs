@@ -1,0 +1,170 @@
+//! Clients: sessions that create, change, delete and read, hop between frontends with their label, and retry what got
+//! no answer under the same id.
+
+use fastrand::Rng;
+use natter_common::edge::{ClientRequest, FrontendError};
+use natter_common::ids::{MovieId, ReplicaId, UpdateId, UserId};
+use natter_common::label::Label;
+use natter_common::messages::Role;
+use natter_common::rating::Stars;
+use natter_common::request::{Query, Update};
+use natter_common::session::Session;
+
+use super::cluster::Cluster;
+use super::message::ClientAnswer;
+use super::process::now;
+
+/// An operation is tried so often at most; then its outcome stays unknown.
+const TRIES_MAX: u32 = 8;
+
+/// What a client wants.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// To read.
+    Query(Query),
+    /// To modify.
+    Update(Update),
+}
+
+/// One operation of a session, however often it is tried.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Whose it is.
+    pub session: ReplicaId,
+    /// The number of the latest attempt.
+    pub n: u64,
+    /// What is wanted.
+    pub asked: Asked,
+    /// An update's id; `None` while the frontend has made it and not told.
+    pub id: Option<UpdateId>,
+    /// What the session had seen.
+    pub prev: Label,
+    /// How often it was tried.
+    pub tries: u32,
+}
+
+/// What becomes of an operation with an answer, or without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It is over, and the session knows how it ended.
+    Done,
+    /// It is over, and the session does not know.
+    Unknown,
+    /// It is tried again.
+    Retry,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Client {
+    /// Its name.
+    pub name: ReplicaId,
+    /// What it has seen.
+    pub session: Session,
+    /// What it waits for.
+    pub operation: Option<Operation>,
+    /// How many operations it has begun.
+    pub operations: u64,
+    generator: Rng,
+    skew_ms: i64,
+    users: u32,
+    movies: u32,
+    last_n: u64,
+    frontend: Option<ReplicaId>,
+}
+
+impl Client {
+    /// A client that has seen nothing.
+    pub fn new(name: &str, seed: u64, skew_ms: i64, users: u32, movies: u32) -> Self {
+        Self {
+            name: ReplicaId::new(name).unwrap(),
+            session: Session::new(),
+            operation: None,
+            operations: 0,
+            generator: Rng::with_seed(seed),
+            skew_ms,
+            users,
+            movies,
+            last_n: 0,
+            frontend: None,
+        }
+    }
+
+    /// Decides what to do next.
+    pub fn begin(&mut self, now_us: u64) {
+        self.operations += 1;
+        let generator = &mut self.generator;
+        let user_id = UserId::new(generator.u32(1..=self.users)).unwrap();
+        let movie_id = MovieId::new(generator.u32(1..=self.movies)).unwrap();
+        let rating = Stars::from_half_stars(generator.u8(1..=10)).unwrap();
+        let asked = match generator.u32(..100) {
+            0..20 => Asked::Update(Update::Create { user_id, movie_id, rating }),
+            20..40 => Asked::Update(Update::Update { user_id, movie_id, rating }),
+            40..55 => Asked::Update(Update::Delete { user_id, movie_id }),
+            55..80 => Asked::Query(Query::Read { user_id, movie_id }),
+            80..90 => Asked::Query(Query::All { user_id, limit: 100, after: 0 }),
+            90..99 => Asked::Query(Query::Average { movie_id }),
+            _ => Asked::Query(Query::Search { title: "st".to_owned(), limit: 20 }),
+        };
+        let makes_id = matches!(asked, Asked::Update(_)) && generator.u32(..10) > 0;
+        let random = generator.u64(..);
+        let id = makes_id.then(|| self.session.update_id(now(now_us, self.skew_ms).wall_ms, random));
+        let prev = self.session.label().clone();
+        self.operation = Some(Operation { session: self.name.clone(), n: 0, asked, id, prev, tries: 0 });
+    }
+
+    /// Asks a frontend, often another one than before. Gives the number of the attempt, or `None` where no frontend
+    /// is there.
+    pub fn attempt(&mut self, cluster: &mut Cluster) -> Option<u64> {
+        let operation = self.operation.as_mut()?;
+        let frontends = cluster.alive(Role::Frontend);
+        let stays = self.frontend.as_ref().is_some_and(|frontend| frontends.contains(frontend));
+        if !stays || self.generator.u32(..3) == 0 {
+            self.frontend = self.generator.choice(frontends);
+        }
+        let frontend = self.frontend.clone()?;
+        self.last_n += 1;
+        operation.n = self.last_n;
+        operation.tries += 1;
+        let prev = operation.prev.clone();
+        let request = match &operation.asked {
+            Asked::Query(query) => ClientRequest::Query { request: query.clone(), prev },
+            Asked::Update(update) => ClientRequest::Update { request: *update, id: operation.id, prev },
+        };
+        cluster.ask(&self.name, &frontend, self.last_n, request);
+        Some(self.last_n)
+    }
+
+    /// Takes in an answer to the operation under way.
+    pub fn hear(&mut self, answer: &ClientAnswer) -> Next {
+        match answer {
+            Ok(reply) => {
+                self.session.merge(&reply.label);
+                return Next::Done;
+            }
+            Err(FrontendError::Refused { label, .. }) => {
+                self.session.merge(label);
+                return Next::Done;
+            }
+            Err(FrontendError::UpdateTimeout { id, .. } | FrontendError::NotEnoughReplicas { id, .. }) => {
+                if let Some(operation) = &mut self.operation {
+                    operation.id = Some(*id);
+                }
+            }
+            Err(_) => {}
+        }
+        self.no_answer()
+    }
+
+    /// What to do without an answer.
+    pub fn no_answer(&self) -> Next {
+        let Some(operation) = &self.operation else { return Next::Unknown };
+        let may_retry = matches!(operation.asked, Asked::Query(_)) || operation.id.is_some();
+        if may_retry && operation.tries < TRIES_MAX { Next::Retry } else { Next::Unknown }
+    }
+
+    /// How long to wait before the next operation or attempt, in microseconds.
+    pub fn think_us(&mut self, max_us: u64) -> u64 {
+        self.generator.u64(..max_us)
+    }
+}

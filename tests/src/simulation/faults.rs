@@ -1,0 +1,267 @@
+//! What goes wrong: crashes, pauses, cuts, statuses, joins. Drawn from the seed, within the limits of the plan.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use natter_common::ids::ReplicaId;
+use natter_common::messages::{Mode, Role};
+
+use super::cluster::Cluster;
+use super::invariants::Invariants;
+use super::network::Link;
+use super::plan::{Flavour, Plan};
+use super::process::Life;
+
+/// A replica manager counts as in trouble for so long after it is well again, in microseconds: the time in which gossip
+/// brings it, and the others from it, what is missing.
+const CONVALESCENCE_US: u64 = 3_000_000;
+
+/// How often each kind of fault happened.
+pub type Counts = BTreeMap<&'static str, u64>;
+
+/// What ends a fault.
+#[derive(Clone, Debug)]
+pub enum Cure {
+    /// A paused process goes on.
+    Wake(ReplicaId),
+    /// Cut links are mended.
+    Mend(Vec<Link>),
+    /// A replica manager is measured again.
+    Measure(ReplicaId),
+    /// Another replica manager takes the place of one that died.
+    StartReplica,
+    /// Another frontend takes the place of one that died.
+    StartFrontend,
+}
+
+/// What goes wrong, and who is in trouble because of it.
+#[derive(Debug)]
+pub struct Faults {
+    /// How often each kind happened.
+    pub counts: Counts,
+    generator: Rng,
+    troubled: BTreeMap<ReplicaId, u64>,
+    names: usize,
+}
+
+impl Faults {
+    /// Nothing has gone wrong yet.
+    pub fn new(seed: u64) -> Self {
+        Self { counts: Counts::new(), generator: Rng::with_seed(seed), troubled: BTreeMap::new(), names: 0 }
+    }
+
+    /// Starts a replica manager under a new id.
+    pub fn start_replica(&mut self, plan: &Plan, cluster: &mut Cluster) {
+        let (name, skew_ms) = (self.name('r'), self.skew_ms(plan));
+        let id = cluster.start_replica(&name, Mode::Measured, skew_ms);
+        self.troubled.insert(id, cluster.now_us() + CONVALESCENCE_US + 1_500_000);
+    }
+
+    /// Starts a frontend under a new id.
+    pub fn start_frontend(&mut self, plan: &Plan, cluster: &mut Cluster) {
+        let (name, skew_ms) = (self.name('f'), self.skew_ms(plan));
+        cluster.start_frontend(&name, skew_ms);
+    }
+
+    /// By how much a clock is wrong.
+    pub fn skew_ms(&mut self, plan: &Plan) -> i64 {
+        self.generator.i64(-plan.skew_ms_max..=plan.skew_ms_max)
+    }
+
+    fn name(&mut self, role: char) -> String {
+        self.names += 1;
+        format!("{role}{}", self.names)
+    }
+
+    fn count(&mut self, fault: &'static str) {
+        *self.counts.entry(fault).or_default() += 1;
+    }
+
+    /// When the next fault is due, in microseconds from now.
+    pub fn next_us(&mut self, plan: &Plan) -> u64 {
+        self.generator.u64(10_000..plan.fault_us_max)
+    }
+
+    /// Lets something go wrong. Gives what ends it, and after how many microseconds.
+    pub fn strike(&mut self, plan: &Plan, cluster: &mut Cluster, invariants: &Invariants) -> Option<(u64, Cure)> {
+        let now_us = cluster.now_us();
+        self.troubled
+            .retain(|id, until_us| *until_us > now_us || !cluster.is_serving(id) && cluster.process(id).is_alive());
+        let crashes_only = plan.flavour == Flavour::Crashes;
+        let fault = if crashes_only { self.generator.u32(..4) } else { self.generator.u32(..14) };
+        let for_us = self.generator.u64(50_000..4_000_000);
+        if matches!(fault, 4 | 5) || fault == 0 && self.generator.bool() {
+            return self.strike_frontend(fault, cluster, for_us);
+        }
+        if fault == 6 && cluster.alive(Role::Replica).len() < plan.replicas + 2 {
+            self.count("a replica manager joined");
+            self.start_replica(plan, cluster);
+            return None;
+        }
+        let alive = cluster.alive(Role::Replica);
+        let victim = self.generator.choice(&alive)?.clone();
+        // Only those in trouble are hit, when as many are as may be.
+        let all_well = !self.troubled.contains_key(&victim);
+        if all_well && self.troubled.len() + 1 > plan.troubled_max() {
+            return None;
+        }
+        if !all_well && plan.flavour != Flavour::Wild {
+            return None;
+        }
+        self.troubled.insert(victim.clone(), now_us + for_us + CONVALESCENCE_US);
+        match fault {
+            0..=3 => self.crash(plan, cluster, invariants, &victim, fault, for_us),
+            7 | 8 => {
+                if !cluster.process(&victim).is_up() {
+                    return None;
+                }
+                self.count("a replica manager was paused");
+                cluster.pause(&victim);
+                Some((for_us, Cure::Wake(victim)))
+            }
+            9 | 10 => Some((for_us, Cure::Mend(self.cut(cluster, &victim)))),
+            _ => {
+                let mode = [Mode::Offline, Mode::Arbitrary, Mode::Overloaded][self.generator.usize(..3)];
+                self.count(match mode {
+                    Mode::Offline => "a replica manager was OFFLINE",
+                    Mode::Arbitrary => "a replica manager's status was arbitrary",
+                    _ => "a replica manager was OVERLOADED",
+                });
+                cluster.set_mode(&victim, mode);
+                Some((for_us, Cure::Measure(victim)))
+            }
+        }
+    }
+
+    fn strike_frontend(&mut self, fault: u32, cluster: &mut Cluster, for_us: u64) -> Option<(u64, Cure)> {
+        let victim = self.generator.choice(cluster.alive(Role::Frontend))?;
+        if !cluster.process(&victim).is_up() {
+            return None;
+        }
+        if fault == 4 {
+            self.count("a frontend was paused");
+            cluster.pause(&victim);
+            return Some((for_us, Cure::Wake(victim)));
+        }
+        self.count("a frontend crashed");
+        cluster.crash(&victim);
+        Some((for_us / 4, Cure::StartFrontend))
+    }
+
+    fn crash(
+        &mut self,
+        plan: &Plan,
+        cluster: &mut Cluster,
+        invariants: &Invariants,
+        victim: &ReplicaId,
+        fault: u32,
+        for_us: u64,
+    ) -> Option<(u64, Cure)> {
+        if plan.flavour == Flavour::Wild && has_a_last_copy(cluster, invariants, victim) {
+            return None;
+        }
+        match fault {
+            1 if cluster.process(victim).is_up() && plan.flavour != Flavour::Wild => {
+                self.count("a replica manager died in the middle of sending");
+                cluster.crash_after_outputs(victim, self.generator.usize(..3));
+            }
+            2 if cluster.process(victim).is_up() => {
+                self.count("a replica manager left");
+                cluster.leave(victim);
+            }
+            _ => {
+                self.count("a replica manager crashed");
+                cluster.crash(victim);
+            }
+        }
+        // Its place counts as in trouble until another one serves.
+        self.troubled.insert(victim.clone(), cluster.now_us() + for_us + 2 * CONVALESCENCE_US);
+        Some((for_us, Cure::StartReplica))
+    }
+
+    /// Cuts `victim` off from some others, in one direction or both.
+    fn cut(&mut self, cluster: &mut Cluster, victim: &ReplicaId) -> Vec<Link> {
+        let all = self.generator.u32(..3) == 0;
+        let (inward, outward) = [(true, true), (true, false), (false, true)][self.generator.usize(..3)];
+        self.count(if inward && outward { "a cut" } else { "a cut in one direction" });
+        let others: Vec<ReplicaId> =
+            cluster.alive(Role::Replica).into_iter().chain(cluster.alive(Role::Frontend)).collect();
+        let mut links = Vec::new();
+        for other in others {
+            if other != *victim && (all || self.generator.bool()) {
+                if inward {
+                    links.push((other.clone(), victim.clone()));
+                }
+                if outward {
+                    links.push((victim.clone(), other));
+                }
+            }
+        }
+        cluster.note(|| format!("cut {links:?}"));
+        cluster.network.cut.extend(links.iter().cloned());
+        links
+    }
+
+    /// Ends a fault.
+    pub fn cure(&mut self, cure: Cure, plan: &Plan, cluster: &mut Cluster) {
+        match cure {
+            Cure::Wake(id) => {
+                if cluster.process(&id).is_alive() {
+                    cluster.wake(&id);
+                }
+            }
+            Cure::Mend(links) => {
+                cluster.note(|| format!("mend {links:?}"));
+                for link in links {
+                    cluster.network.cut.remove(&link);
+                }
+            }
+            Cure::Measure(id) => cluster.set_mode(&id, Mode::Measured),
+            Cure::StartReplica => {
+                if cluster.alive(Role::Replica).len() < plan.replicas {
+                    self.start_replica(plan, cluster);
+                }
+            }
+            Cure::StartFrontend => self.start_frontend(plan, cluster),
+        }
+    }
+
+    /// Ends all faults.
+    pub fn heal(&mut self, plan: &Plan, cluster: &mut Cluster) {
+        cluster.note(|| "everything is well again".to_owned());
+        cluster.network.cut.clear();
+        cluster.network.weather.loss_permille = 0;
+        cluster.network.weather.slow_permille = 0;
+        let ids: Vec<ReplicaId> = cluster.processes.keys().cloned().collect();
+        for id in ids {
+            let process = cluster.process_mut(&id);
+            process.dies_after = None;
+            let (life, is_replica) = (process.life, process.replica().is_some());
+            if let Life::Paused { .. } = life {
+                cluster.wake(&id);
+            }
+            if is_replica && !matches!(life, Life::Dead { .. }) {
+                cluster.set_mode(&id, Mode::Measured);
+            }
+        }
+        while cluster.alive(Role::Replica).len() < plan.replicas {
+            self.start_replica(plan, cluster);
+        }
+        while cluster.alive(Role::Frontend).len() < plan.frontends {
+            self.start_frontend(plan, cluster);
+        }
+    }
+}
+
+/// Whether `victim` alone holds something that was shown or acknowledged, or may be by now.
+fn has_a_last_copy(cluster: &Cluster, invariants: &Invariants, victim: &ReplicaId) -> bool {
+    let held = cluster.manager(victim).replica_timestamp();
+    let others = cluster.alive(Role::Replica).into_iter().filter(|id| id != victim);
+    let elsewhere: Vec<_> = others.map(|id| cluster.manager(&id).replica_timestamp().clone()).collect();
+    let durability = &invariants.durability;
+    durability
+        .acknowledged
+        .iter()
+        .chain(&durability.shown)
+        .any(|name| held.get(&name.i) >= name.seq && !elsewhere.iter().any(|other| other.get(&name.i) >= name.seq))
+}

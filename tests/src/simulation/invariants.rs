@@ -1,0 +1,117 @@
+//! What must hold after every event, one file for each invariant.
+
+pub mod causal_order;
+pub mod convergence;
+pub mod durability;
+pub mod exactly_once;
+pub mod ledger;
+pub mod sessions;
+pub mod timestamps;
+
+use std::fmt;
+
+use natter_common::ids::ReplicaId;
+use natter_common::replica_manager::Notice;
+
+use super::client::Operation;
+use super::cluster::Cluster;
+use super::message::ClientAnswer;
+use super::process::Caller;
+use causal_order::CausalOrder;
+use convergence::Convergence;
+use durability::Durability;
+use exactly_once::ExactlyOnce;
+use ledger::Ledger;
+use sessions::Sessions;
+use timestamps::Timestamps;
+
+/// A broken promise.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// Which invariant.
+    pub invariant: &'static str,
+    /// What happened.
+    pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.text)
+    }
+}
+
+/// Gives a [`Violation`] of `invariant` where `holds` is false.
+pub fn check(holds: bool, invariant: &'static str, text: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation { invariant, text: text() }) }
+}
+
+/// All invariants, with what they remember.
+#[derive(Debug, Default)]
+pub struct Invariants {
+    /// What truly happened.
+    pub ledger: Ledger,
+    /// Who holds what was acknowledged.
+    pub durability: Durability,
+    timestamps: Timestamps,
+    causal_order: CausalOrder,
+    convergence: Convergence,
+    exactly_once: ExactlyOnce,
+    sessions: Sessions,
+}
+
+impl Invariants {
+    /// A process handled a batch.
+    pub fn stepped(
+        &mut self,
+        cluster: &Cluster,
+        id: &ReplicaId,
+        notices: &[Notice],
+        answers: &[(Caller, ClientAnswer)],
+    ) -> Result<(), Violation> {
+        let process = cluster.process(id);
+        if let Some((manager, value)) = process.replica() {
+            for notice in notices {
+                match notice {
+                    Notice::Accepted(record) => self.ledger.accepted(record)?,
+                    Notice::Applied { record, stands, value_timestamp } => {
+                        self.causal_order.applied(id, record, value_timestamp)?;
+                        self.exactly_once.applied(id, record, *stands)?;
+                        self.durability.applied(cluster, process, record)?;
+                    }
+                    Notice::Diverged { .. } => check(false, "convergence", || format!("{id} {notice}"))?,
+                    Notice::Dropped { .. } => check(false, "honest records are taken in", || format!("{id} {notice}"))?,
+                    _ => {}
+                }
+            }
+            self.timestamps.stepped(cluster, id, manager)?;
+            if notices.iter().any(|notice| matches!(notice, Notice::Applied { .. })) {
+                self.convergence.applied(&self.ledger, id, manager, value)?;
+            }
+        }
+        for (caller, answer) in answers {
+            self.durability.answers(cluster, process, caller, answer)?;
+        }
+        Ok(())
+    }
+
+    /// A session's operation has an answer.
+    pub fn answered(&mut self, operation: &Operation, answer: &ClientAnswer) -> Result<(), Violation> {
+        self.sessions.answered(&self.ledger, operation, answer)?;
+        if let Ok(reply) = answer {
+            self.exactly_once.answered(&self.ledger, operation, reply)?;
+        }
+        Ok(())
+    }
+
+    /// A session takes this for the end of its operation, whether it has tried it once or often.
+    pub fn ended(&mut self, operation: &Operation, answer: &ClientAnswer) {
+        self.exactly_once.ended(operation, answer);
+    }
+
+    /// Everything is well again and has been for a while.
+    pub fn at_end(&self, cluster: &Cluster, nothing_may_be_lost: bool) -> Result<(), Violation> {
+        self.convergence.at_end(cluster)?;
+        self.durability.at_end(cluster, nothing_may_be_lost)?;
+        self.exactly_once.at_end(&self.ledger, cluster)
+    }
+}

@@ -1,0 +1,118 @@
+//! Durability (guarantee 4): an acknowledged update is held by those that the reply names, by as many as are asked for
+//! or all that are up; and nobody shows an update that fewer hold.
+
+use std::collections::BTreeSet;
+
+use natter_common::ids::ReplicaId;
+use natter_common::messages::Role;
+use natter_common::record::{Record, RecordRef};
+use natter_common::timestamp::Timestamp;
+
+use super::{Violation, check};
+use crate::simulation::cluster::Cluster;
+use crate::simulation::message::ClientAnswer;
+use crate::simulation::process::{Caller, Process};
+
+/// A frontend that listens for less has not heard of everybody, in microseconds.
+const LISTENING_US: u64 = 1_500_000;
+
+/// What was acknowledged and what was shown.
+#[derive(Debug, Default)]
+pub struct Durability {
+    /// Records that answers to updates named.
+    pub acknowledged: BTreeSet<RecordRef>,
+    /// What these records cover: each holder of one holds its origin's earlier ones too.
+    covered: Timestamp,
+    /// Records that somebody applied.
+    pub shown: BTreeSet<RecordRef>,
+    /// How many updates were acknowledged by fewer than asked for.
+    pub acknowledged_by_fewer: u64,
+}
+
+fn holds(process: &Process, name: &RecordRef) -> bool {
+    process.replica().is_some_and(|(manager, _)| manager.replica_timestamp().get(&name.i) >= name.seq)
+}
+
+impl Durability {
+    /// `process` applied `record`: so it shows it. The first one to do so must know that enough hold it.
+    pub fn applied(&mut self, cluster: &Cluster, process: &Process, record: &Record) -> Result<(), Violation> {
+        let name = record.name();
+        if !self.shown.insert(name.clone()) || self.covered.get(&name.i) >= name.seq {
+            return Ok(());
+        }
+        let now_us = cluster.now_us();
+        let all = cluster.processes.values().filter(|other| holds(other, &name));
+        let holders: Vec<&ReplicaId> =
+            all.map(|other| &other.id).filter(|id| !process.knows_that_is_gone(id, now_us)).collect();
+        let enough = (record.copies as usize).min(1 + process.certainly_up(now_us));
+        check(holders.len() >= enough, "visible when held", || {
+            format!("{} applied {name}, which {holders:?} hold, and knows of {enough} that are up", process.id)
+        })
+    }
+
+    /// A frontend answers a client.
+    pub fn answers(
+        &mut self,
+        cluster: &Cluster,
+        frontend: &Process,
+        caller: &Caller,
+        answer: &ClientAnswer,
+    ) -> Result<(), Violation> {
+        let Ok(reply) = answer else { return Ok(()) };
+        if caller.is_query {
+            let covers = reply.label.replicas.covers(&caller.frontend_prev);
+            return check(covers, "a frontend never shows older data", || {
+                format!("{} answers {} and had seen {}", frontend.id, reply.label, caller.frontend_prev)
+            });
+        }
+        let now_us = cluster.now_us();
+        for (i, seq) in reply.label.replicas.iter() {
+            let name = RecordRef { i: i.clone(), seq };
+            let named: Vec<&Process> = reply.replicas.iter().map(|id| cluster.process(id)).collect();
+            check(named.iter().all(|process| holds(process, &name)), "those named hold it", || {
+                format!("{name}: {:?} are named", reply.replicas)
+            })?;
+            let asked = cluster.settings.fault_tolerance as usize;
+            let up = if now_us - frontend.started_us < LISTENING_US && cluster.network.weather.loss_permille == 0 {
+                let connected = |id: &ReplicaId| !cluster.network.cut.contains(&(id.clone(), frontend.id.clone()));
+                let serving = cluster.alive(Role::Replica).into_iter();
+                serving.filter(|id| cluster.is_serving(id) && connected(id)).count()
+            } else {
+                frontend.certainly_up(now_us)
+            };
+            let enough = asked.min(up).max(1);
+            let counted = reply.replicas.iter().filter(|id| !frontend.knows_that_is_gone(id, now_us)).count();
+            check(counted >= enough, "acknowledged when held", || {
+                format!("{} acknowledges {name}, held by {:?}; {up} are up", frontend.id, reply.replicas)
+            })?;
+            if reply.replicas.len() < asked {
+                self.acknowledged_by_fewer += 1;
+            }
+            self.covered.raise(i, seq);
+            self.acknowledged.insert(name);
+        }
+        Ok(())
+    }
+
+    /// Of what was acknowledged or shown, the first that nobody alive holds.
+    pub fn lost<'a>(&'a self, cluster: &Cluster) -> Option<&'a RecordRef> {
+        let held = |name: &RecordRef| cluster.processes.values().any(|p| p.is_alive() && holds(p, name));
+        self.acknowledged.iter().chain(&self.shown).find(|name| !held(name))
+    }
+
+    /// Everything has been well for a while.
+    pub fn at_end(&self, cluster: &Cluster, nothing_may_be_lost: bool) -> Result<(), Violation> {
+        if nothing_may_be_lost {
+            let lost = self.lost(cluster);
+            check(lost.is_none(), "what was acknowledged or shown survives", || format!("{lost:?} is gone"))?;
+        }
+        for name in self.acknowledged.iter().chain(&self.shown) {
+            let everywhere = cluster
+                .alive(Role::Replica)
+                .iter()
+                .all(|id| cluster.manager(id).value_timestamp().get(&name.i) >= name.seq);
+            check(everywhere, "what was acknowledged or shown is everywhere in the end", || name.to_string())?;
+        }
+        Ok(())
+    }
+}

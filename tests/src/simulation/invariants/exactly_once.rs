@@ -1,0 +1,88 @@
+//! Exactly once (guarantee 5): once another update took the place of an update's effect, it never comes back; retries
+//! get the first answer again; and what was refused never takes effect.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use natter_common::edge::{ClientReply, FrontendError};
+use natter_common::ids::{ReplicaId, UpdateId};
+use natter_common::messages::Role;
+use natter_common::rating::RatingKey;
+use natter_common::record::Record;
+use natter_common::request::Answer;
+
+use super::ledger::Ledger;
+use super::{Violation, check};
+use crate::simulation::client::{Asked, Operation};
+use crate::simulation::cluster::Cluster;
+use crate::simulation::message::ClientAnswer;
+
+/// The updates whose effects stood for a key: the one that does, and those before it.
+type Standing = (UpdateId, BTreeSet<UpdateId>);
+
+/// What stood where, and what was answered.
+#[derive(Debug, Default)]
+pub struct ExactlyOnce {
+    standing: BTreeMap<(ReplicaId, RatingKey), Standing>,
+    answers: BTreeMap<UpdateId, Answer>,
+    refused: BTreeMap<UpdateId, String>,
+}
+
+impl ExactlyOnce {
+    /// A replica manager applied a record.
+    pub fn applied(&mut self, id: &ReplicaId, record: &Record, stands: bool) -> Result<(), Violation> {
+        if !stands {
+            return Ok(());
+        }
+        let place = (id.clone(), record.request.key());
+        let (standing, before) = self.standing.entry(place).or_insert((record.id, BTreeSet::new()));
+        check(!before.contains(&record.id), "an update takes effect once", || {
+            format!(
+                "at {id}, {} of {} takes the place of {standing} and had its effect before",
+                record.name(),
+                record.id
+            )
+        })?;
+        if *standing != record.id {
+            before.insert(*standing);
+            *standing = record.id;
+        }
+        Ok(())
+    }
+
+    /// An update was answered.
+    pub fn answered(&mut self, ledger: &Ledger, operation: &Operation, reply: &ClientReply) -> Result<(), Violation> {
+        let Asked::Update(update) = &operation.asked else { return Ok(()) };
+        for record in ledger.covered(&reply.label.replicas) {
+            if reply.label.replicas.get(&record.i) == record.seq {
+                let right = record.request == *update && operation.id.is_none_or(|id| id == record.id);
+                check(right, "the label names the update", || format!("{operation:?} got {record:?}"))?;
+                let first = self.answers.entry(record.id).or_insert(reply.value.clone());
+                check(*first == reply.value, "a retry gets the first answer", || {
+                    format!("{} got {first:?} and {:?}", record.id, reply.value)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An operation is over for its session.
+    pub fn ended(&mut self, operation: &Operation, answer: &ClientAnswer) {
+        // An attempt without an answer may still be on its way, whatever becomes of a later one.
+        if let (Some(id), 1, Err(error @ FrontendError::Refused { .. })) = (operation.id, operation.tries, answer) {
+            self.refused.insert(id, format!("{error} at {operation:?}"));
+        }
+    }
+
+    /// Everything has been well for a while.
+    pub fn at_end(&self, ledger: &Ledger, cluster: &Cluster) -> Result<(), Violation> {
+        for id in cluster.alive(Role::Replica) {
+            for record in ledger.covered(cluster.manager(&id).value_timestamp()) {
+                let refused = self.refused.get(&record.id);
+                check(refused.is_none(), "what was refused has no effect", || {
+                    format!("{id} applied {}: {refused:?}", record.name())
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

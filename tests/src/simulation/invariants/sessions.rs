@@ -1,0 +1,122 @@
+//! Sessions (guarantee 1): an answer reflects `prev`, and exactly what its label says; so a session reads its own writes
+//! and never reads backwards, which is checked once more by what it saw.
+
+use std::collections::BTreeMap;
+
+use natter_common::clock::Stamp;
+use natter_common::edge::{ClientReply, FrontendError};
+use natter_common::ids::{ReplicaId, UpdateId};
+use natter_common::label::Label;
+use natter_common::messages::Refusal;
+use natter_common::rating::{RatingKey, Stars};
+use natter_common::request::{Answer, Query, Update};
+
+use super::ledger::Ledger;
+use super::{Violation, check};
+use crate::simulation::client::{Asked, Operation};
+use crate::simulation::message::ClientAnswer;
+use crate::simulation::value::{Rows, answer};
+
+/// What decides between two updates of one key.
+type Order = (Stamp, Option<UpdateId>, Option<Stars>, i64);
+
+/// The latest that each session saw, or wrote, of each key.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    seen: BTreeMap<(ReplicaId, RatingKey), Order>,
+}
+
+impl Sessions {
+    /// An operation has an answer.
+    pub fn answered(&mut self, ledger: &Ledger, operation: &Operation, answer: &ClientAnswer) -> Result<(), Violation> {
+        let label = match answer {
+            Ok(ClientReply { label, .. }) | Err(FrontendError::Refused { label, .. }) => label,
+            Err(FrontendError::BadRequest(text)) => {
+                return check(false, "a good request is not called bad", || format!("{operation:?}: {text}"));
+            }
+            Err(_) => return Ok(()),
+        };
+        check(label.clock >= ledger.greatest_stamp(&label.replicas), "the clock of a label", || format!("{label:?}"))?;
+        match (&operation.asked, answer) {
+            (Asked::Query(query), Ok(reply)) => self.query(ledger, operation, query, reply),
+            (Asked::Update(update), Ok(reply)) => self.update(ledger, operation, update, reply),
+            (_, Err(FrontendError::Refused { refusal, label, .. })) => refused(ledger, operation, *refusal, label),
+            (_, Err(_)) => Ok(()),
+        }
+    }
+
+    fn query(
+        &mut self,
+        ledger: &Ledger,
+        operation: &Operation,
+        query: &Query,
+        reply: &ClientReply,
+    ) -> Result<(), Violation> {
+        covers_prev(operation, &reply.label)?;
+        let rows = ledger.rows_at(&reply.label.replicas);
+        let expected = answer(&rows, query).ok();
+        check(expected.as_ref() == Some(&reply.value), "an answer is what its label says", || {
+            format!("{operation:?} got {reply:?} instead of {expected:?}")
+        })?;
+        match &reply.value {
+            Answer::Rating(rating) => {
+                let key = RatingKey { user_id: rating.user_id, movie_id: rating.movie_id };
+                self.sees(operation, key, &rows)
+            }
+            Answer::Ratings(ratings) => ratings.ratings.iter().try_for_each(|rating| {
+                let key = RatingKey { user_id: rating.user_id, movie_id: rating.movie_id };
+                self.sees(operation, key, &rows)
+            }),
+            Answer::Average(_) | Answer::Movies(_) => Ok(()),
+        }
+    }
+
+    fn sees(&mut self, operation: &Operation, key: RatingKey, rows: &Rows) -> Result<(), Violation> {
+        let order = rows.get(&key).map(|row| row.order()).unwrap_or_default();
+        let seen = self.seen.entry((operation.session.clone(), key)).or_default();
+        check(order >= *seen, "read your writes, monotonic reads", || {
+            format!("{operation:?} sees {order:?} after {seen:?}")
+        })?;
+        *seen = order;
+        Ok(())
+    }
+
+    fn update(
+        &mut self,
+        ledger: &Ledger,
+        operation: &Operation,
+        update: &Update,
+        reply: &ClientReply,
+    ) -> Result<(), Violation> {
+        for record in ledger.covered(&reply.label.replicas) {
+            if reply.label.replicas.get(&record.i) != record.seq {
+                continue;
+            }
+            check(record.stamp > operation.prev.clock, "a write follows what its session saw", || {
+                format!("{operation:?} was stamped {}", record.stamp)
+            })?;
+            let seen = self.seen.entry((operation.session.clone(), update.key())).or_default();
+            *seen = (*seen).max(record.row().order());
+        }
+        Ok(())
+    }
+}
+
+fn covers_prev(operation: &Operation, label: &Label) -> Result<(), Violation> {
+    check(label.replicas.covers(&operation.prev.replicas), "an answer reflects prev", || {
+        format!("{operation:?} got {label}")
+    })
+}
+
+fn refused(ledger: &Ledger, operation: &Operation, refusal: Refusal, label: &Label) -> Result<(), Violation> {
+    covers_prev(operation, label)?;
+    let Asked::Update(update) = &operation.asked else { return Ok(()) };
+    let row = ledger.rows_at(&label.replicas).get(&update.key()).copied();
+    let exists = row.is_some_and(|row| row.stars.is_some());
+    let right = match refusal {
+        Refusal::MovieNotFound => false,
+        Refusal::RatingExists => exists && matches!(update, Update::Create { .. }),
+        Refusal::RatingNotFound => !exists && !matches!(update, Update::Create { .. }),
+    };
+    check(right, "a refusal is what its label says", || format!("{operation:?} got {refusal:?} {label}: {row:?}"))
+}

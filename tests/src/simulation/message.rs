@@ -1,0 +1,191 @@
+//! What travels between the processes of a simulated cluster.
+
+use std::fmt;
+
+use natter_common::edge::{ClientReply, ClientRequest, FrontendError};
+use natter_common::ids::ReplicaId;
+use natter_common::label::Label;
+use natter_common::messages::{
+    Acknowledgement, ConfirmRequest, Gossip, LogPage, LogRequest, Mode, Presence, QueryRequest, Replies, Reply,
+    UpdateRequest,
+};
+use natter_common::rating::Rating;
+use natter_common::request::{Answer, Query, Update};
+
+/// A frontend's answer to a client.
+pub type ClientAnswer = Result<ClientReply, FrontendError>;
+
+/// One message on its way.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// Client to frontend, with the client's own number.
+    Ask(u64, ClientRequest),
+    /// Frontend to client, with the client's number.
+    Answer(u64, ClientAnswer),
+    /// Frontend to replica manager: accept.
+    Update(UpdateRequest),
+    /// Frontend to replica manager: tell.
+    Query(QueryRequest),
+    /// Frontend to replica manager: say when it is held.
+    Confirm(ConfirmRequest),
+    /// Replica manager to frontend.
+    Replies(Replies),
+    /// Replica manager to all others.
+    Gossip(Gossip),
+    /// Replica manager to an origin.
+    Acknowledge(Acknowledgement),
+    /// Replica manager to replica manager.
+    Pull(LogRequest),
+    /// The answer to a pull.
+    Log(LogPage),
+    /// Replica manager to everybody.
+    Presence(Presence),
+    /// The broker to whoever sent a request: nobody listens there.
+    Unreachable(ReplicaId),
+    /// Somebody sets a mode.
+    SetMode(Mode),
+}
+
+impl Message {
+    /// The word for it in transcripts.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Ask(..) => "ask",
+            Self::Answer(..) => "answer",
+            Self::Update(_) => "update",
+            Self::Query(_) => "query",
+            Self::Confirm(_) => "confirm",
+            Self::Replies(_) => "replies",
+            Self::Gossip(_) => "gossip",
+            Self::Acknowledge(_) => "ack",
+            Self::Pull(_) => "pull",
+            Self::Log(_) => "log",
+            Self::Presence(_) => "presence",
+            Self::Unreachable(_) => "unreachable",
+            Self::SetMode(_) => "mode",
+        }
+    }
+
+    /// Whether the sender is told when nobody listens.
+    pub fn is_request(&self) -> bool {
+        matches!(self, Self::Update(_) | Self::Query(_) | Self::Confirm(_) | Self::Pull(_))
+    }
+}
+
+/// An update in words.
+pub fn update_text(update: &Update) -> String {
+    let stars = update.stars().map(|stars| format!(" {stars}")).unwrap_or_default();
+    format!("{} {}{stars}", update.method().to_lowercase(), update.key())
+}
+
+fn query_text(query: &Query) -> String {
+    match query {
+        Query::Read { user_id, movie_id } => format!("read user={user_id} movie={movie_id}"),
+        Query::All { user_id, .. } => format!("all user={user_id}"),
+        Query::Average { movie_id } => format!("average movie={movie_id}"),
+        Query::Search { title, .. } => format!("search {title:?}"),
+    }
+}
+
+/// A rating in words.
+pub fn rating_text(rating: &Rating) -> String {
+    rating.rating.map_or_else(|| "no rating".to_owned(), |stars| stars.to_string())
+}
+
+fn reply_text(reply: &Reply) -> String {
+    let names = |records: &[natter_common::record::RecordRef]| {
+        records.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    };
+    match reply {
+        Reply::Accepted { records, .. } => format!("accepted {}", names(records)),
+        Reply::Answered { label, .. } => format!("answered {label}"),
+        Reply::Held { records, .. } => format!("held {}", names(records)),
+        Reply::NotHeld => "not held".to_owned(),
+        Reply::Refused { refusal, label } => format!("refused {refusal:?} {label}"),
+        Reply::StampAgain { above } => format!("stamp again above {above}"),
+        Reply::StampAhead { wall_ms } => format!("stamp ahead of {wall_ms}"),
+        Reply::Behind => "behind".to_owned(),
+        Reply::NotServing => "not serving".to_owned(),
+        Reply::IdInUse => "id in use".to_owned(),
+    }
+}
+
+/// A frontend's answer in words.
+pub fn answer_text(answer: &ClientAnswer) -> String {
+    let with_label = |label: &Label| format!("label={label}");
+    match answer {
+        Ok(ClientReply { value, label, replicas }) => {
+            let replicas: Vec<&str> = replicas.iter().map(ReplicaId::as_str).collect();
+            let value = match value {
+                Answer::Rating(rating) => rating_text(rating),
+                Answer::Ratings(ratings) => {
+                    let each =
+                        ratings.ratings.iter().map(|rating| format!("{}:{}", rating.movie_id, rating_text(rating)));
+                    format!("[{}]", each.collect::<Vec<_>>().join(" "))
+                }
+                Answer::Average(average) => format!("average {:?} of {}", average.average, average.count),
+                Answer::Movies(movies) => format!("{} films", movies.movies.len()),
+            };
+            format!("{value} {} replicas={}", with_label(label), replicas.join(","))
+        }
+        Err(error) => {
+            let name = error.to_string().split(':').next().unwrap_or_default().to_owned();
+            match error.label() {
+                Some(label) => format!("{name} {}", with_label(label)),
+                None => name,
+            }
+        }
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ask(n, ClientRequest::Query { request, prev }) => {
+                write!(f, "ask {n} {} prev={prev}", query_text(request))
+            }
+            Self::Ask(n, ClientRequest::Update { request, id, prev }) => {
+                write!(f, "ask {n} {} id={id:?} prev={prev}", update_text(request))
+            }
+            Self::Answer(n, answer) => write!(f, "answer {n} {}", answer_text(answer)),
+            Self::Update(request) => write!(
+                f,
+                "update #{} {} id={} prev={} stamp={} fresh={} wait={}",
+                request.n,
+                update_text(&request.request),
+                request.id,
+                request.prev,
+                request.stamp,
+                request.fresh,
+                request.wait_ms
+            ),
+            Self::Query(request) => {
+                write!(f, "query #{} {} prev={}", request.n, query_text(&request.request), request.prev)
+            }
+            Self::Confirm(request) => write!(f, "confirm #{} id={} wait={}", request.n, request.id, request.wait_ms),
+            Self::Replies(replies) => {
+                for numbered in &replies.replies {
+                    write!(f, "reply #{} {}", numbered.n, reply_text(&numbered.reply))?;
+                }
+                Ok(())
+            }
+            Self::Gossip(gossip) => {
+                let records: Vec<String> = gossip.records.iter().map(|record| record.name().to_string()).collect();
+                let (held, applied) = (&gossip.replica_timestamp.replicas, &gossip.value_timestamp.replicas);
+                write!(f, "gossip [{}] held={held} applied={applied}", records.join(" "))
+            }
+            Self::Acknowledge(acknowledgement) => write!(f, "ack held={}", acknowledgement.replica_timestamp.replicas),
+            Self::Pull(request) => write!(f, "pull have={}", request.have.replicas),
+            Self::Log(page) => {
+                let records: Vec<String> = page.records.iter().map(|record| record.name().to_string()).collect();
+                write!(f, "log [{}] held={}", records.join(" "), page.replica_timestamp.replicas)
+            }
+            Self::Presence(presence) => {
+                let held = presence.replica_timestamp.clone().unwrap_or_default().replicas;
+                write!(f, "presence {} held={held}", presence.status)
+            }
+            Self::Unreachable(id) => write!(f, "no responders at {id}"),
+            Self::SetMode(mode) => write!(f, "mode {mode}"),
+        }
+    }
+}

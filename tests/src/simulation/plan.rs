@@ -1,0 +1,96 @@
+//! What a seed decides before a run begins.
+
+use fastrand::Rng;
+
+use super::network::Weather;
+
+/// What may go wrong in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// Replica managers and frontends crash, and nothing else: no attempt of a client may fail.
+    Crashes,
+    /// All kinds of faults, but at most FAULT_TOLERANCE - 1 replica managers are in trouble at a time: nothing that was
+    /// acknowledged or shown may be lost.
+    Tolerable,
+    /// All kinds of faults at any number of processes at a time; only what would lose the last copy of something shown
+    /// is left out.
+    Wild,
+}
+
+/// What a seed decides.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What may go wrong.
+    pub flavour: Flavour,
+    /// How many replica managers.
+    pub replicas: usize,
+    /// How many frontends.
+    pub frontends: usize,
+    /// How many sessions.
+    pub sessions: usize,
+    /// By how many replica managers an update must be held.
+    pub fault_tolerance: u32,
+    /// How users and movies are spread: few, so that keys collide.
+    pub users: u32,
+    /// See `users`.
+    pub movies: u32,
+    /// How messages fare during the faults.
+    pub weather: Weather,
+    /// How far clocks are wrong at most, in milliseconds.
+    pub skew_ms_max: i64,
+    /// The longest time in an inbox, in microseconds.
+    pub processing_us_max: u64,
+    /// A session thinks at most so long, in microseconds.
+    pub think_us_max: u64,
+    /// Time between faults at most, in microseconds.
+    pub fault_us_max: u64,
+    /// How long there are faults, in microseconds.
+    pub faulty_us: u64,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn draw(generator: &mut Rng) -> Self {
+        let flavour = match generator.u32(..10) {
+            0..2 => Flavour::Crashes,
+            2..7 => Flavour::Tolerable,
+            _ => Flavour::Wild,
+        };
+        let replicas = [1, 2, 2, 3, 3, 3, 3, 4, 4][generator.usize(..9)];
+        let fault_tolerance = [1, 2, 2, 2, 2, 2, 3][generator.usize(..7)];
+        let crashes = flavour == Flavour::Crashes;
+        let fast = generator.bool();
+        let lossy = !crashes && generator.u32(..3) > 0;
+        let weather = Weather {
+            delay_us_min: if fast { 100 } else { 500 },
+            delay_us_max: if fast { 1000 } else { generator.u64(1000..30_000) },
+            slow_permille: if crashes { 0 } else { generator.u32(..20) },
+            loss_permille: if lossy { generator.u32(1..120) } else { 0 },
+            duplicate_permille: if generator.bool() { generator.u32(1..100) } else { 0 },
+            reorder: generator.u32(..4) == 0,
+        };
+        Self {
+            flavour,
+            replicas,
+            frontends: generator.usize(1..=2),
+            sessions: generator.usize(3..=6),
+            fault_tolerance,
+            users: generator.u32(1..=2),
+            movies: generator.u32(1..=3),
+            weather,
+            skew_ms_max: if generator.bool() { generator.i64(1..8000) } else { 0 },
+            processing_us_max: if generator.bool() { 200 } else { 4000 },
+            think_us_max: [5_000, 50_000, 400_000][generator.usize(..3)],
+            fault_us_max: [400_000, 1_500_000, 4_000_000][generator.usize(..3)],
+            faulty_us: generator.u64(2_000_000..10_000_000),
+        }
+    }
+
+    /// How many replica managers may be in trouble at a time.
+    pub fn troubled_max(&self) -> usize {
+        match self.flavour {
+            Flavour::Crashes | Flavour::Tolerable => (self.fault_tolerance as usize - 1).min(self.replicas - 1),
+            Flavour::Wild => self.replicas,
+        }
+    }
+}

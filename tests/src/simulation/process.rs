@@ -1,0 +1,188 @@
+//! One process of a simulated cluster: a protocol core, its inbox and its clocks.
+
+use std::collections::BTreeMap;
+
+use natter_common::clock::Now;
+use natter_common::frontend::Frontend;
+use natter_common::ids::ReplicaId;
+use natter_common::messages::Status;
+use natter_common::replica_manager::ReplicaManager;
+use natter_common::timestamp::Timestamp;
+
+use super::message::Message;
+use super::value::MemoryValue;
+
+/// Unix milliseconds at the beginning of every simulation.
+pub const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// Nobody counts as gone who was heard within this time, in microseconds: three presence intervals, less some.
+const CERTAINLY_PRESENT_US: u64 = 1_400_000;
+/// Everybody counts as gone who was silent for this time, in microseconds: three presence intervals and some.
+const CERTAINLY_GONE_US: u64 = 1_700_000;
+
+/// Whether a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It runs.
+    Up,
+    /// It is stopped, and goes on later; its messages wait.
+    Paused {
+        /// Since when, in microseconds.
+        since_us: u64,
+    },
+    /// It is gone for good.
+    Dead {
+        /// Since when, in microseconds.
+        since_us: u64,
+    },
+}
+
+/// What a process is.
+pub enum Core {
+    /// A replica manager and its value.
+    Replica(Box<ReplicaManager>, MemoryValue),
+    /// A frontend.
+    Frontend(Box<Frontend>),
+}
+
+/// A client's request at a frontend.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who asked.
+    pub client: ReplicaId,
+    /// The client's own number.
+    pub n: u64,
+    /// What the frontend had seen by then.
+    pub frontend_prev: Timestamp,
+    /// Whether it was a query.
+    pub is_query: bool,
+}
+
+/// What a process heard of a replica manager, and when, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    /// When it last heard its presence.
+    pub last_us: u64,
+    /// When it last heard anything of it.
+    pub alive_us: u64,
+    /// Since when it has only heard that it serves; `None` where it does not.
+    pub serving_since_us: Option<u64>,
+    /// When it said goodbye, or the broker said that it is gone.
+    pub left_us: Option<u64>,
+}
+
+/// One process.
+pub struct Process {
+    /// Its name.
+    pub id: ReplicaId,
+    /// What it is.
+    pub core: Core,
+    /// Whether it runs.
+    pub life: Life,
+    /// How far its wall clock is ahead, in milliseconds.
+    pub skew_ms: i64,
+    /// Arrived and not yet handled.
+    pub inbox: Vec<(ReplicaId, Message)>,
+    /// Whether it is due to look into its inbox.
+    pub scheduled: bool,
+    /// It dies after this many outputs of its next batch that has any.
+    pub dies_after: Option<usize>,
+    /// When it began, in microseconds.
+    pub started_us: u64,
+    /// When it last woke from a pause.
+    pub woken_us: u64,
+    /// A frontend's clients, by its own number for them.
+    pub callers: BTreeMap<u64, Caller>,
+    /// A frontend's last number for a client.
+    pub last_caller: u64,
+    /// The last presence of each replica manager that reached it.
+    pub heard: BTreeMap<ReplicaId, Heard>,
+}
+
+impl Process {
+    /// A process that begins now.
+    pub fn new(id: ReplicaId, core: Core, skew_ms: i64, now_us: u64) -> Self {
+        Self {
+            id,
+            core,
+            life: Life::Up,
+            skew_ms,
+            inbox: Vec::new(),
+            scheduled: false,
+            dies_after: None,
+            started_us: now_us,
+            woken_us: 0,
+            callers: BTreeMap::new(),
+            last_caller: 0,
+            heard: BTreeMap::new(),
+        }
+    }
+
+    /// Its clocks.
+    pub fn now(&self, now_us: u64) -> Now {
+        now(now_us, self.skew_ms)
+    }
+
+    /// Whether it is not dead.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.life, Life::Dead { .. })
+    }
+
+    /// Whether it runs.
+    pub fn is_up(&self) -> bool {
+        self.life == Life::Up
+    }
+
+    /// Its core and value, if it is a replica manager.
+    pub fn replica(&self) -> Option<(&ReplicaManager, &MemoryValue)> {
+        match &self.core {
+            Core::Replica(manager, value) => Some((manager, value)),
+            Core::Frontend(_) => None,
+        }
+    }
+
+    /// Its core, if it is a frontend.
+    pub fn frontend(&self) -> Option<&Frontend> {
+        match &self.core {
+            Core::Replica(..) => None,
+            Core::Frontend(frontend) => Some(frontend),
+        }
+    }
+
+    /// Takes notice of a presence message.
+    pub fn hears(&mut self, id: &ReplicaId, status: Status, now_us: u64) {
+        let serves = matches!(status, Status::Active | Status::Overloaded);
+        let before = self.heard.get(id).filter(|heard| now_us - heard.last_us < CERTAINLY_PRESENT_US);
+        let since_us = before.and_then(|heard| heard.serving_since_us).unwrap_or(now_us);
+        let left_us = (status == Status::Left).then_some(now_us);
+        let serving_since_us = serves.then_some(since_us);
+        self.heard.insert(id.clone(), Heard { last_us: now_us, alive_us: now_us, serving_since_us, left_us });
+    }
+
+    /// Whether it must know by now that this replica manager is gone: it said so, or the broker did, or it was silent for
+    /// longer than presence allows while this process listened.
+    pub fn knows_that_is_gone(&self, id: &ReplicaId, now_us: u64) -> bool {
+        let listening_since_us = self.woken_us.max(self.started_us);
+        *id != self.id
+            && self.heard.get(id).is_some_and(|heard| {
+                heard.left_us.is_some_and(|left_us| left_us < now_us)
+                    || now_us - heard.alive_us.max(listening_since_us) > CERTAINLY_GONE_US
+            })
+    }
+
+    /// How many replica managers it must have believed to be up before it began its latest batch: those whose presence
+    /// it heard so recently that it cannot have given them up.
+    pub fn certainly_up(&self, now_us: u64) -> usize {
+        let up = |heard: &&Heard| {
+            now_us - heard.last_us < CERTAINLY_PRESENT_US
+                && heard.serving_since_us.is_some_and(|since_us| since_us < now_us)
+        };
+        self.heard.values().filter(up).count()
+    }
+}
+
+/// The clocks of a machine whose wall clock is `skew_ms` ahead.
+pub fn now(now_us: u64, skew_ms: i64) -> Now {
+    let monotonic_ms = now_us / 1000;
+    Now { monotonic_ms, wall_ms: (EPOCH_MS + monotonic_ms).saturating_add_signed(skew_ms) }
+}

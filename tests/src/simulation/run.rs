@@ -1,0 +1,327 @@
+//! One randomised run: faults while sessions work, then peace, then everything must be equal.
+
+use std::fmt;
+
+use fastrand::Rng;
+use natter_common::edge::FrontendError;
+use natter_common::frontend;
+use natter_common::messages::Role;
+use natter_common::replica_manager::Notice;
+
+use super::client::{Client, Next};
+use super::cluster::{Cluster, Happened, Settings};
+use super::faults::{Counts, Cure, Faults};
+use super::invariants::{Invariants, Violation, check};
+use super::message::ClientAnswer;
+use super::plan::{Flavour, Plan};
+
+/// Replica managers and frontends find each other before the sessions begin, in microseconds.
+const BEGIN_US: u64 = 2_500_000;
+/// So long after the faults end every attempt must succeed, in microseconds.
+const RECOVERY_US: u64 = 4_000_000;
+/// For so long every attempt must succeed, in microseconds.
+const PEACE_US: u64 = 1_500_000;
+/// So long after the last request all must be equal, in microseconds.
+const QUIET_US: u64 = 4_000_000;
+/// A client gives an attempt up after this, in microseconds.
+const CLIENT_TIMEOUT_US: u64 = 2_600_000;
+/// After so many operations a session takes its time.
+const BUSY_OPERATIONS: u64 = 60;
+/// How long it thinks at most from then on, in microseconds.
+const LEISURE_US: u64 = 400_000;
+/// Between one client's request and its answer, so many messages may be sent by all processes together on average.
+const MESSAGES_PER_ATTEMPT_MAX: u64 = 400;
+
+/// What happened in a run, in numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Events.
+    pub events: u64,
+    /// Operations that were answered.
+    pub answered: u64,
+    /// Operations that were refused.
+    pub refused: u64,
+    /// Operations whose outcome stayed unknown.
+    pub unknown: u64,
+    /// Faults and other things that happened, by kind.
+    pub counts: Counts,
+    /// Whether the last copy of something shown was lost, by more faults than Natter covers.
+    pub lost: bool,
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// How many events had happened.
+    pub events: u64,
+    /// What was broken.
+    pub violation: Violation,
+    /// What the seed had decided.
+    pub plan: Plan,
+    /// Everything that happened, where it was written down.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "FAILED {} (event {})", self.violation, self.events)?;
+        writeln!(f, "plan: {:?}", self.plan)?;
+        for line in &self.trace[self.trace.len().saturating_sub(40)..] {
+            writeln!(f, "{line}")?;
+        }
+        write!(f, "reproduce: SIM_SEED={} cargo test -p natter-tests --test simulation -- --nocapture", self.seed)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Alarm {
+    Begin(usize),
+    Attempt(usize),
+    GiveUp(usize, u64),
+    Strike,
+    Cure(Cure),
+    Heal,
+}
+
+struct Run {
+    plan: Plan,
+    cluster: Cluster,
+    clients: Vec<Client>,
+    faults: Faults,
+    invariants: Invariants,
+    alarms: Vec<Alarm>,
+    report: Report,
+    healed_us: Option<u64>,
+    attempts: u64,
+}
+
+/// Runs one seed. With `traced`, everything is written down: a run that fails is run again for that.
+pub fn run(seed: u64, traced: bool) -> Result<(Report, Vec<String>), Box<Failure>> {
+    let mut generator = Rng::with_seed(seed);
+    let plan = Plan::draw(&mut generator);
+    let settings = Settings {
+        fault_tolerance: plan.fault_tolerance,
+        processing_us_max: plan.processing_us_max,
+        ..Settings::default()
+    };
+    let mut run = Run {
+        cluster: Cluster::new(settings, plan.weather.clone(), generator.u64(..), traced),
+        clients: Vec::new(),
+        faults: Faults::new(generator.u64(..)),
+        invariants: Invariants::default(),
+        alarms: Vec::new(),
+        report: Report::default(),
+        healed_us: None,
+        attempts: 0,
+        plan,
+    };
+    run.cluster.note(|| format!("seed {seed}"));
+    for n in 0..run.plan.sessions {
+        let skew_ms = run.faults.skew_ms(&run.plan);
+        run.clients.push(Client::new(&format!("s{n}"), generator.u64(..), skew_ms, run.plan.users, run.plan.movies));
+    }
+    match run.to_its_end() {
+        Ok(()) => Ok((run.report, run.cluster.trace().to_vec())),
+        Err(violation) => Err(Box::new(Failure {
+            seed,
+            events: run.report.events,
+            violation,
+            plan: run.plan,
+            trace: run.cluster.trace().to_vec(),
+        })),
+    }
+}
+
+impl Run {
+    fn to_its_end(&mut self) -> Result<(), Violation> {
+        for _ in 0..self.plan.replicas {
+            self.faults.start_replica(&self.plan, &mut self.cluster);
+        }
+        for _ in 0..self.plan.frontends {
+            self.faults.start_frontend(&self.plan, &mut self.cluster);
+        }
+        for n in 0..self.clients.len() {
+            self.alarm(BEGIN_US, Alarm::Begin(n));
+        }
+        self.alarm(BEGIN_US, Alarm::Strike);
+        self.alarm(BEGIN_US + self.plan.faulty_us, Alarm::Heal);
+        let quiet_us = BEGIN_US + self.plan.faulty_us + RECOVERY_US + PEACE_US;
+        while self.cluster.next_us().is_some_and(|next_us| next_us < quiet_us + QUIET_US) {
+            self.report.events += 1;
+            match self.cluster.step() {
+                Some(Happened::Stepped { process, notices, frontend_notices, answers }) => {
+                    self.count(&notices, &frontend_notices);
+                    self.invariants.stepped(&self.cluster, &process, &notices, &answers)?;
+                }
+                Some(Happened::Answered { client, n, answer, .. }) => self.hear(&client, n, &answer)?,
+                Some(Happened::Alarm(alarm)) => self.ring(self.alarms[alarm as usize].clone(), quiet_us)?,
+                Some(Happened::Nothing) | None => {}
+            }
+        }
+        let traffic = self.cluster.network.traffic.clone();
+        for (kind, count) in [
+            ("messages lost", traffic.lost),
+            ("messages duplicated", traffic.duplicated),
+            ("messages overtaken", traffic.overtook),
+            ("messages cut off", traffic.cut),
+            ("updates acknowledged by fewer than asked for", self.invariants.durability.acknowledged_by_fewer),
+            ("updates in several records", self.invariants.ledger.ids_with_several_records() as u64),
+        ] {
+            *self.faults.counts.entry(kind).or_default() += count;
+        }
+        self.report.counts = self.faults.counts.clone();
+        let allowed = (self.attempts + 200) * MESSAGES_PER_ATTEMPT_MAX;
+        check(traffic.sent < allowed, "messages don't breed", || {
+            format!("{} messages for {} attempts", traffic.sent, self.attempts)
+        })?;
+        self.report.lost = self.invariants.durability.lost(&self.cluster).is_some();
+        if self.report.lost && self.plan.flavour == Flavour::Wild {
+            return Ok(());
+        }
+        self.invariants.at_end(&self.cluster, true)
+    }
+
+    fn alarm(&mut self, delay_us: u64, alarm: Alarm) {
+        self.alarms.push(alarm);
+        self.cluster.set_alarm(delay_us, self.alarms.len() as u64 - 1);
+    }
+
+    fn ring(&mut self, alarm: Alarm, quiet_us: u64) -> Result<(), Violation> {
+        match alarm {
+            Alarm::Begin(n) => {
+                if self.cluster.now_us() < quiet_us {
+                    self.clients[n].begin(self.cluster.now_us());
+                    self.attempt(n);
+                }
+            }
+            Alarm::Attempt(n) => self.attempt(n),
+            Alarm::GiveUp(n, attempt) => {
+                if self.clients[n].operation.as_ref().is_some_and(|operation| operation.n == attempt) {
+                    self.failed(n, "no answer at all")?;
+                    self.go_on(n, self.clients[n].no_answer());
+                }
+            }
+            Alarm::Strike => {
+                if self.healed_us.is_none() {
+                    if let Some((after_us, cure)) = self.faults.strike(&self.plan, &mut self.cluster, &self.invariants)
+                    {
+                        self.alarm(after_us, Alarm::Cure(cure));
+                    }
+                    let next_us = self.faults.next_us(&self.plan);
+                    self.alarm(next_us, Alarm::Strike);
+                }
+            }
+            Alarm::Cure(cure) => {
+                if self.healed_us.is_none() {
+                    self.faults.cure(cure, &self.plan, &mut self.cluster);
+                }
+            }
+            Alarm::Heal => {
+                self.healed_us = Some(self.cluster.now_us());
+                self.faults.heal(&self.plan, &mut self.cluster);
+            }
+        }
+        Ok(())
+    }
+
+    fn attempt(&mut self, n: usize) {
+        match self.clients[n].attempt(&mut self.cluster) {
+            Some(attempt) => {
+                self.attempts += 1;
+                self.alarm(CLIENT_TIMEOUT_US, Alarm::GiveUp(n, attempt));
+            }
+            None => self.alarm(100_000, Alarm::Attempt(n)),
+        }
+    }
+
+    fn hear(
+        &mut self,
+        client: &natter_common::ids::ReplicaId,
+        number: u64,
+        answer: &ClientAnswer,
+    ) -> Result<(), Violation> {
+        let Some(n) = self.clients.iter().position(|other| other.name == *client) else { return Ok(()) };
+        let Some(operation) = self.clients[n].operation.clone().filter(|operation| operation.n == number) else {
+            return Ok(());
+        };
+        self.invariants.answered(&operation, answer)?;
+        let next = self.clients[n].hear(answer);
+        match (next, answer) {
+            (Next::Done, Ok(_)) => self.report.answered += 1,
+            (Next::Done, Err(_)) => self.report.refused += 1,
+            (_, Err(error)) => self.failed(n, &error.to_string())?,
+            (_, Ok(_)) => {}
+        }
+        if next == Next::Done {
+            self.invariants.ended(&operation, answer);
+        }
+        self.go_on(n, next);
+        Ok(())
+    }
+
+    fn go_on(&mut self, n: usize, next: Next) {
+        let is_busy = self.clients[n].operations <= BUSY_OPERATIONS;
+        let think_us = if is_busy { self.plan.think_us_max } else { self.plan.think_us_max.max(LEISURE_US) };
+        let delay_us = self.clients[n].think_us(think_us);
+        if next == Next::Retry {
+            if let Some(operation) = &mut self.clients[n].operation {
+                operation.n = 0;
+            }
+            return self.alarm(delay_us, Alarm::Attempt(n));
+        }
+        if next == Next::Unknown {
+            self.report.unknown += 1;
+        }
+        self.clients[n].operation = None;
+        self.alarm(delay_us, Alarm::Begin(n));
+    }
+
+    /// An attempt failed. That must not happen where nothing is wrong.
+    fn failed(&mut self, n: usize, error: &str) -> Result<(), Violation> {
+        let now_us = self.cluster.now_us();
+        *self.faults.counts.entry("attempts failed").or_default() += 1;
+        let well = self.healed_us.is_some_and(|healed_us| now_us > healed_us + RECOVERY_US + CLIENT_TIMEOUT_US);
+        let well = well || self.plan.flavour == Flavour::Crashes && self.frontends_are_well(now_us);
+        if !well || self.invariants.durability.lost(&self.cluster).is_some() {
+            return Ok(());
+        }
+        check(false, "availability", || format!("{error}: {:?}", self.clients[n].operation))
+    }
+
+    /// Whether no frontend died lately, so that nothing was lost with it.
+    fn frontends_are_well(&self, now_us: u64) -> bool {
+        let wall_us = CLIENT_TIMEOUT_US + 100_000;
+        let frontends = self.cluster.processes.values().filter(|process| process.frontend().is_some());
+        let well = frontends.filter(
+            |process| !matches!(process.life, super::process::Life::Dead { since_us } if now_us - since_us < wall_us),
+        );
+        well.count() == self.cluster.processes.values().filter(|process| process.frontend().is_some()).count()
+            && self.cluster.alive(Role::Replica).len() > 1
+    }
+
+    fn count(&mut self, notices: &[Notice], frontend_notices: &[frontend::Notice]) {
+        let mut add = |kind| *self.faults.counts.entry(kind).or_default() += 1;
+        for notice in notices {
+            match notice {
+                Notice::Waiting { .. } => add("requests that waited"),
+                Notice::Pulled { .. } => add("pulls"),
+                Notice::Applied { stands: false, .. } => add("records that lost against a greater stamp"),
+                _ => {}
+            }
+        }
+        for notice in frontend_notices {
+            match notice {
+                frontend::Notice::StampedAgain(_) => add("updates stamped again"),
+                frontend::Notice::Retried { .. } => add("silences"),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether the error says that nothing changed.
+pub fn is_unavailable(error: &FrontendError) -> bool {
+    matches!(error, FrontendError::Unavailable | FrontendError::Stale { .. })
+}

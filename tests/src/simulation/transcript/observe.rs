@@ -1,0 +1,97 @@
+//! What a transcript tells of what happens.
+
+use natter_common::ids::{ReplicaId, UpdateId};
+use natter_common::messages::{Reply, Role};
+use natter_common::record::{Record, RecordRef};
+use natter_common::replica_manager::Notice;
+
+use super::Scenario;
+use crate::simulation::message::Message;
+use crate::simulation::network::Policy;
+use crate::simulation::process::EPOCH_MS;
+
+impl Scenario {
+    /// An update's name in the scenario.
+    pub(super) fn name_of(&self, id: UpdateId) -> String {
+        self.names.get(&id).map_or_else(|| "unnamed".to_owned(), |named| named.name.clone())
+    }
+
+    fn record(&self, record: &Record) -> String {
+        format!("{} ({})", record.name(), self.name_of(record.id))
+    }
+
+    pub(super) fn see_notice(&mut self, id: &ReplicaId, notice: &Notice) {
+        let text = match notice {
+            Notice::Accepted(record) => {
+                let at_ms = record.stamp.milliseconds() as i64 - EPOCH_MS as i64;
+                format!("accepts {} prev={} stamp={at_ms}+{}", self.record(record), record.prev, record.stamp.counter())
+            }
+            Notice::Held(record) => format!("holds {}", self.record(record)),
+            Notice::Applied { record, stands, value_timestamp } => {
+                let loses = if *stands { "" } else { ", a greater stamp stands" };
+                format!("applies {} value={value_timestamp}{loses}", self.record(record))
+            }
+            Notice::Waiting { missing } => format!("lets a request wait for {missing}"),
+            Notice::Status { status, .. } => format!("is {status}"),
+            Notice::CaughtUp { target } => format!("has caught up with {target}"),
+            Notice::PeerGone(peer) => format!("counts {peer} as gone"),
+            Notice::Dropped { record, reason, .. } => format!("drops {record}: {reason}"),
+            Notice::Diverged { .. } => notice.to_string(),
+            Notice::Pulled { .. } => {
+                self.pulls += 1;
+                return;
+            }
+            Notice::PeerJoined(_) | Notice::ForeignDataset { .. } => return,
+        };
+        if !self.quiet {
+            self.observed.push(format!("{id} {text}"));
+        }
+    }
+
+    /// A message was held or lost. What says nothing new is not worth a line.
+    pub(super) fn see_interference(&mut self, from: &ReplicaId, to: &ReplicaId, message: &Message, policy: Policy) {
+        let names = |records: &[RecordRef]| records.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let text = match message {
+            Message::Update(request) => format!("update {}", self.name_of(request.id)),
+            Message::Confirm(request) => format!("confirm {}", self.name_of(request.id)),
+            Message::Query(_) => "query".to_owned(),
+            Message::Replies(replies) => match replies.replies.first().map(|numbered| &numbered.reply) {
+                Some(Reply::Accepted { records, .. }) => format!("accepted {}", names(records)),
+                Some(Reply::Held { records, .. }) => format!("held {}", names(records)),
+                Some(Reply::Refused { refusal, .. }) => format!("refused {refusal:?}"),
+                Some(Reply::Answered { label, .. }) => format!("answered {label}"),
+                _ => return,
+            },
+            Message::Gossip(gossip) if !gossip.records.is_empty() => {
+                let records: Vec<RecordRef> = gossip.records.iter().map(|record| record.name()).collect();
+                format!("gossip {}", names(&records))
+            }
+            Message::Log(page) if !page.records.is_empty() => {
+                let records: Vec<RecordRef> = page.records.iter().map(|record| record.name()).collect();
+                format!("log {}", names(&records))
+            }
+            _ => return,
+        };
+        if self.quiet {
+            return;
+        }
+        let fate = match policy {
+            Policy::Hold => "on its way",
+            Policy::Drop => "lost",
+        };
+        self.observed.push(format!("{from} -> {to}  {text}: {fate}"));
+    }
+
+    pub(super) fn show(&mut self) {
+        for id in self.cluster.alive(Role::Replica) {
+            let manager = self.cluster.manager(&id);
+            let line = format!(
+                "{id} {} value={} holds={}",
+                manager.status(),
+                manager.value_timestamp(),
+                manager.replica_timestamp()
+            );
+            self.observed.push(line);
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! The documents: what they name is there, what they show is true, and the example works.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use natter_common::edge::ErrorBody;
+use natter_common::messages::{
+    Acknowledgement, ConfirmRequest, Gossip, LogPage, Presence, QueryRequest, Replies, Requests, StatusReply,
+    UpdateRequest,
+};
+use natter_common::rating::{Average, Movies, Rating, Ratings};
+use natter_tests::harness::{Encoding, World};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// The roles, which cargo builds before the tests.
+const ROLES: &str = env!("CARGO_BIN_EXE_roles");
+const DOCUMENTS: [&str; 3] = ["README.md", "docs/ARCHITECTURE.md", "docs/PROTOCOL.md"];
+/// What the Python example needs.
+const PYTHON_PACKAGES: [&str; 2] = ["nats-py==2.16.0", "msgpack==1.2.4"];
+/// A package index that doesn't answer must not hold up the tests for long.
+const INSTALL_PATIENCE: Duration = Duration::from_secs(180);
+/// Programs of Natter, and where their options are defined.
+const PROGRAMS: [(&str, &[&str]); 5] = [
+    ("client", &["bins/client/src/commands.rs", "broker/src/options.rs"]),
+    ("cluster", &["bins/cluster/src/arguments.rs", "broker/src/options.rs"]),
+    ("dataset", &["bins/dataset/src/main.rs"]),
+    ("frontend", &["bins/frontend/src/lib.rs", "broker/src/options.rs"]),
+    ("replica", &["bins/replica/src/lib.rs", "broker/src/options.rs"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The fenced blocks of one language.
+fn blocks(document: &str, language: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(bool, String)> = None;
+    for line in document.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(info)) => open = Some((info == language, String::new())),
+            (Some(_), Some(_)) => blocks.extend(open.take().filter(|(wanted, _)| *wanted).map(|(_, text)| text)),
+            (Some((_, text)), None) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a block is not closed");
+    blocks
+}
+
+/// The text outside of fenced blocks.
+fn prose(document: &str) -> String {
+    let mut inside = false;
+    let outside = document.lines().filter(|line| {
+        let fence = line.starts_with("```");
+        inside ^= fence;
+        !inside && !fence
+    });
+    outside.collect::<Vec<_>>().join("\n")
+}
+
+/// What stands between single backticks.
+fn code_spans(prose: &str) -> Vec<String> {
+    prose.split("\n\n").flat_map(|paragraph| paragraph.split('`').skip(1).step_by(2).map(str::to_owned)).collect()
+}
+
+/// The commands in the shell blocks of a document.
+fn commands(document: &str) -> Vec<String> {
+    let lines: Vec<String> = blocks(document, "sh").iter().flat_map(|block| block.lines().map(str::to_owned)).collect();
+    lines.into_iter().filter(|line| !line.trim().is_empty()).collect()
+}
+
+/// A command as its program and arguments. Knows what the documents use: quotes, `VARIABLE=…`, a trailing `&`, and
+/// `cargo run … --bin NAME --`.
+fn words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for c in command.chars() {
+        match (quote, c) {
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), _) if open == c => quote = None,
+            (None, ' ') => words.push(String::new()),
+            _ => words.last_mut().unwrap().push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty() && word != "&");
+    if words.starts_with(&["cargo".to_owned(), "run".to_owned()]) {
+        let bin = words.iter().position(|word| word == "--bin").expect("a named program");
+        let arguments = words.iter().position(|word| word == "--").map_or(words.len(), |at| at + 1);
+        let program = words[bin + 1].clone();
+        words = std::iter::once(program).chain(words[arguments..].iter().cloned()).collect();
+    }
+    words
+}
+
+#[test]
+fn the_example_in_the_contract_is_the_file() {
+    assert_eq!(blocks(&read("docs/PROTOCOL.md"), "python"), [read("docs/example_client.py")]);
+}
+
+#[test]
+fn files_that_the_documents_name_are_there() {
+    let top: BTreeSet<String> = std::fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "target")
+        .collect();
+    let is_path = |span: &str| {
+        let first = span.split('/').next().unwrap_or_default();
+        top.contains(first) && span.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    };
+    let mut named = 0;
+    for name in DOCUMENTS {
+        let text = prose(&read(name));
+        for path in code_spans(&text).into_iter().filter(|span| is_path(span)) {
+            assert!(root().join(&path).exists(), "{name} names {path}, which is not there");
+            assert_eq!(path.ends_with('/'), root().join(&path).is_dir(), "{name}: {path}: folders end with /");
+            named += 1;
+        }
+        // Links, with the folder of the document as their base.
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (file, section) =
+                target.split_once('#').map_or((target, None), |(file, section)| (file, Some(section)));
+            let base = root().join(name);
+            let path = if file.is_empty() { base } else { base.parent().unwrap().join(file) };
+            let linked =
+                std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name} links {target}: {error}"));
+            if let Some(section) = section {
+                let found = prose(&linked).lines().any(|line| line.starts_with('#') && anchor(line) == section);
+                assert!(found, "{name} links {target}: there is no such section");
+            }
+            named += 1;
+        }
+    }
+    assert!(named > 80, "only {named} found: does the test still read the documents?");
+}
+
+/// A heading's anchor, as forges make it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn short_file_names_are_those_of_files() {
+    fn collect(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() && !entry.ends_with("target") && !entry.ends_with(".git") {
+                collect(&entry, names);
+            } else if let Some(name) = entry.file_name().and_then(|name| name.to_str()) {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    let mut names = BTreeSet::new();
+    collect(&root(), &mut names);
+    for name in DOCUMENTS {
+        for span in code_spans(&prose(&read(name))) {
+            let is_file = span.strip_suffix(".rs").is_some_and(|stem| !stem.is_empty() && !stem.contains(['/', ' ']));
+            assert!(!is_file || names.contains(&span), "{name} names {span}, which is nowhere");
+        }
+    }
+}
+
+#[test]
+fn hard_cases_in_the_table_have_their_transcripts() {
+    let document = read("docs/ARCHITECTURE.md");
+    let numbers =
+        document.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")).map(|(first, _)| first);
+    let numbers: Vec<&str> = numbers.filter(|first| first.len() == 2 && first.parse::<u8>().is_ok()).collect();
+    let folder = std::fs::read_dir(root().join("tests/tests/transcripts")).unwrap();
+    let files: Vec<String> = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    for number in &numbers {
+        let found = files.iter().any(|name| name.starts_with(&format!("case_{number}_")));
+        assert!(found, "there is no transcript of case {number}");
+    }
+    assert!(numbers.len() > 10, "only {numbers:?} found");
+}
+
+/// The options that a source file defines by clap's `long`.
+fn options_defined(source: &str) -> BTreeSet<String> {
+    let mut options = BTreeSet::from(["--help".to_owned(), "--version".to_owned()]);
+    let mut lines = source.lines();
+    while let Some(line) = lines.next() {
+        let line = line.trim();
+        let is_long = line.starts_with("#[arg(") && line.split([',', '(', ')', ' ']).any(|part| part == "long");
+        if !is_long {
+            continue;
+        }
+        let field = lines.find(|line| !line.trim().starts_with(['#', '/']) && line.contains(':')).unwrap_or_default();
+        let field = field.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+        options.insert(format!("--{}", field.split(':').next().unwrap().replace('_', "-")));
+    }
+    options
+}
+
+#[test]
+fn options_that_the_documents_name_are_defined() {
+    let defined =
+        |files: &[&str]| -> BTreeSet<String> { files.iter().flat_map(|file| options_defined(&read(file))).collect() };
+    let all: BTreeSet<String> = PROGRAMS.iter().flat_map(|(_, files)| defined(files)).collect();
+    let mut used = 0;
+    for name in DOCUMENTS {
+        let document = read(name);
+        for command in commands(&document) {
+            let words = words(&command);
+            let Some((_, files)) = PROGRAMS.iter().find(|(program, _)| *program == words[0]) else {
+                let known = ["bash", "cargo", "export", "nats", "nats-server", "sort"];
+                assert!(known.contains(&words[0].as_str()), "{name}: what is {:?}?", words[0]);
+                continue;
+            };
+            let defined = defined(files);
+            for option in words.iter().filter(|word| word.starts_with("--") && word.len() > 2) {
+                assert!(defined.contains(option), "{name}: {command}: {} has no {option}", words[0]);
+                used += 1;
+            }
+        }
+        let spans = code_spans(&prose(&document));
+        for option in spans.iter().flat_map(|span| span.split(' ')).filter(|word| word.starts_with("--")) {
+            assert!(all.contains(option), "{name} names {option}, which no program has");
+            used += 1;
+        }
+    }
+    assert!(used > 12, "only {used} found: does the test still read the documents?");
+}
+
+#[test]
+fn options_are_those_that_help_shows() {
+    for program in ["client", "frontend", "replica"] {
+        let (_, files) = PROGRAMS.iter().find(|(name, _)| *name == program).unwrap();
+        let output = Command::new(ROLES).args([program, "--help"]).stdin(Stdio::null()).output().unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        for option in options_defined(&read(files[files.len() - 1])) {
+            assert!(help.contains(&option), "{program} --help has no {option}");
+        }
+    }
+}
+
+/// Whether a value is a message of this type, with all its fields and no others.
+fn is<T: Serialize + DeserializeOwned>(value: &Value) -> bool {
+    serde_json::from_value::<T>(value.clone()).is_ok_and(|message| serde_json::to_value(message).unwrap() == *value)
+}
+
+/// Whether a value is a client's reply around this type.
+fn is_reply<T: Serialize + DeserializeOwned>(value: &Value) -> bool {
+    let keys: BTreeSet<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    keys == BTreeSet::from(["value", "label", "replicas"]) && is::<T>(&value["value"])
+}
+
+#[test]
+fn messages_in_the_contract_are_messages() {
+    let mut count = 0;
+    for block in blocks(&read("docs/PROTOCOL.md"), "json") {
+        for value in serde_json::Deserializer::from_str(&block).into_iter::<Value>() {
+            let value = value.unwrap_or_else(|error| panic!("{error} in\n{block}"));
+            let known = [
+                is::<Rating>(&value) || is::<Ratings>(&value) || is::<Average>(&value) || is::<Movies>(&value),
+                is_reply::<Rating>(&value),
+                is::<ErrorBody>(&value) || is::<Presence>(&value) || is::<StatusReply>(&value),
+                is::<Requests<UpdateRequest>>(&value) || is::<Requests<QueryRequest>>(&value),
+                is::<Requests<ConfirmRequest>>(&value) || is::<Replies>(&value),
+                is::<Gossip>(&value) || is::<LogPage>(&value) || is::<Acknowledgement>(&value),
+            ];
+            assert!(known.contains(&true), "this is no message of Natter's:\n{value}");
+            count += 1;
+        }
+    }
+    assert!(count > 18, "only {count} found");
+}
+
+/// The README's commands for a running cluster: those of the client, and those of the nats CLI where there is one.
+#[tokio::test]
+async fn commands_in_the_readme_work() {
+    let world = World::new(ROLES).await;
+    let cluster = world.cluster("ratings").start(1, 3).await;
+    let replica = cluster.id_of("r1").await;
+    let has_nats = Command::new("nats").arg("--version").output().is_ok();
+    if !has_nats {
+        println!("skipped: no nats CLI on PATH; its requests are sent without it");
+    }
+    // `client decode`, for the nats CLI's --translate.
+    let decode = format!("{ROLES} client decode");
+    let (mut clients, mut requests) = (0, 0);
+    for command in commands(&read("README.md")) {
+        let words: Vec<String> =
+            words(&command).iter().map(|word| word.replace(".ID.", &format!(".{replica}."))).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            // Without a command it is the menu.
+            ["client", arguments @ ..] if arguments.len() > 1 => {
+                let output = world.run("client", arguments).await;
+                assert!(output.status.success(), "{command}: {output:?}");
+                clients += 1;
+            }
+            ["nats", "req", subject, payload] => {
+                let rest = subject.strip_prefix("ratings.").unwrap();
+                let answer = cluster.wire.send(rest, payload.as_bytes().to_vec(), Encoding::Json).await.unwrap();
+                assert!(answer.ok().is_object(), "{command}");
+                if has_nats {
+                    let output = nats(&world, &words[1..]).await;
+                    let text = String::from_utf8_lossy(&output.stdout);
+                    assert!(output.status.success() && text.contains('{'), "{command}: {output:?}");
+                }
+                requests += 1;
+            }
+            ["nats", "sub", subject, "--translate", "client decode"] if has_nats => {
+                let output = nats(&world, &["sub", subject, "--count", "3", "--translate", &decode]).await;
+                let text = String::from_utf8_lossy(&output.stdout);
+                let shown = text.matches("{\"").count();
+                assert!(output.status.success() && shown >= 3, "{command}: {output:?}");
+            }
+            ["nats", "micro", arguments @ ..] if has_nats => {
+                let output = nats(&world, &[&["micro"], arguments].concat()).await;
+                let text = String::from_utf8_lossy(&output.stdout).to_lowercase();
+                let shown = text.contains("frontend") || text.contains("\"value\"");
+                assert!(output.status.success() && shown, "{command}: {output:?}");
+            }
+            ["nats", "sub" | "micro", ..] if !has_nats => {}
+            ["nats", ..] => panic!("{command}: not tried by this test"),
+            ["nats-server", "-c", file] => assert!(root().join(file).is_file(), "{command}"),
+            _ => {}
+        }
+    }
+    assert!(clients >= 5 && requests >= 5, "only {clients} and {requests} found");
+    cluster.finish().await;
+}
+
+async fn nats(world: &World, arguments: &[&str]) -> Output {
+    let mut command = tokio::process::Command::new("nats");
+    command.args(["--server", &world.broker.url()]).args(arguments).env("HOME", world.directory());
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    tokio::time::timeout(Duration::from_secs(30), output).await.expect("ends by itself").unwrap()
+}
+
+/// A Python with the packages that the example needs, in a virtual environment that later runs find again; `None`, with a
+/// note, where it can't be had.
+async fn python() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("python-{}", PYTHON_PACKAGES.join("-")));
+    let program = folder.join("bin/python");
+    let complete = folder.join("complete");
+    if complete.exists() && ran(Command::new(&program).args(["-c", "import nats, msgpack"])).await.is_ok() {
+        return Some(program);
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+    let installed = async {
+        ran(Command::new("python3").args(["-m", "venv"]).arg(&folder)).await?;
+        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"];
+        ran(Command::new(&program).args(install).args(PYTHON_PACKAGES)).await
+    };
+    match installed.await {
+        Ok(()) => {
+            std::fs::write(&complete, "").unwrap();
+            Some(program)
+        }
+        Err(reason) => {
+            println!("skipped: no Python with {}: {reason}", PYTHON_PACKAGES.join(" and "));
+            None
+        }
+    }
+}
+
+async fn ran(command: &mut Command) -> Result<(), String> {
+    let mut command = tokio::process::Command::from(std::mem::replace(command, Command::new("")));
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(INSTALL_PATIENCE, output).await.map_err(|_| "it takes too long".to_owned())?;
+    let output = output.map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
+#[tokio::test]
+async fn the_python_example_works() {
+    let Some(python) = python().await else { return };
+    let world = World::new(ROLES).await;
+    let cluster = world.cluster("ratings").start(1, 3).await;
+    let mut command = tokio::process::Command::new(python);
+    command.arg(root().join("docs/example_client.py")).env("NATS_URL", world.broker.url()).stdin(Stdio::null());
+    let running = command.kill_on_drop(true).output();
+    let output = tokio::time::timeout(Duration::from_secs(60), running).await.expect("ends by itself").unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let documented = read("docs/PROTOCOL.md");
+    let documented = blocks(&documented, "text").into_iter().find(|block| block.starts_with("create 4.5")).unwrap();
+    assert_eq!(shape(&text), shape(&documented), "the contract shows another output");
+    for line in text.lines().filter(|line| line.starts_with("create 4.5") || line.starts_with("update 3.0")) {
+        assert!(line.split(' ').count() >= 4, "held by two at least: {line}");
+    }
+    cluster.finish().await;
+}
+
+/// A transcript without the ids of replicas, which are others in every run.
+fn shape(text: &str) -> Vec<String> {
+    let is_id = |word: &&str| word.starts_with('r') && word.contains('-');
+    let without_ids = |line: &str| line.split(' ').filter(|word| !is_id(word)).collect::<Vec<_>>().join(" ");
+    text.lines().map(without_ids).collect()
+}

@@ -1,0 +1,18 @@
+//! The wire contract and the guarantees, on real processes, asked by hand.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
+
+#[path = "end_to_end/broker.rs"]
+mod broker;
+#[path = "end_to_end/command_lines.rs"]
+mod command_lines;
+#[path = "end_to_end/contract.rs"]
+mod contract;
+#[path = "end_to_end/errors.rs"]
+mod errors;
+#[path = "end_to_end/guarantees.rs"]
+mod guarantees;
+#[path = "end_to_end/services.rs"]
+mod services;
+
+/// The roles, which cargo builds before the tests.
+const ROLES: &str = env!("CARGO_BIN_EXE_roles");

@@ -1,0 +1,49 @@
+//! Transcripts: executions that break a careless design, each as a text that reads as a worked example. The language of
+//! their commands is in `natter_tests::simulation::transcript`.
+//!
+//! After a deliberate change, `TRANSCRIPTS=write cargo test -p natter-tests --test transcripts` writes what is observed now
+//! into the files below `tests/transcripts/`: read the difference before you keep it.
+
+use std::path::Path;
+
+use natter_tests::simulation::transcript::perform;
+
+fn check(name: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(format!("{name}.txt"));
+    let expected = std::fs::read_to_string(&path).unwrap();
+    let observed = perform(expected.trim());
+    if std::env::var("TRANSCRIPTS").is_ok_and(|value| value == "write") {
+        std::fs::write(&path, &observed).unwrap();
+    } else if observed != expected {
+        let line = observed.lines().zip(expected.lines()).take_while(|(now, then)| now == then).count();
+        panic!("{name}.txt differs from line {}; now it would be:\n\n{observed}", line + 1);
+    }
+    assert!(!observed.contains("BROKEN"), "an invariant was broken in {name}:\n\n{observed}");
+}
+
+macro_rules! transcripts {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                check(stringify!($name));
+            }
+        )*
+    };
+}
+
+transcripts! {
+    case_01_a_label_names_one_record_that_enough_hold
+    case_02_a_refusal_rests_on_what_is_held_and_brings_its_label
+    case_03_a_retry_keeps_its_stamp
+    case_04_a_retry_through_another_frontend_has_the_same_stamp
+    case_05_a_joiner_does_not_wait_for_a_ghost
+    case_06_the_clock_of_a_label_covers_earlier_records
+    case_07_a_record_after_a_gap_is_not_held
+    case_13_what_depends_on_a_lost_record_is_never_shown
+    case_16_pulls_do_not_breed
+    case_17_a_prev_made_up_by_a_client_reaches_nobody_else
+    case_18_a_paused_acceptor_wakes
+    case_19_the_last_one_goes_on_alone_and_says_so
+    case_20_frontends_with_wrong_clocks_by_turns
+}
