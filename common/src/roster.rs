@@ -15,7 +15,7 @@ pub const PRESENCE_INTERVAL_MS: u64 = 500;
 /// Who misses so many presence intervals counts as gone.
 pub const MISSED_INTERVALS_MAX: u64 = 3;
 /// How many others are remembered. What is beyond is not a cluster but somebody making up names.
-pub const MEMBERS_MAX: usize = 1024;
+pub const MEMBERS_MAX: usize = 128;
 
 /// What a presence message changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

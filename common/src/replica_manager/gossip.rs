@@ -7,13 +7,15 @@ use super::{Notice, Output, ReplicaManager, Step};
 use crate::ids::ReplicaId;
 use crate::messages::{Acknowledgement, Gossip, Presence, Replicas, Status};
 use crate::record::{COPIES_MAX, Record, RecordRef};
-use crate::roster::{Change, MEMBERS_MAX};
+use crate::roster::{Change, MEMBERS_MAX, PRESENCE_INTERVAL_MS};
 use crate::timestamp::Timestamp;
 use crate::value::{Digest, ValueError};
 
 /// How many records, and about how many bytes, a gossip message has at most: well below the broker's largest payload.
 const GOSSIP_RECORDS_MAX: usize = 1000;
 const GOSSIP_BYTES_MAX: usize = 256 * 1024;
+/// A newcomer is shown who is there at most so long after the presence before, in milliseconds.
+const NEWCOMERS_WAIT_MS: u64 = 50;
 /// How many entries a `prev` or a timestamp from outside may have.
 const TIMESTAMP_ENTRIES_MAX: usize = 10_000;
 
@@ -145,8 +147,9 @@ impl ReplicaManager {
             Change::Refused => return,
             Change::Joined => {
                 step.notice(Notice::PeerJoined(id.clone()));
-                // The newcomer learns at once who is there.
-                self.show_presence(step);
+                // The newcomer learns soon who is there, and many at a time learn it together.
+                let soon_ms = self.presence_due_ms.saturating_sub(PRESENCE_INTERVAL_MS) + NEWCOMERS_WAIT_MS;
+                self.presence_due_ms = self.presence_due_ms.min(soon_ms.max(step.now.monotonic_ms));
             }
             Change::Left => step.notice(Notice::PeerGone(id.clone())),
             Change::Status | Change::None => {}

@@ -17,6 +17,8 @@ const GOSSIP_TAKES_MS: u64 = 100;
 const GOSSIP_TAKES_WANTED_MS: u64 = 20;
 /// A pull without an answer is given up after this.
 const PULL_TIMEOUT_MS: u64 = 1000;
+/// How many peers are pulled from at the same time.
+const PULLS_MAX: usize = 4;
 /// After a pull that failed or brought nothing, its peer is left alone for this long.
 const PULL_PAUSE_MS: u64 = 250;
 
@@ -105,6 +107,10 @@ impl ReplicaManager {
             }
         }
         for peer in peers {
+            let in_flight = self.pulls.peers.values().filter(|peer| matches!(peer, Peer::Asked { .. })).count();
+            if in_flight >= PULLS_MAX {
+                break;
+            }
             let Some(entry) = self.table.get(&peer) else { continue };
             let gains = overdue.iter().any(|(origin, _)| {
                 let has = entry.replica_timestamp.get(origin);
