@@ -3,6 +3,7 @@
 //!
 //! After a deliberate change, `TRANSCRIPTS=write cargo test -p natter-tests --test transcripts` writes what is observed now
 //! into the files below `tests/transcripts/`: read the difference before you keep it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use std::path::Path;
 

@@ -72,7 +72,7 @@ pub enum Happened {
 }
 
 enum Event {
-    Arrive { link: Link, message: Message },
+    Arrive { link: Link, message: Box<Message> },
     Handle(ReplicaId),
     Tick(ReplicaId),
     Alarm(u64),
@@ -278,7 +278,7 @@ impl Cluster {
         self.now_us = due_us;
         Some(match event {
             Event::Alarm(alarm) => Happened::Alarm(alarm),
-            Event::Arrive { link, message } => self.arrive(link, message),
+            Event::Arrive { link, message } => self.arrive(link, *message),
             Event::Handle(id) => {
                 let process = self.process_mut(&id);
                 process.scheduled = false;
@@ -339,7 +339,7 @@ impl Cluster {
 
     /// Has a message arrive after `delay_us`, whatever the network does.
     pub fn deliver(&mut self, delay_us: u64, link: Link, message: Message) {
-        self.schedule(delay_us, Event::Arrive { link, message });
+        self.schedule(delay_us, Event::Arrive { link, message: Box::new(message) });
     }
 
     fn processing_us(&mut self) -> u64 {

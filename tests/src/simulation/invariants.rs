@@ -1,5 +1,6 @@
 //! What must hold after every event, one file for each invariant.
 
+pub mod catching_up;
 pub mod causal_order;
 pub mod convergence;
 pub mod durability;
@@ -17,6 +18,7 @@ use super::client::Operation;
 use super::cluster::Cluster;
 use super::message::ClientAnswer;
 use super::process::Caller;
+use catching_up::CatchingUp;
 use causal_order::CausalOrder;
 use convergence::Convergence;
 use durability::Durability;
@@ -54,6 +56,7 @@ pub struct Invariants {
     pub durability: Durability,
     timestamps: Timestamps,
     causal_order: CausalOrder,
+    catching_up: CatchingUp,
     convergence: Convergence,
     exactly_once: ExactlyOnce,
     sessions: Sessions,
@@ -84,6 +87,7 @@ impl Invariants {
                 }
             }
             self.timestamps.stepped(cluster, id, manager)?;
+            self.catching_up.stepped(process, manager, cluster.now_us())?;
             if notices.iter().any(|notice| matches!(notice, Notice::Applied { .. })) {
                 self.convergence.applied(&self.ledger, id, manager, value)?;
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use natter_common::clock::Now;
 use natter_common::frontend::Frontend;
 use natter_common::ids::ReplicaId;
-use natter_common::messages::Status;
+use natter_common::messages::{Presence, Status};
 use natter_common::replica_manager::ReplicaManager;
 use natter_common::timestamp::Timestamp;
 
@@ -59,7 +59,7 @@ pub struct Caller {
 }
 
 /// What a process heard of a replica manager, and when, in microseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Heard {
     /// When it last heard its presence.
     pub last_us: u64,
@@ -67,6 +67,10 @@ pub struct Heard {
     pub alive_us: u64,
     /// Since when it has only heard that it serves; `None` where it does not.
     pub serving_since_us: Option<u64>,
+    /// What it showed to have applied, when it was heard for the first time since this process began or was OFFLINE.
+    pub applied_at_first: Timestamp,
+    /// The same, when it was heard last.
+    pub applied_at_last: Timestamp,
     /// When it said goodbye, or the broker said that it is gone.
     pub left_us: Option<u64>,
 }
@@ -150,13 +154,22 @@ impl Process {
     }
 
     /// Takes notice of a presence message.
-    pub fn hears(&mut self, id: &ReplicaId, status: Status, now_us: u64) {
+    pub fn hears(&mut self, presence: &Presence, now_us: u64) {
+        let (id, status) = (&presence.id, presence.status);
         let serves = matches!(status, Status::Active | Status::Overloaded);
-        let before = self.heard.get(id).filter(|heard| now_us - heard.last_us < CERTAINLY_PRESENT_US);
+        let known = self.heard.get(id);
+        let before = known.filter(|heard| now_us - heard.last_us < CERTAINLY_PRESENT_US);
         let since_us = before.and_then(|heard| heard.serving_since_us).unwrap_or(now_us);
-        let left_us = (status == Status::Left).then_some(now_us);
-        let serving_since_us = serves.then_some(since_us);
-        self.heard.insert(id.clone(), Heard { last_us: now_us, alive_us: now_us, serving_since_us, left_us });
+        let applied = presence.value_timestamp.clone().unwrap_or_default().replicas;
+        let heard = Heard {
+            last_us: now_us,
+            alive_us: now_us,
+            serving_since_us: serves.then_some(since_us),
+            applied_at_first: known.map_or_else(|| applied.clone(), |heard| heard.applied_at_first.clone()),
+            applied_at_last: applied,
+            left_us: (status == Status::Left).then_some(now_us),
+        };
+        self.heard.insert(id.clone(), heard);
     }
 
     /// Whether it must know by now that this replica manager is gone: it said so, or the broker did, or it was silent for
@@ -170,14 +183,18 @@ impl Process {
             })
     }
 
-    /// How many replica managers it must have believed to be up before it began its latest batch: those whose presence
-    /// it heard so recently that it cannot have given them up.
-    pub fn certainly_up(&self, now_us: u64) -> usize {
-        let up = |heard: &&Heard| {
+    /// Those that it must have believed to be up before it began its latest batch: it heard their presence so recently
+    /// that it cannot have given them up.
+    pub fn certain_of(&self, now_us: u64) -> impl Iterator<Item = (&ReplicaId, &Heard)> {
+        self.heard.iter().filter(move |(_, heard)| {
             now_us - heard.last_us < CERTAINLY_PRESENT_US
                 && heard.serving_since_us.is_some_and(|since_us| since_us < now_us)
-        };
-        self.heard.values().filter(up).count()
+        })
+    }
+
+    /// How many these are.
+    pub fn certainly_up(&self, now_us: u64) -> usize {
+        self.certain_of(now_us).count()
     }
 }
 

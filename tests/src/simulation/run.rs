@@ -122,7 +122,7 @@ pub fn run(seed: u64, traced: bool) -> Result<(Report, Vec<String>), Box<Failure
         let skew_ms = run.faults.skew_ms(&run.plan);
         run.clients.push(Client::new(&format!("s{n}"), generator.u64(..), skew_ms, run.plan.users, run.plan.movies));
     }
-    match run.to_its_end() {
+    match run.go_to_the_end() {
         Ok(()) => Ok((run.report, run.cluster.trace().to_vec())),
         Err(violation) => Err(Box::new(Failure {
             seed,
@@ -135,7 +135,7 @@ pub fn run(seed: u64, traced: bool) -> Result<(Report, Vec<String>), Box<Failure
 }
 
 impl Run {
-    fn to_its_end(&mut self) -> Result<(), Violation> {
+    fn go_to_the_end(&mut self) -> Result<(), Violation> {
         for _ in 0..self.plan.replicas {
             self.faults.start_replica(&self.plan, &mut self.cluster);
         }

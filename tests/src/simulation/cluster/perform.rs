@@ -4,7 +4,7 @@ use natter_common::clock::Now;
 use natter_common::edge::ClientRequest;
 use natter_common::frontend::{self, Frontend};
 use natter_common::ids::ReplicaId;
-use natter_common::messages::{NumberedReply, Replies};
+use natter_common::messages::{NumberedReply, Replies, Status};
 use natter_common::replica_manager::{self, ReplyTo};
 
 use super::{Cluster, Happened};
@@ -29,7 +29,7 @@ impl Cluster {
             }
             match message {
                 Message::Presence(presence) => {
-                    process.hears(&presence.id, presence.status, now_us);
+                    process.hears(presence, now_us);
                 }
                 Message::Unreachable(gone) if process.frontend().is_some() => {
                     if let Some(heard) = process.heard.get_mut(gone) {
@@ -44,6 +44,7 @@ impl Cluster {
         let mut frontend_notices = Vec::new();
         let mut answers = Vec::new();
         if let Core::Replica(manager, value) = &mut process.core {
+            let was_offline = manager.status() == Status::Offline;
             let mut outputs = Vec::new();
             let inputs = inbox.into_iter().filter_map(|(from, message)| replica_input(id, from, message));
             let ticks = tick.then_some(replica_manager::Input::Tick { queue_length: 0, listened });
@@ -51,6 +52,11 @@ impl Cluster {
                 manager.step(now, input, value, &mut outputs).expect("a value in memory does not fail");
             }
             manager.flush(now, value, &mut outputs);
+            if was_offline && manager.status() != Status::Offline {
+                for heard in process.heard.values_mut() {
+                    heard.applied_at_first = heard.applied_at_last.clone();
+                }
+            }
             outputs.retain(|output| match output {
                 replica_manager::Output::Notice(notice) => {
                     notices.push(notice.clone());

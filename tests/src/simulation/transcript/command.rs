@@ -42,8 +42,11 @@ impl Scenario {
                     let mode = if replica.as_str() == preferred { Mode::Active } else { Mode::Overloaded };
                     self.cluster.set_mode(&replica, mode);
                 }
+                let before = self.observed.len();
                 self.pass(5_000);
-                self.observed.clear();
+                let said = self.observed.split_off(before);
+                let is_news = |line: &String| !line.ends_with(" is OVERLOADED") && !line.ends_with(" is ACTIVE");
+                self.observed.extend(said.into_iter().filter(is_news));
             }
             ["mode", name, mode] => {
                 self.cluster.set_mode(&id(name), mode.parse().expect("a mode"));

@@ -1,0 +1,43 @@
+//! Who joins, or comes back from OFFLINE, serves only when it has applied what the others showed by then.
+
+use std::collections::BTreeSet;
+
+use natter_common::ids::ReplicaId;
+use natter_common::messages::Status;
+use natter_common::replica_manager::ReplicaManager;
+
+use super::{Violation, check};
+use crate::simulation::process::Process;
+
+/// Those that serve.
+#[derive(Debug, Default)]
+pub struct CatchingUp {
+    serving: BTreeSet<ReplicaId>,
+}
+
+impl CatchingUp {
+    /// A replica manager handled something.
+    pub fn stepped(&mut self, process: &Process, manager: &ReplicaManager, now_us: u64) -> Result<(), Violation> {
+        if !matches!(manager.status(), Status::Active | Status::Overloaded) {
+            self.serving.remove(&process.id);
+            return Ok(());
+        }
+        if !self.serving.insert(process.id.clone()) {
+            return Ok(());
+        }
+        process.certain_of(now_us).try_for_each(|(other, heard)| {
+            check(
+                manager.value_timestamp().covers(&heard.applied_at_first),
+                "nobody serves before it has caught up",
+                || {
+                    format!(
+                        "{} serves at {}; {other} showed {}",
+                        process.id,
+                        manager.value_timestamp(),
+                        heard.applied_at_first
+                    )
+                },
+            )
+        })
+    }
+}
