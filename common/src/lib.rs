@@ -3,6 +3,8 @@
 //! - words of the field: [`timestamp`], [`label`], [`clock`], [`ids`], [`rating`]
 //! - what is asked and what it is asked of: [`request`], [`value`]
 //! - what is sent: [`record`], [`messages`], [`subjects`], [`wire`], and the clients' side of it, [`edge`]
+//! - who is there: [`presence`], [`roster`]
+//! - the protocol cores: [`frontend`], [`replica_manager`]; what a client keeps: [`session`]
 
 pub mod clock;
 pub mod edge;
@@ -10,6 +12,7 @@ pub mod frontend;
 pub mod ids;
 pub mod label;
 pub mod messages;
+pub mod presence;
 pub mod rating;
 pub mod record;
 pub mod replica_manager;

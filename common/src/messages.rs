@@ -1,4 +1,4 @@
-//! Messages between frontends and replica managers, and what both show of themselves. `docs/PROTOCOL.md` describes
+//! Messages between frontends and replica managers; what both show of themselves is in [`crate::presence`]. `docs/PROTOCOL.md` describes
 //! them for any language.
 
 use std::fmt;
@@ -14,6 +14,8 @@ use crate::record::{Record, RecordRef};
 use crate::request::{Answer, Query, Update};
 use crate::timestamp::Timestamp;
 use crate::value::Digest;
+
+pub use crate::presence::{Mode, Presence, Role, Status, StatusReply, StatusRequest};
 
 /// Requests of one kind that go to one replica manager in one message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -231,183 +233,6 @@ pub struct LogPage {
     pub value_timestamp: Replicas,
     /// The records.
     pub records: Vec<Arc<Record>>,
-}
-
-/// How a role presents itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Status {
-    /// Serves.
-    Active,
-    /// Serves, but has more to do than it can: others are asked first.
-    Overloaded,
-    /// Behaves as if it were not there.
-    Offline,
-    /// Not yet serving: it has not caught up with what the others showed.
-    Joining,
-    /// Has stopped.
-    Left,
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Active => "ACTIVE",
-            Self::Overloaded => "OVERLOADED",
-            Self::Offline => "OFFLINE",
-            Self::Joining => "JOINING",
-            Self::Left => "LEFT",
-        })
-    }
-}
-
-/// What decides a replica manager's status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Always ACTIVE.
-    Active,
-    /// Always OVERLOADED.
-    Overloaded,
-    /// Always OFFLINE.
-    Offline,
-    /// Drawn at random, again and again.
-    Arbitrary,
-    /// ACTIVE, or OVERLOADED while its queue is too long.
-    #[default]
-    Measured,
-}
-
-impl Mode {
-    /// All modes, in the order of the documentation.
-    pub const ALL: [Self; 5] = [Self::Active, Self::Overloaded, Self::Offline, Self::Arbitrary, Self::Measured];
-
-    /// The mode's name on the wire and on command lines.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Overloaded => "overloaded",
-            Self::Offline => "offline",
-            Self::Arbitrary => "arbitrary",
-            Self::Measured => "measured",
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl std::str::FromStr for Mode {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|mode| mode.name() == text).ok_or_else(|| {
-            format!("{text:?} is not a mode: use one of active, overloaded, offline, arbitrary, measured")
-        })
-    }
-}
-
-/// Sets a mode; with `mode: None`, only asks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct StatusRequest {
-    /// The new mode.
-    pub mode: Option<Mode>,
-}
-
-/// The answer to a [`StatusRequest`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StatusReply {
-    /// Who answers.
-    pub id: ReplicaId,
-    /// Its status now.
-    pub status: Status,
-    /// What decides it.
-    pub mode: Mode,
-    /// Replica managers that showed an equal value timestamp and another digest: a bug. Empty in a sound system.
-    #[serde(default)]
-    pub diverged: Vec<ReplicaId>,
-}
-
-/// Which part a process plays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// A frontend.
-    Frontend,
-    /// A replica manager.
-    Replica,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Frontend => "frontend",
-            Self::Replica => "replica",
-        })
-    }
-}
-
-/// What every frontend and replica manager shows of itself, every presence interval and at once on a change.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Presence {
-    /// Frontend or replica manager.
-    pub role: Role,
-    /// Its id.
-    pub id: ReplicaId,
-    /// Its status.
-    pub status: Status,
-    /// What decides the status; a replica manager's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<Mode>,
-    /// What its wall clock shows, in Unix milliseconds.
-    #[serde(default)]
-    pub wall_ms: u64,
-    /// The program's version.
-    #[serde(default)]
-    pub version: String,
-    /// The fingerprint of the data set that a replica manager started from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dataset: Option<String>,
-    /// Whether a replica manager keeps its state on disk.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub durable: Option<bool>,
-    /// Since its start, in milliseconds.
-    #[serde(default)]
-    pub uptime_ms: u64,
-    /// What a replica manager has applied.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value_timestamp: Option<Replicas>,
-    /// What a replica manager holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replica_timestamp: Option<Replicas>,
-    /// Over a replica manager's ratings at `value_timestamp`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<Digest>,
-    /// How many records a replica manager's update log has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log_length: Option<u64>,
-    /// What a frontend has seen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prev: Option<Label>,
-}
-
-impl Presence {
-    /// How long a text in a presence message may be, in bytes.
-    pub const TEXT_BYTES_MAX: usize = 128;
-
-    /// Whether its parts are of a size that a real process shows: what is kept of others must not grow without bound.
-    pub fn is_plausible(&self) -> bool {
-        let short = |text: &str| text.len() <= Self::TEXT_BYTES_MAX;
-        short(&self.version) && self.dataset.as_deref().is_none_or(short)
-    }
-
-    /// Whether requests may be sent to it.
-    pub fn is_serving(&self) -> bool {
-        matches!(self.status, Status::Active | Status::Overloaded)
-    }
 }
 
 impl fmt::Display for Digest {
