@@ -20,6 +20,10 @@ const CERTAINLY_PRESENT_US: u64 = 1_400_000;
 /// Everybody counts as gone who was silent for this time, in microseconds: three presence intervals and some.
 const CERTAINLY_GONE_US: u64 = 1_700_000;
 
+/// A process that has just begun listens for so long at least before it decides what it has to catch up with, in
+/// microseconds.
+const JUST_BEGUN_US: u64 = 900_000;
+
 /// Whether a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
@@ -67,8 +71,9 @@ pub struct Heard {
     pub alive_us: u64,
     /// Since when it has only heard that it serves; `None` where it does not.
     pub serving_since_us: Option<u64>,
-    /// What it showed to have applied, when it was heard for the first time since this process began or was OFFLINE.
-    pub applied_at_first: Timestamp,
+    /// What it showed to have applied when this process had just begun, or was OFFLINE no more; `None` where it was not
+    /// there all the time since.
+    pub applied_at_first: Option<Timestamp>,
     /// The same, when it was heard last.
     pub applied_at_last: Timestamp,
     /// When it said goodbye, or the broker said that it is gone.
@@ -157,19 +162,30 @@ impl Process {
     pub fn hears(&mut self, presence: &Presence, now_us: u64) {
         let (id, status) = (&presence.id, presence.status);
         let serves = matches!(status, Status::Active | Status::Overloaded);
-        let known = self.heard.get(id);
-        let before = known.filter(|heard| now_us - heard.last_us < CERTAINLY_PRESENT_US);
+        let is_new = now_us - self.started_us < JUST_BEGUN_US;
+        let before = self.heard.get(id).filter(|heard| now_us - heard.last_us < CERTAINLY_PRESENT_US);
         let since_us = before.and_then(|heard| heard.serving_since_us).unwrap_or(now_us);
         let applied = presence.value_timestamp.clone().unwrap_or_default().replicas;
         let heard = Heard {
             last_us: now_us,
             alive_us: now_us,
             serving_since_us: serves.then_some(since_us),
-            applied_at_first: known.map_or_else(|| applied.clone(), |heard| heard.applied_at_first.clone()),
+            applied_at_first: match before {
+                Some(heard) => heard.applied_at_first.clone(),
+                None => is_new.then(|| applied.clone()),
+            },
             applied_at_last: applied,
             left_us: (status == Status::Left).then_some(now_us),
         };
         self.heard.insert(id.clone(), heard);
+    }
+
+    /// Takes notice of the end of its time OFFLINE.
+    pub fn is_offline_no_more(&mut self, now_us: u64) {
+        for heard in self.heard.values_mut() {
+            let is_there = now_us - heard.last_us < CERTAINLY_PRESENT_US && heard.serving_since_us.is_some();
+            heard.applied_at_first = is_there.then(|| heard.applied_at_last.clone());
+        }
     }
 
     /// Whether it must know by now that this replica manager is gone: it said so, or the broker did, or it was silent for

@@ -53,9 +53,7 @@ impl Cluster {
             }
             manager.flush(now, value, &mut outputs);
             if was_offline && manager.status() != Status::Offline {
-                for heard in process.heard.values_mut() {
-                    heard.applied_at_first = heard.applied_at_last.clone();
-                }
+                process.is_offline_no_more(now_us);
             }
             outputs.retain(|output| match output {
                 replica_manager::Output::Notice(notice) => {
