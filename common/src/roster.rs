@@ -139,7 +139,10 @@ impl Roster {
         let silence_max_ms = PRESENCE_INTERVAL_MS * MISSED_INTERVALS_MAX;
         let paused = now_ms.saturating_sub(self.tick_ms) > PRESENCE_INTERVAL_MS;
         self.tick_ms = now_ms;
-        if paused || !listened || !self.connected {
+        if !listened {
+            return Vec::new();
+        }
+        if paused || !self.connected {
             self.excuse(now_ms);
             return Vec::new();
         }

@@ -295,7 +295,13 @@ impl Cluster {
                 if alive {
                     self.schedule(TICK_US, Event::Tick(id.clone()));
                 }
-                if up { self.handle(&id, Vec::new(), true) } else { Happened::Nothing }
+                if up {
+                    // What has arrived is read before the clock is looked at.
+                    let inbox = std::mem::take(&mut self.process_mut(&id).inbox);
+                    self.handle(&id, inbox, true)
+                } else {
+                    Happened::Nothing
+                }
             }
         })
     }

@@ -161,7 +161,7 @@ impl Faults {
             return None;
         }
         match fault {
-            1 if cluster.process(victim).is_up() && plan.flavour != Flavour::Wild => {
+            1 if cluster.process(victim).is_up() && plan.flavour == Flavour::Tolerable => {
                 self.count("a replica manager died in the middle of sending");
                 cluster.crash_after_outputs(victim, self.generator.usize(..3));
             }

@@ -67,7 +67,7 @@ impl Plan {
             slow_permille: if crashes { 0 } else { generator.u32(..20) },
             loss_permille: if lossy { generator.u32(1..120) } else { 0 },
             duplicate_permille: if generator.bool() { generator.u32(1..100) } else { 0 },
-            reorder: generator.u32(..4) == 0,
+            reorder: generator.u32(..4) == 0 && !crashes,
         };
         Self {
             flavour,

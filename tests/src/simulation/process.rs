@@ -180,11 +180,13 @@ impl Process {
         self.heard.insert(id.clone(), heard);
     }
 
-    /// Takes notice of the end of its time OFFLINE.
-    pub fn is_offline_no_more(&mut self, now_us: u64) {
-        for heard in self.heard.values_mut() {
-            let is_there = now_us - heard.last_us < CERTAINLY_PRESENT_US && heard.serving_since_us.is_some();
-            heard.applied_at_first = is_there.then(|| heard.applied_at_last.clone());
+    /// While it is OFFLINE, whatever it hears next may be the first that counts.
+    pub fn is_about_to_hear(&mut self, now_us: u64) {
+        if self.replica().is_some_and(|(manager, _)| manager.status() == Status::Offline) {
+            for heard in self.heard.values_mut() {
+                let is_there = now_us - heard.last_us < CERTAINLY_PRESENT_US && heard.serving_since_us.is_some();
+                heard.applied_at_first = is_there.then(|| heard.applied_at_last.clone());
+            }
         }
     }
 

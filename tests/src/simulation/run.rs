@@ -3,7 +3,6 @@
 use std::fmt;
 
 use fastrand::Rng;
-use natter_common::edge::FrontendError;
 use natter_common::frontend;
 use natter_common::messages::Role;
 use natter_common::replica_manager::Notice;
@@ -319,9 +318,4 @@ impl Run {
             }
         }
     }
-}
-
-/// Whether the error says that nothing changed.
-pub fn is_unavailable(error: &FrontendError) -> bool {
-    matches!(error, FrontendError::Unavailable | FrontendError::Stale { .. })
 }

@@ -4,7 +4,7 @@ use natter_common::clock::Now;
 use natter_common::edge::ClientRequest;
 use natter_common::frontend::{self, Frontend};
 use natter_common::ids::ReplicaId;
-use natter_common::messages::{NumberedReply, Replies, Status};
+use natter_common::messages::{NumberedReply, Replies};
 use natter_common::replica_manager::{self, ReplyTo};
 
 use super::{Cluster, Happened};
@@ -22,7 +22,7 @@ impl Cluster {
         }
         let process = self.process_mut(id);
         let now = process.now(now_us);
-        let listened = process.inbox.is_empty();
+        process.is_about_to_hear(now_us);
         for (from, message) in &inbox {
             if let Some(heard) = process.heard.get_mut(from) {
                 heard.alive_us = now_us;
@@ -44,17 +44,13 @@ impl Cluster {
         let mut frontend_notices = Vec::new();
         let mut answers = Vec::new();
         if let Core::Replica(manager, value) = &mut process.core {
-            let was_offline = manager.status() == Status::Offline;
             let mut outputs = Vec::new();
             let inputs = inbox.into_iter().filter_map(|(from, message)| replica_input(id, from, message));
-            let ticks = tick.then_some(replica_manager::Input::Tick { queue_length: 0, listened });
+            let ticks = tick.then_some(replica_manager::Input::Tick { queue_length: 0, listened: true });
             for input in inputs.chain(ticks) {
                 manager.step(now, input, value, &mut outputs).expect("a value in memory does not fail");
             }
             manager.flush(now, value, &mut outputs);
-            if was_offline && manager.status() != Status::Offline {
-                process.is_offline_no_more(now_us);
-            }
             outputs.retain(|output| match output {
                 replica_manager::Output::Notice(notice) => {
                     notices.push(notice.clone());
@@ -74,7 +70,7 @@ impl Cluster {
                 }
             }
             if tick {
-                step_frontend(process, now, frontend::Input::Tick { listened }, &mut outputs);
+                step_frontend(process, now, frontend::Input::Tick { listened: true }, &mut outputs);
             }
             for output in outputs {
                 match output {
