@@ -154,6 +154,12 @@ impl Directory {
         clocks.max().unwrap_or(0)
     }
 
+    /// Those that can be reached: also those that don't serve yet may hold something.
+    pub(super) fn reachable(&self) -> Vec<ReplicaId> {
+        let reachable = self.roster.present().filter(|(_, member)| member.presence.status != Status::Offline);
+        reachable.map(|(id, _)| id.clone()).collect()
+    }
+
     pub(super) fn up_count(&self) -> usize {
         self.roster.up().count()
     }

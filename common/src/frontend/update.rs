@@ -59,10 +59,10 @@ impl Frontend {
     /// Asks everybody whether they hold the id. Those who may have accepted it come first: where the broker says that one
     /// is gone, all it ever sent has come to the others before they are asked.
     fn look_up(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) {
-        let up = self.directory.up();
-        update.held_by_nobody = !up.is_empty();
+        let reachable = self.directory.reachable();
+        update.held_by_nobody = !reachable.is_empty();
         let uncertain: BTreeSet<ReplicaId> = update.uncertain.values().cloned().collect();
-        let others: Vec<ReplicaId> = up.into_iter().filter(|id| !uncertain.contains(id)).collect();
+        let others: Vec<ReplicaId> = reachable.into_iter().filter(|id| !uncertain.contains(id)).collect();
         let everybody: Vec<ReplicaId> = uncertain.into_iter().chain(others).collect();
         for replica in &everybody {
             let n = self.attempt(update.token, replica, Kind::LookUp);
