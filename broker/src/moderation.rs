@@ -60,9 +60,4 @@ impl Malformed {
             warn!(subject, reason, total = self.total, "dropped a malformed message");
         }
     }
-
-    /// How many there were.
-    pub fn total(&self) -> u64 {
-        self.total
-    }
 }

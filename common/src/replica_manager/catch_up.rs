@@ -38,7 +38,7 @@ impl ReplicaManager {
             return;
         }
         if let Phase::Starting { since_ms } = self.phase {
-            // Everybody shows itself once an interval, and at once when it hears a newcomer. Silence takes longer to
+            // Everybody shows itself once an interval, and soon after it hears a newcomer. Silence takes longer to
             // believe: with nobody there, this is the first.
             let alone = self.roster.present().next().is_none();
             let intervals = if alone { MISSED_INTERVALS_MAX } else { MISSED_INTERVALS_MAX - 1 };
