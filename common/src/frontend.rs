@@ -222,6 +222,22 @@ impl Frontend {
         }
     }
 
+    /// Learns the label of an answer that reflects all of `prev`: what the label leaves out was retired, and what it has
+    /// stands for that.
+    fn learn(&mut self, prev: &Label, label: &Label) {
+        let replaced: Vec<ReplicaId> = self
+            .prev
+            .replicas
+            .iter()
+            .filter(|(id, count)| label.replicas.get(id) == 0 && prev.replicas.get(id) >= *count)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in replaced {
+            self.prev.replicas.set(&id, 0);
+        }
+        self.prev.merge(label);
+    }
+
     /// Hands the outcome of an attempt to the request that it was for.
     fn conclude(&mut self, attempt: Attempt, outcome: Outcome, step: &mut Step<'_>) {
         // Taken out while it is handled, so that it and the rest of the frontend can both be changed.
@@ -282,6 +298,7 @@ impl Frontend {
         }
         if now_ms >= self.presence_due_ms {
             self.presence_due_ms = now_ms + PRESENCE_INTERVAL_MS;
+            self.directory.forget_the_dead(&mut self.prev.replicas, now_ms);
             let presence = self.presence(step.now);
             step.outputs.push(Output::Presence(presence));
         }
@@ -347,6 +364,7 @@ impl Frontend {
             replica_timestamp: None,
             digest: None,
             log_length: None,
+            snapshot: None,
             prev: Some(self.prev.clone()),
         }
     }

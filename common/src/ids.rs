@@ -136,6 +136,12 @@ impl UpdateId {
         })
     }
 
+    /// When the id was made, in Unix milliseconds, if its version (1, 6 or 7) shows that.
+    pub fn milliseconds(self) -> Option<u64> {
+        let (seconds, nanoseconds) = self.0.get_timestamp()?.to_unix();
+        Some(seconds * 1000 + u64::from(nanoseconds) / 1_000_000)
+    }
+
     /// The UUID itself.
     pub fn as_uuid(self) -> Uuid {
         self.0

@@ -1,5 +1,7 @@
-//! Messages between frontends and replica managers; what both show of themselves is in [`crate::presence`]. `docs/PROTOCOL.md` describes
-//! them for any language.
+//! Messages between frontends and replica managers; what both show of themselves is in [`crate::presence`], snapshots are
+//! in `snapshot`. `docs/PROTOCOL.md` describes them for any language.
+
+mod snapshot;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use crate::timestamp::Timestamp;
 use crate::value::Digest;
 
 pub use crate::presence::{Mode, Presence, Role, Status, StatusReply, StatusRequest};
+pub use snapshot::{SnapshotChunk, SnapshotPart, SnapshotPlace, SnapshotReply, SnapshotRequest, SnapshotRow};
 
 /// Requests of one kind that go to one replica manager in one message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -231,6 +234,12 @@ pub struct LogPage {
     pub replica_timestamp: Replicas,
     /// What the sender has applied.
     pub value_timestamp: Replicas,
+    /// What someone must hold to be brought up to date by the sender's log: what is before is in its snapshot only.
+    #[serde(default)]
+    pub start: Replicas,
+    /// Those with updates in the sender's value that it knows to be gone for good: they may be retired.
+    #[serde(default)]
+    pub gone: Vec<ReplicaId>,
     /// The records.
     pub records: Vec<Arc<Record>>,
 }

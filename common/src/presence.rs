@@ -105,6 +105,9 @@ pub struct StatusReply {
     /// Replica managers that showed an equal value timestamp and another digest: a bug. Empty in a sound system.
     #[serde(default)]
     pub diverged: Vec<ReplicaId>,
+    /// How many records that somebody depends on died with the last who held them.
+    #[serde(default)]
+    pub lost: u64,
 }
 
 /// Which part a process plays.
@@ -165,12 +168,45 @@ pub struct Presence {
     /// How many records a replica manager's update log has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_length: Option<u64>,
+    /// How much of a snapshot a replica manager has taken, while it takes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotProgress>,
     /// What a frontend has seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prev: Option<Label>,
 }
 
+/// How much of a snapshot was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotProgress {
+    /// How many rows have come.
+    pub rows: u64,
+    /// About how many there are.
+    pub of: u64,
+}
+
 impl Presence {
+    /// Of a replica manager that is known from an earlier life of this process, and was not heard of since.
+    pub fn of_the_past(id: ReplicaId, durable: bool) -> Self {
+        Self {
+            role: Role::Replica,
+            id,
+            status: Status::Joining,
+            mode: None,
+            wall_ms: 0,
+            version: String::new(),
+            dataset: None,
+            durable: Some(durable),
+            uptime_ms: 0,
+            value_timestamp: None,
+            replica_timestamp: None,
+            digest: None,
+            log_length: None,
+            snapshot: None,
+            prev: None,
+        }
+    }
+
     /// How long a text in a presence message may be, in bytes.
     pub const TEXT_BYTES_MAX: usize = 128;
 

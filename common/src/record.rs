@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Stamp;
 use crate::ids::{ReplicaId, UpdateId};
-use crate::rating::{Rating, Stars};
+use crate::rating::{Rating, RatingKey, Stars};
 use crate::request::Update;
 use crate::timestamp::Timestamp;
 use crate::value::Row;
@@ -25,8 +25,13 @@ pub struct Record {
     pub seq: u64,
     /// What it depends on beside its origin's earlier records: applied nowhere before these are.
     pub prev: Timestamp,
-    /// What it does.
-    pub request: Update,
+    /// What it does to a rating; `None` where it retires replica managers.
+    #[serde(default)]
+    pub request: Option<Update>,
+    /// Replica managers that are gone for good, with the number of their last update. Once this record is applied, so are
+    /// all theirs, and timestamps leave them out: this record's own entry stands for them.
+    #[serde(default, skip_serializing_if = "Timestamp::is_empty")]
+    pub retires: Timestamp,
     /// Decides, with the id, between concurrent updates of one rating.
     pub stamp: Stamp,
     /// By how many replica managers it must be held before any of them shows it; all that are up, where those are
@@ -70,28 +75,68 @@ impl Record {
         RecordRef { i: self.i.clone(), seq: self.seq }
     }
 
-    /// What the record leaves in the value.
-    pub fn row(&self) -> Row {
-        Row {
-            stars: self.request.stars(),
+    /// What the record leaves in the value, if it writes to a rating.
+    pub fn row(&self) -> Option<(RatingKey, Row)> {
+        let request = self.request.as_ref()?;
+        let row = Row {
+            stars: request.stars(),
             timestamp: self.stamp.seconds(),
             stamp: self.stamp,
             update_id: Some(self.id),
-        }
+        };
+        Some((request.key(), row))
     }
 
-    /// The answer to the update: the rating written, or the one deleted.
-    pub fn answer(&self, title: &str) -> Rating {
-        let key = self.request.key();
+    /// What the executed-operation table keeps of it.
+    pub fn executed(&self) -> ExecutedOperation {
+        ExecutedOperation {
+            id: self.id,
+            i: self.i.clone(),
+            seq: self.seq,
+            request: self.request,
+            stamp: self.stamp,
+            deleted: self.deleted.map(Box::new),
+        }
+    }
+}
+
+/// What is remembered of a record, so that a retry of its update is known as one and has the first answer again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExecutedOperation {
+    /// The update's id.
+    pub id: UpdateId,
+    /// The record's origin.
+    pub i: ReplicaId,
+    /// Its number there.
+    pub seq: u64,
+    /// What it did to a rating; `None` where it retired replica managers.
+    #[serde(default)]
+    pub request: Option<Update>,
+    /// Its stamp.
+    pub stamp: Stamp,
+    /// For a DELETE, the rating that it took away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Box<Deleted>>,
+}
+
+impl ExecutedOperation {
+    /// The record's name.
+    pub fn name(&self) -> RecordRef {
+        RecordRef { i: self.i.clone(), seq: self.seq }
+    }
+
+    /// The answer to `request`, which it did: the rating written, or the one deleted.
+    pub fn answer(&self, request: &Update, title: &str) -> Rating {
+        let key = request.key();
         let rating = Rating {
             user_id: key.user_id,
             movie_id: key.movie_id,
             title: title.to_owned(),
-            rating: self.request.stars(),
+            rating: request.stars(),
             timestamp: Some(self.stamp.seconds()),
             update_id: Some(self.id),
         };
-        match self.deleted {
+        match self.deleted.as_deref().copied() {
             Some(Deleted { rating: stars, timestamp, update_id }) => {
                 Rating { rating: Some(stars), timestamp: Some(timestamp), update_id, ..rating }
             }

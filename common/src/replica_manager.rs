@@ -22,17 +22,26 @@
 mod accept;
 mod apply;
 mod catch_up;
+pub mod durable;
 pub mod executed_operations;
 mod gossip;
+mod housekeeping;
 mod io;
+mod loading;
+mod lost;
 mod pull;
 mod query;
+mod recover;
+mod retire;
+mod snapshots;
 mod status;
 pub mod timestamp_table;
 pub mod update_log;
 pub mod waiting;
 
+pub use durable::{Changes, Saved};
 pub use io::{Input, Loudness, Notice, Output, ReplyTo};
+pub use recover::RecoverError;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,13 +50,18 @@ use crate::ids::ReplicaId;
 use crate::label::Label;
 use crate::messages::{Mode, Presence, Replicas, Reply, Role, Status, StatusReply};
 use crate::rating::RatingKey;
+use crate::record::RecordRef;
 use crate::roster::{PRESENCE_INTERVAL_MS, Roster};
 use crate::timestamp::Timestamp;
 use crate::value::{Row, Value, ValueError};
 
 use catch_up::Phase;
+use durable::{Merging, State};
 use executed_operations::ExecutedOperations;
+use loading::Loading;
 use pull::Pulls;
+use retire::Retired;
+use snapshots::Snapshots;
 use status::StatusMachine;
 use timestamp_table::TimestampTable;
 use update_log::UpdateLog;
@@ -68,6 +82,10 @@ pub struct Config {
     pub gossip_interval_ms: u64,
     /// Who is gone for so long is forgotten, in milliseconds.
     pub forget_after_ms: u64,
+    /// Whether it keeps its state on disk: then [`ReplicaManager::take_changes`] says what to save.
+    pub durable: bool,
+    /// The broker's largest payload, in bytes.
+    pub message_bytes_max: usize,
     /// Seeds the draws of mode `arbitrary`.
     pub seed: u64,
 }
@@ -104,6 +122,31 @@ pub struct ReplicaManager {
     unacknowledged: BTreeSet<ReplicaId>,
     /// Whether all others must hear of what was taken in: some record asked for more than two copies.
     acknowledge_to_all: bool,
+    /// The snapshots that are being given.
+    snapshots: Snapshots,
+    /// The snapshot that is being taken.
+    loading: Option<Loading>,
+    /// The snapshot that was taken and is being merged into the value.
+    merging: Option<Merging>,
+    /// Replica managers that keep their state in memory: when they are gone, they are gone for good.
+    mortal: BTreeSet<ReplicaId>,
+    retired: Retired,
+    /// Held records that retire, and are not applied yet.
+    retirements: BTreeMap<RecordRef, Timestamp>,
+    retire_due_ms: u64,
+    /// What has to be saved.
+    changes: Changes,
+    /// What was saved last.
+    saved: State,
+    /// Of those who are gone for good, how many records are held by those who are left.
+    left_behind: BTreeMap<ReplicaId, u64>,
+    /// Whether somebody may come back with what is missing.
+    is_somebody_awaited: bool,
+    /// Up to which record of whom somebody was let go on without it.
+    lost: Timestamp,
+    lost_records: u64,
+    house_due_ms: u64,
+    leaving: bool,
     left: bool,
 }
 
@@ -133,6 +176,21 @@ impl ReplicaManager {
             presence_due_ms: now_ms,
             unacknowledged: BTreeSet::new(),
             acknowledge_to_all: false,
+            snapshots: Snapshots::default(),
+            loading: None,
+            merging: None,
+            mortal: BTreeSet::new(),
+            retired: Retired::default(),
+            retirements: BTreeMap::new(),
+            retire_due_ms: now_ms,
+            changes: Changes::default(),
+            saved: State::default(),
+            left_behind: BTreeMap::new(),
+            is_somebody_awaited: true,
+            lost: Timestamp::new(),
+            lost_records: 0,
+            house_due_ms: now_ms,
+            leaving: false,
             left: false,
             config,
         }
@@ -158,6 +216,16 @@ impl ReplicaManager {
         &self.log
     }
 
+    /// The executed-operation table.
+    pub fn executed_operations(&self) -> &ExecutedOperations {
+        &self.executed
+    }
+
+    /// Those that are gone for good and left out of timestamps, with the number of their last update.
+    pub fn retired(&self) -> Timestamp {
+        self.retired.after(None).map(|(id, count)| (id.clone(), count)).collect()
+    }
+
     /// The timestamp table.
     pub fn timestamp_table(&self) -> &TimestampTable {
         &self.table
@@ -173,9 +241,14 @@ impl ReplicaManager {
         match self.status.status() {
             _ if self.left => Status::Left,
             Status::Offline => Status::Offline,
-            status if self.phase.is_serving() => status,
+            status if self.is_serving() => status,
             _ => Status::Joining,
         }
+    }
+
+    /// Whether requests are answered here.
+    fn is_serving(&self) -> bool {
+        self.phase.is_serving() && !self.is_merging()
     }
 
     /// Handles one input to completion. Equal histories give equal outputs.
@@ -202,10 +275,16 @@ impl ReplicaManager {
             Input::Query(to, request) => self.handle_request(to, Request::Query(request), &mut step)?,
             Input::Confirm(to, request) => self.handle_confirm(to, request, &mut step),
             Input::Log(to, request) => self.handle_log_request(to, request, &mut step),
+            Input::Snapshot(to, request) => self.handle_snapshot_request(to, request, &mut step)?,
             Input::Gossip(gossip) => self.hear_gossip(gossip, &mut step)?,
-            Input::Acknowledgement(acknowledgement) => self.hear_acknowledgement(&acknowledgement),
+            Input::Acknowledgement(acknowledgement) => self.hear_acknowledgement(acknowledgement),
             Input::LogPage(page) => self.hear_log_page(page, &mut step)?,
-            Input::PullFailed(peer) => self.pulls.failed(&peer, now.monotonic_ms),
+            Input::SnapshotReply(reply) => self.hear_snapshot(reply, &mut step)?,
+            Input::Merge => self.merge(&mut step)?,
+            Input::PullFailed(peer) => {
+                self.pulls.failed(&peer, now.monotonic_ms);
+                self.loading_failed(&peer);
+            }
         }
         self.settle(&mut step)
     }
@@ -216,6 +295,24 @@ impl ReplicaManager {
         if self.status.status() != Status::Offline {
             self.gossip_what_is_new(&mut step);
         }
+    }
+
+    /// Accepts no more updates, so that what was accepted can be handed over.
+    pub fn begin_leaving(&mut self) {
+        self.leaving = true;
+    }
+
+    /// Whether somebody else has all that was accepted here, or nobody is there to have it.
+    pub fn is_handed_over(&self) -> bool {
+        self.not_handed_over() == 0 || self.roster.present().next().is_none()
+    }
+
+    /// How many own records nobody else is known to hold.
+    pub fn not_handed_over(&self) -> u64 {
+        let own = &self.config.id;
+        let others = self.roster.present().filter_map(|(id, _)| self.table.get(id));
+        let handed_over = others.map(|entry| entry.replica_timestamp.get(own)).max().unwrap_or(0);
+        self.log.replica_timestamp().get(own).saturating_sub(handed_over)
     }
 
     /// Says goodbye. Requests that were sent before that became known are still handled.
@@ -257,8 +354,9 @@ impl ReplicaManager {
         self.changed_status(before, step);
         self.expire(step)?;
         if self.status.status() != Status::Offline {
-            self.pull_what_is_missing(step);
-            if now_ms >= self.gossip_due_ms {
+            self.pull_what_is_missing(step)?;
+            self.keep_house(step);
+            if now_ms >= self.gossip_due_ms && !self.is_merging() {
                 let gossip = self.gossip(Vec::new(), step);
                 step.outputs.push(Output::Gossip(gossip));
                 self.gossip_due_ms = now_ms + self.config.gossip_interval_ms;
@@ -296,12 +394,13 @@ impl ReplicaManager {
             wall_ms: now.wall_ms,
             version: self.config.version.clone(),
             dataset: Some(self.config.dataset.clone()),
-            durable: Some(false),
+            durable: Some(self.config.durable),
             uptime_ms: now.monotonic_ms.saturating_sub(self.started_ms),
             value_timestamp: Some(Replicas::from(&self.value_timestamp)),
             replica_timestamp: Some(Replicas::from(self.log.replica_timestamp())),
-            digest: Some(value.digest()),
+            digest: (!self.is_merging()).then(|| value.digest()),
             log_length: Some(self.log.len() as u64),
+            snapshot: self.loading.as_ref().map(Loading::progress),
             prev: None,
         }
     }
@@ -312,6 +411,7 @@ impl ReplicaManager {
             status: self.status(),
             mode: self.status.mode(),
             diverged: self.diverged.iter().cloned().collect(),
+            lost: self.lost_records,
         }
     }
 

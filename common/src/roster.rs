@@ -14,6 +14,8 @@ use crate::timestamp::Timestamp;
 pub const PRESENCE_INTERVAL_MS: u64 = 500;
 /// Who misses so many presence intervals counts as gone.
 pub const MISSED_INTERVALS_MAX: u64 = 3;
+/// How long somebody in memory must be gone before what only it had counts as lost, in milliseconds.
+pub const LOST_AFTER_MS: u64 = 10_000;
 /// How many others are remembered. What is beyond is not a cluster but somebody making up names.
 pub const MEMBERS_MAX: usize = 128;
 
@@ -39,6 +41,8 @@ pub struct Member {
     pub presence: Presence,
     /// When that was.
     pub seen_ms: u64,
+    /// When it was last there without being OFFLINE.
+    pub heard_ms: u64,
     present: bool,
     /// Whether the broker said that nobody listens there.
     unreachable: bool,
@@ -50,9 +54,9 @@ impl Member {
         self.present
     }
 
-    /// Whether what it holds is still somewhere: it is there, or keeps its state on disk.
-    pub fn is_keeping(&self) -> bool {
-        self.present || self.presence.durable == Some(true)
+    /// Whether all it knew is gone with it: it was in memory, and left or died.
+    pub fn has_died(&self) -> bool {
+        self.presence.durable == Some(false) && (self.presence.status == Status::Left || self.unreachable)
     }
 
     /// Whether its process is gone, which silence alone does not prove: one that is only paused wakes again and goes on
@@ -100,7 +104,10 @@ impl Roster {
             if self.members.len() >= MEMBERS_MAX && !self.evict() {
                 return Change::Refused;
             }
-            self.members.insert(presence.id.clone(), Member { presence, seen_ms: now_ms, present, unreachable: false });
+            self.members.insert(
+                presence.id.clone(),
+                Member { presence, seen_ms: now_ms, heard_ms: now_ms, present, unreachable: false },
+            );
             return Change::Joined;
         };
         let change = match (member.present, present) {
@@ -109,8 +116,16 @@ impl Roster {
             _ if member.presence.status != presence.status => Change::Status,
             _ => Change::None,
         };
-        *member = Member { presence, seen_ms: now_ms, present, unreachable: false };
+        let heard_ms = if presence.status == Status::Offline { member.heard_ms } else { now_ms };
+        *member = Member { presence, seen_ms: now_ms, heard_ms, present, unreachable: false };
         change
+    }
+
+    /// Remembers somebody from an earlier life of this process, who may be there or come back.
+    pub fn remember(&mut self, id: ReplicaId, durable: bool, now_ms: u64) {
+        let presence = Presence::of_the_past(id.clone(), durable);
+        let member = Member { presence, seen_ms: now_ms, heard_ms: now_ms, present: false, unreachable: false };
+        self.members.entry(id).or_insert(member);
     }
 
     /// Forgets one of those that are gone: one that never held anything, which made-up ones never do, or else the one
@@ -153,7 +168,8 @@ impl Roster {
                 gone.push(id.clone());
             }
         }
-        let forget_after_ms = self.forget_after_ms;
+        // What only it had may yet have to be given up.
+        let forget_after_ms = self.forget_after_ms.max(2 * LOST_AFTER_MS);
         self.members.retain(|_, member| member.present || now_ms.saturating_sub(member.seen_ms) <= forget_after_ms);
         gone
     }
@@ -174,6 +190,31 @@ impl Roster {
         for member in self.members.values_mut().filter(|member| member.present) {
             member.seen_ms = now_ms;
         }
+    }
+
+    /// Those that are gone for good with all they had in memory. Nobody, while [`Roster::may_somebody_return`].
+    pub fn dead(&self, now_ms: u64) -> Vec<ReplicaId> {
+        if self.may_somebody_return(now_ms) {
+            return Vec::new();
+        }
+        self.members.iter().filter(|(_, member)| !member.present).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether `id` is not awaited any more.
+    pub fn is_forgotten(&self, id: &ReplicaId, now_ms: u64) -> bool {
+        let is_awaited =
+            |member: &Member| member.present || now_ms.saturating_sub(member.seen_ms) <= self.forget_after_ms;
+        !self.members.get(id).is_some_and(is_awaited)
+    }
+
+    /// Whether somebody may yet come back with what it knows: who is durable, who is OFFLINE only, who is gone for less
+    /// than [`LOST_AFTER_MS`].
+    pub fn may_somebody_return(&self, now_ms: u64) -> bool {
+        let may_return = |member: &Member| match member.present {
+            true => member.presence.status == Status::Offline,
+            false => member.presence.durable != Some(false) || now_ms.saturating_sub(member.seen_ms) < LOST_AFTER_MS,
+        };
+        self.members.values().any(may_return)
     }
 
     /// Everybody remembered, gone or not.
@@ -217,6 +258,7 @@ mod tests {
             replica_timestamp: None,
             digest: None,
             log_length: None,
+            snapshot: None,
             prev: None,
         }
     }
@@ -265,6 +307,8 @@ mod tests {
             "in the place of one that is gone"
         );
         ticks(&mut roster, 1_700..=2_100);
+        assert!(roster.is_forgotten(&ReplicaId::new("x9").unwrap(), 2_100), "not awaited any more");
+        ticks(&mut roster, 2_200..=21_000);
         assert_eq!(roster.all().count(), 1);
     }
 }

@@ -66,6 +66,22 @@ pub trait Value {
     /// Says whether `row` stands now.
     fn apply(&mut self, key: RatingKey, row: Row) -> Result<bool, ValueError>;
 
+    /// The rows that updates wrote, deletion markers among them, after `after` in the order of (user, movie): at most
+    /// `limit`.
+    fn changed_after(&self, after: Option<RatingKey>, limit: usize) -> Result<Vec<(RatingKey, Row)>, ValueError>;
+
+    /// How many rows updates wrote, about.
+    fn changed_count(&self) -> u64;
+
+    /// Keeps rows of a snapshot aside: nothing shows them before they are merged.
+    fn stage(&mut self, rows: &mut dyn Iterator<Item = (RatingKey, Row)>) -> Result<(), ValueError>;
+
+    /// Drops what was kept aside.
+    fn clear_stage(&mut self) -> Result<(), ValueError>;
+
+    /// Takes out the first rows of what was kept aside, at most `limit`; none when nothing is left.
+    fn take_staged(&mut self, limit: usize) -> Result<Vec<(RatingKey, Row)>, ValueError>;
+
     /// Answers a query from the ratings as they stand.
     fn answer(&self, query: &Query) -> Result<Answer, QueryError>;
 

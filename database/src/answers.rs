@@ -6,7 +6,7 @@ use natter_common::request::{ALL_LIMIT_MAX, Answer, Query, SEARCH_LIMIT_MAX};
 use natter_common::value::{QueryError, Value};
 
 use crate::schema;
-use crate::store::{Store, failed, stars, update_id};
+use crate::store::{Store, stars, update_id};
 
 /// How long a page of ratings may be as JSON, in bytes: the broker's `max_payload` of 1 MiB, less room for the label
 /// and the rest of the reply.
@@ -24,7 +24,7 @@ impl Store {
             Query::All { user_id, limit, after } => self
                 .all(*user_id, *limit, *after)
                 .map(Answer::Ratings)
-                .map_err(|error| failed("reading a user's ratings")(error).into()),
+                .map_err(|error| self.failed("reading a user's ratings")(error).into()),
             Query::Average { movie_id } => {
                 self.catalogue.average(*movie_id).map(Answer::Average).ok_or(QueryError::MovieNotFound(*movie_id))
             }

@@ -91,6 +91,15 @@ pub(crate) fn connect() -> Result<Connection, ValueError> {
     open().map_err(failed("opening a database in memory"))
 }
 
+/// A connection whose main database is the file at `path`, which must be there.
+pub(crate) fn connect_file(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri(path, "mode=rw"), flags)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.execute_batch("PRAGMA temp_store = MEMORY;")?;
+    Ok(connection)
+}
+
 /// Attaches an empty base in memory.
 pub(crate) fn attach_memory(connection: &Connection) -> Result<(), ValueError> {
     attach(connection, ":memory:")

@@ -1,6 +1,7 @@
 //! Why a data set can't be opened or made.
 
 use std::io;
+use std::path::Path;
 
 use natter_common::ids::MovieId;
 use natter_common::value::ValueError;
@@ -65,6 +66,22 @@ pub enum DataError {
     Exists {
         /// The file.
         path: String,
+    },
+    /// What is to be written is there already, and is not replaced.
+    #[error("{path} exists: choose another name, or move it away")]
+    Occupied {
+        /// What is there.
+        path: String,
+    },
+    /// A changed rating that can't stand among the others.
+    #[error("user {user_id}'s rating of movie {movie_id} {why}")]
+    Changed {
+        /// Who rates.
+        user_id: u32,
+        /// What is rated.
+        movie_id: u32,
+        /// Why it can't.
+        why: &'static str,
     },
     /// The file can't be made.
     #[error("cannot write {path}: {reason}")]
@@ -180,4 +197,106 @@ pub enum FileProblem {
     /// Something in it does not fit.
     #[error("is damaged ({0}): copy or import it again")]
     Damaged(String),
+}
+
+/// A directory can't be used as `--data-dir`. Nothing in it was changed.
+#[derive(Debug, thiserror::Error)]
+#[error("--data-dir {path}: {problem}")]
+pub struct DirectoryError {
+    /// The directory.
+    pub path: String,
+    /// What is wrong with it.
+    pub problem: DirectoryProblem,
+}
+
+impl DirectoryError {
+    pub(crate) fn new(path: &Path, problem: DirectoryProblem) -> Self {
+        Self { path: path.display().to_string(), problem }
+    }
+}
+
+/// What is wrong with the directory of a durable replica.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryProblem {
+    /// Somebody has it.
+    #[error("another replica{} uses this directory: stop it, or give this one a directory of its own",
+        .process.map(|process| format!(" (process {process})")).unwrap_or_default())]
+    InUse {
+        /// Who, where that is known.
+        process: Option<u32>,
+    },
+    /// A file.
+    #[error("this is a file and should be a directory: give another path, or move the file away")]
+    NotADirectory,
+    /// The system refused to make it.
+    #[error("cannot make this directory ({0}): give a path that can be made and written by this user")]
+    Uncreatable(io::Error),
+    /// The system refused to read or write a file in it.
+    #[error("cannot write {file} ({reason}): give a directory that this user may write, on a disk with room")]
+    Unwritable {
+        /// Which.
+        file: &'static str,
+        /// What the system said.
+        reason: io::Error,
+    },
+    /// SQLite could not read or write.
+    #[error("replica.sqlite cannot be read and written ({0}): check the rights on the files, and the disk")]
+    Failing(String),
+    /// Another kind of file.
+    #[error("replica.sqlite is not a SQLite file: give another directory, or move this file away")]
+    NotSqlite,
+    /// A database of something else.
+    #[error("replica.sqlite is a SQLite file, but not a replica's: give another directory, or move this file away")]
+    NotOurs,
+    /// Made by a later Natter.
+    #[error(
+        "replica.sqlite was written by a newer Natter (format {found}, this one knows {known}): use that version, or \
+         another --data-dir"
+    )]
+    Newer {
+        /// The file's.
+        found: String,
+        /// The greatest this program knows.
+        known: u32,
+    },
+    /// Begun with other ratings.
+    #[error(
+        "this replica began with the data set {found}, and the data set given is {given}: give the one it began with \
+         as --database, or another --data-dir"
+    )]
+    OtherDataSet {
+        /// The fingerprint that the replica began with.
+        found: String,
+        /// The given data set's.
+        given: String,
+    },
+    /// The write-ahead log is not the one that goes with the database.
+    #[error(
+        "replica.sqlite-wal {0}: the directory is damaged or was copied while it was in use; move it away and start \
+         with an empty directory: the replica takes everything from the others"
+    )]
+    WrongLog(&'static str),
+    /// The ratings are not those that were saved.
+    #[error(
+        "the ratings do not match their checksum: the directory is damaged or was copied while it was in use; move it \
+         away and start with an empty directory: the replica takes everything from the others"
+    )]
+    WrongRatings,
+    /// Something in it does not fit.
+    #[error(
+        "replica.sqlite is damaged ({0}): move the directory away and start with an empty one: the replica takes \
+         everything from the others"
+    )]
+    Damaged(String),
+}
+
+/// A durable store can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Because of its data set.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Because of its directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
 }

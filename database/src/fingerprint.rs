@@ -6,7 +6,7 @@
 use std::fmt;
 
 use natter_common::ids::UpdateId;
-use natter_common::rating::RatingKey;
+use natter_common::rating::{RatingKey, Stars};
 use natter_common::value::{Digest, Row};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -62,6 +62,21 @@ fn rating_hash(key: RatingKey, half_stars: u8, timestamp: i64, update_id: Option
         bytes[17] = 1;
         bytes[18..34].copy_from_slice(update_id.as_bytes());
     }
+    xxh3_64(&bytes)
+}
+
+/// The part of one row of the overlay in the checksum of all of them: every column, of deletion markers too. 0 for a row
+/// that no update wrote.
+pub(crate) fn overlay_hash(key: RatingKey, row: &Row) -> u64 {
+    let Some(update_id) = &row.update_id else { return 0 };
+    // Little-endian: user 4, film 4, timestamp 8, stamp 8, half stars (0 for a marker) 1, the id 16.
+    let mut bytes = [0; 41];
+    bytes[0..4].copy_from_slice(&key.user_id.get().to_le_bytes());
+    bytes[4..8].copy_from_slice(&key.movie_id.get().to_le_bytes());
+    bytes[8..16].copy_from_slice(&row.timestamp.to_le_bytes());
+    bytes[16..24].copy_from_slice(&row.stamp.0.to_le_bytes());
+    bytes[24] = row.stars.map_or(0, Stars::half_stars);
+    bytes[25..41].copy_from_slice(update_id.as_bytes());
     xxh3_64(&bytes)
 }
 

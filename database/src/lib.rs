@@ -2,6 +2,9 @@
 //!
 //! - [`source`]: where ratings come from: the sample, a MovieLens folder, a SQLite file
 //! - [`store`]: the store itself, `natter_common::value::Value` over SQLite; [`schema`] is its layout
+//! - [`directory`], `recovery`, `durable`, `generation`, `files`, `sealed`: the store of a durable replica, in a directory
+//!   of its own: how it is opened again, what it saves, and how damage and copies are noticed
+//! - [`export`]: writes a replica's ratings as a data set
 //! - `answers`, `catalogue`, `fold`: how queries are answered, the films in memory, case and accents in a search
 //! - [`fingerprint`]: the data set's fingerprint and the digest of the ratings
 //! - [`import`], [`generate`]: make SQLite files, through `create`; `movielens` and `records` read CSV files; `base` and
@@ -14,22 +17,31 @@ mod base;
 mod builder;
 mod catalogue;
 mod create;
+pub mod directory;
+pub mod durable;
 pub mod error;
+pub mod export;
+mod files;
 pub mod fingerprint;
 mod fold;
 pub mod generate;
+mod generation;
 pub mod import;
 mod movielens;
 pub mod progress;
 mod random;
 mod records;
+mod recovery;
 pub mod schema;
+mod sealed;
 pub mod source;
 pub mod store;
 pub mod verify;
 
 pub use base::{Counts, Description};
-pub use error::DataError;
+pub use directory::DataDirectory;
+pub use durable::{Identity, Recovered, Sync};
+pub use error::{DataError, DirectoryError, DirectoryProblem, OpenError};
 pub use fingerprint::Fingerprint;
 pub use source::DataSource;
 pub use store::Store;

@@ -73,6 +73,109 @@ pub const CREATE_OVERLAY: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
+/// Rows of a snapshot that is not complete yet: like the overlay, and seen by nobody.
+pub const CREATE_STAGE: &str = "
+    CREATE TABLE IF NOT EXISTS main.staged (
+        user_id INTEGER NOT NULL,
+        movie_id INTEGER NOT NULL,
+        half_stars INTEGER,
+        timestamp INTEGER NOT NULL,
+        stamp INTEGER NOT NULL,
+        update_id BLOB,
+        PRIMARY KEY (user_id, movie_id)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Marks the file of a durable replica: "NATD" in ASCII, in its `application_id`.
+pub const DURABLE_APPLICATION_ID: i32 = 0x4e41_5444;
+
+/// The version of the layout of a durable replica's file. A file with a greater one is refused.
+pub const DURABLE_FORMAT_VERSION: u32 = 1;
+
+/// What a durable replica keeps beside the overlay. Each `body` is MessagePack and its checksum.
+pub const CREATE_DURABLE: &str = "
+    -- Accepted updates: those of the log, and those that only the executed-operation table needs.
+    CREATE TABLE main.record (
+        origin TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (origin, seq)
+    ) STRICT, WITHOUT ROWID;
+
+    -- What is known of updates by a snapshot, without their records.
+    CREATE TABLE main.executed (
+        origin TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (origin, seq)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Retired replica managers, with the number of their last update.
+    CREATE TABLE main.retired (
+        id TEXT PRIMARY KEY,
+        body BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- identity (the replica's id, and its former ones), state (where it stands).
+    CREATE TABLE main.state (
+        name TEXT PRIMARY KEY,
+        body BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- format (the version of this layout), fingerprint (of the data set), sync (how it was written last), digest (of the
+    -- ratings as they stand), overlay (the sum of the overlay's rows).
+    CREATE TABLE main.meta (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Keeps a record.
+pub(crate) const UPSERT_RECORD: &str = "INSERT OR REPLACE INTO main.record VALUES (?1, ?2, ?3)";
+
+/// Keeps what is known of an update.
+pub(crate) const UPSERT_EXECUTED: &str = "INSERT OR REPLACE INTO main.executed VALUES (?1, ?2, ?3)";
+
+/// Drops a record.
+pub(crate) const DELETE_RECORD: &str = "DELETE FROM main.record WHERE origin = ?1 AND seq = ?2";
+
+/// Drops what is known of an update.
+pub(crate) const DELETE_EXECUTED: &str = "DELETE FROM main.executed WHERE origin = ?1 AND seq = ?2";
+
+/// Keeps that somebody is retired.
+pub(crate) const UPSERT_RETIRED: &str = "INSERT OR REPLACE INTO main.retired VALUES (?1, ?2)";
+
+/// Drops that somebody is retired.
+pub(crate) const DELETE_RETIRED: &str = "DELETE FROM main.retired WHERE id = ?1";
+
+/// Keeps the identity or the state.
+pub(crate) const UPSERT_STATE: &str = "INSERT OR REPLACE INTO main.state VALUES (?1, ?2)";
+
+/// Keeps one of the short texts.
+pub(crate) const UPSERT_META: &str = "INSERT OR REPLACE INTO main.meta VALUES (?1, ?2)";
+
+/// Rows of the overlay after a place, each with the base's rating that it hides.
+pub(crate) const SELECT_OVERLAY: &str = "
+    SELECT o.user_id, o.movie_id, o.half_stars, o.timestamp, o.stamp, o.update_id, b.half_stars, b.timestamp
+    FROM main.rating AS o LEFT JOIN base.rating AS b ON b.user_id = o.user_id AND b.movie_id = o.movie_id
+    WHERE (o.user_id, o.movie_id) > (?1, ?2) ORDER BY o.user_id, o.movie_id LIMIT ?3";
+
+/// Puts a row aside.
+pub(crate) const STAGE_ROW: &str = "
+    INSERT OR REPLACE INTO main.staged (user_id, movie_id, half_stars, timestamp, stamp, update_id)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+/// The first rows that were put aside.
+pub(crate) const SELECT_STAGED: &str = "
+    SELECT user_id, movie_id, half_stars, timestamp, stamp, update_id FROM main.staged
+    ORDER BY user_id, movie_id LIMIT ?1";
+
+/// Drops what was put aside, up to a place.
+pub(crate) const DELETE_STAGED: &str = "DELETE FROM main.staged WHERE (user_id, movie_id) <= (?1, ?2)";
+
+/// Drops all that was put aside.
+pub(crate) const CLEAR_STAGE: &str = "DELETE FROM main.staged";
+
 /// One row, wherever it stands: the overlay's comes first and ends the search.
 pub(crate) const SELECT_ROW: &str = "
     SELECT half_stars, timestamp, stamp, update_id FROM main.rating WHERE user_id = ?1 AND movie_id = ?2
@@ -84,6 +187,11 @@ pub(crate) const SELECT_ROW: &str = "
 pub(crate) const UPSERT_ROW: &str = "
     INSERT OR REPLACE INTO main.rating (user_id, movie_id, half_stars, timestamp, stamp, update_id)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+/// What updates wrote, in the order of (user, movie), after a place in it.
+pub(crate) const SELECT_CHANGED: &str = "
+    SELECT user_id, movie_id, half_stars, timestamp, stamp, update_id FROM main.rating
+    WHERE (user_id, movie_id) > (?1, ?2) ORDER BY user_id, movie_id LIMIT ?3";
 
 /// A page of a user's ratings: the two tables merged in the order of their keys, without sorting.
 pub(crate) const SELECT_PAGE: &str = "

@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use crate::base::{self, Counts, Description};
 use crate::catalogue::Catalogue;
+use crate::durable::Durable;
 use crate::error::{DataError, FileProblem};
-use crate::fingerprint::{Fingerprint, add, subtract};
+use crate::fingerprint::{Fingerprint, add, overlay_hash, subtract};
 use crate::schema;
 use crate::source::DataSource;
 
@@ -30,6 +31,12 @@ pub struct Store {
     digest: Digest,
     /// How many ratings more (or fewer) a user has than in the data set; only users whose count changed.
     user_counts: HashMap<UserId, i64>,
+    /// How many rows the overlay has.
+    changed: u64,
+    /// The sum of the overlay's rows.
+    pub(crate) overlay_sum: u64,
+    /// What it takes to keep the main database on disk; `None` where it is in memory.
+    pub(crate) durable: Option<Durable>,
 }
 
 /// Makes an error of SQLite one of the store.
@@ -47,9 +54,21 @@ impl Store {
 
     fn new(connection: Connection) -> Result<Self, FileProblem> {
         let (description, catalogue) = base::load(&connection)?;
-        connection.execute_batch(schema::CREATE_OVERLAY).map_err(|error| FileProblem::Damaged(error.to_string()))?;
+        let overlay = [schema::CREATE_OVERLAY, schema::CREATE_STAGE].concat();
+        connection.execute_batch(&overlay).map_err(|error| FileProblem::Damaged(error.to_string()))?;
+        Ok(Self::assemble(connection, description, catalogue, None))
+    }
+
+    /// A store to whose overlay nothing was added yet.
+    pub(crate) fn assemble(
+        connection: Connection,
+        description: Description,
+        catalogue: Catalogue,
+        durable: Option<Durable>,
+    ) -> Self {
         let digest = description.digest;
-        Ok(Self { connection, catalogue, description, digest, user_counts: HashMap::new() })
+        let user_counts = HashMap::new();
+        Self { connection, catalogue, description, digest, user_counts, changed: 0, overlay_sum: 0, durable }
     }
 
     /// What the data set is known by.
@@ -77,17 +96,27 @@ impl Store {
         self.execute("BEGIN", "beginning a transaction")
     }
 
-    /// Ends a batch.
+    /// Ends a batch. A durable store has it on disk then; what it says of its batches may be told to others.
     pub fn commit(&mut self) -> Result<(), ValueError> {
-        self.execute("COMMIT", "committing a transaction")
+        self.save_checksums()?;
+        self.execute("COMMIT", "committing a transaction")?;
+        self.after_commit()
     }
 
-    fn execute(&self, sql: &'static str, doing: &'static str) -> Result<(), ValueError> {
+    /// Makes an error of SQLite one of this store, and names the file that it is about.
+    pub(crate) fn failed(&self, doing: &'static str) -> impl Fn(rusqlite::Error) -> ValueError {
+        move |error| match &self.durable {
+            Some(durable) => durable.failed(doing, &error),
+            None => failed(doing)(error),
+        }
+    }
+
+    pub(crate) fn execute(&self, sql: &'static str, doing: &'static str) -> Result<(), ValueError> {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(()))
             .map(drop)
-            .map_err(failed(doing))
+            .map_err(self.failed(doing))
     }
 
     /// How many ratings the user has.
@@ -100,21 +129,29 @@ impl Store {
 
     fn find(&self, key: RatingKey) -> rusqlite::Result<Option<Row>> {
         let mut select = self.connection.prepare_cached(schema::SELECT_ROW)?;
-        select
-            .query_row((key.user_id.get(), key.movie_id.get()), |row| {
-                let stamp: i64 = row.get(2)?;
-                Ok(Row {
-                    stars: stars(row, 0)?,
-                    timestamp: row.get(1)?,
-                    stamp: Stamp(stamp as u64),
-                    update_id: update_id(row, 3)?,
-                })
-            })
-            .optional()
+        select.query_row((key.user_id.get(), key.movie_id.get()), |row| value_row(row, 0)).optional()
     }
 
-    fn upsert(&self, key: RatingKey, row: &Row) -> rusqlite::Result<()> {
-        let mut upsert = self.connection.prepare_cached(schema::UPSERT_ROW)?;
+    fn find_changed(&self, after: Option<RatingKey>, limit: usize) -> rusqlite::Result<Vec<(RatingKey, Row)>> {
+        let mut select = self.connection.prepare_cached(schema::SELECT_CHANGED)?;
+        let (user_id, movie_id) = after.map_or((0, 0), |key| (key.user_id.get(), key.movie_id.get()));
+        let rows = select.query_map((user_id, movie_id, limit as i64), keyed_row)?;
+        rows.collect()
+    }
+
+    /// The first rows that were put aside, which are not any more.
+    fn unstage(&self, limit: usize) -> rusqlite::Result<Vec<(RatingKey, Row)>> {
+        let mut select = self.connection.prepare_cached(schema::SELECT_STAGED)?;
+        let rows = select.query_map([limit as i64], keyed_row)?.collect::<rusqlite::Result<Vec<_>>>()?;
+        if let Some((last, _)) = rows.last() {
+            let mut delete = self.connection.prepare_cached(schema::DELETE_STAGED)?;
+            delete.execute((last.user_id.get(), last.movie_id.get()))?;
+        }
+        Ok(rows)
+    }
+
+    fn upsert(&self, sql: &str, key: RatingKey, row: &Row) -> rusqlite::Result<()> {
+        let mut upsert = self.connection.prepare_cached(sql)?;
         let half_stars = row.stars.map(Stars::half_stars);
         let update_id = row.update_id.as_ref().map(UpdateId::as_bytes);
         let (user_id, movie_id) = (key.user_id.get(), key.movie_id.get());
@@ -122,7 +159,13 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps averages, counts and digest in step with a row that takes the place of another.
+    /// Takes notice of a row that was in the overlay already, and of the base's that it hides.
+    pub(crate) fn account_for_overlay(&mut self, key: RatingKey, base: Option<&Row>, row: &Row) {
+        self.changed += 1;
+        self.account(key, base, row);
+    }
+
+    /// Keeps averages, counts and checksums in step with a row that takes the place of another.
     fn account(&mut self, key: RatingKey, old: Option<&Row>, new: &Row) {
         let old_stars = old.and_then(|row| row.stars);
         self.catalogue.replace(key.movie_id, old_stars, new.stars);
@@ -136,9 +179,34 @@ impl Store {
         }
         if let Some(old) = old {
             subtract(&mut self.digest, key, old);
+            self.overlay_sum = self.overlay_sum.wrapping_sub(overlay_hash(key, old));
         }
+        self.overlay_sum = self.overlay_sum.wrapping_add(overlay_hash(key, new));
         add(&mut self.digest, key, new);
     }
+}
+
+/// User and movie id, and what follows them.
+pub(crate) fn keyed_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(RatingKey, Row)> {
+    let key = RatingKey { user_id: number_id(row, 0)?, movie_id: number_id(row, 1)? };
+    Ok((key, value_row(row, 2)?))
+}
+
+/// Rating, timestamp, stamp and update id in four columns, of which `first` is the first.
+fn value_row(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Row> {
+    let stamp: i64 = row.get(first + 2)?;
+    Ok(Row {
+        stars: stars(row, first)?,
+        timestamp: row.get(first + 1)?,
+        stamp: Stamp(stamp as u64),
+        update_id: update_id(row, first + 3)?,
+    })
+}
+
+/// The user or movie id in a column.
+pub(crate) fn number_id<T: TryFrom<u64>>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let number: u32 = row.get(column)?;
+    T::try_from(u64::from(number)).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, i64::from(number)))
 }
 
 /// The rating in a column, `None` for a deletion marker.
@@ -164,7 +232,7 @@ impl Value for Store {
     }
 
     fn row(&self, key: RatingKey) -> Result<Option<Row>, ValueError> {
-        self.find(key).map_err(failed("reading a rating"))
+        self.find(key).map_err(self.failed("reading a rating"))
     }
 
     fn apply(&mut self, key: RatingKey, row: Row) -> Result<bool, ValueError> {
@@ -174,9 +242,33 @@ impl Value for Store {
         {
             return Ok(*old == row);
         }
-        self.upsert(key, &row).map_err(failed("writing a rating"))?;
+        self.upsert(schema::UPSERT_ROW, key, &row).map_err(self.failed("writing a rating"))?;
+        self.changed += u64::from(old.as_ref().is_none_or(|old| old.update_id.is_none()));
         self.account(key, old.as_ref(), &row);
         Ok(true)
+    }
+
+    fn changed_after(&self, after: Option<RatingKey>, limit: usize) -> Result<Vec<(RatingKey, Row)>, ValueError> {
+        self.find_changed(after, limit).map_err(self.failed("reading what updates wrote"))
+    }
+
+    fn changed_count(&self) -> u64 {
+        self.changed
+    }
+
+    fn stage(&mut self, rows: &mut dyn Iterator<Item = (RatingKey, Row)>) -> Result<(), ValueError> {
+        for (key, row) in rows {
+            self.upsert(schema::STAGE_ROW, key, &row).map_err(self.failed("putting rows of a snapshot aside"))?;
+        }
+        Ok(())
+    }
+
+    fn clear_stage(&mut self) -> Result<(), ValueError> {
+        self.execute(schema::CLEAR_STAGE, "dropping rows of a snapshot")
+    }
+
+    fn take_staged(&mut self, limit: usize) -> Result<Vec<(RatingKey, Row)>, ValueError> {
+        self.unstage(limit).map_err(self.failed("reading rows of a snapshot"))
     }
 
     fn answer(&self, query: &Query) -> Result<Answer, QueryError> {

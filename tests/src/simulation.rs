@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod disk;
 pub mod faults;
 pub mod invariants;
 pub mod message;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use natter_common::edge::ErrorBody;
 use natter_common::messages::{
-    Acknowledgement, ConfirmRequest, Gossip, LogPage, Presence, QueryRequest, Replies, Requests, StatusReply,
-    UpdateRequest,
+    Acknowledgement, ConfirmRequest, Gossip, LogPage, Presence, QueryRequest, Replies, Requests, SnapshotReply,
+    SnapshotRequest, StatusReply, UpdateRequest,
 };
 use natter_common::rating::{Average, Movies, Rating, Ratings};
 use natter_tests::harness::{Encoding, World};
@@ -28,7 +28,7 @@ const INSTALL_PATIENCE: Duration = Duration::from_secs(180);
 const PROGRAMS: [(&str, &[&str]); 5] = [
     ("client", &["bins/client/src/commands.rs", "broker/src/options.rs"]),
     ("cluster", &["bins/cluster/src/arguments.rs", "broker/src/options.rs"]),
-    ("dataset", &["bins/dataset/src/main.rs"]),
+    ("dataset", &["bins/dataset/src/main.rs", "bins/dataset/src/export.rs", "broker/src/options.rs"]),
     ("frontend", &["bins/frontend/src/lib.rs", "broker/src/options.rs"]),
     ("replica", &["bins/replica/src/lib.rs", "broker/src/options.rs"]),
 ];
@@ -275,7 +275,11 @@ fn messages_in_the_contract_are_messages() {
                 is::<ErrorBody>(&value) || is::<Presence>(&value) || is::<StatusReply>(&value),
                 is::<Requests<UpdateRequest>>(&value) || is::<Requests<QueryRequest>>(&value),
                 is::<Requests<ConfirmRequest>>(&value) || is::<Replies>(&value),
-                is::<Gossip>(&value) || is::<LogPage>(&value) || is::<Acknowledgement>(&value),
+                is::<Gossip>(&value)
+                    || is::<LogPage>(&value)
+                    || is::<Acknowledgement>(&value)
+                    || is::<SnapshotRequest>(&value)
+                    || is::<SnapshotReply>(&value),
             ];
             assert!(known.contains(&true), "this is no message of Natter's:\n{value}");
             count += 1;

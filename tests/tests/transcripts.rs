@@ -34,6 +34,7 @@ macro_rules! transcripts {
 }
 
 transcripts! {
+    a_replica_returns_from_its_disk
     an_acceptor_dies_between_its_reply_and_its_gossip
     case_01_a_label_names_one_record_that_enough_hold
     case_02_a_refusal_rests_on_what_is_held_and_brings_its_label
@@ -42,7 +43,14 @@ transcripts! {
     case_05_a_joiner_does_not_wait_for_a_ghost
     case_06_the_clock_of_a_label_covers_earlier_records
     case_07_a_record_after_a_gap_is_not_held
+    case_08_a_late_retry_changes_nothing
+    case_09_a_snapshot_has_deletion_markers_and_executed_ids
+    case_10_two_sides_apart_for_longer_than_forget_after
+    case_11_a_snapshot_of_a_moving_value
+    case_12_a_deletion_marker_and_a_slow_clock
     case_13_what_depends_on_a_lost_record_is_never_shown
+    case_14_an_old_directory
+    case_15_replicas_in_memory_that_come_and_go
     case_16_pulls_do_not_breed
     case_17_a_prev_made_up_by_a_client_reaches_nobody_else
     case_18_a_paused_acceptor_wakes

@@ -73,6 +73,18 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "MODE", default_value_t = Mode::Measured, help_heading = REPLICAS)]
     pub(crate) status: Mode,
 
+    /// Each replica keeps its state in a directory of its own in this one, and goes on from there [default: in memory]
+    #[arg(long, value_name = "DIR", help_heading = REPLICAS)]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// When what replicas say to hold is safe: full (from power loss) or normal (from the end of the process only)
+    #[arg(long, value_name = "WHEN", default_value = "full", requires = "data_dir", value_parser = ["full", "normal"], help_heading = REPLICAS)]
+    pub(crate) sync: String,
+
+    /// Replicas that are gone for longer hold no log back any more
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration, help_heading = REPLICAS)]
+    pub(crate) forget_after: Duration,
+
     /// At least so often each replica gossips where it stands
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration, help_heading = REPLICAS)]
     pub(crate) gossip_interval: Duration,

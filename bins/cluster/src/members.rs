@@ -62,7 +62,7 @@ impl Member {
         command.arg(roles::word(role)).arg("--name").arg(&name);
         match role {
             Role::Frontend => set_frontend_arguments(&mut command, arguments),
-            Role::Replica => set_replica_arguments(&mut command, arguments),
+            Role::Replica => set_replica_arguments(&mut command, &name, arguments),
         }
         BrokerOptions { verbose: broker.verbose.max(1), ..broker.clone() }.apply_to(&mut command);
         command.stdout(file.try_clone().map_err(cannot_start)?).stderr(file);
@@ -161,9 +161,13 @@ fn set_frontend_arguments(command: &mut Command, arguments: &ClusterArgs) {
     }
 }
 
-fn set_replica_arguments(command: &mut Command, arguments: &ClusterArgs) {
+fn set_replica_arguments(command: &mut Command, name: &str, arguments: &ClusterArgs) {
     command.arg("--status").arg(arguments.status.name());
     command.arg("--gossip-interval").arg(format_duration(arguments.gossip_interval));
+    command.arg("--forget-after").arg(format_duration(arguments.forget_after));
+    if let Some(data_dir) = &arguments.data_dir {
+        command.arg("--data-dir").arg(data_dir.join(name)).arg("--sync").arg(&arguments.sync);
+    }
     if let Some(database) = &arguments.database {
         command.arg("--database").arg(database);
     }

@@ -1,5 +1,6 @@
-//! `dataset`: imports, generates and fingerprints the data sets that replicas start from.
+//! `dataset`: imports, generates, exports and fingerprints the data sets that replicas start from.
 
+mod export;
 mod progress_line;
 
 use std::path::{Path, PathBuf};
@@ -56,6 +57,9 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Writes the ratings of a running replica, as they stand at one value timestamp, as a data set: a backup, from
+    /// which a new cluster can be started.
+    Export(Box<export::Export>),
     /// Shows what a data set is known by, and how much there is in it.
     Fingerprint {
         /// A folder in MovieLens' layout or a SQLite file; without it, the sample.
@@ -89,17 +93,27 @@ fn run(command: Command) -> anyhow::Result<()> {
             // CSV files are read from end to end in any case.
             source => source.and_then(|source| Store::open(&source)).map(|store| store.description()),
         },
+        Command::Export(export) => return run_export(*export),
     };
     line.clear();
     print(&description?)
 }
 
+fn run_export(export: export::Export) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    write_out(&runtime.block_on(export.run())?)
+}
+
 fn print(description: &Description) -> anyhow::Result<()> {
-    use std::io::Write;
     let counts = description.counts;
     let text = format!(
         "fingerprint {}\nmovies      {}\nusers       {}\nratings     {}\n",
         description.fingerprint, counts.movies, counts.users, counts.ratings
     );
+    write_out(&text)
+}
+
+fn write_out(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
     std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
 }

@@ -13,7 +13,7 @@ use natter_broker::moderation::Malformed;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{
     Acknowledgement, ConfirmRequest, Gossip, LogPage, LogRequest, Presence, QueryRequest, Requests, Role,
-    StatusRequest, UpdateRequest,
+    SnapshotReply, SnapshotRequest, StatusRequest, UpdateRequest,
 };
 use natter_common::replica_manager::{Input, ReplyTo};
 use natter_common::subjects::Subjects;
@@ -29,11 +29,12 @@ type Batches = ReadyChunks<SelectAll<BoxStream<'static, Delivery>>>;
 const FORGET_REQUEST_AFTER: Duration = Duration::from_secs(90);
 
 /// The endpoints of the service, by name.
-const ENDPOINTS: [(&str, Endpoint); 5] = [
+const ENDPOINTS: [(&str, Endpoint); 6] = [
     ("update", Endpoint::Update),
     ("query", Endpoint::Query),
     ("confirm", Endpoint::Confirm),
     ("log", Endpoint::Log),
+    ("snapshot", Endpoint::Snapshot),
     ("status", Endpoint::Status),
 ];
 
@@ -44,6 +45,7 @@ pub(crate) enum Endpoint {
     Query,
     Confirm,
     Log,
+    Snapshot,
     Status,
 }
 
@@ -55,7 +57,12 @@ pub(crate) enum Channel {
     Presence,
     /// Answers to pulls.
     LogPage,
+    /// Answers to requests for a chunk of a snapshot.
+    Snapshot,
 }
+
+/// A replica manager answers a question for its status within this time, or is not there.
+const SOMEBODY_ANSWERS: Duration = Duration::from_millis(500);
 
 /// A message, and where it came in.
 pub(crate) enum Delivery {
@@ -80,8 +87,8 @@ pub(crate) struct Inbox {
     pub(crate) malformed: Malformed,
 }
 
-/// Serves and subscribes to everything that a replica manager hears. `pull_replies` is where answers to pulls come,
-/// with the peer's id as the last token.
+/// Serves and subscribes to everything that a replica manager hears. `pull_replies` is where answers to pulls come, with
+/// `log` or `snapshot` and the peer's id as the last tokens.
 pub(crate) async fn subscribe(
     client: &Client,
     service: &Service,
@@ -98,7 +105,8 @@ pub(crate) async fn subscribe(
         (subjects.all_gossip(), Channel::Gossip),
         (subjects.replica(own, "acknowledge"), Channel::Acknowledgement),
         (subjects.all_presence(Role::Replica), Channel::Presence),
-        (format!("{pull_replies}.*"), Channel::LogPage),
+        (format!("{pull_replies}.log.*"), Channel::LogPage),
+        (format!("{pull_replies}.snapshot.*"), Channel::Snapshot),
     ];
     for (subject, channel) in channels {
         let messages = client.subscribe(subject).await?;
@@ -130,7 +138,22 @@ pub(crate) async fn start_service(
         .await
 }
 
+/// Whether a replica manager of this id is there already.
+pub(crate) async fn is_served_by_somebody(client: &Client, subjects: &Subjects, id: &ReplicaId) -> bool {
+    let asked = client.request(subjects.replica(id, "status"), Vec::new().into());
+    matches!(tokio::time::timeout(SOMEBODY_ANSWERS, asked).await, Ok(Ok(_)))
+}
+
 impl Inbox {
+    /// What came in, whatever it is. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Option<Vec<Delivery>> {
+        tokio::select! {
+            biased;
+            batch = self.gossip.next() => batch,
+            batch = self.requests.next() => batch,
+        }
+    }
+
     /// The first answer to the request whose reply subject this is, and in which encoding.
     pub(crate) fn take_request(&mut self, reply: &str) -> Option<(Request, Format)> {
         self.open.remove(reply).map(|open| (open.request, open.format))
@@ -186,6 +209,7 @@ impl Inbox {
             Channel::Gossip => with_id(decode(payload), |gossip: &Gossip| &gossip.id, Input::Gossip),
             Channel::Presence => with_id(decode(payload), |presence: &Presence| &presence.id, Input::Presence),
             Channel::LogPage => with_id(decode(payload), |page: &LogPage| &page.id, Input::LogPage),
+            Channel::Snapshot => with_id(decode(payload), |reply: &SnapshotReply| &reply.id, Input::SnapshotReply),
             Channel::Acknowledgement => {
                 let input = decode::<Acknowledgement>(payload).map(Input::Acknowledgement);
                 (input, None)
@@ -237,6 +261,7 @@ fn request_inputs(
             let Requests { requests } = decode::<Requests<ConfirmRequest>>(payload)?;
             inputs.extend(requests.into_iter().map(|request| Input::Confirm(to(request.n), request)));
         }
+        Endpoint::Snapshot => inputs.push(Input::Snapshot(to(0), decode::<SnapshotRequest>(payload)?)),
         Endpoint::Log => inputs.push(Input::Log(to(0), decode::<LogRequest>(payload)?)),
         Endpoint::Status => {
             let format = Format::of(payload);

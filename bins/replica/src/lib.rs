@@ -3,11 +3,17 @@
 //! - [`run`]: the way of a message: `inbox` decodes it, the core handles it, the store commits, `outbox` performs what
 //!   the core asks for
 //! - `steps`: the log of each step
+//! - `storage`: in memory, or in a directory that outlives the process
+//! - `life`: from the start to the end, and perhaps another life; `offline`: what is left when the store failed
 
+mod error;
 mod inbox;
+mod life;
+mod offline;
 mod outbox;
 mod shell;
 mod steps;
+mod storage;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,23 +24,31 @@ use clap::Parser;
 use natter_broker::duration::parse_duration;
 use natter_broker::options::BrokerOptions;
 use natter_broker::{role, shutdown};
-use natter_common::ids::ReplicaId;
 use natter_common::messages::Mode;
-use natter_database::DataSource;
+use natter_database::{DataSource, Sync};
 
-pub use shell::{ReplicaError, run};
+pub use error::ReplicaError;
+pub use life::run;
 
 /// One replica manager: holds the ratings, accepts updates, answers queries and gossips with the others.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "replica", version)]
 pub struct ReplicaArgs {
-    /// What its id begins with: letters, digits, _ and -, at most 48; a random ending is added, as its state is in memory
+    /// What its id begins with: letters, digits, _ and -, at most 48; a random ending is added
     #[arg(long, value_name = "NAME", default_value = "replica", value_parser = role::parse_name)]
     pub name: String,
 
     /// The data set: a folder in MovieLens' layout, or a file that `dataset import` made [default: the sample]
     #[arg(long, value_name = "PATH")]
     pub database: Option<PathBuf>,
+
+    /// Keeps its id, log and ratings in this directory, so that it goes on after a restart [default: in memory]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// When what it says to hold is safe: full (from power loss) or normal (from the end of the process only)
+    #[arg(long, value_name = "WHEN", default_value = "full", requires = "data_dir", value_parser = parse_sync)]
+    pub sync: Sync,
 
     /// What decides its status: active, overloaded, offline, arbitrary (drawn at random again and again) or measured
     #[arg(long, value_name = "MODE", default_value = "measured")]
@@ -54,14 +68,17 @@ pub struct ReplicaArgs {
 }
 
 impl ReplicaArgs {
-    /// An id that nobody used before: the state of this life is in memory, and its sequence numbers begin at 1.
-    pub fn new_id(&self) -> Result<ReplicaId, ReplicaError> {
-        role::new_id(&self.name).map_err(ReplicaError::Id)
-    }
-
     /// Where the ratings come from.
     pub fn source(&self) -> Result<DataSource, ReplicaError> {
         DataSource::at(self.database.as_deref()).map_err(ReplicaError::Data)
+    }
+}
+
+fn parse_sync(text: &str) -> Result<Sync, String> {
+    match text {
+        "full" => Ok(Sync::Full),
+        "normal" => Ok(Sync::Normal),
+        _ => Err("use full or normal".to_owned()),
     }
 }
 

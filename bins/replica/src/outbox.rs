@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use natter_broker::connection::ConnectionEvent;
 use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
 use natter_common::ids::ReplicaId;
-use natter_common::messages::{NumberedReply, Replies, Reply, Role};
+use natter_common::messages::{NumberedReply, Presence, Replies, Reply, Role};
 use natter_common::replica_manager::{Output, ReplyTo};
 use natter_common::request::Answer;
 use natter_common::subjects::Subjects;
@@ -21,13 +22,28 @@ use crate::inbox::Inbox;
 const MESSAGE_BYTES: usize = 128 * 1024;
 const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Why a replica manager must not run like this.
+pub(crate) enum Refusal {
+    /// At all; the text says why.
+    Stop(String),
+    /// Under its id.
+    TakeNewId {
+        /// How many of its records others know.
+        known: u64,
+        /// How many it has.
+        held: u64,
+    },
+}
+
 /// Performs outputs.
 pub(crate) struct Outbox {
-    pub(crate) publisher: Publisher,
+    publisher: Publisher,
     subjects: Subjects,
     own: ReplicaId,
     pull_replies: String,
     live: Live,
+    /// What was shown last.
+    presence: Option<Presence>,
     /// Replies by reply subject: those of one message's requests go back in one message.
     replies: BTreeMap<Arc<str>, Vec<NumberedReply>>,
 }
@@ -40,41 +56,73 @@ impl Outbox {
         pull_replies: String,
         live: Live,
     ) -> Self {
-        Self { publisher, subjects, own, pull_replies, live, replies: BTreeMap::new() }
+        Self { publisher, subjects, own, pull_replies, live, presence: None, replies: BTreeMap::new() }
     }
 
-    /// Performs all `outputs`. `Err` is why this replica manager must not run here.
-    pub(crate) async fn perform(&mut self, outputs: &mut Vec<Output>, inbox: &mut Inbox) -> Result<(), String> {
+    /// Performs all `outputs`. `Err` is why this replica manager must not run like this.
+    pub(crate) async fn perform(&mut self, outputs: &mut Vec<Output>, inbox: &mut Inbox) -> Result<(), Refusal> {
         for output in outputs.drain(..) {
             match output {
-                Output::Reply(ReplyTo { subject, n }, reply) => {
-                    self.replies.entry(subject).or_default().push(NumberedReply { n, reply });
-                }
+                Output::Reply(to, reply) => self.queue_reply(to, reply),
                 Output::Status(to, reply) => self.respond(&to.subject, &reply, inbox).await,
                 Output::Log(to, page) => self.respond(&to.subject, &page, inbox).await,
+                Output::Snapshot(to, chunk) => self.respond(&to.subject, &chunk, inbox).await,
                 Output::Gossip(gossip) => self.publish(self.subjects.gossip(&self.own), &gossip).await,
                 Output::Acknowledge(peer, acknowledgement) => {
                     self.publish(self.subjects.replica(&peer, "acknowledge"), &acknowledgement).await;
                 }
-                Output::Pull(peer, request) => {
-                    let reply = format!("{}.{peer}", self.pull_replies);
-                    if let Some(payload) = encoded(Format::MessagePack, &request) {
-                        let subject = self.subjects.replica(&peer, "log");
-                        self.publisher.publish_with_reply(subject, reply, payload.into()).await;
-                    }
-                }
+                Output::Pull(peer, request) => self.ask(&peer, "log", &request).await,
+                Output::FetchSnapshot(peer, request) => self.ask(&peer, "snapshot", &request).await,
                 Output::Presence(presence) => {
-                    self.live.show(&presence);
-                    self.publish(self.subjects.presence(Role::Replica, &self.own), &presence).await;
+                    self.show(Role::Replica, &presence).await;
+                    self.presence = Some(presence);
                 }
                 Output::Notice(_) => {}
-                Output::Stop(reason) => return Err(reason),
+                Output::Stop(reason) => return Err(Refusal::Stop(reason)),
+                Output::TakeNewId { known, held } => return Err(Refusal::TakeNewId { known, held }),
             }
         }
+        self.send_replies(inbox).await;
+        Ok(())
+    }
+
+    /// A reply that goes out with the next [`Outbox::send_replies`].
+    pub(crate) fn queue_reply(&mut self, to: ReplyTo, reply: Reply) {
+        self.replies.entry(to.subject).or_default().push(NumberedReply { n: to.n, reply });
+    }
+
+    /// Sends what was queued.
+    pub(crate) async fn send_replies(&mut self, inbox: &mut Inbox) {
         for (subject, replies) in std::mem::take(&mut self.replies) {
             self.reply(&subject, replies, inbox).await;
         }
-        Ok(())
+    }
+
+    /// Shows itself.
+    pub(crate) async fn show(&mut self, role: Role, presence: &Presence) {
+        self.live.show(presence);
+        self.publish(self.subjects.presence(role, &self.own), presence).await;
+    }
+
+    /// What was shown last.
+    pub(crate) fn last_presence(&self) -> Option<Presence> {
+        self.presence.clone()
+    }
+
+    /// The connection is lost, or there again.
+    pub(crate) fn hear(&mut self, event: &ConnectionEvent) {
+        match event {
+            ConnectionEvent::Connected => self.publisher.set_connected(true),
+            ConnectionEvent::Disconnected => self.publisher.set_connected(false),
+            ConnectionEvent::SlowConsumer { .. } => {}
+        }
+    }
+
+    /// Sends what is on its way, and closes the connection.
+    pub(crate) async fn end(&self) {
+        let client = self.publisher.client();
+        let _ = client.flush().await;
+        let _ = client.drain().await;
     }
 
     async fn reply(&mut self, subject: &Arc<str>, replies: Vec<NumberedReply>, inbox: &mut Inbox) {
@@ -93,7 +141,7 @@ impl Outbox {
     }
 
     /// Answers through the service the first time, so that its statistics count the request; then directly.
-    async fn respond(&mut self, subject: &Arc<str>, answer: &impl Serialize, inbox: &mut Inbox) {
+    pub(crate) async fn respond(&mut self, subject: &Arc<str>, answer: &impl Serialize, inbox: &mut Inbox) {
         match inbox.take_request(subject) {
             Some((request, format)) => {
                 if let Some(payload) = encoded(format, answer) {
@@ -102,6 +150,15 @@ impl Outbox {
                 }
             }
             None => self.publish(subject.to_string(), answer).await,
+        }
+    }
+
+    /// Asks another replica manager; its answer, or that nobody is there, comes to the inbox.
+    async fn ask(&mut self, peer: &ReplicaId, endpoint: &str, request: &impl Serialize) {
+        if let Some(payload) = encoded(Format::MessagePack, request) {
+            let subject = self.subjects.replica(peer, endpoint);
+            let reply = format!("{}.{endpoint}.{peer}", self.pull_replies);
+            self.publisher.publish_with_reply(subject, reply, payload.into()).await;
         }
     }
 

@@ -6,61 +6,74 @@ use std::time::Duration;
 use async_nats::service::Service;
 use futures_util::StreamExt;
 use natter_broker::clocks::Clocks;
-use natter_broker::connection::{ConnectError, ConnectionEvent, ConnectionSettings, Patience, connect};
-use natter_broker::live::Live;
+use natter_broker::connection::ConnectionEvent;
 use natter_broker::moderation::Moderation;
-use natter_broker::publisher::{NoRoundTrip, Publisher, round_trip};
 use natter_broker::pulse::Pulse;
-use natter_common::replica_manager::{Config, Input, Output, ReplicaManager};
-use natter_common::subjects::Subjects;
+use natter_common::messages::Presence;
+use natter_common::replica_manager::{Input, Output, ReplicaManager};
 use natter_common::value::ValueError;
-use natter_database::{DataError, Store};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use natter_database::Store;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::inbox::{self, Inbox};
-use crate::outbox::Outbox;
-use crate::{ReplicaArgs, steps};
+use crate::outbox::{Outbox, Refusal};
+use crate::{ReplicaError, steps};
 
+/// How long handing over what only this one holds may take.
+const HAND_OVER: Duration = Duration::from_secs(2);
 /// After LEFT, requests that were on their way are still answered for so long.
 const FAREWELL: Duration = Duration::from_millis(300);
 /// How long the last messages may take.
 const DRAIN: Duration = Duration::from_secs(2);
-/// How often requests that nobody will answer are looked for, in ticks.
-const SWEEP_TICKS: u64 = 500;
 
-/// Why a replica manager does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplicaError {
-    /// The name does not make an id.
-    #[error("--name: {0}")]
-    Id(#[source] natter_common::ids::IdError),
-    /// The data set cannot be read.
-    #[error("--database: {0}")]
-    Data(#[source] DataError),
-    /// The subject prefix is not one.
-    #[error("--prefix: {0:?} is not tokens of A-Z a-z 0-9 _ - joined by dots")]
-    Prefix(String),
-    /// The broker is not to be had.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// The broker did not take the subscriptions.
-    #[error("the broker did not take the subscriptions: {0}")]
-    Subscribe(async_nats::Error),
-    /// The broker did not answer.
-    #[error(transparent)]
-    NoRoundTrip(#[from] NoRoundTrip),
-    /// The store failed: nothing more is acknowledged.
-    #[error(transparent)]
-    Store(#[from] ValueError),
-    /// It must not run here.
-    #[error("{0}")]
-    Stopped(String),
+/// How often requests that nobody will answer are looked for, and the files of the store looked at, in ticks.
+const SECOND_TICKS: u64 = 50;
+/// A store to which nothing was written for so long is idle, in ticks.
+const IDLE_TICKS: u64 = 250;
+
+/// How a life ends.
+pub(crate) enum End {
+    /// It said goodbye.
+    Left,
+    /// It must go on under a new id.
+    TakeNewId {
+        /// How many of its records others know.
+        known: u64,
+        /// How many it has.
+        held: u64,
+    },
+    /// Its store failed: what it had in mind is worth nothing any more.
+    StoreFailed(Box<Remains>),
+}
+
+/// What is left of a life whose store failed.
+pub(crate) struct Remains {
+    /// How it failed.
+    pub(crate) failure: ReplicaError,
+    /// What was shown last, when all of that was committed.
+    pub(crate) presence: Presence,
+    /// What still comes in.
+    pub(crate) inbox: Inbox,
+    /// The way out.
+    pub(crate) outbox: Outbox,
+}
+
+/// Why a batch is the last one.
+enum Stop {
+    Failed(ValueError),
+    Told(Refusal),
+}
+
+impl From<ValueError> for Stop {
+    fn from(failure: ValueError) -> Self {
+        Self::Failed(failure)
+    }
 }
 
 /// A replica manager with everything around it.
-struct Shell {
+pub(crate) struct Shell {
     core: ReplicaManager,
     store: Store,
     clocks: Clocks,
@@ -68,99 +81,139 @@ struct Shell {
     outbox: Outbox,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
+    service: Service,
     moderation: Moderation,
+    pulse: Pulse,
+    ticks: u64,
+    /// When something was written to the store last, in ticks.
+    written_ticks: u64,
     /// The greatest batch since the last tick: how many messages waited.
     queue_length: usize,
 }
 
-/// Runs a replica manager until `shutdown`.
-pub async fn run(arguments: ReplicaArgs, shutdown: impl Future<Output = ()>) -> Result<(), ReplicaError> {
-    let id = arguments.new_id()?;
-    let subjects =
-        Subjects::new(&arguments.broker.prefix).ok_or_else(|| ReplicaError::Prefix(arguments.broker.prefix.clone()))?;
-    let store = Store::open(&arguments.source()?).map_err(ReplicaError::Data)?;
-    let dataset = store.fingerprint().to_string();
-    let counts = store.counts();
-    info!(replica = %id, movies = counts.movies, ratings = counts.ratings, %dataset, "loaded the data set");
-
-    let (events_sender, events) = unbounded_channel();
-    let settings = ConnectionSettings { name: format!("replica-{id}"), no_echo: true, patience: Patience::Forever };
-    tokio::pin!(shutdown);
-    let client = tokio::select! {
-        client = connect(&arguments.broker, &settings, Some(events_sender)) => client?,
-        () = &mut shutdown => return Ok(()),
-    };
-    let live = Live::default();
-    let service = inbox::start_service(&client, &id, &dataset, live.clone()).await.map_err(ReplicaError::Subscribe)?;
-    let pull_replies = client.new_inbox();
-    let inbox =
-        inbox::subscribe(&client, &service, &subjects, &id, &pull_replies).await.map_err(ReplicaError::Subscribe)?;
-    round_trip(&client, subjects.replica(&id, "nobody")).await?;
-
-    let clocks = Clocks::start();
-    let config = Config {
-        id: id.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        dataset,
-        mode: arguments.status,
-        gossip_interval_ms: arguments.gossip_interval.as_millis() as u64,
-        forget_after_ms: arguments.forget_after.as_millis() as u64,
-        seed: fastrand::u64(..),
-    };
-    info!(replica = %id, "joins");
-    let shell = Shell {
-        core: ReplicaManager::new(config, clocks.now()),
-        store,
-        clocks,
-        inbox,
-        outbox: Outbox::new(Publisher::new(client), subjects, id, pull_replies, live),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        moderation: Moderation::default(),
-        queue_length: 0,
-    };
-    shell.serve(service, events, shutdown).await
+/// What there is to do.
+enum Gathered {
+    Event(ConnectionEvent),
+    Gossip(Vec<inbox::Delivery>),
+    Requests(Vec<inbox::Delivery>),
+    Tick,
+    TimeToMerge,
+    /// Nothing more, ever.
+    End,
 }
 
 impl Shell {
-    async fn serve(
-        mut self,
+    pub(crate) fn new(
+        core: ReplicaManager,
+        store: Store,
+        clocks: Clocks,
+        inbox: Inbox,
+        outbox: Outbox,
         service: Service,
-        mut events: UnboundedReceiver<ConnectionEvent>,
+    ) -> Self {
+        Self {
+            core,
+            store,
+            clocks,
+            inbox,
+            outbox,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            service,
+            moderation: Moderation::default(),
+            pulse: Pulse::start(),
+            ticks: 0,
+            written_ticks: 0,
+            queue_length: 0,
+        }
+    }
+
+    /// Serves until `shutdown`, and then says goodbye.
+    pub(crate) async fn serve(
+        mut self,
+        events: &mut UnboundedReceiver<ConnectionEvent>,
         shutdown: impl Future<Output = ()>,
-    ) -> Result<(), ReplicaError> {
+    ) -> Result<End, ReplicaError> {
+        let served = self.serve_until(events, shutdown).await;
+        let left = match served {
+            Ok(()) => self.leave().await,
+            Err(stop) => Err(stop),
+        };
+        match left {
+            Ok(()) => {
+                self.end().await?;
+                Ok(End::Left)
+            }
+            Err(Stop::Told(Refusal::Stop(reason))) => Err(ReplicaError::Stopped(reason)),
+            Err(Stop::Told(Refusal::TakeNewId { known, held })) => {
+                self.outbox.end().await;
+                Ok(End::TakeNewId { known, held })
+            }
+            Err(Stop::Failed(failure)) => match (self.store.is_durable(), self.outbox.last_presence()) {
+                // The store is closed, so that it can be opened again.
+                (true, Some(presence)) => {
+                    let Self { inbox, outbox, .. } = self;
+                    Ok(End::StoreFailed(Box::new(Remains { failure: failure.into(), presence, inbox, outbox })))
+                }
+                _ => Err(failure.into()),
+            },
+        }
+    }
+
+    async fn serve_until(
+        &mut self,
+        events: &mut UnboundedReceiver<ConnectionEvent>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), Stop> {
         tokio::pin!(shutdown);
-        let mut pulse = Pulse::start();
-        let mut ticks = 0u64;
         loop {
-            // In this order: when it ticks, nothing that other replicas sent waits to be read.
-            tokio::select! {
+            let gathered = tokio::select! {
                 biased;
-                () = &mut shutdown => break,
-                Some(event) = events.recv() => self.hear(event),
-                batch = self.inbox.gossip.next() => {
-                    let Some(batch) = batch else { break };
-                    self.read(batch).await;
-                    if pulse.is_overdue() {
-                        self.tick(false);
-                    }
-                }
-                () = pulse.tick() => {
-                    self.tick(true);
-                    ticks += 1;
-                    if ticks.is_multiple_of(SWEEP_TICKS) {
-                        self.inbox.sweep();
-                    }
-                }
-                batch = self.inbox.requests.next() => {
-                    let Some(batch) = batch else { break };
-                    self.queue_length = self.queue_length.max(batch.len());
-                    self.read(batch).await;
-                }
+                () = &mut shutdown => return Ok(()),
+                Some(event) = events.recv() => Gathered::Event(event),
+                gathered = self.gather() => gathered,
+            };
+            if !self.take_in(gathered).await {
+                return Ok(());
             }
             self.handle_batch().await?;
         }
-        self.leave(service).await
+    }
+
+    /// Waits for something to do. Cancel safe.
+    async fn gather(&mut self) -> Gathered {
+        // In this order: when it ticks, nothing that other replicas sent waits to be read.
+        tokio::select! {
+            biased;
+            batch = self.inbox.gossip.next() => batch.map_or(Gathered::End, Gathered::Gossip),
+            () = self.pulse.tick() => Gathered::Tick,
+            batch = self.inbox.requests.next() => batch.map_or(Gathered::End, Gathered::Requests),
+            () = std::future::ready(()), if self.core.is_merging() => Gathered::TimeToMerge,
+        }
+    }
+
+    /// Makes inputs of it. `false` where nothing more will ever come.
+    async fn take_in(&mut self, gathered: Gathered) -> bool {
+        match gathered {
+            Gathered::Gossip(batch) => {
+                self.read(batch).await;
+                if self.pulse.is_overdue() {
+                    self.tick(false);
+                }
+            }
+            Gathered::Tick => {
+                self.tick(true);
+                self.ticks += 1;
+            }
+            Gathered::Requests(batch) => {
+                self.queue_length = self.queue_length.max(batch.len());
+                self.read(batch).await;
+            }
+            Gathered::Event(event) => self.hear(&event),
+            Gathered::TimeToMerge => self.inputs.push(Input::Merge),
+            Gathered::End => return false,
+        }
+        true
     }
 
     async fn read(&mut self, batch: Vec<inbox::Delivery>) {
@@ -173,16 +226,11 @@ impl Shell {
         self.inputs.push(Input::Tick { queue_length: std::mem::take(&mut self.queue_length), listened });
     }
 
-    fn hear(&mut self, event: ConnectionEvent) {
+    fn hear(&mut self, event: &ConnectionEvent) {
+        self.outbox.hear(event);
         match event {
-            ConnectionEvent::Connected => {
-                self.outbox.publisher.set_connected(true);
-                self.inputs.push(Input::Connected);
-            }
-            ConnectionEvent::Disconnected => {
-                self.outbox.publisher.set_connected(false);
-                self.inputs.push(Input::Disconnected);
-            }
+            ConnectionEvent::Connected => self.inputs.push(Input::Connected),
+            ConnectionEvent::Disconnected => self.inputs.push(Input::Disconnected),
             ConnectionEvent::SlowConsumer { dropped } => {
                 warn!(dropped, "messages came faster than they were read; gossip that was lost is pulled");
             }
@@ -190,49 +238,83 @@ impl Shell {
     }
 
     /// Handles all inputs in one transaction; what they ask for happens after it.
-    async fn handle_batch(&mut self) -> Result<(), ReplicaError> {
+    async fn handle_batch(&mut self) -> Result<(), Stop> {
+        self.look_after()?;
         let now = self.clocks.now();
         self.store.begin()?;
         for input in self.inputs.drain(..) {
             steps::log_input(self.core.id(), &input);
             self.core.step(now, input, &mut self.store, &mut self.outputs)?;
         }
+        let changes = self.core.take_changes();
+        if !changes.is_empty() {
+            self.store.save(&changes)?;
+            self.written_ticks = self.ticks;
+        }
         self.store.commit()?;
         self.core.flush(now, &mut self.store, &mut self.outputs);
         self.perform().await
     }
 
-    async fn perform(&mut self) -> Result<(), ReplicaError> {
+    async fn perform(&mut self) -> Result<(), Stop> {
         for output in &self.outputs {
             steps::log_output(self.core.id(), output, &mut self.moderation);
         }
-        self.outbox.perform(&mut self.outputs, &mut self.inbox).await.map_err(ReplicaError::Stopped)
+        self.outbox.perform(&mut self.outputs, &mut self.inbox).await.map_err(Stop::Told)
     }
 
-    /// LEFT first, then what was on its way, then the last messages.
-    async fn leave(mut self, service: Service) -> Result<(), ReplicaError> {
+    /// What is done now and then, between batches.
+    fn look_after(&mut self) -> Result<(), Stop> {
+        if self.ticks.is_multiple_of(SECOND_TICKS) {
+            self.inbox.sweep();
+            self.store.check_files()?;
+        }
+        if self.ticks == self.written_ticks + IDLE_TICKS {
+            self.store.checkpoint_if_idle()?;
+        }
+        Ok(())
+    }
+
+    /// First what only this one holds is handed over, then LEFT, then what was on its way.
+    async fn leave(&mut self) -> Result<(), Stop> {
         info!(replica = %self.core.id(), value_timestamp = %self.core.value_timestamp(), "leaves");
+        self.core.begin_leaving();
+        self.go_on(HAND_OVER, ReplicaManager::is_handed_over).await?;
+        if self.core.not_handed_over() > 0 {
+            warn!(replica = %self.core.id(), records = self.core.not_handed_over(),
+                "leaves with updates that no other replica is known to hold");
+        }
         self.core.leave(self.clocks.now(), &mut self.store, &mut self.outputs);
         self.perform().await?;
-        let farewell = tokio::time::sleep(FAREWELL);
-        tokio::pin!(farewell);
-        loop {
-            tokio::select! {
-                Some(batch) = self.inbox.gossip.next() => self.read(batch).await,
-                Some(batch) = self.inbox.requests.next() => self.read(batch).await,
-                () = &mut farewell => break,
-                else => break,
-            }
-            self.handle_batch().await?;
-        }
-        let client = self.outbox.publisher.client().clone();
+        self.go_on(FAREWELL, |_| false).await
+    }
+
+    /// The last messages, and the last of the store.
+    async fn end(self) -> Result<(), ReplicaError> {
         let last = async {
-            let _ = service.stop().await;
-            let _ = client.flush().await;
-            let _ = client.drain().await;
+            let _ = self.service.stop().await;
+            self.outbox.end().await;
         };
         // Nothing is lost where the broker is gone: what was acknowledged is held by others.
         let _ = timeout(DRAIN, last).await;
+        self.store.close_cleanly()?;
+        Ok(())
+    }
+
+    /// Goes on handling what comes in, for at most `time`, until `is_done`.
+    async fn go_on(&mut self, time: Duration, is_done: impl Fn(&ReplicaManager) -> bool) -> Result<(), Stop> {
+        let end = tokio::time::sleep(time);
+        tokio::pin!(end);
+        while !is_done(&self.core) {
+            let gathered = tokio::select! {
+                gathered = self.gather() => gathered,
+                () = &mut end => break,
+            };
+            if !self.take_in(gathered).await {
+                break;
+            }
+            self.handle_batch().await?;
+        }
         Ok(())
     }
 }

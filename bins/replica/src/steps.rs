@@ -3,7 +3,7 @@
 
 use natter_broker::moderation::Moderation;
 use natter_common::ids::ReplicaId;
-use natter_common::messages::Reply;
+use natter_common::messages::{Reply, SnapshotPart, SnapshotReply};
 use natter_common::replica_manager::{Input, Loudness, Notice, Output};
 use tracing::{Level, debug, enabled, error, info, warn};
 
@@ -35,6 +35,10 @@ pub(crate) fn log_input(replica: &ReplicaId, input: &Input) {
         Input::LogPage(page) => {
             debug!(%replica, from = %page.id, records = page.records.len(),
                 replica_timestamp = %page.replica_timestamp.replicas, "log page");
+        }
+        Input::SnapshotReply(SnapshotReply { id, part: SnapshotPart::Chunk(chunk) }) => {
+            debug!(%replica, from = %id, rows = chunk.rows.len(), executed = chunk.executed.len(),
+                value_timestamp = %chunk.value_timestamp.replicas, "snapshot chunk");
         }
         Input::PullFailed(peer) => debug!(%replica, %peer, "a pull reached nobody"),
         _ => {}

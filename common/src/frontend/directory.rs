@@ -109,6 +109,17 @@ impl Directory {
         gone
     }
 
+    /// Takes out of `seen` what nobody will ever have: records of those who died with them.
+    pub(super) fn forget_the_dead(&self, seen: &mut Timestamp, now_ms: u64) {
+        for dead in self.roster.dead(now_ms) {
+            let shown = self.roster.present().filter_map(|(id, _)| self.holds.get(id));
+            let held = shown.map(|holds| holds.get(&dead)).max().unwrap_or(0);
+            if held < seen.get(&dead) {
+                seen.set(&dead, held);
+            }
+        }
+    }
+
     pub(super) fn connected(&mut self, now_ms: u64) {
         self.roster.connected(now_ms);
         self.listening_since_ms = now_ms;
@@ -122,14 +133,14 @@ impl Directory {
         self.roster.get(id).is_some_and(|member| member.is_up())
     }
 
-    /// Whether what it holds is still somewhere.
-    pub(super) fn is_keeping(&self, id: &ReplicaId) -> bool {
-        self.roster.get(id).is_some_and(|member| member.is_keeping())
+    /// Whether it is there with what it holds.
+    pub(super) fn is_present(&self, id: &ReplicaId) -> bool {
+        self.roster.get(id).is_some_and(|member| member.is_present())
     }
 
     /// Whether its process is gone, and what only that had with it.
     pub(super) fn is_dead(&self, id: &ReplicaId) -> bool {
-        self.roster.get(id).is_some_and(|member| member.is_unreachable() && !member.is_keeping())
+        self.roster.get(id).is_some_and(|member| member.is_unreachable() && member.presence.durable != Some(true))
     }
 
     pub(super) fn has_somebody_up(&self) -> bool {

@@ -33,6 +33,8 @@ pub(super) struct PendingUpdate {
     pub(super) held_by_nobody: bool,
     /// Whether the id is looked up because of a refusal.
     pub(super) verifying: bool,
+    /// Whether that look-up began when all who may have accepted it were known to be dead.
+    pub(super) verified_dead: bool,
     /// Who is asked to accept it now.
     pub(super) acceptor: Option<ReplicaId>,
     /// Who was asked to accept it in this round.
@@ -83,6 +85,7 @@ impl PendingUpdate {
             looking_up: BTreeSet::new(),
             held_by_nobody: false,
             verifying: false,
+            verified_dead: false,
             acceptor: None,
             asked: BTreeSet::new(),
             uncertain: BTreeMap::new(),

@@ -35,6 +35,7 @@ pub(super) struct PendingQuery {
 
 impl Frontend {
     pub(super) fn begin_query(&mut self, client: u64, request: Query, mut prev: Label, step: &mut Step<'_>) {
+        self.directory.forget_the_dead(&mut prev.replicas, step.now.monotonic_ms);
         let seen_here = self.prev.replicas.covers(&prev.replicas);
         prev.merge(&self.prev);
         let mut query = PendingQuery {
@@ -104,7 +105,7 @@ impl Frontend {
         query.awaited.remove(&attempt.replica);
         match outcome {
             Outcome::Reply(Reply::Answered { value, label }) => {
-                self.prev.merge(&label);
+                self.learn(&query.prev, &label);
                 let reply = ClientReply { value, label, replicas: vec![attempt.replica.clone()] };
                 step.answer(query.client, Ok(reply));
                 return None;

@@ -16,6 +16,8 @@ use crate::request::Update;
 const FIRST_ATTEMPT_MS: u64 = 1000;
 /// After so long no earlier attempt is on its way any more, in milliseconds.
 const FIRST_ATTEMPT_OVER_MS: u64 = 10_000;
+/// A client may retry an update for so long: replica managers remember it for longer, in milliseconds.
+const REMEMBERED_MS: u64 = 60_000;
 /// How soon it is tried again when nobody can be asked now.
 const PAUSE_MS: u64 = 50;
 /// How often an update is stamped again before the session's clock is to blame.
@@ -35,14 +37,22 @@ impl Frontend {
         let carried = id
             .and_then(UpdateId::stamp)
             .filter(|stamp| *stamp > prev.clock && stamp.milliseconds() <= wall_ms.saturating_add(STAMP_AHEAD_MS_MAX));
+        if let (Some(id), None) = (id, carried)
+            && id.milliseconds().is_some_and(|made_ms| wall_ms.saturating_sub(made_ms) > REMEMBERED_MS)
+        {
+            return step.answer(client, Err(too_old(id)));
+        }
+        self.directory.forget_the_dead(&mut prev.replicas, step.now.monotonic_ms);
         let seen_here = self.prev.replicas.covers(&prev.replicas);
         prev.merge(&self.prev);
         let stamp = carried.unwrap_or_else(|| self.clock.tick(wall_ms, prev.clock));
         let may_be_retry =
             id.is_some() && carried.is_none_or(|stamp| wall_ms.saturating_sub(stamp.milliseconds()) > FIRST_ATTEMPT_MS);
         let made_here = id.is_none();
-        let may_be_fresh =
-            carried.is_none_or(|stamp| wall_ms.saturating_sub(stamp.milliseconds()) > FIRST_ATTEMPT_OVER_MS);
+        // Nobody remembers an older one: only with the stamp that it carries does it change nothing a second time.
+        let may_be_fresh = carried.is_none_or(|stamp| {
+            (FIRST_ATTEMPT_OVER_MS..REMEMBERED_MS).contains(&wall_ms.saturating_sub(stamp.milliseconds()))
+        });
         let id = id.unwrap_or_else(|| UpdateId::from_stamp(stamp, self.generator.u64(..)));
         let deadline_ms = step.now.monotonic_ms + self.config.timeout_ms;
         let mut update = PendingUpdate::new(client, self.last_token, id, request, prev, stamp, deadline_ms);
@@ -80,17 +90,20 @@ impl Frontend {
             return None;
         }
         let again_ms = update.deadline_ms.min(now_ms + self.patience_ms());
-        if update.refused.is_some() && !update.uncertain.is_empty() && !update.verifying {
+        // A refusal counts unless somebody may have accepted the update: then it may take effect all the same. What was
+        // said before the death of those was certain proves nothing.
+        let are_dead = update.uncertain.values().all(|id| self.directory.is_dead(id));
+        let verified = update.verifying && (update.verified_dead || !are_dead);
+        if update.refused.is_some() && !update.uncertain.is_empty() && !verified {
             update.verifying = true;
+            update.verified_dead = are_dead;
             self.look_up(update, step);
         }
         if !update.looking_up.is_empty() {
             return Some(again_ms);
         }
-        // A refusal counts unless somebody may have accepted the update: then it may take effect all the same.
-        let are_dead = update.uncertain.values().all(|id| self.directory.is_dead(id));
         let is_certain = update.holders.is_empty()
-            && (update.uncertain.is_empty() || (update.verifying && are_dead && update.held_by_nobody));
+            && (update.uncertain.is_empty() || (update.verified_dead && are_dead && update.held_by_nobody));
         if let (Some((refusal, label)), true) = (&update.refused, is_certain) {
             let text = refusal.explain(Some(update.request.key()), update.request.key().movie_id);
             let error = FrontendError::Refused { refusal: *refusal, text, label: label.clone() };
@@ -203,12 +216,12 @@ impl Frontend {
         true
     }
 
-    /// The record that most hold of those who still have it, and who they are.
+    /// The record that most hold of those who are there, and who they are.
     fn leading(&self, update: &PendingUpdate) -> Option<(RecordRef, Vec<ReplicaId>)> {
-        let keeping = |holders: &BTreeSet<ReplicaId>| -> Vec<ReplicaId> {
-            holders.iter().filter(|id| self.directory.is_keeping(id)).cloned().collect()
+        let present = |holders: &BTreeSet<ReplicaId>| -> Vec<ReplicaId> {
+            holders.iter().filter(|id| self.directory.is_present(id)).cloned().collect()
         };
-        let records = update.holders.iter().map(|(record, holders)| (record, keeping(holders)));
+        let records = update.holders.iter().map(|(record, holders)| (record, present(holders)));
         let (record, holders) = records.max_by_key(|(_, holders)| holders.len())?;
         (!holders.is_empty()).then(|| (record.clone(), holders))
     }
@@ -325,6 +338,7 @@ impl Frontend {
             update.looking_up.clear();
             update.held_by_nobody = false;
             update.verifying = false;
+            update.verified_dead = false;
         }
         update.declined.clear();
         let silent = update.acceptor.take().into_iter().chain(std::mem::take(&mut update.confirming));
@@ -354,4 +368,11 @@ impl Frontend {
             FrontendError::UpdateTimeout { id, timeout_ms }
         }
     }
+}
+
+fn too_old(id: UpdateId) -> FrontendError {
+    FrontendError::BadRequest(format!(
+        "id: {id} was made more than a minute ago, and the session has seen more since: whether it took effect is not \
+         known any more; read the rating, and make a new id"
+    ))
 }

@@ -7,7 +7,7 @@ use super::{Notice, ReplicaManager, ReplyTo, Step};
 use crate::clock::is_too_far_ahead;
 use crate::messages::{ConfirmRequest, Refusal, Reply, UpdateRequest};
 use crate::rating::RatingKey;
-use crate::record::{COPIES_MAX, Deleted, Record, RecordRef};
+use crate::record::{COPIES_MAX, Deleted, ExecutedOperation, Record, RecordRef};
 use crate::request::{Answer, Update};
 use crate::timestamp::Timestamp;
 use crate::value::{Row, ValueError};
@@ -42,7 +42,8 @@ impl ReplicaManager {
     }
 
     pub(super) fn handle_parked(&mut self, parked: Parked, step: &mut Step<'_>) -> Result<(), ValueError> {
-        if !self.phase.is_serving() {
+        let is_update = matches!(parked.request, Request::Update(_));
+        if !self.is_serving() || (self.leaving && is_update) {
             step.reply(parked.to, Reply::NotServing);
             return Ok(());
         }
@@ -54,10 +55,9 @@ impl ReplicaManager {
 
     fn handle_update(&mut self, parked: Parked, step: &mut Step<'_>) -> Result<(), ValueError> {
         let Request::Update(request) = &parked.request else { return Ok(()) };
-        if let [first, ..] = self.executed.get(&request.id) {
-            let first = Arc::clone(first);
-            let is_same = first.request == request.request;
-            let reply = if is_same { self.accepted(&first, step) } else { Reply::IdInUse };
+        if let Some(first) = self.executed.first(&request.id) {
+            let is_same = first.request == Some(request.request);
+            let reply = if is_same { self.accepted(first, &request.request, step) } else { Reply::IdInUse };
             step.reply(parked.to, reply);
             return Ok(());
         }
@@ -85,7 +85,7 @@ impl ReplicaManager {
             Verdict::Allowed(Some(row)) if request.fresh && request.stamp <= row.stamp => {
                 Reply::StampAgain { above: row.stamp }
             }
-            Verdict::Allowed(row) => self.accept(request, key, row, step),
+            Verdict::Allowed(row) => self.accept(request, row, step),
         };
         step.reply(parked.to, reply);
         Ok(())
@@ -112,7 +112,7 @@ impl ReplicaManager {
         })
     }
 
-    fn accept(&mut self, request: &UpdateRequest, key: RatingKey, row: Option<Row>, step: &mut Step<'_>) -> Reply {
+    fn accept(&mut self, request: &UpdateRequest, row: Option<Row>, step: &mut Step<'_>) -> Reply {
         let own = self.config.id.clone();
         let deleted = match (&request.request, row) {
             (Update::Delete { .. }, Some(Row { stars: Some(rating), timestamp, update_id, .. })) => {
@@ -120,34 +120,41 @@ impl ReplicaManager {
             }
             _ => None,
         };
-        let mut prev = request.prev.clone();
+        let mut prev = self.required(&request.prev, request.proven, step);
         prev.set(&own, 0); // its number says as much
         let record = Arc::new(Record {
             id: request.id,
             seq: self.log.replica_timestamp().get(&own) + 1,
             i: own,
             prev,
-            request: request.request,
+            request: Some(request.request),
+            retires: Timestamp::new(),
             stamp: request.stamp,
             copies: request.copies.clamp(1, COPIES_MAX),
             deleted,
         });
         step.notice(Notice::Accepted(Arc::clone(&record)));
-        let row = record.row();
-        let pending = self.accepted.entry(key).or_insert((record.seq, row));
-        if row.order() > pending.1.order() {
-            *pending = (record.seq, row);
-        }
+        self.note_accepted(&record);
         self.hold(Arc::clone(&record), step);
-        self.accepted(&record, step)
+        self.accepted(&record.executed(), &request.request, step)
+    }
+
+    /// Validation looks at own records that are not applied yet.
+    pub(super) fn note_accepted(&mut self, record: &Record) {
+        if let Some((key, row)) = record.row() {
+            let pending = self.accepted.entry(key).or_insert((record.seq, row));
+            if row.order() > pending.1.order() {
+                *pending = (record.seq, row);
+            }
+        }
     }
 
     /// The answer to an update that is held here, the same every time.
-    fn accepted(&self, record: &Record, step: &Step<'_>) -> Reply {
-        let title = step.value.title(record.request.key().movie_id).unwrap_or_default();
+    fn accepted(&self, operation: &ExecutedOperation, request: &Update, step: &Step<'_>) -> Reply {
+        let title = step.value.title(request.key().movie_id).unwrap_or_default();
         Reply::Accepted {
-            value: Answer::Rating(record.answer(title)),
-            records: self.executed.names(&record.id),
+            value: Answer::Rating(operation.answer(request, title)),
+            records: self.executed.names(&operation.id),
             clock: self.clock,
         }
     }
@@ -163,6 +170,7 @@ impl ReplicaManager {
         if self.value_timestamp.covers(prev) {
             return Ok(None);
         }
+        let prev = self.required(prev, proven, step);
         if proven {
             // A label names only what enough replica managers hold: it proves that what is held here may be shown.
             let held = prev.common(self.log.replica_timestamp());

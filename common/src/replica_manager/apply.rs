@@ -6,6 +6,7 @@ use super::{Notice, ReplicaManager, Step};
 use crate::ids::ReplicaId;
 use crate::messages::Reply;
 use crate::record::Record;
+use crate::timestamp::Timestamp;
 use crate::value::ValueError;
 
 impl ReplicaManager {
@@ -13,12 +14,24 @@ impl ReplicaManager {
     pub(super) fn hold(&mut self, record: Arc<Record>, step: &mut Step<'_>) -> super::update_log::Inserted {
         let mut held = Vec::new();
         let inserted = self.log.insert(record, &mut held);
+        self.note_held(held, step);
+        inserted
+    }
+
+    /// These records are held from now on.
+    pub(super) fn note_held(&mut self, held: Vec<Arc<Record>>, step: &mut Step<'_>) {
         for record in held {
             self.clock = self.clock.max(record.stamp);
-            self.executed.insert(Arc::clone(&record));
+            self.executed.insert(record.executed(), step.now.monotonic_ms);
+            if self.config.durable {
+                self.changes.held.push(Arc::clone(&record));
+            }
             for confirm in self.confirms.take(&record.id) {
                 let records = self.executed.names(&record.id);
                 step.reply(confirm.to, Reply::Held { records, clock: self.clock });
+            }
+            if record.request.is_none() {
+                self.retirements.insert(record.name(), record.retires.clone());
             }
             if record.i != self.config.id {
                 self.acknowledge_to_all |= record.copies > 2;
@@ -26,12 +39,15 @@ impl ReplicaManager {
                 step.notice(Notice::Held(record));
             }
         }
-        inserted
     }
 
     /// Applies every record that is stable, in causal order. Says whether there was one.
     pub(super) fn apply_ready(&mut self, step: &mut Step<'_>) -> Result<bool, ValueError> {
         let mut any = false;
+        // Who has not heard yet who is there knows nothing of copies.
+        if self.phase.is_starting() {
+            return Ok(false);
+        }
         loop {
             let mut progress = false;
             let behind: Vec<ReplicaId> = self
@@ -42,7 +58,7 @@ impl ReplicaManager {
                 .map(|(id, _)| id.clone())
                 .collect();
             for origin in behind {
-                while let Some(record) = self.next_stable(&origin) {
+                while let Some(record) = self.next_stable(&origin, step) {
                     self.apply(&record, step)?;
                     progress = true;
                 }
@@ -56,10 +72,17 @@ impl ReplicaManager {
 
     /// The next record of `origin`, if it is stable: its dependencies are all in the value timestamp, and enough
     /// replica managers hold it.
-    fn next_stable(&self, origin: &ReplicaId) -> Option<Arc<Record>> {
-        let record = self.log.get(origin, self.value_timestamp.get(origin) + 1)?;
-        let stable = self.is_held_by_enough(record) && self.value_timestamp.covers(&record.prev);
-        stable.then(|| Arc::clone(record))
+    fn next_stable(&mut self, origin: &ReplicaId, step: &mut Step<'_>) -> Option<Arc<Record>> {
+        let record = Arc::clone(self.log.get(origin, self.value_timestamp.get(origin) + 1)?);
+        (self.is_held_by_enough(&record) && self.covers(&record.prev, step)).then_some(record)
+    }
+
+    /// Whether everything in `prev` is applied, but for what is lost.
+    pub(super) fn covers(&mut self, prev: &Timestamp, step: &mut Step<'_>) -> bool {
+        self.value_timestamp.covers(prev) || {
+            let required = self.required(prev, true, step);
+            self.value_timestamp.covers(&required)
+        }
     }
 
     /// Whether so many replica managers hold the record as it asks for, or all that are up.
@@ -69,8 +92,8 @@ impl ReplicaManager {
         if enough <= 1 || self.proven.get(origin) >= seq || self.table.is_applied_by_someone(origin, seq) {
             return true;
         }
-        // Who is gone for good holds nothing any more.
-        let keeps = |id: &ReplicaId| self.roster.get(id).is_some_and(|member| member.is_keeping());
+        // Who is gone may never come back with what it holds.
+        let keeps = |id: &ReplicaId| self.roster.get(id).is_some_and(|member| member.is_present());
         let own = &self.config.id;
         let is_others = origin != own;
         let others = self.table.holders(origin, seq).filter(|id| *id != origin && *id != own && keeps(id));
@@ -78,12 +101,18 @@ impl ReplicaManager {
     }
 
     fn apply(&mut self, record: &Arc<Record>, step: &mut Step<'_>) -> Result<(), ValueError> {
-        debug_assert!(self.value_timestamp.covers(&record.prev), "causal order");
-        let key = record.request.key();
-        let stands = step.value.apply(key, record.row())?;
+        let mut stands = true;
+        if let Some((key, row)) = record.row() {
+            self.snapshots.before_write(key, step.value)?;
+            stands = step.value.apply(key, row)?;
+            if record.i == self.config.id && self.accepted.get(&key).is_some_and(|(seq, _)| *seq == record.seq) {
+                self.accepted.remove(&key);
+            }
+        }
         self.value_timestamp.set(&record.i, record.seq);
-        if record.i == self.config.id && self.accepted.get(&key).is_some_and(|(seq, _)| *seq == record.seq) {
-            self.accepted.remove(&key);
+        if record.request.is_none() {
+            self.retirements.remove(&record.name());
+            self.apply_retirement(&record.retires, step);
         }
         step.notice(Notice::Applied {
             record: Arc::clone(record),

@@ -49,7 +49,8 @@ impl ReplicaManager {
         }
         if let Phase::CatchingUp { target } = &self.phase {
             // Less what none of those still there shows: nobody waits for a ghost.
-            let target = target.common(&self.shown_by_others());
+            let mut target = target.common(&self.shown_by_others());
+            self.retired.strip(&mut target);
             if self.value_timestamp.covers(&target) {
                 let before = self.status();
                 self.phase = Phase::Serving;

@@ -24,7 +24,8 @@ impl ReplicaManager {
     pub(super) fn gossip_what_is_new(&mut self, step: &mut Step<'_>) {
         let own = self.config.id.clone();
         let accepted = self.log.replica_timestamp().get(&own);
-        while self.gossiped < accepted {
+        // Without a digest there is no gossip; what is new is told when the rows are exact again.
+        while self.gossiped < accepted && !self.is_merging() {
             let news = self.log.of_origin_after(&own, self.gossiped);
             let records = UpdateLog::page(news, GOSSIP_RECORDS_MAX, GOSSIP_BYTES_MAX);
             self.gossiped = records.last().map_or(accepted, |record| record.seq);
@@ -34,7 +35,7 @@ impl ReplicaManager {
             self.acknowledge_to_all = false;
             self.unacknowledged.clear();
         }
-        if std::mem::take(&mut self.acknowledge_to_all) {
+        if !self.is_merging() && std::mem::take(&mut self.acknowledge_to_all) {
             self.unacknowledged.clear();
             let gossip = self.gossip(Vec::new(), step);
             step.outputs.push(Output::Gossip(gossip));
@@ -58,12 +59,14 @@ impl ReplicaManager {
         }
     }
 
-    pub(super) fn hear_gossip(&mut self, gossip: Gossip, step: &mut Step<'_>) -> Result<(), ValueError> {
+    pub(super) fn hear_gossip(&mut self, mut gossip: Gossip, step: &mut Step<'_>) -> Result<(), ValueError> {
         if !self.is_there(&gossip.id)
             || !self.takes_in(&gossip.id, &[&gossip.replica_timestamp.replicas, &gossip.value_timestamp.replicas])
         {
             return Ok(());
         }
+        self.strip(&mut gossip.replica_timestamp.replicas);
+        self.strip(&mut gossip.value_timestamp.replicas);
         self.take_in(gossip.records, step);
         let value_timestamp = &gossip.value_timestamp.replicas;
         self.table.heard(&gossip.id, &gossip.replica_timestamp.replicas, Some(value_timestamp));
@@ -73,9 +76,10 @@ impl ReplicaManager {
         Ok(())
     }
 
-    pub(super) fn hear_acknowledgement(&mut self, acknowledgement: &Acknowledgement) {
+    pub(super) fn hear_acknowledgement(&mut self, mut acknowledgement: Acknowledgement) {
         let is_there = self.is_there(&acknowledgement.id);
         if is_there && self.takes_in(&acknowledgement.id, &[&acknowledgement.replica_timestamp.replicas]) {
+            self.strip(&mut acknowledgement.replica_timestamp.replicas);
             self.table.heard(&acknowledgement.id, &acknowledgement.replica_timestamp.replicas, None);
         }
     }
@@ -85,15 +89,22 @@ impl ReplicaManager {
         let mut dropped: Option<(RecordRef, &'static str, usize)> = None;
         for record in records {
             let name = record.name();
+            let retired = self.retired.get(&record.i);
+            if retired >= record.seq {
+                continue;
+            }
+            let movie_id = record.request.as_ref().map(|request| request.key().movie_id);
             let reason = if record.seq == 0 || !(1..=COPIES_MAX).contains(&record.copies) {
                 "a number in it is out of range"
             } else if record.prev.len() > TIMESTAMP_ENTRIES_MAX {
                 "its prev has too many entries"
-            } else if step.value.title(record.request.key().movie_id).is_none() {
+            } else if record.request.is_some() != record.retires.is_empty() {
+                "it must either write to a rating or retire"
+            } else if movie_id.is_some_and(|movie_id| step.value.title(movie_id).is_none()) {
                 "the data set here has no such movie"
             } else if record.i == self.config.id && record.seq > self.log.replica_timestamp().get(&record.i) {
                 "it bears this replica's id, but was not accepted here"
-            } else if self.hold(record, step) == Inserted::Dropped {
+            } else if self.hold_of_retired(record, retired, step) == Inserted::Dropped {
                 "too many records wait for an earlier one"
             } else {
                 continue;
@@ -101,9 +112,19 @@ impl ReplicaManager {
             let (.., count) = dropped.get_or_insert((name, reason, 0));
             *count += 1;
         }
-        if let Some((record, reason, count)) = dropped {
+        // What is dropped while a snapshot is taken is pulled after it.
+        let is_expected = self.loading.is_some() || self.is_merging();
+        if let Some((record, reason, count)) = dropped.filter(|_| !is_expected) {
             step.notice(Notice::Dropped { record, reason, count });
         }
+    }
+
+    /// Holds a record whose origin may be retired with an earlier one as its last.
+    fn hold_of_retired(&mut self, record: Arc<Record>, retired: u64, step: &mut Step<'_>) -> Inserted {
+        if retired > 0 {
+            self.unretire(&record.i);
+        }
+        self.hold(record, step)
     }
 
     /// Whether `id` shows itself: who doesn't is not believed. What a newcomer gossips before its presence is heard is
@@ -122,7 +143,7 @@ impl ReplicaManager {
     /// Two replica managers with equal value timestamps must show equal digests.
     fn compare_digest(&mut self, peer: &ReplicaId, theirs_at: &Timestamp, theirs: Digest, step: &mut Step<'_>) {
         let ours = step.value.digest();
-        if ours != theirs && *theirs_at == self.value_timestamp {
+        if !self.is_merging() && ours != theirs && *theirs_at == self.value_timestamp {
             self.diverged.insert(peer.clone());
             step.notice(Notice::Diverged { peer: peer.clone(), value_timestamp: theirs_at.clone(), ours, theirs });
         }
@@ -138,10 +159,16 @@ impl ReplicaManager {
             self.hear_foreign_presence(&presence, dataset, step);
             return;
         }
-        let replica_timestamp = presence.replica_timestamp.clone().unwrap_or_default().replicas;
-        let value_timestamp = presence.value_timestamp.clone().unwrap_or_default().replicas;
+        let mut replica_timestamp = presence.replica_timestamp.clone().unwrap_or_default().replicas;
+        let mut value_timestamp = presence.value_timestamp.clone().unwrap_or_default().replicas;
         if !self.takes_in(&id, &[&replica_timestamp, &value_timestamp]) {
             return;
+        }
+        self.strip(&mut replica_timestamp);
+        self.strip(&mut value_timestamp);
+        self.check_own_count(&replica_timestamp, step);
+        if presence.durable == Some(false) {
+            self.note_mortal(id.clone());
         }
         match self.roster.heard(presence, step.now.monotonic_ms) {
             Change::Refused => return,

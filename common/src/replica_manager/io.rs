@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::ids::ReplicaId;
 use crate::messages::{
-    Acknowledgement, ConfirmRequest, Gossip, LogPage, LogRequest, Mode, Presence, QueryRequest, Reply, Status,
-    StatusReply, UpdateRequest,
+    Acknowledgement, ConfirmRequest, Gossip, LogPage, LogRequest, Mode, Presence, QueryRequest, Reply, SnapshotReply,
+    SnapshotRequest, Status, StatusReply, UpdateRequest,
 };
 use crate::record::{Record, RecordRef};
 use crate::timestamp::Timestamp;
@@ -38,8 +38,14 @@ pub enum Input {
     Acknowledgement(Acknowledgement),
     /// The answer to a pull.
     LogPage(LogPage),
-    /// A pull reached nobody.
+    /// A pull, or a request for a chunk, reached nobody.
     PullFailed(ReplicaId),
+    /// A replica manager wants a chunk of the snapshot.
+    Snapshot(ReplyTo, SnapshotRequest),
+    /// A chunk of somebody's snapshot, or that there is none.
+    SnapshotReply(SnapshotReply),
+    /// There is time for [`super::ReplicaManager::is_merging`].
+    Merge,
     /// A replica manager shows itself.
     Presence(Presence),
     /// Somebody asks for the status, or sets the mode first.
@@ -73,12 +79,24 @@ pub enum Output {
     Acknowledge(ReplicaId, Acknowledgement),
     /// Ask this replica manager for records.
     Pull(ReplicaId, LogRequest),
+    /// To a replica manager that needs the snapshot.
+    Snapshot(ReplyTo, SnapshotReply),
+    /// Ask this replica manager for a chunk of its snapshot.
+    FetchSnapshot(ReplicaId, SnapshotRequest),
     /// To everybody.
     Presence(Presence),
     /// For the log file, or to be counted.
     Notice(Notice),
     /// This replica manager must not run here; the text says why. The shell ends the process.
     Stop(String),
+    /// Others know of records under this id that are not here: what was saved is older than what was said. This one has
+    /// to go on with what it has under a new id, or numbers would be used twice.
+    TakeNewId {
+        /// How many of its records others know.
+        known: u64,
+        /// How many are here.
+        held: u64,
+    },
 }
 
 /// What happened inside, for those who watch.
@@ -139,6 +157,48 @@ pub enum Notice {
         /// How many.
         count: usize,
     },
+    /// The logs of the others do not reach back to what is held here: a snapshot is loaded.
+    SnapshotBegins {
+        /// Whose.
+        from: ReplicaId,
+    },
+    /// A snapshot is being loaded.
+    SnapshotProgress {
+        /// How many rows have come.
+        rows: u64,
+        /// About how many there are.
+        of: u64,
+    },
+    /// The snapshot is to be had no more, and begun anew.
+    SnapshotBroken {
+        /// Whose it was.
+        from: ReplicaId,
+        /// Why.
+        reason: String,
+    },
+    /// A snapshot is loaded.
+    SnapshotLoaded {
+        /// How many ratings and deletion markers it had.
+        rows: u64,
+        /// What all of it reflects.
+        value_timestamp: Timestamp,
+    },
+    /// A replica manager is gone for good and leaves the timestamps.
+    Retired {
+        /// Who.
+        id: ReplicaId,
+        /// The number of its last update, which everybody has applied.
+        count: u64,
+    },
+    /// More replica managers died than `FAULT_TOLERANCE` covers: nobody waits for these records any more.
+    Lost {
+        /// Who accepted them.
+        origin: ReplicaId,
+        /// The records after this number...
+        after: u64,
+        /// ... up to this one.
+        until: u64,
+    },
     /// Equal value timestamps, different ratings: a bug in Natter, or a store that lost something.
     Diverged {
         /// The other replica manager.
@@ -182,9 +242,17 @@ impl Notice {
     /// How loud it is.
     pub fn loudness(&self) -> Loudness {
         match self {
-            Self::Diverged { .. } => Loudness::Error,
+            Self::Diverged { .. } | Self::Lost { .. } => Loudness::Error,
             Self::Dropped { .. } | Self::ForeignDataset { .. } => Loudness::Warning,
-            Self::Status { .. } | Self::CaughtUp { .. } | Self::PeerJoined(_) | Self::PeerGone(_) => Loudness::Info,
+            Self::Status { .. }
+            | Self::CaughtUp { .. }
+            | Self::PeerJoined(_)
+            | Self::PeerGone(_)
+            | Self::SnapshotBegins { .. }
+            | Self::SnapshotProgress { .. }
+            | Self::SnapshotBroken { .. }
+            | Self::SnapshotLoaded { .. }
+            | Self::Retired { .. } => Loudness::Info,
             Self::Accepted(_) | Self::Held(_) | Self::Applied { .. } | Self::Waiting { .. } | Self::Pulled { .. } => {
                 Loudness::Debug
             }
@@ -193,9 +261,15 @@ impl Notice {
 }
 
 fn update(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{} {} {}", record.name(), record.request.method(), record.request.key())?;
-    if let Some(stars) = record.request.stars() {
-        write!(f, " rating={stars}")?;
+    write!(f, "{} ", record.name())?;
+    match &record.request {
+        Some(request) => {
+            write!(f, "{} {}", request.method(), request.key())?;
+            if let Some(stars) = request.stars() {
+                write!(f, " rating={stars}")?;
+            }
+        }
+        None => write!(f, "RETIRE {}", record.retires)?,
     }
     write!(f, " id={} prev={} stamp={}", record.id, record.prev, record.stamp)
 }
@@ -227,6 +301,19 @@ impl fmt::Display for Notice {
                  --database, or under another --prefix"
             ),
             Self::Dropped { record, reason, count } => write!(f, "dropped {record} ({count} of its message): {reason}"),
+            Self::SnapshotBegins { from } => write!(f, "loads the snapshot of {from}"),
+            Self::SnapshotProgress { rows, of } => write!(f, "has {rows} of about {of} rows of the snapshot"),
+            Self::SnapshotBroken { from, reason } => write!(f, "begins the snapshot anew: {from} says: {reason}"),
+            Self::SnapshotLoaded { rows, value_timestamp } => {
+                write!(f, "has loaded a snapshot of {rows} rows at {value_timestamp}")
+            }
+            Self::Retired { id, count } => write!(f, "replica {id} is gone for good with {count} updates, all known"),
+            Self::Lost { origin, after, until } => write!(
+                f,
+                "LOST records {origin}:{} to {origin}:{until}: {origin} is gone and nobody holds them; more replicas \
+                 died than --fault-tolerance covers, and sessions that saw these updates go on without them",
+                after + 1
+            ),
             Self::Diverged { peer, value_timestamp, ours, theirs } => write!(
                 f,
                 "DIVERGED from replica {peer}: both have applied {value_timestamp}, but the digest here is {ours} and \

@@ -73,9 +73,15 @@ impl Pulls {
 
 impl ReplicaManager {
     /// Pulls what others are known to hold and gossip did not bring in time, and what requests wait for.
-    pub(super) fn pull_what_is_missing(&mut self, step: &mut Step<'_>) {
+    pub(super) fn pull_what_is_missing(&mut self, step: &mut Step<'_>) -> Result<(), ValueError> {
         let now_ms = step.now.monotonic_ms;
         self.pulls.tick(now_ms);
+        if self.loading.is_some() {
+            return self.tick_loading(step);
+        }
+        if self.is_merging() {
+            return Ok(());
+        }
         let mut shown = Timestamp::new();
         for (id, _) in self.roster.present() {
             if let Some(entry) = self.table.get(id) {
@@ -121,6 +127,10 @@ impl ReplicaManager {
                 self.pull(peer, step);
             }
         }
+        match self.lacks_retired() {
+            Some(peer) => self.begin_loading(peer, step),
+            None => Ok(()),
+        }
     }
 
     fn pull(&mut self, peer: ReplicaId, step: &mut Step<'_>) {
@@ -140,18 +150,24 @@ impl ReplicaManager {
             id: self.config.id.clone(),
             replica_timestamp: Replicas::from(self.log.replica_timestamp()),
             value_timestamp: Replicas::from(&self.value_timestamp),
+            start: Replicas { replicas: self.log.starts() },
+            gone: self.gone_for_good(),
             records: self.log.after(&request.have.replicas, PAGE_RECORDS_MAX, PAGE_BYTES_MAX),
         };
         step.outputs.push(Output::Log(to, page));
     }
 
     pub(super) fn hear_log_page(&mut self, page: LogPage, step: &mut Step<'_>) -> Result<(), ValueError> {
-        let LogPage { id, replica_timestamp, value_timestamp, records } = page;
+        let LogPage { id, mut replica_timestamp, mut value_timestamp, mut start, gone, records } = page;
         if !matches!(self.pulls.peers.get(&id), Some(Peer::Asked { .. }))
             || !self.takes_in(&id, &[&replica_timestamp.replicas, &value_timestamp.replicas])
         {
             return Ok(());
         }
+        for timestamp in [&mut replica_timestamp, &mut value_timestamp, &mut start] {
+            self.strip(&mut timestamp.replicas);
+        }
+        self.note_gone(gone);
         let before = self.log.len();
         if !records.is_empty() {
             self.unacknowledged.insert(id.clone());
@@ -159,7 +175,10 @@ impl ReplicaManager {
         self.take_in(records, step);
         self.table.heard(&id, &replica_timestamp.replicas, Some(&value_timestamp.replicas));
         self.pulls.peers.remove(&id);
-        if self.log.len() == before {
+        start.replicas.set(&self.config.id, 0);
+        if !self.log.replica_timestamp().covers(&start.replicas) {
+            self.begin_loading(id, step)?;
+        } else if self.log.len() == before {
             let until_ms = step.now.monotonic_ms + PULL_PAUSE_MS;
             self.pulls.peers.insert(id, Peer::Paused { until_ms });
         } else if !self.log.replica_timestamp().covers(&replica_timestamp.replicas) {

@@ -51,6 +51,11 @@ impl StatusMachine {
         self.draw_due_ms = now_ms + self.generator.u64(DRAWN_MS);
     }
 
+    /// Bits for the id of a record of one's own.
+    pub(super) fn draw_bits(&mut self) -> u64 {
+        self.generator.u64(..)
+    }
+
     pub(super) fn tick(&mut self, queue_length: usize, now_ms: u64) {
         match (self.mode, self.status) {
             (Mode::Arbitrary, _) if now_ms >= self.draw_due_ms => self.draw(now_ms),

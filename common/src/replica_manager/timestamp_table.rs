@@ -57,6 +57,14 @@ impl TimestampTable {
         self.entries.values().any(|entry| entry.value_timestamp.get(origin) >= seq)
     }
 
+    /// Leaves the records of `origin` out of everybody's entries.
+    pub fn forget_origin(&mut self, origin: &ReplicaId) {
+        for entry in self.entries.values_mut() {
+            entry.replica_timestamp.set(origin, 0);
+            entry.value_timestamp.set(origin, 0);
+        }
+    }
+
     /// Forgets those that `keep` doesn't want.
     pub fn retain(&mut self, mut keep: impl FnMut(&ReplicaId) -> bool) {
         self.entries.retain(|id, _| keep(id));

@@ -91,6 +91,50 @@ impl UpdateLog {
         Inserted::Held
     }
 
+    /// Holds everything of `origin` up to `seq` by a snapshot, without the records. Appends to `held` those that are
+    /// held by that because they had waited.
+    pub fn jump(&mut self, origin: &ReplicaId, seq: u64, held: &mut Vec<Arc<Record>>) {
+        if seq <= self.replica_timestamp.get(origin) {
+            return;
+        }
+        let log = self.origins.entry(origin.clone()).or_default();
+        self.length -= log.records.len();
+        log.records.clear();
+        log.ahead = log.ahead.split_off(&(seq + 1));
+        self.replica_timestamp.set(origin, seq);
+        if let Some(next) = log.ahead.remove(&(seq + 1)) {
+            self.insert(next, held);
+        }
+    }
+
+    /// Lets records go that everybody holds: those of `origin` up to `seq`. Says how many went.
+    pub fn truncate(&mut self, origin: &ReplicaId, seq: u64) -> usize {
+        let Some(log) = self.origins.get_mut(origin) else { return 0 };
+        let keep = log.records.partition_point(|record| record.seq <= seq);
+        log.records.drain(..keep);
+        self.length -= keep;
+        keep
+    }
+
+    /// Forgets that there ever was an `origin`.
+    pub fn forget(&mut self, origin: &ReplicaId) {
+        if let Some(log) = self.origins.remove(origin) {
+            self.length -= log.records.len();
+        }
+        self.replica_timestamp.set(origin, 0);
+    }
+
+    /// After which number the records of `origin` begin: those before went, or were never here.
+    pub fn start(&self, origin: &ReplicaId) -> u64 {
+        let first = self.origins.get(origin).and_then(|log| log.records.front());
+        first.map_or_else(|| self.replica_timestamp.get(origin), |record| record.seq - 1)
+    }
+
+    /// What someone must hold to be brought up to date by this log.
+    pub fn starts(&self) -> Timestamp {
+        self.replica_timestamp.iter().map(|(origin, _)| (origin.clone(), self.start(origin))).collect()
+    }
+
     /// The record of `origin` with the number `seq`, if it is in the log.
     pub fn get(&self, origin: &ReplicaId, seq: u64) -> Option<&Arc<Record>> {
         let records = &self.origins.get(origin)?.records;

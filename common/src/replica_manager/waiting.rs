@@ -94,6 +94,12 @@ impl Waiting {
         expired
     }
 
+    /// Everybody.
+    pub fn take_all(&mut self) -> Vec<Parked> {
+        self.deadlines.clear();
+        std::mem::take(&mut self.parked).into_values().collect()
+    }
+
     /// Sends everybody away without an answer.
     pub fn clear(&mut self) {
         self.parked.clear();

@@ -2,9 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail like tests")]
 
 mod common;
+mod copies;
 mod csv_files;
+mod damage;
+mod durable;
+mod export;
 mod generate;
 mod movielens;
 mod queries;
+mod replica_files;
 mod sqlite_files;
 mod store;

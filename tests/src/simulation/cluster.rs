@@ -11,6 +11,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::messages::{Mode, Role, Status};
 use natter_common::replica_manager::{self, ReplicaManager};
 
+use super::disk::{Disk, Sync};
 use super::message::{ClientAnswer, Message};
 use super::network::{Link, Network, Weather};
 use super::process::{Caller, Core, Life, Process, now};
@@ -30,13 +31,24 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// How often replica managers gossip at least, in milliseconds.
     pub gossip_interval_ms: u64,
+    /// Who is gone for so long is forgotten, in milliseconds.
+    pub forget_after_ms: u64,
+    /// The broker's largest payload, in bytes: decides how many rows a chunk of a snapshot has.
+    pub message_bytes_max: usize,
     /// How long a message waits in an inbox at most before it is handled, in microseconds.
     pub processing_us_max: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { fault_tolerance: 2, timeout_ms: 2000, gossip_interval_ms: 500, processing_us_max: 0 }
+        Self {
+            fault_tolerance: 2,
+            timeout_ms: 2000,
+            gossip_interval_ms: 500,
+            forget_after_ms: 600_000,
+            message_bytes_max: 1 << 20,
+            processing_us_max: 0,
+        }
     }
 }
 
@@ -90,6 +102,8 @@ pub struct Cluster {
     sequence: u64,
     queue: BTreeMap<(u64, u64), Event>,
     generator: Rng,
+    /// Those that began another life since somebody last looked.
+    pub reborn: Vec<ReplicaId>,
     trace: Option<Vec<String>>,
 }
 
@@ -104,6 +118,7 @@ impl Cluster {
             sequence: 0,
             queue: BTreeMap::new(),
             generator: Rng::with_seed(seed),
+            reborn: Vec::new(),
             trace: traced.then(Vec::new),
         }
     }
@@ -129,17 +144,77 @@ impl Cluster {
     /// Starts a replica manager.
     pub fn start_replica(&mut self, name: &str, mode: Mode, skew_ms: i64) -> ReplicaId {
         let id = ReplicaId::new(name).unwrap();
-        let config = replica_manager::Config {
-            id: id.clone(),
+        let config = self.replica_config(id.clone(), mode, false);
+        let manager = ReplicaManager::new(config, now(self.now_us, skew_ms));
+        self.start(id.clone(), Core::Replica(Box::new(manager), MemoryValue::new()), skew_ms);
+        id
+    }
+
+    /// Starts a replica manager that keeps its state on a disk.
+    pub fn start_durable(&mut self, name: &str, sync: Sync, skew_ms: i64) -> ReplicaId {
+        let id = ReplicaId::new(name).unwrap();
+        let config = self.replica_config(id.clone(), Mode::Measured, true);
+        let manager = ReplicaManager::new(config, now(self.now_us, skew_ms));
+        self.start(id.clone(), Core::Replica(Box::new(manager), MemoryValue::new()), skew_ms);
+        self.process_mut(&id).disk = Some(Disk::new(sync));
+        id
+    }
+
+    fn replica_config(&mut self, id: ReplicaId, mode: Mode, durable: bool) -> replica_manager::Config {
+        replica_manager::Config {
+            id,
             version: String::new(),
             dataset: "sample".to_owned(),
             mode,
             gossip_interval_ms: self.settings.gossip_interval_ms,
-            forget_after_ms: 600_000,
+            forget_after_ms: self.settings.forget_after_ms,
+            durable,
+            message_bytes_max: self.settings.message_bytes_max,
             seed: self.generator.u64(..),
+        }
+    }
+
+    /// Starts a dead replica manager again from its disk: under its id, or where the disk may have lost what was said,
+    /// under a new one. Gives the id.
+    pub fn restart(&mut self, id: &ReplicaId) -> ReplicaId {
+        let old = self.process_mut(id);
+        let skew_ms = old.skew_ms;
+        let disk = old.disk.take().expect("it keeps its state on a disk");
+        self.begin_life(id.clone(), disk, skew_ms)
+    }
+
+    /// Goes on under a new id with what is on the disk.
+    fn take_new_id(&mut self, id: &ReplicaId) {
+        let since_us = self.now_us;
+        let process = self.process_mut(id);
+        process.life = Life::Dead { since_us };
+        process.inbox.clear();
+        let (mut disk, skew_ms) = (process.disk.take().expect("it keeps its state on a disk"), process.skew_ms);
+        disk.renamed = true;
+        self.begin_life(id.clone(), disk, skew_ms);
+    }
+
+    fn begin_life(&mut self, old: ReplicaId, mut disk: Disk, skew_ms: i64) -> ReplicaId {
+        let id = if std::mem::take(&mut disk.renamed) {
+            disk.former.push(old.clone());
+            let base = old.as_str().split('_').next().unwrap_or_default();
+            ReplicaId::new(&format!("{base}_{}", disk.former.len())).unwrap()
+        } else {
+            old
         };
-        let manager = ReplicaManager::new(config, now(self.now_us, skew_ms));
-        self.start(id.clone(), Core::Replica(Box::new(manager), MemoryValue::new()), skew_ms);
+        self.note(|| format!("{id} starts again"));
+        let config = self.replica_config(id.clone(), Mode::Measured, true);
+        let (saved, value) = disk.contents();
+        let manager = ReplicaManager::recover(config, saved, &disk.former, now(self.now_us, skew_ms));
+        let manager = manager.unwrap_or_else(|error| panic!("{id}: {error}"));
+        let was_ticking = self.processes.remove(&id).is_some_and(|process| process.ticking);
+        let core = Core::Replica(Box::new(manager), value);
+        self.processes.insert(id.clone(), Process::new(id.clone(), core, skew_ms, self.now_us));
+        self.process_mut(&id).disk = Some(disk);
+        if !was_ticking {
+            self.schedule(0, Event::Tick(id.clone()));
+        }
+        self.reborn.push(id.clone());
         id
     }
 
@@ -175,6 +250,10 @@ impl Cluster {
         let process = self.process_mut(id);
         process.life = Life::Dead { since_us };
         process.inbox.clear();
+        let process = self.processes.get_mut(id).expect("it was there");
+        if let Some(disk) = &mut process.disk {
+            disk.lose_power(&mut self.generator);
+        }
     }
 
     /// Has a process die in the middle of sending what its next batch asks for.
@@ -292,6 +371,7 @@ impl Cluster {
             Event::Tick(id) => {
                 let process = self.process(&id);
                 let (alive, up) = (process.is_alive(), process.is_up());
+                self.process_mut(&id).ticking = alive;
                 if alive {
                     self.schedule(TICK_US, Event::Tick(id.clone()));
                 }

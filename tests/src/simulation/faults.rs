@@ -7,6 +7,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::messages::{Mode, Role};
 
 use super::cluster::Cluster;
+use super::disk::Sync;
 use super::invariants::Invariants;
 use super::network::Link;
 use super::plan::{Flavour, Plan};
@@ -30,6 +31,8 @@ pub enum Cure {
     Measure(ReplicaId),
     /// Another replica manager takes the place of one that died.
     StartReplica,
+    /// A replica manager that died goes on with what is on its disk.
+    Restart(ReplicaId),
     /// Another frontend takes the place of one that died.
     StartFrontend,
 }
@@ -53,7 +56,13 @@ impl Faults {
     /// Starts a replica manager under a new id.
     pub fn start_replica(&mut self, plan: &Plan, cluster: &mut Cluster) {
         let (name, skew_ms) = (self.name('r'), self.skew_ms(plan));
-        let id = cluster.start_replica(&name, Mode::Measured, skew_ms);
+        let is_durable = self.generator.u32(..1000) < plan.durable_permille;
+        let is_unsynced = self.generator.u32(..1000) < plan.unsynced_permille;
+        let id = match (is_durable, is_unsynced) {
+            (false, _) => cluster.start_replica(&name, Mode::Measured, skew_ms),
+            (true, false) => cluster.start_durable(&name, Sync::Full, skew_ms),
+            (true, true) => cluster.start_durable(&name, Sync::Normal, skew_ms),
+        };
         self.troubled.insert(id, cluster.now_us() + CONVALESCENCE_US + 1_500_000);
     }
 
@@ -176,7 +185,10 @@ impl Faults {
         }
         // Its place counts as in trouble until another one serves.
         self.troubled.insert(victim.clone(), cluster.now_us() + for_us + 2 * CONVALESCENCE_US);
-        Some((for_us, Cure::StartReplica))
+        match cluster.process(victim).disk {
+            Some(_) => Some((for_us, Cure::Restart(victim.clone()))),
+            None => Some((for_us, Cure::StartReplica)),
+        }
     }
 
     /// Cuts `victim` off from some others, in one direction or both.
@@ -222,7 +234,18 @@ impl Faults {
                     self.start_replica(plan, cluster);
                 }
             }
+            Cure::Restart(id) => self.restart(&id, cluster),
             Cure::StartFrontend => self.start_frontend(plan, cluster),
+        }
+    }
+
+    fn restart(&mut self, id: &ReplicaId, cluster: &mut Cluster) {
+        if let Life::Dead { .. } = cluster.process(id).life
+            && cluster.process(id).disk.is_some()
+        {
+            self.count("a replica manager was restarted from its disk");
+            let id = cluster.restart(id);
+            self.troubled.insert(id, cluster.now_us() + CONVALESCENCE_US + 1_500_000);
         }
     }
 
@@ -240,6 +263,7 @@ impl Faults {
             if let Life::Paused { .. } = life {
                 cluster.wake(&id);
             }
+            self.restart(&id, cluster);
             if is_replica && !matches!(life, Life::Dead { .. }) {
                 cluster.set_mode(&id, Mode::Measured);
             }
@@ -255,9 +279,18 @@ impl Faults {
 
 /// Whether `victim` alone holds something that was shown or acknowledged, or may be by now.
 fn has_a_last_copy(cluster: &Cluster, invariants: &Invariants, victim: &ReplicaId) -> bool {
-    let held = cluster.manager(victim).replica_timestamp();
+    if cluster.process(victim).disk.as_ref().is_some_and(|disk| disk.sync == Sync::Full) {
+        return false;
+    }
+    let ledger = &invariants.ledger;
+    let holds = |id: &ReplicaId| {
+        let mut holds = ledger.expanded(cluster.manager(id).value_timestamp());
+        holds.merge(cluster.manager(id).replica_timestamp());
+        holds
+    };
+    let held = holds(victim);
     let others = cluster.alive(Role::Replica).into_iter().filter(|id| id != victim);
-    let elsewhere: Vec<_> = others.map(|id| cluster.manager(&id).replica_timestamp().clone()).collect();
+    let elsewhere: Vec<_> = others.map(|id| holds(&id)).collect();
     let durability = &invariants.durability;
     durability
         .acknowledged

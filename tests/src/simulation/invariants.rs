@@ -12,7 +12,9 @@ pub mod timestamps;
 use std::fmt;
 
 use natter_common::ids::ReplicaId;
+use natter_common::record::RecordRef;
 use natter_common::replica_manager::Notice;
+use natter_common::timestamp::Timestamp;
 
 use super::client::Operation;
 use super::cluster::Cluster;
@@ -77,34 +79,62 @@ impl Invariants {
                 match notice {
                     Notice::Accepted(record) => self.ledger.accepted(record)?,
                     Notice::Applied { record, stands, value_timestamp } => {
-                        self.causal_order.applied(id, record, value_timestamp)?;
+                        self.causal_order.applied(&self.ledger, id, record, value_timestamp)?;
                         self.exactly_once.applied(id, record, *stands)?;
-                        self.durability.applied(cluster, process, record)?;
+                        self.durability.applied(&self.ledger, cluster, process, record)?;
+                    }
+                    Notice::SnapshotLoaded { value_timestamp, .. } => self.causal_order.has(id, value_timestamp),
+                    Notice::Lost { origin, after, until } => {
+                        self.durability.given_up(&self.ledger, cluster, id, origin, *after)?;
+                        self.ledger.lost(origin, *until);
                     }
                     Notice::Diverged { .. } => check(false, "convergence", || format!("{id} {notice}"))?,
                     Notice::Dropped { .. } => check(false, "honest records are taken in", || format!("{id} {notice}"))?,
                     _ => {}
                 }
             }
-            self.timestamps.stepped(cluster, id, manager)?;
-            self.catching_up.stepped(process, manager, cluster.now_us())?;
-            if notices.iter().any(|notice| matches!(notice, Notice::Applied { .. })) {
+            self.timestamps.stepped(&self.ledger, cluster, id, manager)?;
+            self.catching_up.stepped(&self.ledger, process, manager, cluster.now_us())?;
+            let changed = |notice: &Notice| matches!(notice, Notice::Applied { .. } | Notice::SnapshotLoaded { .. });
+            if !manager.is_merging() && notices.iter().any(changed) {
                 self.convergence.applied(&self.ledger, id, manager, value)?;
             }
         }
         for (caller, answer) in answers {
-            self.durability.answers(cluster, process, caller, answer)?;
+            self.note_lost(cluster, &caller.frontend_prev);
+            self.durability.answers(&self.ledger, cluster, process, caller, answer)?;
         }
         Ok(())
     }
 
+    /// A replica manager begins another life with what it saved.
+    pub fn reborn(&mut self, cluster: &Cluster, id: &ReplicaId) {
+        self.causal_order.has(id, cluster.manager(id).value_timestamp());
+        self.timestamps.reborn(id, cluster.manager(id));
+    }
+
     /// A session's operation has an answer.
-    pub fn answered(&mut self, operation: &Operation, answer: &ClientAnswer) -> Result<(), Violation> {
+    pub fn answered(
+        &mut self,
+        cluster: &Cluster,
+        operation: &Operation,
+        answer: &ClientAnswer,
+    ) -> Result<(), Violation> {
+        self.note_lost(cluster, &operation.prev.replicas);
         self.sessions.answered(&self.ledger, operation, answer)?;
         if let Ok(reply) = answer {
             self.exactly_once.answered(&self.ledger, operation, reply)?;
         }
         Ok(())
+    }
+
+    /// What nobody is left to hold cannot be asked for.
+    fn note_lost(&mut self, cluster: &Cluster, prev: &Timestamp) {
+        for (i, seq) in prev.iter() {
+            if self.durability.holder(&self.ledger, cluster, &RecordRef { i: i.clone(), seq }).is_none() {
+                self.ledger.lost(i, seq);
+            }
+        }
     }
 
     /// A session takes this for the end of its operation, whether it has tried it once or often.
@@ -115,7 +145,7 @@ impl Invariants {
     /// Everything is well again and has been for a while.
     pub fn at_end(&self, cluster: &Cluster, nothing_may_be_lost: bool) -> Result<(), Violation> {
         self.convergence.at_end(cluster)?;
-        self.durability.at_end(cluster, nothing_may_be_lost)?;
+        self.durability.at_end(&self.ledger, cluster, nothing_may_be_lost)?;
         self.exactly_once.at_end(&self.ledger, cluster)
     }
 }

@@ -7,7 +7,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::label::Label;
 use natter_common::messages::{
     Acknowledgement, ConfirmRequest, Gossip, LogPage, LogRequest, Mode, Presence, QueryRequest, Replies, Reply,
-    UpdateRequest,
+    SnapshotPart, SnapshotReply, SnapshotRequest, UpdateRequest,
 };
 use natter_common::rating::Rating;
 use natter_common::request::{Answer, Query, Update};
@@ -38,6 +38,12 @@ pub enum Message {
     Pull(LogRequest),
     /// The answer to a pull.
     Log(LogPage),
+    /// Replica manager to replica manager.
+    Snapshot(SnapshotRequest),
+    /// A chunk of a snapshot.
+    Chunk(SnapshotReply),
+    /// A replica manager to itself: there is time to merge.
+    Merge,
     /// Replica manager to everybody.
     Presence(Presence),
     /// The broker to whoever sent a request: nobody listens there.
@@ -60,6 +66,9 @@ impl Message {
             Self::Acknowledge(_) => "ack",
             Self::Pull(_) => "pull",
             Self::Log(_) => "log",
+            Self::Snapshot(_) => "snapshot",
+            Self::Chunk(_) => "chunk",
+            Self::Merge => "merge",
             Self::Presence(_) => "presence",
             Self::Unreachable(_) => "unreachable",
             Self::SetMode(_) => "mode",
@@ -68,7 +77,7 @@ impl Message {
 
     /// Whether the sender is told when nobody listens.
     pub fn is_request(&self) -> bool {
-        matches!(self, Self::Update(_) | Self::Query(_) | Self::Confirm(_) | Self::Pull(_))
+        matches!(self, Self::Update(_) | Self::Query(_) | Self::Confirm(_) | Self::Pull(_) | Self::Snapshot(_))
     }
 }
 
@@ -180,6 +189,15 @@ impl fmt::Display for Message {
                 let records: Vec<String> = page.records.iter().map(|record| record.name().to_string()).collect();
                 write!(f, "log [{}] held={}", records.join(" "), page.replica_timestamp.replicas)
             }
+            Self::Snapshot(request) => write!(f, "snapshot {} from {:?}", request.snapshot, request.from),
+            Self::Chunk(reply) => match &reply.part {
+                SnapshotPart::Chunk(chunk) => {
+                    let (n, from, rows) = (chunk.snapshot, &chunk.from, chunk.rows.len());
+                    write!(f, "chunk {n} from {from:?} with {rows} rows at {}", chunk.value_timestamp.replicas)
+                }
+                SnapshotPart::Unavailable { reason } => write!(f, "no chunk: {reason}"),
+            },
+            Self::Merge => f.write_str("merge"),
             Self::Presence(presence) => {
                 let held = presence.replica_timestamp.clone().unwrap_or_default().replicas;
                 write!(f, "presence {} held={held}", presence.status)

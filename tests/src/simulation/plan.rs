@@ -30,6 +30,12 @@ pub struct Plan {
     pub sessions: usize,
     /// By how many replica managers an update must be held.
     pub fault_tolerance: u32,
+    /// Who is gone for so long is forgotten, in milliseconds.
+    pub forget_after_ms: u64,
+    /// How many of a thousand replica managers keep their state on a disk.
+    pub durable_permille: u32,
+    /// How many of a thousand of those disks may lose what was written last.
+    pub unsynced_permille: u32,
     /// How users and movies are spread: few, so that keys collide.
     pub users: u32,
     /// See `users`.
@@ -75,6 +81,9 @@ impl Plan {
             frontends: generator.usize(1..=2),
             sessions: generator.usize(3..=6),
             fault_tolerance,
+            forget_after_ms: [600_000, 600_000, 5_000, 2_000, 1_000][generator.usize(..5)],
+            durable_permille: [0, 0, 500, 1000][generator.usize(..4)],
+            unsynced_permille: [0, 0, 500][generator.usize(..3)],
             users: generator.u32(1..=2),
             movies: generator.u32(1..=3),
             weather,

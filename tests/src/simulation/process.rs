@@ -9,6 +9,7 @@ use natter_common::messages::{Presence, Status};
 use natter_common::replica_manager::ReplicaManager;
 use natter_common::timestamp::Timestamp;
 
+use super::disk::Disk;
 use super::message::Message;
 use super::value::MemoryValue;
 
@@ -94,6 +95,10 @@ pub struct Process {
     pub inbox: Vec<(ReplicaId, Message)>,
     /// Whether it is due to look into its inbox.
     pub scheduled: bool,
+    /// What survives it, if it is a replica manager that keeps its state on a disk.
+    pub disk: Option<Disk>,
+    /// Whether its clock will tick again.
+    pub ticking: bool,
     /// It dies after this many outputs of its next batch that has any.
     pub dies_after: Option<usize>,
     /// When it began, in microseconds.
@@ -118,6 +123,8 @@ impl Process {
             skew_ms,
             inbox: Vec::new(),
             scheduled: false,
+            disk: None,
+            ticking: true,
             dies_after: None,
             started_us: now_us,
             woken_us: 0,

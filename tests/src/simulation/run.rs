@@ -13,6 +13,7 @@ use super::faults::{Counts, Cure, Faults};
 use super::invariants::{Invariants, Violation, check};
 use super::message::ClientAnswer;
 use super::plan::{Flavour, Plan};
+use super::process::{Life, Process};
 
 /// Replica managers and frontends find each other before the sessions begin, in microseconds.
 const BEGIN_US: u64 = 2_500_000;
@@ -103,6 +104,8 @@ pub fn run(seed: u64, traced: bool) -> Result<(Report, Vec<String>), Box<Failure
     let settings = Settings {
         fault_tolerance: plan.fault_tolerance,
         processing_us_max: plan.processing_us_max,
+        forget_after_ms: plan.forget_after_ms,
+        message_bytes_max: if plan.forget_after_ms < 600_000 { 600 } else { 1 << 20 },
         ..Settings::default()
     };
     let mut run = Run {
@@ -149,6 +152,9 @@ impl Run {
         let quiet_us = BEGIN_US + self.plan.faulty_us + RECOVERY_US + PEACE_US;
         while self.cluster.next_us().is_some_and(|next_us| next_us < quiet_us + QUIET_US) {
             self.report.events += 1;
+            for id in std::mem::take(&mut self.cluster.reborn) {
+                self.invariants.reborn(&self.cluster, &id);
+            }
             match self.cluster.step() {
                 Some(Happened::Stepped { process, notices, frontend_notices, answers }) => {
                     self.count(&notices, &frontend_notices);
@@ -175,7 +181,7 @@ impl Run {
         check(traffic.sent < allowed, "messages don't breed", || {
             format!("{} messages for {} attempts", traffic.sent, self.attempts)
         })?;
-        self.report.lost = self.invariants.durability.lost(&self.cluster).is_some();
+        self.report.lost = self.invariants.durability.lost(&self.invariants.ledger, &self.cluster).is_some();
         if self.report.lost && self.plan.flavour == Flavour::Wild {
             return Ok(());
         }
@@ -245,7 +251,7 @@ impl Run {
         let Some(operation) = self.clients[n].operation.clone().filter(|operation| operation.n == number) else {
             return Ok(());
         };
-        self.invariants.answered(&operation, answer)?;
+        self.invariants.answered(&self.cluster, &operation, answer)?;
         let next = self.clients[n].hear(answer);
         match (next, answer) {
             (Next::Done, Ok(_)) => self.report.answered += 1,
@@ -282,22 +288,23 @@ impl Run {
         let now_us = self.cluster.now_us();
         *self.faults.counts.entry("attempts failed").or_default() += 1;
         let well = self.healed_us.is_some_and(|healed_us| now_us > healed_us + RECOVERY_US + CLIENT_TIMEOUT_US);
-        let well = well || self.plan.flavour == Flavour::Crashes && self.frontends_are_well(now_us);
-        if !well || self.invariants.durability.lost(&self.cluster).is_some() {
+        let well = well || self.plan.flavour == Flavour::Crashes && self.processes_are_well(now_us);
+        if !well || self.invariants.durability.lost(&self.invariants.ledger, &self.cluster).is_some() {
             return Ok(());
         }
         check(false, "availability", || format!("{error}: {:?}", self.clients[n].operation))
     }
 
-    /// Whether no frontend died lately, so that nothing was lost with it.
-    fn frontends_are_well(&self, now_us: u64) -> bool {
+    /// Whether no frontend died lately, so that nothing was lost with it, nor a replica manager that may come back with an
+    /// update: then nobody can tell what became of that.
+    fn processes_are_well(&self, now_us: u64) -> bool {
         let wall_us = CLIENT_TIMEOUT_US + 100_000;
-        let frontends = self.cluster.processes.values().filter(|process| process.frontend().is_some());
-        let well = frontends.filter(
-            |process| !matches!(process.life, super::process::Life::Dead { since_us } if now_us - since_us < wall_us),
-        );
-        well.count() == self.cluster.processes.values().filter(|process| process.frontend().is_some()).count()
-            && self.cluster.alive(Role::Replica).len() > 1
+        let matters = |process: &&Process| process.frontend().is_some() || process.disk.is_some();
+        let died_lately = |process: &Process| match process.life {
+            Life::Dead { since_us } => process.disk.is_some() || now_us - since_us < wall_us,
+            _ => process.disk.is_some() && now_us - process.started_us < wall_us,
+        };
+        !self.cluster.processes.values().filter(matters).any(died_lately) && self.cluster.alive(Role::Replica).len() > 1
     }
 
     fn count(&mut self, notices: &[Notice], frontend_notices: &[frontend::Notice]) {
@@ -306,6 +313,11 @@ impl Run {
             match notice {
                 Notice::Waiting { .. } => add("requests that waited"),
                 Notice::Pulled { .. } => add("pulls"),
+                Notice::SnapshotBegins { .. } => add("snapshots begun"),
+                Notice::SnapshotBroken { .. } => add("snapshots broken off"),
+                Notice::SnapshotLoaded { .. } => add("snapshots merged"),
+                Notice::Retired { .. } => add("ids retired"),
+                Notice::Lost { .. } => add("records given up as lost"),
                 Notice::Applied { stands: false, .. } => add("records that lost against a greater stamp"),
                 _ => {}
             }

@@ -6,7 +6,10 @@
 //!
 //! | command | effect |
 //! | --- | --- |
-//! | `cluster A B C / F G [fault-tolerance N]` | replica managers and frontends, all of them serving |
+//! | `cluster A B C / F G [fault-tolerance N] [forget-after 1500ms] [rows-at-once 1]` | replica managers and frontends, all of them serving |
+//! | `durable D` | a replica manager that keeps its state on a disk |
+//! | `restart D` | a dead one goes on with what is on its disk |
+//! | `copy D`, `restore D` | keeps a copy of its disk; a dead one goes on with that |
 //! | `replica D`, `frontend H [clock -3600s]` | one more, just started |
 //! | `prefer A` | the others say OVERLOADED: frontends ask A first |
 //! | `mode A offline` | sets a mode |
@@ -25,6 +28,7 @@
 //! | `wait 500ms` | time passes |
 //! | `quiet` | what replica managers do in this step is left out, up to the next `show` |
 //! | `show` | what each replica manager holds and has applied |
+//! | `logs` | how long the log of each replica manager is, how many updates it remembers, and whom it has retired |
 //! | `pulls` | how many pulls there were since the last time |
 
 mod command;
@@ -37,6 +41,7 @@ use natter_common::session::Session;
 
 use super::client::{Asked, Operation};
 use super::cluster::{Cluster, Happened, Settings};
+use super::disk::Disk;
 use super::invariants::Invariants;
 use super::network::Weather;
 
@@ -62,6 +67,8 @@ struct Scenario {
     observed: Vec<String>,
     pulls: u64,
     quiet: bool,
+    /// Copies of disks.
+    copies: BTreeMap<String, Disk>,
 }
 
 /// Performs a transcript's commands and gives it back with what was observed now.
@@ -75,6 +82,7 @@ pub fn perform(text: &str) -> String {
         observed: Vec::new(),
         pulls: 0,
         quiet: false,
+        copies: BTreeMap::new(),
     };
     let steps: Vec<String> = text.split("\n\n").map(|step| scenario.step(step)).collect();
     steps.join("\n\n") + "\n"
@@ -105,6 +113,7 @@ impl Scenario {
     fn pass(&mut self, for_us: u64) {
         let until_us = self.cluster.now_us() + for_us;
         while self.cluster.next_us().is_some_and(|next_us| next_us <= until_us) {
+            self.note_reborn();
             match self.cluster.step() {
                 Some(Happened::Stepped { process, notices, answers, .. }) => {
                     for notice in &notices {
@@ -124,6 +133,13 @@ impl Scenario {
         self.cluster.skip_to(until_us);
     }
 
+    /// Those that began another life are what they saved.
+    fn note_reborn(&mut self) {
+        for id in std::mem::take(&mut self.cluster.reborn) {
+            self.invariants.reborn(&self.cluster, &id);
+        }
+    }
+
     fn hear(&mut self, client: &ReplicaId, frontend: &ReplicaId, n: u64, answer: &super::message::ClientAnswer) {
         let text = super::message::answer_text(answer);
         let of = self.asked.get(&n).and_then(|operation| operation.id).map(|id| format!("{}: ", self.name_of(id)));
@@ -136,7 +152,7 @@ impl Scenario {
             session.merge(label);
         }
         if let Some(operation) = self.asked.get(&n)
-            && let Err(violation) = self.invariants.answered(operation, answer)
+            && let Err(violation) = self.invariants.answered(&self.cluster, operation, answer)
         {
             self.observed.push(format!("BROKEN {violation}"));
         }

@@ -19,6 +19,7 @@ pub const CATALOGUE: [&str; 6] =
 #[derive(Clone, Debug, Default)]
 pub struct MemoryValue {
     rows: Rows,
+    staged: Rows,
     digest: u64,
 }
 
@@ -52,7 +53,17 @@ impl MemoryValue {
     pub fn new() -> Self {
         let rows = base_rows();
         let digest = rows.iter().fold(0u64, |sum, (key, row)| sum.wrapping_add(weight(*key, row)));
-        Self { rows, digest }
+        Self { rows, staged: Rows::new(), digest }
+    }
+
+    /// Whether the same is kept aside in both.
+    pub fn is_staged_as(&self, other: &Self) -> bool {
+        self.staged == other.staged
+    }
+
+    /// Drops what is kept aside.
+    pub fn drop_stage(&mut self) {
+        self.staged.clear();
     }
 
     /// The rows.
@@ -77,6 +88,33 @@ impl Value for MemoryValue {
             self.digest = self.digest.wrapping_sub(before).wrapping_add(weight(key, &row));
         }
         Ok(stands)
+    }
+
+    fn changed_after(&self, after: Option<RatingKey>, limit: usize) -> Result<Vec<(RatingKey, Row)>, ValueError> {
+        let later = self.rows.iter().filter(|(key, row)| row.update_id.is_some() && after.is_none_or(|a| **key > a));
+        Ok(later.take(limit).map(|(key, row)| (*key, *row)).collect())
+    }
+
+    fn changed_count(&self) -> u64 {
+        self.rows.values().filter(|row| row.update_id.is_some()).count() as u64
+    }
+
+    fn stage(&mut self, rows: &mut dyn Iterator<Item = (RatingKey, Row)>) -> Result<(), ValueError> {
+        self.staged.extend(rows);
+        Ok(())
+    }
+
+    fn clear_stage(&mut self) -> Result<(), ValueError> {
+        self.staged.clear();
+        Ok(())
+    }
+
+    fn take_staged(&mut self, limit: usize) -> Result<Vec<(RatingKey, Row)>, ValueError> {
+        let rows: Vec<_> = self.staged.iter().take(limit).map(|(key, row)| (*key, *row)).collect();
+        for (key, _) in &rows {
+            self.staged.remove(key);
+        }
+        Ok(rows)
     }
 
     fn answer(&self, query: &Query) -> Result<Answer, QueryError> {

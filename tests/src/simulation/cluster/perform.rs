@@ -51,6 +51,10 @@ impl Cluster {
                 manager.step(now, input, value, &mut outputs).expect("a value in memory does not fail");
             }
             manager.flush(now, value, &mut outputs);
+            if let Some(disk) = &mut process.disk {
+                disk.commit(manager.take_changes(), value);
+            }
+            let merges = manager.is_merging();
             outputs.retain(|output| match output {
                 replica_manager::Output::Notice(notice) => {
                     notices.push(notice.clone());
@@ -62,6 +66,10 @@ impl Cluster {
                 self.note(|| format!("{id}    {notice}"));
             }
             self.perform_replica(id, outputs);
+            if merges && self.process(id).is_alive() {
+                let delay_us = self.generator.u64(..3000);
+                self.deliver(delay_us, (id.clone(), id.clone()), Message::Merge);
+            }
         } else {
             let mut outputs = Vec::new();
             for (from, message) in inbox {
@@ -104,6 +112,9 @@ impl Cluster {
                 Output::Presence(presence) => self.broadcast(id, false, &Message::Presence(presence)),
                 Output::Acknowledge(to, acknowledgement) => self.send(id, &to, Message::Acknowledge(acknowledgement)),
                 Output::Pull(to, request) => self.send(id, &to, Message::Pull(request)),
+                Output::Snapshot(to, reply) => self.send_to_subject(id, &to, Message::Chunk(reply)),
+                Output::FetchSnapshot(to, request) => self.send(id, &to, Message::Snapshot(request)),
+                Output::TakeNewId { .. } => return self.take_new_id(id),
                 Output::Stop(reason) => panic!("{id} stops: {reason}"),
                 Output::Status(..) | Output::Notice(_) => {}
             }
@@ -165,6 +176,9 @@ fn replica_input(id: &ReplicaId, from: ReplicaId, message: Message) -> Option<re
         Message::Acknowledge(acknowledgement) => Input::Acknowledgement(acknowledgement),
         Message::Pull(request) => Input::Log(reply_to(0), request),
         Message::Log(page) => Input::LogPage(page),
+        Message::Snapshot(request) => Input::Snapshot(reply_to(0), request),
+        Message::Chunk(reply) => Input::SnapshotReply(reply),
+        Message::Merge => Input::Merge,
         Message::Presence(presence) => Input::Presence(presence),
         Message::Unreachable(gone) => Input::PullFailed(gone),
         Message::SetMode(mode) => Input::Status(reply_to(0), Some(mode)),

@@ -6,6 +6,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::messages::Status;
 use natter_common::replica_manager::ReplicaManager;
 
+use super::ledger::Ledger;
 use super::{Violation, check};
 use crate::simulation::process::Process;
 
@@ -17,9 +18,18 @@ pub struct CatchingUp {
 
 impl CatchingUp {
     /// A replica manager handled something.
-    pub fn stepped(&mut self, process: &Process, manager: &ReplicaManager, now_us: u64) -> Result<(), Violation> {
+    pub fn stepped(
+        &mut self,
+        ledger: &Ledger,
+        process: &Process,
+        manager: &ReplicaManager,
+        now_us: u64,
+    ) -> Result<(), Violation> {
         if !matches!(manager.status(), Status::Active | Status::Overloaded) {
-            self.serving.remove(&process.id);
+            // Who stops for a moment to merge a snapshot goes on where it was.
+            if !manager.is_merging() {
+                self.serving.remove(&process.id);
+            }
             return Ok(());
         }
         if !self.serving.insert(process.id.clone()) {
@@ -27,7 +37,7 @@ impl CatchingUp {
         }
         let applied = manager.value_timestamp();
         process.certain_of(now_us).try_for_each(|(other, heard)| {
-            let caught_up = heard.applied_at_first.as_ref().is_none_or(|first| applied.covers(first));
+            let caught_up = heard.applied_at_first.as_ref().is_none_or(|first| ledger.covers(applied, first));
             check(caught_up, "nobody serves before it has caught up", || {
                 format!("{} serves at {applied}; {other} had shown {:?}", process.id, heard.applied_at_first)
             })

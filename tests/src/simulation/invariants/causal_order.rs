@@ -7,6 +7,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::record::Record;
 use natter_common::timestamp::Timestamp;
 
+use super::ledger::Ledger;
 use super::{Violation, check};
 
 /// What each replica manager has applied, by the records it named.
@@ -17,15 +18,28 @@ pub struct CausalOrder {
 
 impl CausalOrder {
     /// A replica manager applied a record and says that this is its value timestamp now.
-    pub fn applied(&mut self, id: &ReplicaId, record: &Record, now: &Timestamp) -> Result<(), Violation> {
+    pub fn applied(
+        &mut self,
+        ledger: &Ledger,
+        id: &ReplicaId,
+        record: &Record,
+        now: &Timestamp,
+    ) -> Result<(), Violation> {
         let applied = self.applied.entry(id.clone()).or_default();
-        let in_order = applied.get(&record.i) + 1 == record.seq && applied.covers(&record.prev);
+        let in_order =
+            ledger.expanded(applied).get(&record.i) + 1 == record.seq && ledger.covers(applied, &record.prev);
         check(in_order, "causal order", || {
             format!("{id} applied {} with prev {} when it had applied {applied}", record.name(), record.prev)
         })?;
         applied.set(&record.i, record.seq);
-        check(*applied == *now, "the value timestamp is the set of applied records", || {
+        let exact = ledger.expanded(applied) == ledger.expanded(now);
+        check(exact, "the value timestamp is the set of applied records", || {
             format!("{id} applied {applied} and shows {now}")
         })
+    }
+
+    /// A replica manager has taken a snapshot, or begins another life with what it saved.
+    pub fn has(&mut self, id: &ReplicaId, timestamp: &Timestamp) {
+        self.applied.entry(id.clone()).or_default().merge(timestamp);
     }
 }

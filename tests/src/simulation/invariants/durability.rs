@@ -8,6 +8,7 @@ use natter_common::messages::Role;
 use natter_common::record::{Record, RecordRef};
 use natter_common::timestamp::Timestamp;
 
+use super::ledger::Ledger;
 use super::{Violation, check};
 use crate::simulation::cluster::Cluster;
 use crate::simulation::message::ClientAnswer;
@@ -29,21 +30,32 @@ pub struct Durability {
     pub acknowledged_by_fewer: u64,
 }
 
-fn holds(process: &Process, name: &RecordRef) -> bool {
-    process.replica().is_some_and(|(manager, _)| manager.replica_timestamp().get(&name.i) >= name.seq)
+fn holds(ledger: &Ledger, process: &Process, name: &RecordRef) -> bool {
+    // A record that retires stands for what it retires only where it is applied.
+    process.replica().is_some_and(|(manager, _)| {
+        manager.replica_timestamp().get(&name.i) >= name.seq
+            || ledger.expanded(manager.value_timestamp()).get(&name.i) >= name.seq
+    })
 }
 
 impl Durability {
     /// `process` applied `record`: so it shows it. The first one to do so must know that enough hold it.
-    pub fn applied(&mut self, cluster: &Cluster, process: &Process, record: &Record) -> Result<(), Violation> {
+    pub fn applied(
+        &mut self,
+        ledger: &Ledger,
+        cluster: &Cluster,
+        process: &Process,
+        record: &Record,
+    ) -> Result<(), Violation> {
         let name = record.name();
         if !self.shown.insert(name.clone()) || self.covered.get(&name.i) >= name.seq {
             return Ok(());
         }
         let now_us = cluster.now_us();
-        let all = cluster.processes.values().filter(|other| holds(other, &name));
-        let holders: Vec<&ReplicaId> =
-            all.map(|other| &other.id).filter(|id| !process.knows_that_is_gone(id, now_us)).collect();
+        let all = cluster.processes.values().filter(|other| holds(ledger, other, &name));
+        // A disk keeps what it holds while its replica manager is gone.
+        let keeps = |other: &&Process| other.disk.is_some() || !process.knows_that_is_gone(&other.id, now_us);
+        let holders: Vec<&ReplicaId> = all.filter(keeps).map(|other| &other.id).collect();
         let enough = (record.copies as usize).min(1 + process.certainly_up(now_us));
         check(holders.len() >= enough, "visible when held", || {
             format!("{} applied {name}, which {holders:?} hold, and knows of {enough} that are up", process.id)
@@ -53,6 +65,7 @@ impl Durability {
     /// A frontend answers a client.
     pub fn answers(
         &mut self,
+        ledger: &Ledger,
         cluster: &Cluster,
         frontend: &Process,
         caller: &Caller,
@@ -60,7 +73,7 @@ impl Durability {
     ) -> Result<(), Violation> {
         let Ok(reply) = answer else { return Ok(()) };
         if caller.is_query {
-            let covers = reply.label.replicas.covers(&caller.frontend_prev);
+            let covers = ledger.covers(&reply.label.replicas, &caller.frontend_prev);
             return check(covers, "a frontend never shows older data", || {
                 format!("{} answers {} and had seen {}", frontend.id, reply.label, caller.frontend_prev)
             });
@@ -69,7 +82,7 @@ impl Durability {
         for (i, seq) in reply.label.replicas.iter() {
             let name = RecordRef { i: i.clone(), seq };
             let named: Vec<&Process> = reply.replicas.iter().map(|id| cluster.process(id)).collect();
-            check(named.iter().all(|process| holds(process, &name)), "those named hold it", || {
+            check(named.iter().all(|process| holds(ledger, process, &name)), "those named hold it", || {
                 format!("{name}: {:?} are named", reply.replicas)
             })?;
             let asked = cluster.settings.fault_tolerance as usize;
@@ -94,23 +107,43 @@ impl Durability {
         Ok(())
     }
 
+    /// `id` gives up the record after number `after` of `origin`: nobody may be left who holds it.
+    pub fn given_up(
+        &self,
+        ledger: &Ledger,
+        cluster: &Cluster,
+        id: &ReplicaId,
+        origin: &ReplicaId,
+        after: u64,
+    ) -> Result<(), Violation> {
+        let name = RecordRef { i: origin.clone(), seq: after + 1 };
+        let holder = self.holder(ledger, cluster, &name);
+        check(holder.is_none(), "what is given up is lost", || format!("{id} gives {name} up, which {holder:?} holds"))
+    }
+
+    /// Somebody who runs, or may run again, and holds this record.
+    pub fn holder<'a>(&self, ledger: &Ledger, cluster: &'a Cluster, name: &RecordRef) -> Option<&'a ReplicaId> {
+        let survives = |process: &&Process| process.is_alive() || process.disk.is_some();
+        let mut survivors = cluster.processes.values().filter(survives);
+        survivors.find(|process| holds(ledger, process, name)).map(|process| &process.id)
+    }
+
     /// Of what was acknowledged or shown, the first that nobody alive holds.
-    pub fn lost<'a>(&'a self, cluster: &Cluster) -> Option<&'a RecordRef> {
-        let held = |name: &RecordRef| cluster.processes.values().any(|p| p.is_alive() && holds(p, name));
-        self.acknowledged.iter().chain(&self.shown).find(|name| !held(name))
+    pub fn lost<'a>(&'a self, ledger: &Ledger, cluster: &Cluster) -> Option<&'a RecordRef> {
+        self.acknowledged.iter().chain(&self.shown).find(|name| self.holder(ledger, cluster, name).is_none())
     }
 
     /// Everything has been well for a while.
-    pub fn at_end(&self, cluster: &Cluster, nothing_may_be_lost: bool) -> Result<(), Violation> {
+    pub fn at_end(&self, ledger: &Ledger, cluster: &Cluster, nothing_may_be_lost: bool) -> Result<(), Violation> {
         if nothing_may_be_lost {
-            let lost = self.lost(cluster);
+            let lost = self.lost(ledger, cluster);
             check(lost.is_none(), "what was acknowledged or shown survives", || format!("{lost:?} is gone"))?;
         }
         for name in self.acknowledged.iter().chain(&self.shown) {
             let everywhere = cluster
                 .alive(Role::Replica)
                 .iter()
-                .all(|id| cluster.manager(id).value_timestamp().get(&name.i) >= name.seq);
+                .all(|id| ledger.expanded(cluster.manager(id).value_timestamp()).get(&name.i) >= name.seq);
             check(everywhere, "what was acknowledged or shown is everywhere in the end", || name.to_string())?;
         }
         Ok(())

@@ -30,10 +30,8 @@ pub struct ExactlyOnce {
 impl ExactlyOnce {
     /// A replica manager applied a record.
     pub fn applied(&mut self, id: &ReplicaId, record: &Record, stands: bool) -> Result<(), Violation> {
-        if !stands {
-            return Ok(());
-        }
-        let place = (id.clone(), record.request.key());
+        let Some((key, _)) = record.row().filter(|_| stands) else { return Ok(()) };
+        let place = (id.clone(), key);
         let (standing, before) = self.standing.entry(place).or_insert((record.id, BTreeSet::new()));
         check(!before.contains(&record.id), "an update takes effect once", || {
             format!(
@@ -54,7 +52,7 @@ impl ExactlyOnce {
         let Asked::Update(update) = &operation.asked else { return Ok(()) };
         for record in ledger.covered(&reply.label.replicas) {
             if reply.label.replicas.get(&record.i) == record.seq {
-                let right = record.request == *update && operation.id.is_none_or(|id| id == record.id);
+                let right = record.request == Some(*update) && operation.id.is_none_or(|id| id == record.id);
                 check(right, "the label names the update", || format!("{operation:?} got {record:?}"))?;
                 let first = self.answers.entry(record.id).or_insert(reply.value.clone());
                 check(*first == reply.value, "a retry gets the first answer", || {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use natter_common::clock::Stamp;
-use natter_common::ids::UpdateId;
+use natter_common::ids::{ReplicaId, UpdateId};
 use natter_common::record::{Record, RecordRef};
 use natter_common::timestamp::Timestamp;
 
@@ -18,6 +18,10 @@ use crate::simulation::value::{Rows, base_rows, keep_greater};
 pub struct Ledger {
     records: BTreeMap<RecordRef, Arc<Record>>,
     by_id: BTreeMap<UpdateId, Vec<RecordRef>>,
+    /// Records that retire replica managers.
+    retirements: Vec<Arc<Record>>,
+    /// Records that died with the last who held them, up to which number.
+    lost: Timestamp,
 }
 
 impl Ledger {
@@ -26,12 +30,45 @@ impl Ledger {
         let name = record.name();
         let before = self.records.insert(name.clone(), Arc::clone(record));
         check(before.is_none(), "a sequence number is used once", || format!("{name} was there already"))?;
+        if record.request.is_none() {
+            self.retirements.push(Arc::clone(record));
+        }
         let names = self.by_id.entry(record.id).or_default();
         names.push(name);
         let first = names.first().and_then(|first| self.records.get(first));
         check(first.is_none_or(|first| first.request == record.request), "one id, one content", || {
             format!("{record:?} differs from {first:?}")
         })
+    }
+
+    /// `timestamp` with what it leaves out: the updates of replica managers that a record it covers has retired.
+    pub fn expanded(&self, timestamp: &Timestamp) -> Timestamp {
+        let mut expanded = timestamp.clone();
+        loop {
+            let before = expanded.clone();
+            for record in &self.retirements {
+                if expanded.get(&record.i) >= record.seq {
+                    expanded.merge(&record.retires);
+                }
+            }
+            if expanded == before {
+                return expanded;
+            }
+        }
+    }
+
+    /// Whether everything that `b` stands for is in `a`, but for what is lost.
+    pub fn covers(&self, a: &Timestamp, b: &Timestamp) -> bool {
+        a.covers(b) || {
+            let mut expanded = self.expanded(a);
+            expanded.merge(&self.lost);
+            expanded.covers(&self.expanded(b))
+        }
+    }
+
+    /// Nobody waits any more for the records of `origin` up to `until`.
+    pub fn lost(&mut self, origin: &ReplicaId, until: u64) {
+        self.lost.raise(origin, until);
     }
 
     /// The record of this name.
@@ -45,8 +82,9 @@ impl Ledger {
     }
 
     /// The records that `timestamp` covers.
-    pub fn covered<'a>(&'a self, timestamp: &'a Timestamp) -> impl Iterator<Item = &'a Arc<Record>> {
-        self.records.values().filter(|record| timestamp.get(&record.i) >= record.seq)
+    pub fn covered<'a>(&'a self, timestamp: &Timestamp) -> impl Iterator<Item = &'a Arc<Record>> {
+        let timestamp = self.expanded(timestamp);
+        self.records.values().filter(move |record| timestamp.get(&record.i) >= record.seq)
     }
 
     /// The greatest stamp of the records that `timestamp` covers.
@@ -58,7 +96,9 @@ impl Ledger {
     pub fn rows_at(&self, timestamp: &Timestamp) -> Rows {
         let mut rows = base_rows();
         for record in self.covered(timestamp) {
-            keep_greater(&mut rows, record.request.key(), record.row());
+            if let Some((key, row)) = record.row() {
+                keep_greater(&mut rows, key, row);
+            }
         }
         rows
     }

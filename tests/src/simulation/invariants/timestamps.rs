@@ -7,6 +7,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::replica_manager::ReplicaManager;
 use natter_common::timestamp::Timestamp;
 
+use super::ledger::Ledger;
 use super::{Violation, check};
 use crate::simulation::cluster::Cluster;
 
@@ -14,30 +15,49 @@ use crate::simulation::cluster::Cluster;
 #[derive(Debug, Default)]
 pub struct Timestamps {
     before: BTreeMap<ReplicaId, (Timestamp, Timestamp)>,
+    /// All that each ever showed, in whatever life: an old disk takes nothing of that back.
+    shown: BTreeMap<ReplicaId, (Timestamp, Timestamp)>,
 }
 
 impl Timestamps {
     /// A replica manager handled something.
-    pub fn stepped(&mut self, cluster: &Cluster, id: &ReplicaId, manager: &ReplicaManager) -> Result<(), Violation> {
+    pub fn stepped(
+        &mut self,
+        ledger: &Ledger,
+        cluster: &Cluster,
+        id: &ReplicaId,
+        manager: &ReplicaManager,
+    ) -> Result<(), Violation> {
         let (value, held) = (manager.value_timestamp(), manager.replica_timestamp());
         check(held.covers(value), "value <= replica timestamp", || format!("{id} applied {value}, holds {held}"))?;
         let before = self.before.entry(id.clone()).or_default();
-        check(value.covers(&before.0) && held.covers(&before.1), "timestamps never fall", || {
-            format!("{id} from {before:?} to ({value}, {held})")
-        })?;
+        let rises = ledger.covers(value, &before.0) && ledger.covers(held, &before.1);
+        check(rises, "timestamps never fall", || format!("{id} from {before:?} to ({value}, {held})"))?;
         if before.0 != *value || before.1 != *held {
             *before = (value.clone(), held.clone());
+            let shown = self.shown.entry(id.clone()).or_default();
+            shown.0.merge(value);
+            shown.1.merge(held);
         }
         for (other, entry) in manager.timestamp_table().iter() {
             let Some((other_manager, _)) = cluster.processes.get(other).and_then(|process| process.replica()) else {
                 continue;
             };
-            let true_enough = other_manager.replica_timestamp().covers(&entry.replica_timestamp)
-                && other_manager.value_timestamp().covers(&entry.value_timestamp);
+            let shown = self.shown.get(other).cloned().unwrap_or_default();
+            let true_enough =
+                ledger.covers(&shown.1, &entry.replica_timestamp) && ledger.covers(&shown.0, &entry.value_timestamp);
             check(true_enough, "the timestamp table is never ahead of the truth", || {
                 format!("{id} believes {entry:?} of {other_manager:?}")
             })?;
         }
         Ok(())
+    }
+
+    /// A replica manager begins another life with what it saved.
+    pub fn reborn(&mut self, id: &ReplicaId, manager: &ReplicaManager) {
+        let shown = self.shown.entry(id.clone()).or_default();
+        shown.0.merge(manager.value_timestamp());
+        shown.1.merge(manager.replica_timestamp());
+        self.before.insert(id.clone(), (manager.value_timestamp().clone(), manager.replica_timestamp().clone()));
     }
 }

@@ -10,12 +10,14 @@ use natter_common::request::{Query, Update};
 
 use super::{Asked, Named, Operation, Scenario};
 use crate::simulation::cluster::Happened;
+use crate::simulation::disk::Sync;
 use crate::simulation::network::{Link, Policy};
 use crate::simulation::process::now;
 use crate::simulation::value::key;
 
 /// Everything but presence.
-const KINDS: [&str; 8] = ["update", "query", "confirm", "replies", "gossip", "ack", "pull", "log"];
+const KINDS: [&str; 10] =
+    ["update", "query", "confirm", "replies", "gossip", "ack", "pull", "log", "snapshot", "chunk"];
 
 fn id(name: &str) -> ReplicaId {
     ReplicaId::new(name).expect("a name")
@@ -28,6 +30,23 @@ impl Scenario {
             ["cluster", ref rest @ ..] => self.start_cluster(rest),
             ["replica", name] => {
                 self.cluster.start_replica(name, Mode::Measured, 0);
+            }
+            ["durable", name] => {
+                self.cluster.start_durable(name, Sync::Full, 0);
+            }
+            ["restart", name] => {
+                self.cluster.restart(&id(name));
+                self.note_reborn();
+            }
+            ["copy", name] => {
+                let disk = self.cluster.process(&id(name)).disk.clone();
+                self.copies.insert(name.to_owned(), disk.expect("a replica manager with a disk"));
+            }
+            ["restore", name] => {
+                let disk = self.copies.remove(name).expect("a copy");
+                self.cluster.process_mut(&id(name)).disk = Some(disk);
+                self.cluster.restart(&id(name));
+                self.note_reborn();
             }
             ["frontend", name, ref rest @ ..] => {
                 let skew_s: i64 = match rest {
@@ -79,6 +98,7 @@ impl Scenario {
                 self.pass(for_ms * 1000);
             }
             ["quiet"] => self.quiet = true,
+            ["logs"] => self.show_logs(),
             ["show"] => {
                 self.pass(5_000);
                 self.quiet = false;
@@ -95,12 +115,22 @@ impl Scenario {
 
     fn start_cluster(&mut self, words: &[&str]) {
         let mut words = words.iter();
-        for name in words.by_ref().take_while(|word| **word != "/") {
-            self.cluster.start_replica(name, Mode::Measured, 0);
+        let replicas: Vec<&str> = words.by_ref().take_while(|word| **word != "/").copied().collect();
+        let rest: Vec<&str> = words.copied().collect();
+        let settings = ["fault-tolerance", "forget-after", "rows-at-once"];
+        let first = rest.iter().position(|word| settings.contains(word)).unwrap_or(rest.len());
+        let (names, settings) = rest.split_at(first);
+        for setting in settings.chunks(2) {
+            let [name, number] = *setting else { panic!("{setting:?} is no setting") };
+            let number: u64 = number.trim_end_matches("ms").parse().expect("a number");
+            match name {
+                "fault-tolerance" => self.cluster.settings.fault_tolerance = number as u32,
+                "forget-after" => self.cluster.settings.forget_after_ms = number,
+                _ => self.cluster.settings.message_bytes_max = 500 * number as usize,
+            }
         }
-        let names: Vec<&str> = words.by_ref().take_while(|word| **word != "fault-tolerance").copied().collect();
-        if let Some(number) = words.next() {
-            self.cluster.settings.fault_tolerance = number.parse().expect("a number");
+        for name in replicas {
+            self.cluster.start_replica(name, Mode::Measured, 0);
         }
         for name in names {
             self.cluster.start_frontend(name, 0);

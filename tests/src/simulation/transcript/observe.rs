@@ -36,12 +36,17 @@ impl Scenario {
             Notice::CaughtUp { target } => format!("has caught up with {target}"),
             Notice::PeerGone(peer) => format!("counts {peer} as gone"),
             Notice::Dropped { record, reason, .. } => format!("drops {record}: {reason}"),
-            Notice::Diverged { .. } => notice.to_string(),
+            Notice::Diverged { .. }
+            | Notice::SnapshotBegins { .. }
+            | Notice::SnapshotBroken { .. }
+            | Notice::SnapshotLoaded { .. }
+            | Notice::Retired { .. }
+            | Notice::Lost { .. } => notice.to_string(),
             Notice::Pulled { .. } => {
                 self.pulls += 1;
                 return;
             }
-            Notice::PeerJoined(_) | Notice::ForeignDataset { .. } => return,
+            Notice::PeerJoined(_) | Notice::ForeignDataset { .. } | Notice::SnapshotProgress { .. } => return,
         };
         if !self.quiet {
             self.observed.push(format!("{id} {text}"));
@@ -92,6 +97,15 @@ impl Scenario {
                 manager.replica_timestamp()
             );
             self.observed.push(line);
+        }
+    }
+
+    pub(super) fn show_logs(&mut self) {
+        self.quiet = false;
+        for id in self.cluster.alive(Role::Replica) {
+            let manager = self.cluster.manager(&id);
+            let (log, executed) = (manager.log().len(), manager.executed_operations().len());
+            self.observed.push(format!("{id} log={log} remembers={executed} retired={}", manager.retired()));
         }
     }
 }

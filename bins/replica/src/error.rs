@@ -1,0 +1,62 @@
+//! Why a replica manager does not run.
+
+use natter_broker::connection::ConnectError;
+use natter_broker::publisher::NoRoundTrip;
+use natter_common::replica_manager::RecoverError;
+use natter_common::value::ValueError;
+use natter_database::{DataError, DirectoryError, OpenError};
+
+/// Why a replica manager does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// The name does not make an id.
+    #[error("--name: {0}")]
+    Id(#[source] natter_common::ids::IdError),
+    /// The data set cannot be read.
+    #[error("--database: {0}")]
+    Data(#[source] DataError),
+    /// The subject prefix is not one.
+    #[error("--prefix: {0:?} is not tokens of A-Z a-z 0-9 _ - joined by dots")]
+    Prefix(String),
+    /// The broker is not to be had.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The broker did not take the subscriptions.
+    #[error("the broker did not take the subscriptions: {0}")]
+    Subscribe(async_nats::Error),
+    /// The broker did not answer.
+    #[error(transparent)]
+    NoRoundTrip(#[from] NoRoundTrip),
+    /// The store failed: nothing more is acknowledged.
+    #[error(transparent)]
+    Store(#[from] ValueError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// What is in the data directory does not fit together.
+    #[error(
+        "--data-dir {path}: {problem}: the directory is damaged; move it away and start with an empty one: the replica \
+         takes everything from the others"
+    )]
+    Recover {
+        /// The directory.
+        path: String,
+        /// What is wrong.
+        problem: RecoverError,
+    },
+    /// After the store failed, its files are gone.
+    #[error("the data directory has no database any more")]
+    NothingLeft,
+    /// It must not run here.
+    #[error("{0}")]
+    Stopped(String),
+}
+
+impl From<OpenError> for ReplicaError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Data(error) => Self::Data(error),
+            OpenError::Directory(error) => Self::Directory(error),
+        }
+    }
+}

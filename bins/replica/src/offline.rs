@@ -1,0 +1,89 @@
+//! After the store failed: nothing more is acknowledged, and nobody is kept waiting.
+
+use std::future::Future;
+use std::time::Duration;
+
+use natter_broker::connection::ConnectionEvent;
+use natter_common::messages::{Reply, Role, Status, StatusReply};
+use natter_common::replica_manager::Input;
+use natter_common::roster::PRESENCE_INTERVAL_MS;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, interval, interval_at};
+use tracing::{error, info, warn};
+
+use crate::shell::Remains;
+use crate::storage::Storage;
+use crate::{ReplicaArgs, ReplicaError};
+
+/// How often it is tried to open the store again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What shows itself in place of a replica manager whose store failed.
+pub(crate) struct Offline {
+    pub(crate) arguments: ReplicaArgs,
+    pub(crate) remains: Remains,
+}
+
+impl Offline {
+    /// Says OFFLINE until the store can be opened again, or with the error of the store until `shutdown`.
+    pub(crate) async fn stay(
+        mut self,
+        events: &mut UnboundedReceiver<ConnectionEvent>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<Storage, ReplicaError> {
+        let replica = self.remains.presence.id.clone();
+        error!(%replica, error = %self.remains.failure, "is OFFLINE: it cannot save any more, and takes no requests until it can");
+        self.remains.presence.status = Status::Offline;
+        self.remains.presence.digest = None;
+        let mut show = interval(Duration::from_millis(PRESENCE_INTERVAL_MS));
+        let mut retry = interval_at(Instant::now() + RETRY, RETRY);
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                Some(event) = events.recv() => self.remains.outbox.hear(&event),
+                _ = show.tick() => {
+                    self.remains.presence.uptime_ms += PRESENCE_INTERVAL_MS;
+                    self.remains.outbox.show(Role::Replica, &self.remains.presence).await;
+                }
+                _ = retry.tick() => match Storage::reopen(&self.arguments) {
+                    Ok(storage) => {
+                        info!(%replica, "can save again, and comes back");
+                        return Ok(storage);
+                    }
+                    Err(error) => warn!(%replica, %error, "still cannot save"),
+                },
+                batch = self.remains.inbox.next() => {
+                    let Some(batch) = batch else { break };
+                    let mut inputs = Vec::new();
+                    for delivery in batch {
+                        self.remains.inbox.read(delivery, &mut inputs).await;
+                    }
+                    self.refuse(inputs).await;
+                }
+            }
+        }
+        self.remains.presence.status = Status::Left;
+        self.remains.outbox.show(Role::Replica, &self.remains.presence).await;
+        self.remains.outbox.end().await;
+        Err(self.remains.failure)
+    }
+
+    async fn refuse(&mut self, inputs: Vec<Input>) {
+        for input in inputs {
+            match input {
+                Input::Update(to, _) | Input::Query(to, _) | Input::Confirm(to, _) => {
+                    self.remains.outbox.queue_reply(to, Reply::NotServing);
+                }
+                Input::Status(to, _) => {
+                    let (id, mode) = (self.remains.presence.id.clone(), self.remains.presence.mode.unwrap_or_default());
+                    let reply = StatusReply { id, status: Status::Offline, mode, diverged: Vec::new(), lost: 0 };
+                    self.remains.outbox.respond(&to.subject, &reply, &mut self.remains.inbox).await;
+                }
+                _ => {}
+            }
+        }
+        self.remains.outbox.send_replies(&mut self.remains.inbox).await;
+    }
+}

@@ -1,0 +1,93 @@
+//! What a replica manager keeps on disk: its part of the transaction that also has the value.
+//!
+//! The shell saves [`Changes`] after each batch of inputs, before it performs what the core asks for, so that nobody is
+//! told that something is held here before it is where a crash cannot reach it. At the next start it gives back
+//! [`Saved`].
+
+use serde::{Deserialize, Serialize};
+
+use std::sync::Arc;
+
+use crate::clock::Stamp;
+use crate::ids::ReplicaId;
+use crate::messages::Replicas;
+use crate::record::{ExecutedOperation, Record, RecordRef};
+use crate::timestamp::Timestamp;
+
+/// What a batch of inputs changed. Saved in one transaction with what it did to the value.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// Records that are held from now on.
+    pub held: Vec<Arc<Record>>,
+    /// Updates that are known from now on by a snapshot, without their records.
+    pub executed: Vec<ExecutedOperation>,
+    /// Records, and what is known of records, that are neither in the log nor in the executed-operation table any more.
+    pub forgotten: Vec<RecordRef>,
+    /// Replica managers that are retired, or with `None` not any more.
+    pub retired: Vec<(ReplicaId, Option<u64>)>,
+    /// In place of the one saved before; `None` where it is the same.
+    pub state: Option<State>,
+}
+
+impl Changes {
+    /// Whether there is nothing to save.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+            && self.executed.is_empty()
+            && self.forgotten.is_empty()
+            && self.retired.is_empty()
+            && self.state.is_none()
+    }
+}
+
+/// Where a replica manager stands, in a few numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Exactly the set of updates applied to the value.
+    pub value_timestamp: Replicas,
+    /// The updates held without a gap.
+    pub replica_timestamp: Replicas,
+    /// After which number the log of each origin begins.
+    pub starts: Replicas,
+    /// The greatest stamp of the records held.
+    pub clock: Stamp,
+    /// A snapshot whose rows are all on the stage and being merged.
+    pub merging: Option<Merging>,
+    /// Others that may come back.
+    pub members: Vec<SavedMember>,
+}
+
+/// A snapshot whose rows are all on the stage: held, and reflected by the value once they are merged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Merging {
+    /// Exactly the updates that its rows reflect.
+    pub value_timestamp: Replicas,
+    /// The replica managers that are retired there.
+    pub retired: Replicas,
+    /// How many rows it has.
+    pub rows: u64,
+}
+
+/// Somebody else, as remembered over a restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedMember {
+    /// Its id.
+    pub id: ReplicaId,
+    /// Whether it keeps its state on disk.
+    pub durable: bool,
+    /// What it was known to hold.
+    pub replica_timestamp: Replicas,
+}
+
+/// All that was saved, for [`super::ReplicaManager::recover`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Saved {
+    /// Where it stood.
+    pub state: State,
+    /// Its records, in any order: those of its log, and those that only the executed-operation table needs.
+    pub records: Vec<Arc<Record>>,
+    /// Known updates without records.
+    pub executed: Vec<ExecutedOperation>,
+    /// Retired replica managers.
+    pub retired: Timestamp,
+}

@@ -1,0 +1,47 @@
+//! Housekeeping: what everybody knows leaves the log, and what is old leaves the executed-operation table.
+
+use super::{ReplicaManager, Step};
+use crate::messages::Status;
+use crate::timestamp::Timestamp;
+
+/// How often it is done, in milliseconds.
+const EVERY_MS: u64 = 200;
+
+impl ReplicaManager {
+    /// Truncates the log, forgets executed updates and retires replica managers, now and then.
+    pub(super) fn keep_house(&mut self, step: &mut Step<'_>) {
+        let now_ms = step.now.monotonic_ms;
+        if now_ms < self.house_due_ms {
+            return;
+        }
+        self.house_due_ms = now_ms + EVERY_MS;
+        self.find_lost(step);
+        if self.is_serving() {
+            self.truncate(now_ms);
+            self.retire(step);
+        }
+        let log = &self.log;
+        let forgotten = self.executed.expire(now_ms, |origin, seq| log.start(origin) < seq);
+        if self.config.durable {
+            self.changes.forgotten.extend(forgotten);
+        }
+        self.snapshots.expire(now_ms);
+    }
+
+    /// A record leaves the log when it is applied here and the timestamp table shows it at every replica manager that is
+    /// there, or was less than [`super::Config::forget_after_ms`] ago. Who was in memory and said LEFT is gone.
+    fn truncate(&mut self, now_ms: u64) {
+        let mut everywhere = self.value_timestamp.clone();
+        for (id, member) in self.roster.all() {
+            let is_awaited = now_ms.saturating_sub(member.heard_ms) <= self.config.forget_after_ms;
+            let is_dead = member.presence.status == Status::Left && member.presence.durable == Some(false);
+            if is_awaited && !is_dead {
+                let holds = self.table.get(id).map(|entry| &entry.replica_timestamp);
+                everywhere = holds.map_or_else(Timestamp::new, |holds| everywhere.common(holds));
+            }
+        }
+        for (origin, seq) in everywhere.iter() {
+            self.log.truncate(origin, seq);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Retiring: replica managers that are gone for good leave the timestamps.
+//!
+//! A replica manager in memory takes a new id at each start, so that without this every timestamp, record and message
+//! would carry every id that ever was. One of those present says in a **record of its own** that an id is retired, with
+//! the number of its last update: the record depends on that update (its `prev` names it), so whoever has applied the
+//! record has applied all of the retired one's updates too. From then on the record's own entry stands for them, and the
+//! entry of the retired id is left out of timestamps. Equal value timestamps still mean equal ratings, because what a
+//! timestamp leaves out follows from what it has; a session that saw a retired id's updates and then anything of
+//! somebody who has retired it, has the record in its `prev`, which nobody who lacks those updates covers.
+//!
+//! An old label may still name a retired id: up to the number of its last update that asks for nothing. Should a higher
+//! number turn up (somebody who was away had more of its updates), the entry comes back, and is retired again later.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Notice, ReplicaManager, Step};
+use crate::clock::Stamp;
+use crate::ids::{ReplicaId, UpdateId};
+use crate::record::Record;
+use crate::timestamp::Timestamp;
+
+/// How many retired replica managers are remembered, for the sake of old labels. Beyond that none is retired.
+const RETIRED_MAX: usize = 65_536;
+/// How many are retired by one record.
+const RETIRED_AT_ONCE_MAX: usize = 100;
+/// How many are named as gone in one message.
+const GONE_MAX: usize = 200;
+/// How many are remembered as being in memory.
+const MORTAL_MAX: usize = 4096;
+/// How often it is looked who can be retired, in milliseconds.
+const EVERY_MS: u64 = 1000;
+/// By how many replica managers the record must be held before it is applied.
+const COPIES: u32 = 2;
+
+/// The retired, each with the number of its last update, which is applied here.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Retired {
+    counts: BTreeMap<ReplicaId, u64>,
+}
+
+impl Retired {
+    pub(super) fn from_counts(counts: &Timestamp) -> Self {
+        Self { counts: counts.iter().map(|(id, count)| (id.clone(), count)).collect() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// The number of its last update; 0 where it is not retired.
+    pub(super) fn get(&self, id: &ReplicaId) -> u64 {
+        self.counts.get(id).copied().unwrap_or(0)
+    }
+
+    /// The retired after `after`, in the order of their ids.
+    pub(super) fn after(&self, after: Option<&ReplicaId>) -> impl Iterator<Item = (&ReplicaId, u64)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let start = after.map_or(Unbounded, Excluded);
+        self.counts.range::<ReplicaId, _>((start, Unbounded)).map(|(id, count)| (id, *count))
+    }
+
+    /// Leaves out of `timestamp` what retired replica managers accepted: it is applied here.
+    pub(super) fn strip(&self, timestamp: &mut Timestamp) {
+        if self.counts.is_empty() {
+            return;
+        }
+        let retired: Vec<ReplicaId> =
+            timestamp.iter().filter(|(id, count)| *count <= self.get(id)).map(|(id, _)| id.clone()).collect();
+        for id in retired {
+            timestamp.set(&id, 0);
+        }
+    }
+}
+
+impl ReplicaManager {
+    /// Retires who is gone for good: who kept its state in memory, or will not use its id again, and is forgotten.
+    /// Everybody present must have applied the same of its updates, and the log here let them go, so that nobody needs
+    /// its entry any more.
+    pub(super) fn retire(&mut self, step: &mut Step<'_>) {
+        let now_ms = step.now.monotonic_ms;
+        // Whom a newcomer never heard of may be away for a moment only.
+        if now_ms < self.retire_due_ms.max(self.started_ms + self.config.forget_after_ms) {
+            return;
+        }
+        // Those with a lesser id come first, so that mostly one does it; when several do, nothing is wrong.
+        let before = self.roster.present().filter(|(id, _)| **id < self.config.id).count() as u64;
+        self.retire_due_ms = now_ms + EVERY_MS * (1 + before);
+        let everybody_serves = self.roster.present().all(|(_, member)| member.is_up());
+        if !self.is_serving() || !everybody_serves || self.retired.len() >= RETIRED_MAX || self.leaving {
+            return;
+        }
+        let retires: Timestamp = self
+            .value_timestamp
+            .iter()
+            .filter(|(id, _)| {
+                **id != self.config.id && self.mortal.contains(*id) && self.roster.is_forgotten(id, now_ms)
+            })
+            .filter(|(id, count)| self.log.start(id) == *count && self.log.replica_timestamp().get(id) == *count)
+            .filter(|(id, count)| {
+                let applied = |entry: &super::timestamp_table::Entry| entry.value_timestamp.get(id);
+                self.roster
+                    .present()
+                    .all(|(peer, _)| self.table.get(peer).is_some_and(|entry| applied(entry) == *count))
+            })
+            .take(RETIRED_AT_ONCE_MAX)
+            .map(|(id, count)| (id.clone(), count))
+            .collect();
+        if !retires.is_empty() {
+            self.accept_retirement(retires, step);
+        }
+    }
+
+    fn accept_retirement(&mut self, retires: Timestamp, step: &mut Step<'_>) {
+        let own = self.config.id.clone();
+        let stamp = Stamp(self.clock.0.saturating_add(1));
+        let record = Arc::new(Record {
+            id: UpdateId::from_stamp(stamp, self.status.draw_bits()),
+            seq: self.log.replica_timestamp().get(&own) + 1,
+            i: own,
+            prev: retires.clone(),
+            request: None,
+            retires,
+            stamp,
+            copies: COPIES,
+            deleted: None,
+        });
+        step.notice(Notice::Accepted(Arc::clone(&record)));
+        self.hold(record, step);
+    }
+
+    /// A record that retires is applied: what it names leaves the timestamps, where it is as much as is applied here.
+    pub(super) fn apply_retirement(&mut self, retires: &Timestamp, step: &mut Step<'_>) {
+        for (id, count) in retires.iter() {
+            if *id != self.config.id
+                && self.value_timestamp.get(id) == count
+                && self.log.replica_timestamp().get(id) == count
+            {
+                self.set_retired(id, count);
+                step.notice(Notice::Retired { id: id.clone(), count });
+            }
+        }
+    }
+
+    /// Leaves `id` out of timestamps from now on: its first `count` updates are applied here, and no others known.
+    pub(super) fn set_retired(&mut self, id: &ReplicaId, count: u64) {
+        self.value_timestamp.set(id, 0);
+        self.proven.set(id, 0);
+        self.log.forget(id);
+        self.table.forget_origin(id);
+        self.mortal.remove(id);
+        if self.retired.get(id) < count {
+            self.retired.counts.insert(id.clone(), count);
+            self.changes.retired.push((id.clone(), Some(count)));
+        }
+    }
+
+    /// Leaves what is retired out of what another replica manager says; where it has more, the entry comes back.
+    pub(super) fn strip(&mut self, timestamp: &mut Timestamp) {
+        self.retired.strip(timestamp);
+        if self.retired.counts.is_empty() {
+            return;
+        }
+        let back: Vec<ReplicaId> =
+            timestamp.iter().map(|(id, _)| id).filter(|id| self.retired.get(id) > 0).cloned().collect();
+        for id in back {
+            self.unretire(&id);
+        }
+    }
+
+    /// Who can give a snapshot that has what a record here depends on and no log brings any more: updates of a replica
+    /// manager that others have retired.
+    pub(super) fn lacks_retired(&self) -> Option<ReplicaId> {
+        let lacks = |(id, count): (&ReplicaId, u64)| {
+            let shown = |peer| self.table.get(peer).is_some_and(|entry| entry.replica_timestamp.get(id) >= count);
+            self.log.replica_timestamp().get(id).max(self.retired.get(id)) < count
+                && !self.roster.present().any(|(peer, _)| shown(peer))
+        };
+        let (origin, seq) = self
+            .retirements
+            .iter()
+            .find(|(_, retires)| retires.iter().any(lacks))
+            .map(|(name, _)| (name.i.clone(), name.seq))?;
+        let has =
+            |peer: &ReplicaId| self.table.get(peer).is_some_and(|entry| entry.value_timestamp.get(&origin) >= seq);
+        self.roster.present().map(|(peer, _)| peer).find(|peer| has(peer)).cloned()
+    }
+
+    /// Those with updates in the value that will never be heard of again, for the sake of replica managers that never
+    /// heard of them.
+    pub(super) fn gone_for_good(&self) -> Vec<ReplicaId> {
+        let is_gone =
+            |id: &ReplicaId| self.mortal.contains(id) && self.roster.get(id).is_none_or(|member| !member.is_present());
+        self.value_timestamp.iter().map(|(id, _)| id).filter(|id| is_gone(id)).take(GONE_MAX).cloned().collect()
+    }
+
+    /// Somebody else knows these to be gone for good, should they not be there.
+    pub(super) fn note_gone(&mut self, gone: Vec<ReplicaId>) {
+        for id in gone {
+            if self.value_timestamp.get(&id) > 0 || self.log.replica_timestamp().get(&id) > 0 {
+                self.note_mortal(id);
+            }
+        }
+    }
+
+    /// When `id` is gone, it is gone for good.
+    pub(super) fn note_mortal(&mut self, id: ReplicaId) {
+        if self.mortal.len() < MORTAL_MAX && id != self.config.id {
+            self.mortal.insert(id);
+        }
+    }
+
+    /// The entry of `id` counts again.
+    pub(super) fn unretire(&mut self, id: &ReplicaId) {
+        if let Some(count) = self.retired.counts.remove(id) {
+            self.value_timestamp.raise(id, count);
+            self.log.jump(id, count, &mut Vec::new());
+            self.changes.retired.push((id.clone(), None));
+        }
+    }
+}

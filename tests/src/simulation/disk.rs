@@ -1,0 +1,111 @@
+//! The disk of a simulated replica manager: what it saved, and what of it a power loss leaves.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use fastrand::Rng;
+use natter_common::record::{ExecutedOperation, Record, RecordRef};
+use natter_common::replica_manager::durable::{Changes, Saved, State};
+use natter_common::timestamp::Timestamp;
+
+use super::value::MemoryValue;
+
+/// How many commits a power loss takes at most from a disk that is not synced.
+const UNSYNCED_MAX: usize = 20;
+
+/// When a commit is safe from a power loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// At once.
+    Full,
+    /// Some time later.
+    Normal,
+}
+
+/// What was committed.
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    state: State,
+    records: BTreeMap<RecordRef, Arc<Record>>,
+    executed: BTreeMap<RecordRef, ExecutedOperation>,
+    retired: Timestamp,
+    value: MemoryValue,
+}
+
+/// A disk.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// When a commit is safe.
+    pub sync: Sync,
+    /// The ids of earlier lives.
+    pub former: Vec<natter_common::ids::ReplicaId>,
+    /// Whether the next life must have a new id: the disk may be older than what was said.
+    pub renamed: bool,
+    contents: Contents,
+    /// Earlier contents that a power loss may bring back, the earliest first.
+    unsynced: VecDeque<Contents>,
+}
+
+impl Disk {
+    /// An empty disk.
+    pub fn new(sync: Sync) -> Self {
+        let contents = Contents { value: MemoryValue::new(), ..Contents::default() };
+        Self { sync, former: Vec::new(), renamed: false, contents, unsynced: VecDeque::new() }
+    }
+
+    /// Writes what a batch changed.
+    pub fn commit(&mut self, changes: Changes, value: &MemoryValue) {
+        if changes.is_empty() && self.contents.value.rows() == value.rows() && self.contents.value.is_staged_as(value) {
+            return;
+        }
+        if self.sync == Sync::Normal {
+            self.unsynced.push_back(self.contents.clone());
+            if self.unsynced.len() > UNSYNCED_MAX {
+                self.unsynced.pop_front();
+            }
+        }
+        let contents = &mut self.contents;
+        contents.value = value.clone();
+        contents.records.extend(changes.held.into_iter().map(|record| (record.name(), record)));
+        contents.executed.extend(changes.executed.into_iter().map(|executed| (executed.name(), executed)));
+        for name in changes.forgotten {
+            contents.records.remove(&name);
+            contents.executed.remove(&name);
+        }
+        for (id, count) in changes.retired {
+            contents.retired.set(&id, count.unwrap_or(0));
+        }
+        if let Some(state) = changes.state {
+            contents.state = state;
+        }
+    }
+
+    /// The power goes: what was not synced may be gone, and the next life takes a new id where that is so.
+    pub fn lose_power(&mut self, generator: &mut Rng) {
+        if self.sync == Sync::Normal {
+            self.renamed = true;
+            let lost = generator.usize(..=self.unsynced.len());
+            if lost > 0 {
+                let at = self.unsynced.len() - lost;
+                self.contents = self.unsynced.swap_remove_back(at).unwrap_or_default();
+            }
+            self.unsynced.clear();
+        }
+    }
+
+    /// What the next life finds.
+    pub fn contents(&self) -> (Saved, MemoryValue) {
+        let Contents { state, records, executed, retired, value } = self.contents.clone();
+        let mut value = value;
+        if state.merging.is_none() {
+            value.drop_stage();
+        }
+        let saved = Saved {
+            state,
+            records: records.into_values().collect(),
+            executed: executed.into_values().collect(),
+            retired,
+        };
+        (saved, value)
+    }
+}
