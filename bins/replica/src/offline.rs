@@ -66,6 +66,8 @@ impl Offline {
         }
         self.remains.presence.status = Status::Left;
         self.remains.outbox.show(Role::Replica, &self.remains.presence).await;
+        // Whatever becomes of the goodbye, this is the end.
+        let _ = self.remains.service.stop().await;
         self.remains.outbox.end().await;
         Err(self.remains.failure)
     }

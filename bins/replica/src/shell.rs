@@ -58,6 +58,8 @@ pub(crate) struct Remains {
     pub(crate) inbox: Inbox,
     /// The way out.
     pub(crate) outbox: Outbox,
+    /// As long as it lives, requests come in.
+    pub(crate) service: Service,
 }
 
 /// Why a batch is the last one.
@@ -152,8 +154,9 @@ impl Shell {
             Err(Stop::Failed(failure)) => match (self.store.is_durable(), self.outbox.last_presence()) {
                 // The store is closed, so that it can be opened again.
                 (true, Some(presence)) => {
-                    let Self { inbox, outbox, .. } = self;
-                    Ok(End::StoreFailed(Box::new(Remains { failure: failure.into(), presence, inbox, outbox })))
+                    let Self { inbox, outbox, service, .. } = self;
+                    let failure = failure.into();
+                    Ok(End::StoreFailed(Box::new(Remains { failure, presence, inbox, outbox, service })))
                 }
                 _ => Err(failure.into()),
             },
