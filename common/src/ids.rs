@@ -1,7 +1,9 @@
 //! Names of things, each a type of its own so that they cannot be swapped.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -38,8 +40,33 @@ pub fn is_token(text: &str) -> bool {
 
 /// Names a replica manager (or a frontend) for one life: a token of `[A-Za-z0-9_-]{1,64}`, never reused with
 /// other sequence numbers.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Eq)]
 pub struct ReplicaId(Arc<str>);
+
+impl PartialEq for ReplicaId {
+    fn eq(&self, other: &Self) -> bool {
+        // Mostly it is compared with a copy of itself.
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Hash for ReplicaId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl Ord for ReplicaId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for ReplicaId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl ReplicaId {
     /// Checks that `text` is a token. Fails with [`IdError::NotAToken`].

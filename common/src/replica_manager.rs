@@ -48,10 +48,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::clock::{Now, Stamp};
 use crate::ids::ReplicaId;
 use crate::label::Label;
-use crate::messages::{Mode, Presence, Replicas, Reply, Role, Status, StatusReply};
+use crate::messages::{Mode, Reply, Status};
 use crate::rating::RatingKey;
 use crate::record::RecordRef;
-use crate::roster::{PRESENCE_INTERVAL_MS, Roster};
+use crate::roster::Roster;
 use crate::timestamp::Timestamp;
 use crate::value::{Row, Value, ValueError};
 
@@ -377,42 +377,6 @@ impl ReplicaManager {
             step.reply(confirm.to, Reply::NotHeld);
         }
         Ok(())
-    }
-
-    fn show_presence(&mut self, step: &mut Step<'_>) {
-        self.presence_due_ms = step.now.monotonic_ms + PRESENCE_INTERVAL_MS;
-        let presence = self.presence(step.now, step.value);
-        step.outputs.push(Output::Presence(presence));
-    }
-
-    fn presence(&self, now: Now, value: &dyn Value) -> Presence {
-        Presence {
-            role: Role::Replica,
-            id: self.config.id.clone(),
-            status: self.status(),
-            mode: Some(self.status.mode()),
-            wall_ms: now.wall_ms,
-            version: self.config.version.clone(),
-            dataset: Some(self.config.dataset.clone()),
-            durable: Some(self.config.durable),
-            uptime_ms: now.monotonic_ms.saturating_sub(self.started_ms),
-            value_timestamp: Some(Replicas::from(&self.value_timestamp)),
-            replica_timestamp: Some(Replicas::from(self.log.replica_timestamp())),
-            digest: (!self.is_merging()).then(|| value.digest()),
-            log_length: Some(self.log.len() as u64),
-            snapshot: self.loading.as_ref().map(Loading::progress),
-            prev: None,
-        }
-    }
-
-    fn status_reply(&self) -> StatusReply {
-        StatusReply {
-            id: self.config.id.clone(),
-            status: self.status(),
-            mode: self.status.mode(),
-            diverged: self.diverged.iter().cloned().collect(),
-            lost: self.lost_records,
-        }
     }
 
     /// What the value reflects.

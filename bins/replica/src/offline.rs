@@ -15,6 +15,8 @@ use crate::shell::Remains;
 use crate::storage::Storage;
 use crate::{ReplicaArgs, ReplicaError};
 
+/// How long the last messages may take.
+const LAST: Duration = Duration::from_secs(2);
 /// How often it is tried to open the store again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -50,6 +52,7 @@ impl Offline {
                 _ = retry.tick() => match Storage::reopen(&self.arguments) {
                     Ok(storage) => {
                         info!(%replica, "can save again, and comes back");
+                        self.end().await;
                         return Ok(storage);
                     }
                     Err(error) => warn!(%replica, %error, "still cannot save"),
@@ -66,10 +69,19 @@ impl Offline {
         }
         self.remains.presence.status = Status::Left;
         self.remains.outbox.show(Role::Replica, &self.remains.presence).await;
+        Err(self.end().await)
+    }
+
+    /// Nobody must find what is left of this life beside the next one.
+    async fn end(self) -> ReplicaError {
+        let Remains { failure, outbox, service, .. } = self.remains;
+        let last = async {
+            let _ = service.stop().await;
+            outbox.end().await;
+        };
         // Whatever becomes of the goodbye, this is the end.
-        let _ = self.remains.service.stop().await;
-        self.remains.outbox.end().await;
-        Err(self.remains.failure)
+        let _ = tokio::time::timeout(LAST, last).await;
+        failure
     }
 
     async fn refuse(&mut self, inputs: Vec<Input>) {

@@ -1,7 +1,11 @@
-//! Status and mode: ACTIVE, OVERLOADED or OFFLINE, and what decides it.
+//! Status and mode: ACTIVE, OVERLOADED or OFFLINE, what decides it, and how a replica manager shows itself.
 
+use super::loading::Loading;
 use super::{Notice, Output, ReplicaManager, ReplyTo, Step};
-use crate::messages::{Mode, Status};
+use crate::clock::Now;
+use crate::messages::{Mode, Presence, Replicas, Role, Status, StatusReply};
+use crate::roster::PRESENCE_INTERVAL_MS;
+use crate::value::Value;
 
 /// In mode `measured`, a longer queue means OVERLOADED...
 const OVERLOADED_ABOVE: usize = 4096;
@@ -91,6 +95,42 @@ impl ReplicaManager {
         if status != before {
             step.notice(Notice::Status { status, mode: self.status.mode() });
             self.show_presence(step);
+        }
+    }
+
+    pub(super) fn show_presence(&mut self, step: &mut Step<'_>) {
+        self.presence_due_ms = step.now.monotonic_ms + PRESENCE_INTERVAL_MS;
+        let presence = self.presence(step.now, step.value);
+        step.outputs.push(Output::Presence(presence));
+    }
+
+    pub(super) fn presence(&self, now: Now, value: &dyn Value) -> Presence {
+        Presence {
+            role: Role::Replica,
+            id: self.config.id.clone(),
+            status: self.status(),
+            mode: Some(self.status.mode()),
+            wall_ms: now.wall_ms,
+            version: self.config.version.clone(),
+            dataset: Some(self.config.dataset.clone()),
+            durable: Some(self.config.durable),
+            uptime_ms: now.monotonic_ms.saturating_sub(self.started_ms),
+            value_timestamp: Some(Replicas::from(&self.value_timestamp)),
+            replica_timestamp: Some(Replicas::from(self.log.replica_timestamp())),
+            digest: (!self.is_merging()).then(|| value.digest()),
+            log_length: Some(self.log.len() as u64),
+            snapshot: self.loading.as_ref().map(Loading::progress),
+            prev: None,
+        }
+    }
+
+    fn status_reply(&self) -> StatusReply {
+        StatusReply {
+            id: self.config.id.clone(),
+            status: self.status(),
+            mode: self.status.mode(),
+            diverged: self.diverged.iter().cloned().collect(),
+            lost: self.lost_records,
         }
     }
 }
