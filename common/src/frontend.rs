@@ -56,6 +56,7 @@ pub struct Config {
 }
 
 /// One frontend.
+#[derive(Clone, Debug)]
 pub struct Frontend {
     config: Config,
     started_ms: u64,
@@ -87,7 +88,7 @@ enum Stage {
 const NOT_AWAITED: u64 = 0;
 
 /// A request that has no answer yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Pending {
     Query(PendingQuery),
     Update(Box<PendingUpdate>),
@@ -416,12 +417,8 @@ impl Step<'_> {
     }
 }
 
-impl std::fmt::Debug for Frontend {
+impl std::fmt::Display for Frontend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Frontend")
-            .field("id", &self.config.id)
-            .field("prev", &self.prev)
-            .field("pending", &self.pending.len())
-            .finish_non_exhaustive()
+        write!(f, "{} has seen {}, {} requests wait", self.config.id, self.prev, self.pending.len())
     }
 }

@@ -91,6 +91,7 @@ pub struct Config {
 }
 
 /// One replica manager.
+#[derive(Clone, Debug)]
 pub struct ReplicaManager {
     config: Config,
     started_ms: u64,
@@ -402,13 +403,9 @@ impl Step<'_> {
     }
 }
 
-impl std::fmt::Debug for ReplicaManager {
+impl std::fmt::Display for ReplicaManager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReplicaManager")
-            .field("id", &self.config.id)
-            .field("status", &self.status())
-            .field("value_timestamp", &self.value_timestamp)
-            .field("replica_timestamp", self.log.replica_timestamp())
-            .finish_non_exhaustive()
+        let (id, status) = (&self.config.id, self.status());
+        write!(f, "{id} ({status}) applied {} holds {}", self.value_timestamp, self.log.replica_timestamp())
     }
 }

@@ -106,7 +106,9 @@ impl Durable {
         let path = self.main.path().display();
         let reason = match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => {
-                format!("database or disk is full ({path}): make room on its disk, then start the replica again")
+                format!(
+                    "database or disk is full ({path}): make room on its disk: the replica tries again every few seconds"
+                )
             }
             Some(ErrorCode::SystemIoFailure) => {
                 format!("{error} ({path}): the system could not read or write it; look at its disk")

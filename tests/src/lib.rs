@@ -1,8 +1,10 @@
 //! What the tests of the whole system share.
 //!
+//! - [`exhaustive`]: every order of events in a small cluster of the protocol cores
 //! - [`harness`]: a real broker and real processes, and raw requests to them
 //! - [`simulation`]: the protocol cores of a cluster in one thread and in virtual time
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
 
+pub mod exhaustive;
 pub mod harness;
 pub mod simulation;

@@ -284,8 +284,9 @@ impl Shell {
         self.core.begin_leaving();
         self.go_on(HAND_OVER, ReplicaManager::is_handed_over).await?;
         if self.core.not_handed_over() > 0 {
-            warn!(replica = %self.core.id(), records = self.core.not_handed_over(),
-                "leaves with updates that no other replica is known to hold");
+            let (records, durable) = (self.core.not_handed_over(), self.store.is_durable());
+            let fate = if durable { "they stay in its data directory" } else { "they are lost" };
+            warn!(replica = %self.core.id(), records, "leaves with updates that no other replica is known to hold: {fate}");
         }
         self.core.leave(self.clocks.now(), &mut self.store, &mut self.outputs);
         self.perform().await?;

@@ -14,7 +14,7 @@ const GOSSIP_TAKES_MS: u64 = 100;
 const FORGET_AFTER_MS: u64 = 600_000;
 
 /// Replica managers by presence, and by what their replies showed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Directory {
     roster: Roster,
     /// What each is known to hold.

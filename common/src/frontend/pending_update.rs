@@ -10,7 +10,7 @@ use crate::record::RecordRef;
 use crate::request::{Answer, Update};
 
 /// An update that has no answer yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct PendingUpdate {
     pub(super) client: u64,
     pub(super) token: u64,

@@ -14,7 +14,7 @@ use crate::request::Query;
 const PAUSE_MS: u64 = 50;
 
 /// A query that has no answer yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct PendingQuery {
     client: u64,
     token: u64,

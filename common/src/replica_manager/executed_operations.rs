@@ -15,7 +15,7 @@ pub const RETENTION_MS: u64 = 75_000;
 /// Bounded: a record is forgotten after [`RETENTION_MS`], when the log has let it go. That is safe because a later retry
 /// of an id that carries its stamp writes what it wrote before, with the same (stamp, id), and so changes nothing, and
 /// because frontends refuse any other id whose version shows that it is older than a minute.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ExecutedOperations {
     /// The records of an id are numbered, the first one first.
     operations: BTreeMap<(UpdateId, u32), ExecutedOperation>,

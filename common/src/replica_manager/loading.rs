@@ -33,7 +33,7 @@ const PROGRESS_ROWS: u64 = 100_000;
 const EXECUTED_MAX: usize = 20_000_000;
 
 /// A snapshot that is being taken.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Loading {
     peer: ReplicaId,
     /// Its number there; 0 before the first chunk has come.

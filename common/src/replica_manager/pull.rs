@@ -23,14 +23,14 @@ const PULLS_MAX: usize = 4;
 const PULL_PAUSE_MS: u64 = 250;
 
 /// The pulls under way: one at a time for each peer, or catching up becomes a storm.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pulls {
     peers: BTreeMap<ReplicaId, Peer>,
     /// For each origin of which something is missing: the number last heard of, and since when it is missing.
     missing: BTreeMap<ReplicaId, (u64, u64)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Peer {
     /// Asked; the answer is awaited until then.
     Asked { until_ms: u64 },

@@ -28,13 +28,13 @@ const CHUNK_ROWS_MAX: usize = 500;
 const ITEM_BYTES: usize = 250;
 
 /// The snapshots that are being given, by who takes them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Snapshots {
     given: BTreeMap<ReplicaId, Snapshot>,
     last: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Snapshot {
     number: u64,
     value_timestamp: Timestamp,

@@ -15,7 +15,7 @@ const OVERLOADED_BELOW: usize = 1024;
 const DRAWN_MS: std::ops::Range<u64> = 300..1200;
 
 /// What a replica manager says of itself, apart from whether it has caught up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct StatusMachine {
     mode: Mode,
     status: Status,

@@ -16,7 +16,7 @@ pub struct Entry {
 
 /// Entries by replica manager (Ladin et al. 1992, §3.3.5). Never ahead of the truth: an entry is what its subject said,
 /// and timestamps never fall.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TimestampTable {
     entries: BTreeMap<ReplicaId, Entry>,
 }

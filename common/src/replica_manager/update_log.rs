@@ -29,7 +29,7 @@ pub enum Inserted {
 
 /// Records by origin. Invariant: those of one origin are numbered without a gap, and the last one's number is the
 /// origin's entry in the replica timestamp.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct UpdateLog {
     origins: BTreeMap<ReplicaId, OriginLog>,
     replica_timestamp: Timestamp,
@@ -38,7 +38,7 @@ pub struct UpdateLog {
     ahead: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct OriginLog {
     /// The records, in the order of their numbers.
     records: VecDeque<Arc<Record>>,

@@ -37,7 +37,7 @@ type Place = (ReplicaId, u64, u64);
 
 /// Requests, each parked at one update that it lacks, so that an update that is applied finds exactly those that waited
 /// for it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Waiting {
     parked: BTreeMap<Place, Parked>,
     deadlines: BTreeSet<(u64, Place)>,
@@ -134,7 +134,7 @@ pub struct WaitingConfirm {
 }
 
 /// Confirms by the update that they wait for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Confirms {
     waiting: BTreeMap<UpdateId, Vec<WaitingConfirm>>,
     deadlines: BTreeSet<(u64, UpdateId)>,

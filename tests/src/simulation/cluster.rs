@@ -1,6 +1,6 @@
 //! A cluster in virtual time: one queue of events, ordered by (virtual time, sequence number).
 
-mod perform;
+pub(crate) mod perform;
 
 use std::collections::BTreeMap;
 

@@ -165,7 +165,7 @@ impl Cluster {
     }
 }
 
-fn replica_input(id: &ReplicaId, from: ReplicaId, message: Message) -> Option<replica_manager::Input> {
+pub(crate) fn replica_input(id: &ReplicaId, from: ReplicaId, message: Message) -> Option<replica_manager::Input> {
     use replica_manager::Input;
     let reply_to = |n| ReplyTo { subject: from.as_str().into(), n };
     Some(match message {

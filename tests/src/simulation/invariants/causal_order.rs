@@ -11,7 +11,7 @@ use super::ledger::Ledger;
 use super::{Violation, check};
 
 /// What each replica manager has applied, by the records it named.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CausalOrder {
     applied: BTreeMap<ReplicaId, Timestamp>,
 }

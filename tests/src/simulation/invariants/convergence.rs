@@ -50,7 +50,7 @@ impl Convergence {
                 && manager.replica_timestamp() == manager.value_timestamp()
                 && manager.waiting() == 0
                 && cluster.is_serving(id);
-            check(equal, "all is well again and all are equal", || format!("{manager:?} and {first:?}"))?;
+            check(equal, "all is well again and all are equal", || format!("{manager} and {first}"))?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::simulation::message::ClientAnswer;
 type Standing = (UpdateId, BTreeSet<UpdateId>);
 
 /// What stood where, and what was answered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ExactlyOnce {
     standing: BTreeMap<(ReplicaId, RatingKey), Standing>,
     answers: BTreeMap<UpdateId, Answer>,

@@ -14,7 +14,7 @@ use super::{Violation, check};
 use crate::simulation::value::{Rows, base_rows, keep_greater};
 
 /// All records.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     records: BTreeMap<RecordRef, Arc<Record>>,
     by_id: BTreeMap<UpdateId, Vec<RecordRef>>,

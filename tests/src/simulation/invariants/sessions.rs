@@ -21,7 +21,7 @@ use crate::simulation::value::{Rows, answer};
 type Order = (Stamp, Option<UpdateId>, Option<Stars>, i64);
 
 /// The latest that each session saw, or wrote, of each key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sessions {
     seen: BTreeMap<(ReplicaId, RatingKey), Order>,
 }

@@ -47,7 +47,7 @@ impl Timestamps {
             let true_enough =
                 ledger.covers(&shown.1, &entry.replica_timestamp) && ledger.covers(&shown.0, &entry.value_timestamp);
             check(true_enough, "the timestamp table is never ahead of the truth", || {
-                format!("{id} believes {entry:?} of {other_manager:?}")
+                format!("{id} believes {entry:?} of {other_manager}")
             })?;
         }
         Ok(())

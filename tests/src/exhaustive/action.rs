@@ -1,0 +1,32 @@
+//! What can happen in a state.
+
+use std::fmt;
+
+use natter_common::ids::ReplicaId;
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// A session asks what its script says next.
+    Ask(usize),
+    /// The first message of a link arrives.
+    Deliver(ReplicaId, ReplicaId, &'static str),
+    /// The first message of a link is lost.
+    Lose(ReplicaId, ReplicaId, &'static str),
+    /// A replica manager ends without a word.
+    Crash(ReplicaId),
+    /// Time passes for all.
+    Tick,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ask(session) => write!(f, "session {session} asks"),
+            Self::Deliver(from, to, kind) => write!(f, "{from} -> {to}  {kind}"),
+            Self::Lose(from, to, kind) => write!(f, "{from} -> {to}  {kind}: lost"),
+            Self::Crash(id) => write!(f, "{id} crashes"),
+            Self::Tick => f.write_str("time passes"),
+        }
+    }
+}

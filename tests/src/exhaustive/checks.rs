@@ -1,0 +1,177 @@
+//! What must hold in every state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use natter_common::ids::ReplicaId;
+use natter_common::record::RecordRef;
+use natter_common::replica_manager::{Notice, ReplicaManager};
+use natter_common::timestamp::Timestamp;
+use natter_common::value::Value;
+
+use crate::simulation::client::Operation;
+use crate::simulation::invariants::Violation;
+use crate::simulation::invariants::causal_order::CausalOrder;
+use crate::simulation::invariants::exactly_once::ExactlyOnce;
+use crate::simulation::invariants::ledger::Ledger;
+use crate::simulation::invariants::sessions::Sessions;
+use crate::simulation::message::ClientAnswer;
+use crate::simulation::value::MemoryValue;
+
+type Replicas = BTreeMap<ReplicaId, (ReplicaManager, MemoryValue)>;
+
+/// A broken promise.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// Which.
+    pub promise: &'static str,
+    /// How.
+    pub text: String,
+}
+
+impl Broken {
+    /// `promise` is broken.
+    pub fn new(promise: &'static str, text: String) -> Self {
+        Self { promise, text }
+    }
+}
+
+impl From<Violation> for Broken {
+    fn from(violation: Violation) -> Self {
+        Self::new(violation.invariant, violation.text)
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.promise, self.text)
+    }
+}
+
+/// What is remembered to check more.
+#[derive(Clone, Debug)]
+pub(super) struct Checks {
+    fault_tolerance: usize,
+    ledger: Ledger,
+    causal_order: CausalOrder,
+    exactly_once: ExactlyOnce,
+    sessions: Sessions,
+    /// Records that an answer named or reflected: one loss, of `fault_tolerance` copies, takes none of them away.
+    seen: BTreeSet<RecordRef>,
+    /// What those that crashed held: a frontend may not know yet that they are gone.
+    gone: Vec<Timestamp>,
+}
+
+impl Checks {
+    pub(super) fn new(fault_tolerance: u32) -> Self {
+        Self {
+            fault_tolerance: fault_tolerance as usize,
+            ledger: Ledger::default(),
+            causal_order: CausalOrder::default(),
+            exactly_once: ExactlyOnce::default(),
+            sessions: Sessions::default(),
+            seen: BTreeSet::new(),
+            gone: Vec::new(),
+        }
+    }
+
+    /// A replica manager handled something.
+    pub(super) fn stepped(&mut self, id: &ReplicaId, notices: &[Notice], replicas: &Replicas) -> Result<(), Broken> {
+        for notice in notices {
+            match notice {
+                Notice::Accepted(record) => self.ledger.accepted(record)?,
+                Notice::Applied { record, stands, value_timestamp } => {
+                    self.causal_order.applied(&self.ledger, id, record, value_timestamp)?;
+                    self.exactly_once.applied(id, record, *stands)?;
+                }
+                Notice::Diverged { .. } => return Err(Broken::new("convergence", format!("{id} {notice}"))),
+                _ => {}
+            }
+        }
+        let Some((manager, value)) = replicas.get(id) else { return Ok(()) };
+        if *value.rows() != self.ledger.rows_at(manager.value_timestamp()) {
+            return Err(Broken::new("the value is what its timestamp says", format!("{manager}: {:?}", value.rows())));
+        }
+        Ok(())
+    }
+
+    /// A frontend answers: what that names or reflects is held by as many as are asked for, or by all that are there.
+    pub(super) fn answers(&mut self, answer: &ClientAnswer, replicas: &Replicas) -> Result<(), Broken> {
+        let label = match answer {
+            Ok(reply) => &reply.label,
+            Err(error) => match error.label() {
+                Some(label) => label,
+                None => return Ok(()),
+            },
+        };
+        for (i, seq) in label.replicas.iter() {
+            let name = RecordRef { i: i.clone(), seq };
+            let alive = replicas.values().map(|(manager, _)| manager.replica_timestamp());
+            let copies = alive.chain(&self.gone).filter(|held| held.get(i) >= seq).count();
+            let enough = self.fault_tolerance.min(replicas.len());
+            if copies < enough && self.seen.insert(name.clone()) {
+                return Err(Broken::new(
+                    "what is answered is held by enough",
+                    format!("{name} is held by {copies} of {enough}"),
+                ));
+            }
+            self.seen.insert(name);
+        }
+        Ok(())
+    }
+
+    /// A session hears an answer.
+    pub(super) fn answered(&mut self, operation: &Operation, answer: &ClientAnswer) -> Result<(), Broken> {
+        self.sessions.answered(&self.ledger, operation, answer)?;
+        if let Ok(reply) = answer {
+            self.exactly_once.answered(&self.ledger, operation, reply)?;
+        }
+        self.exactly_once.ended(operation, answer);
+        Ok(())
+    }
+
+    /// A replica manager is gone with what it had.
+    pub(super) fn crashed(&mut self, held: &Timestamp, replicas: &Replicas) -> Result<(), Broken> {
+        self.gone.push(held.clone());
+        let held = |name: &RecordRef| {
+            replicas.values().any(|(manager, _)| manager.replica_timestamp().get(&name.i) >= name.seq)
+        };
+        match self.seen.iter().find(|name| !held(name)) {
+            Some(lost) => Err(Broken::new("what was answered survives a loss", format!("{lost} is gone"))),
+            None => Ok(()),
+        }
+    }
+
+    /// In every state.
+    pub(super) fn hold(&self, replicas: &Replicas) -> Result<(), Broken> {
+        for (manager, _) in replicas.values() {
+            if !manager.replica_timestamp().covers(manager.value_timestamp()) {
+                return Err(Broken::new("value <= replica timestamp", manager.to_string()));
+            }
+            for (other, entry) in manager.timestamp_table().iter() {
+                if let Some((truth, _)) = replicas.get(other)
+                    && !(truth.replica_timestamp().covers(&entry.replica_timestamp)
+                        && truth.value_timestamp().covers(&entry.value_timestamp))
+                {
+                    return Err(Broken::new("the timestamp table is never ahead", format!("{manager}: {entry:?}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything has come to rest.
+    pub(super) fn at_end(&self, replicas: &Replicas) -> Result<(), Broken> {
+        let mut all = replicas.values();
+        let Some((first, value)) = all.next() else { return Ok(()) };
+        for (manager, other) in all {
+            let equal = manager.value_timestamp() == first.value_timestamp()
+                && manager.replica_timestamp() == manager.value_timestamp()
+                && value.digest() == other.digest();
+            if !equal {
+                return Err(Broken::new("all are equal in the end", format!("{first}; {manager}")));
+            }
+        }
+        Ok(())
+    }
+}

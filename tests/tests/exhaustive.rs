@@ -1,0 +1,132 @@
+//! Every order of events in small clusters of the real protocol cores; see `natter_tests::exhaustive`.
+//!
+//! `EXHAUSTIVE=n` searches up to that many states of each configuration instead of what CI does.
+
+use std::time::Instant;
+
+use natter_common::ids::{MovieId, UserId};
+use natter_common::rating::Stars;
+use natter_common::request::{Query, Update};
+use natter_tests::exhaustive::{Configuration, search};
+use natter_tests::simulation::client::Asked;
+
+/// So many states of a configuration are searched in CI.
+const STATES_MAX: usize = 60_000;
+
+fn user() -> UserId {
+    UserId::new(7).unwrap()
+}
+
+fn movie() -> MovieId {
+    MovieId::new(2).unwrap()
+}
+
+fn create(half_stars: u8) -> Asked {
+    let rating = Stars::from_half_stars(half_stars).unwrap();
+    Asked::Update(Update::Create { user_id: user(), movie_id: movie(), rating })
+}
+
+fn change(half_stars: u8) -> Asked {
+    let rating = Stars::from_half_stars(half_stars).unwrap();
+    Asked::Update(Update::Update { user_id: user(), movie_id: movie(), rating })
+}
+
+fn delete() -> Asked {
+    Asked::Update(Update::Delete { user_id: user(), movie_id: movie() })
+}
+
+fn read() -> Asked {
+    Asked::Query(Query::Read { user_id: user(), movie_id: movie() })
+}
+
+fn searched(name: &str, configuration: &Configuration) {
+    let limit = std::env::var("EXHAUSTIVE").ok().and_then(|text| text.parse().ok()).unwrap_or(STATES_MAX);
+    let began = Instant::now();
+    match search(configuration, limit) {
+        Ok(searched) => println!("{name}: {searched:?} in {:.1} s", began.elapsed().as_secs_f64()),
+        Err(found) => {
+            let way: Vec<String> = found.actions.iter().map(ToString::to_string).collect();
+            panic!("{name}: {}\nafter\n  {}", found.broken, way.join("\n  "));
+        }
+    }
+}
+
+#[test]
+fn two_replicas_one_frontend_two_sessions_that_write_the_same_rating() {
+    searched(
+        "2 replicas, 1 frontend, create | create",
+        &Configuration {
+            replicas: 2,
+            frontends: 1,
+            fault_tolerance: 2,
+            scripts: vec![vec![(0, create(4))], vec![(0, create(8))]],
+            crashes: 0,
+            losses: 0,
+            ticks: 0,
+        },
+    );
+}
+
+#[test]
+fn a_session_that_hops_between_frontends_while_a_replica_crashes() {
+    searched(
+        "2 replicas, 2 frontends, create, read elsewhere, one crash",
+        &Configuration {
+            replicas: 2,
+            frontends: 2,
+            fault_tolerance: 2,
+            scripts: vec![vec![(0, create(4)), (1, read())]],
+            crashes: 1,
+            losses: 0,
+            ticks: 1,
+        },
+    );
+}
+
+#[test]
+fn an_update_of_which_one_message_is_lost() {
+    searched(
+        "2 replicas, 1 frontend, create, read, one message lost",
+        &Configuration {
+            replicas: 2,
+            frontends: 1,
+            fault_tolerance: 2,
+            scripts: vec![vec![(0, create(4)), (0, read())]],
+            crashes: 0,
+            losses: 1,
+            ticks: 2,
+        },
+    );
+}
+
+#[test]
+fn three_replicas_where_any_one_crashes() {
+    searched(
+        "3 replicas, 1 frontend, create, read, one crash",
+        &Configuration {
+            replicas: 3,
+            frontends: 1,
+            fault_tolerance: 2,
+            scripts: vec![vec![(0, create(4)), (0, read())]],
+            crashes: 1,
+            losses: 0,
+            ticks: 1,
+        },
+    );
+}
+
+#[test]
+fn three_replicas_where_one_crashes_under_two_sessions() {
+    searched(
+        "3 replicas, 2 frontends, create, delete | change, one crash",
+        &Configuration {
+            replicas: 3,
+            frontends: 2,
+            fault_tolerance: 2,
+            scripts: vec![vec![(0, create(4)), (1, delete())], vec![(1, change(8))]],
+            crashes: 1,
+            losses: 0,
+            ticks: 0,
+        },
+    );
+}
