@@ -181,7 +181,8 @@ impl Database {
         let sound: String =
             connection.query_row("PRAGMA main.quick_check(1)", (), |row| row.get(0)).map_err(problem)?;
         if sound != "ok" {
-            return Err(DirectoryProblem::Damaged(sound));
+            // SQLite tells of it in several lines.
+            return Err(DirectoryProblem::Damaged(sound.split_whitespace().collect::<Vec<_>>().join(" ")));
         }
         Ok(Self { connection, mark, log_number: log_number.unwrap_or(0) })
     }

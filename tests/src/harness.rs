@@ -6,6 +6,7 @@
 //! - [`Wire`]: requests in MessagePack or JSON, made from plain maps and not from the system's own types; [`Session`]: the
 //!   same with a label that goes along
 //! - [`Load`]: clients that go on asking while something happens, and check what they read
+//! - [`Ledger`]: clients that retry until they are answered, and what was acknowledged to them
 //! - [`data`]: data sets for the tests
 //!
 //! Every process ends with the test, also where that fails; then the last lines of every log are printed.
@@ -13,6 +14,7 @@
 mod broker;
 mod cluster;
 pub mod data;
+mod ledger;
 mod load;
 mod member;
 mod observer;
@@ -21,6 +23,7 @@ mod world;
 
 pub use broker::Broker;
 pub use cluster::{Cluster, ClusterPlan};
+pub use ledger::{Clients, Compare, Ledger, Mark};
 pub use load::{Failure, Load, LoadReport};
 pub use member::{Member, ResidentSet};
 pub use observer::{MADE_UP, Member as Shown, Observer, Seen};

@@ -1,6 +1,7 @@
 //! The frontends and replicas of one prefix.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -50,7 +51,10 @@ impl<'w> ClusterPlan<'w> {
 
     /// Starts a process of this cluster and does not wait.
     pub fn start_member(&self, role: &'static str, name: &str, arguments: &[&str]) -> Member {
-        let mut command = self.world.role(role);
+        self.start_command(self.world.role(role), role, name, arguments)
+    }
+
+    fn start_command(&self, mut command: Command, role: &'static str, name: &str, arguments: &[&str]) -> Member {
         command.args(["--name", name, "--server", &self.world.broker.url(), "--prefix", &self.prefix]);
         match role {
             "frontend" => command.args(&self.frontend_arguments),
@@ -107,6 +111,12 @@ impl Cluster<'_> {
         self.adopt(self.plan.start_member("replica", name, arguments));
     }
 
+    /// Starts a replica from a shell that does `prelude` first, such as limiting what it may use.
+    pub fn start_replica_after(&mut self, prelude: &str, name: &str, arguments: &[&str]) {
+        let command = self.plan.world.role_after(prelude, "replica");
+        self.adopt(self.plan.start_command(command, "replica", name, arguments));
+    }
+
     /// Starts a frontend and does not wait.
     pub fn start_frontend(&mut self, name: &str, arguments: &[&str]) {
         self.adopt(self.plan.start_member("frontend", name, arguments));
@@ -160,6 +170,31 @@ impl Cluster<'_> {
     /// Waits until `name` shows this status.
     pub async fn until_shows(&self, name: &str, status: &str) {
         self.observer.until(&format!("{name} is {status}"), |seen| seen.shows(name, status).then_some(())).await;
+    }
+
+    /// Waits until each of these replicas, started after `since`, serves; gives their ids.
+    pub async fn until_serve_since(&mut self, names: &[&str], since: Instant) -> Vec<String> {
+        let started = Instant::now();
+        let serve = |seen: &super::Seen| {
+            names.iter().map(|name| seen.serving_since(name, since).cloned()).collect::<Option<Vec<String>>>()
+        };
+        // A process that dies at its start is told of at once.
+        loop {
+            if let Some(ids) = self.observer.until_within(Duration::from_millis(500), serve).await {
+                return ids;
+            }
+            for name in names {
+                let member = self.member(name);
+                assert!(!member.died(), "{name} died:\n{}", member.log_tail(20));
+                assert!(started.elapsed() < DEADLINE, "{name} does not serve:\n{}", member.log_tail(20));
+            }
+        }
+    }
+
+    /// Waits until the processes of these ids gossip the same value timestamp and digest, heard after `since`.
+    pub async fn until_ids_agree(&self, ids: &[String], since: Instant) {
+        let what = format!("{ids:?} agree");
+        self.observer.until(&what, |seen| seen.ids_agree(ids, since).then_some(())).await;
     }
 
     fn running_names(&mut self) -> Vec<String> {

@@ -108,6 +108,11 @@ impl Member {
         self.process.resume();
     }
 
+    /// Its process id; `None` once it has ended.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// How much memory it has; `None` where the system doesn't say.
     pub fn resident_set(&self) -> Option<ResidentSet> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()?)).ok()?;

@@ -25,6 +25,10 @@ pub struct Member {
     pub presences: u64,
     /// How many gossip messages came.
     pub gossips: u64,
+    /// When the last presence message came.
+    pub heard: Instant,
+    /// When the last gossip message came.
+    pub gossip_heard: Instant,
     /// Every status it showed, with the time, where it differs from the one before; with the mode of a replica.
     pub statuses: Vec<(Instant, String, String)>,
 }
@@ -58,6 +62,26 @@ impl Seen {
         self.named(name).is_some_and(|(_, member)| member.status() == status)
     }
 
+    /// The id of the process of this name that was started after `since` and serves.
+    pub fn serving_since(&self, name: &str, since: Instant) -> Option<&String> {
+        let is_it = |id: &str| id.rsplit_once('-').is_some_and(|(start, _)| start == name);
+        let serves = |member: &Member| {
+            let uptime = Duration::from_millis(member.presence["uptime_ms"].as_u64().unwrap_or(u64::MAX));
+            member.status() == "ACTIVE" && member.heard.checked_sub(uptime).is_some_and(|start| start > since)
+        };
+        self.members.iter().find(|(id, member)| is_it(id) && serves(member)).map(|(id, _)| id)
+    }
+
+    /// Whether these gossip the same value timestamp and digest, and did so after `since`.
+    pub fn ids_agree(&self, ids: &[String], since: Instant) -> bool {
+        let shown = ids.iter().map(|id| {
+            let member = self.members.get(id).filter(|member| member.gossip_heard > since)?;
+            Some((&member.gossip["value_timestamp"]["replicas"], member.gossip["digest"].as_str()?))
+        });
+        let shown: Option<Vec<_>> = shown.collect();
+        shown.is_some_and(|shown| shown.windows(2).all(|pair| pair[0] == pair[1]))
+    }
+
     /// The value timestamp and digest that all of `names` gossip, if it is the same.
     pub fn agreed(&self, names: &[String]) -> Option<(Value, String)> {
         let mut all = names.iter().map(|name| {
@@ -83,13 +107,22 @@ impl Seen {
                 self.contradictions.push(format!("at {at} {by} shows {first} and {id} {digest}"));
             }
         }
-        let unseen =
-            || Member { presence: Value::Null, gossip: Value::Null, presences: 0, gossips: 0, statuses: Vec::new() };
+        let now = Instant::now();
+        let unseen = || Member {
+            presence: Value::Null,
+            gossip: Value::Null,
+            presences: 0,
+            gossips: 0,
+            heard: now,
+            gossip_heard: now,
+            statuses: Vec::new(),
+        };
         let member = self.members.entry(id.to_owned()).or_insert_with(unseen);
         if kind == "gossip" {
             message["records"] = json!(message["records"].as_array().map_or(0, Vec::len));
             member.gossip = message;
             member.gossips += 1;
+            member.gossip_heard = now;
             return;
         }
         let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
@@ -99,6 +132,7 @@ impl Seen {
         }
         member.presence = message;
         member.presences += 1;
+        member.heard = now;
     }
 }
 

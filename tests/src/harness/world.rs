@@ -55,11 +55,24 @@ impl World {
     /// A role as a command, with no broker named and no session kept outside of this test.
     pub fn role(&self, role: &str) -> Command {
         let mut command = Command::new(&self.program);
+        command.arg(role);
+        self.surround(&mut command);
+        command
+    }
+
+    /// The same from a shell that does `prelude` first; the role has the shell's process id.
+    pub fn role_after(&self, prelude: &str, role: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{prelude}; exec \"$@\""), "sh"]).arg(&self.program).arg(role);
+        self.surround(&mut command);
+        command
+    }
+
+    fn surround(&self, command: &mut Command) {
         for variable in VARIABLES {
             command.env_remove(variable);
         }
-        command.env("NATTER_STATE", self.path("state")).env("NO_COLOR", "1").arg(role);
-        command
+        command.env("NATTER_STATE", self.path("state")).env("NO_COLOR", "1");
     }
 
     /// Runs a role to its end, against this broker.

@@ -1,0 +1,30 @@
+//! Replicas that keep what they have, on real processes: killed, copied, cut, broken, exported.
+//!
+//! How much each test does can be set: `DURABLE_ROUNDS`, `DURABLE_COMMITS`, `DURABLE_COPIES`, `DURABLE_FLIPS`, `UPDATES`, `CHANGED`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
+
+#[path = "durable/broken.rs"]
+mod broken;
+#[path = "durable/copies.rs"]
+mod copies;
+#[path = "durable/cut.rs"]
+mod cut;
+#[path = "durable/export.rs"]
+mod export;
+#[path = "durable/failing.rs"]
+mod failing;
+#[path = "durable/kills.rs"]
+mod kills;
+#[path = "durable/leaving.rs"]
+mod leaving;
+#[path = "durable/logs.rs"]
+mod logs;
+#[path = "durable/newcomer.rs"]
+mod newcomer;
+#[path = "durable/normal.rs"]
+mod normal;
+#[path = "durable/support.rs"]
+mod support;
+
+/// The roles, which cargo builds before the tests.
+const ROLES: &str = env!("CARGO_BIN_EXE_roles");
