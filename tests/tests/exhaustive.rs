@@ -1,6 +1,7 @@
 //! Every order of events in small clusters of the real protocol cores; see `natter_tests::exhaustive`.
 //!
 //! `EXHAUSTIVE=n` searches up to that many states of each configuration instead of what CI does.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use std::time::Instant;
 
