@@ -132,9 +132,11 @@ pub struct ReplicaManager {
     /// Replica managers that keep their state in memory: when they are gone, they are gone for good.
     mortal: BTreeSet<ReplicaId>,
     retired: Retired,
-    /// Held records that retire, and are not applied yet.
-    retirements: BTreeMap<RecordRef, Timestamp>,
+    /// Held records that retire, and are not applied yet, with the time since when.
+    retirements: BTreeMap<RecordRef, (Timestamp, u64)>,
     retire_due_ms: u64,
+    /// Those retired since it was looked who waits for their updates.
+    just_retired: Timestamp,
     /// What has to be saved.
     changes: Changes,
     /// What was saved last.
@@ -184,6 +186,7 @@ impl ReplicaManager {
             retired: Retired::default(),
             retirements: BTreeMap::new(),
             retire_due_ms: now_ms,
+            just_retired: Timestamp::new(),
             changes: Changes::default(),
             saved: State::default(),
             left_behind: BTreeMap::new(),
@@ -278,7 +281,7 @@ impl ReplicaManager {
             Input::Log(to, request) => self.handle_log_request(to, request, &mut step),
             Input::Snapshot(to, request) => self.handle_snapshot_request(to, request, &mut step)?,
             Input::Gossip(gossip) => self.hear_gossip(gossip, &mut step)?,
-            Input::Acknowledgement(acknowledgement) => self.hear_acknowledgement(acknowledgement),
+            Input::Acknowledgement(acknowledgement) => self.hear_acknowledgement(acknowledgement, &mut step),
             Input::LogPage(page) => self.hear_log_page(page, &mut step)?,
             Input::SnapshotReply(reply) => self.hear_snapshot(reply, &mut step)?,
             Input::Merge => self.merge(&mut step)?,
@@ -327,7 +330,9 @@ impl ReplicaManager {
     fn settle(&mut self, step: &mut Step<'_>) -> Result<(), ValueError> {
         loop {
             self.apply_ready(step)?;
-            let ready = self.waiting.take_covered(&self.value_timestamp);
+            let mut ready = self.waiting.take_covered(&self.value_timestamp);
+            // Nobody waits any more for the updates of those who left the timestamps.
+            ready.extend(self.waiting.take_covered(&std::mem::take(&mut self.just_retired)));
             if ready.is_empty() {
                 break;
             }

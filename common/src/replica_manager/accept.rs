@@ -170,12 +170,14 @@ impl ReplicaManager {
         if self.value_timestamp.covers(prev) {
             return Ok(None);
         }
-        let prev = self.required(prev, proven, step);
+        let mut prev = self.required(prev, proven, step);
         if proven {
             // A label names only what enough replica managers hold: it proves that what is held here may be shown.
             let held = prev.common(self.log.replica_timestamp());
             self.proven.merge(&held);
             self.apply_ready(step)?;
+            // What was applied may have retired somebody.
+            self.retired.strip(&mut prev);
         }
         let missing = prev.iter().find(|(id, count)| self.value_timestamp.get(id) < *count);
         Ok(missing.map(|(id, count)| RecordRef { i: id.clone(), seq: count }))

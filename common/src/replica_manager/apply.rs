@@ -18,8 +18,15 @@ impl ReplicaManager {
         inserted
     }
 
+    /// Holds the first `seq` records of `origin` without having them, as the value reflects them, or will.
+    pub(super) fn jump(&mut self, origin: &ReplicaId, seq: u64, step: &mut Step<'_>) {
+        let mut held = Vec::new();
+        self.log.jump(origin, seq, &mut held);
+        self.note_held(held, step);
+    }
+
     /// These records are held from now on.
-    pub(super) fn note_held(&mut self, held: Vec<Arc<Record>>, step: &mut Step<'_>) {
+    fn note_held(&mut self, held: Vec<Arc<Record>>, step: &mut Step<'_>) {
         for record in held {
             self.clock = self.clock.max(record.stamp);
             self.executed.insert(record.executed(), step.now.monotonic_ms);
@@ -31,7 +38,7 @@ impl ReplicaManager {
                 step.reply(confirm.to, Reply::Held { records, clock: self.clock });
             }
             if record.request.is_none() {
-                self.retirements.insert(record.name(), record.retires.clone());
+                self.retirements.insert(record.name(), (record.retires.clone(), step.now.monotonic_ms));
             }
             if record.i != self.config.id {
                 self.acknowledge_to_all |= record.copies > 2;

@@ -65,8 +65,8 @@ impl ReplicaManager {
         {
             return Ok(());
         }
-        self.strip(&mut gossip.replica_timestamp.replicas);
-        self.strip(&mut gossip.value_timestamp.replicas);
+        self.strip(&mut gossip.replica_timestamp.replicas, step);
+        self.strip(&mut gossip.value_timestamp.replicas, step);
         self.take_in(gossip.records, step);
         let value_timestamp = &gossip.value_timestamp.replicas;
         self.table.heard(&gossip.id, &gossip.replica_timestamp.replicas, Some(value_timestamp));
@@ -76,10 +76,10 @@ impl ReplicaManager {
         Ok(())
     }
 
-    pub(super) fn hear_acknowledgement(&mut self, mut acknowledgement: Acknowledgement) {
+    pub(super) fn hear_acknowledgement(&mut self, mut acknowledgement: Acknowledgement, step: &mut Step<'_>) {
         let is_there = self.is_there(&acknowledgement.id);
         if is_there && self.takes_in(&acknowledgement.id, &[&acknowledgement.replica_timestamp.replicas]) {
-            self.strip(&mut acknowledgement.replica_timestamp.replicas);
+            self.strip(&mut acknowledgement.replica_timestamp.replicas, step);
             self.table.heard(&acknowledgement.id, &acknowledgement.replica_timestamp.replicas, None);
         }
     }
@@ -122,7 +122,7 @@ impl ReplicaManager {
     /// Holds a record whose origin may be retired with an earlier one as its last.
     fn hold_of_retired(&mut self, record: Arc<Record>, retired: u64, step: &mut Step<'_>) -> Inserted {
         if retired > 0 {
-            self.unretire(&record.i);
+            self.unretire(&record.i, step);
         }
         self.hold(record, step)
     }
@@ -164,8 +164,11 @@ impl ReplicaManager {
         if !self.takes_in(&id, &[&replica_timestamp, &value_timestamp]) {
             return;
         }
-        self.strip(&mut replica_timestamp);
-        self.strip(&mut value_timestamp);
+        if presence.status != Status::Left {
+            self.unretire(&id, step);
+        }
+        self.strip(&mut replica_timestamp, step);
+        self.strip(&mut value_timestamp, step);
         self.check_own_count(&replica_timestamp, step);
         if presence.durable == Some(false) {
             self.note_mortal(id.clone());

@@ -207,10 +207,11 @@ impl ReplicaManager {
         let before = self.status();
         let now_ms = step.now.monotonic_ms;
         let mut value_timestamp = loading.value_timestamp;
-        // What is held of one's own is known best here.
-        value_timestamp.set(&self.config.id, 0);
+        // What is held of one's own is known best here; others may have applied some of it before.
+        let own = &self.config.id;
+        value_timestamp.set(own, value_timestamp.get(own).min(self.log.replica_timestamp().get(own)));
         self.clock = self.clock.max(loading.clock);
-        self.strip(&mut value_timestamp);
+        self.strip(&mut value_timestamp, step);
         for operation in loading.executed {
             if self.config.durable {
                 self.changes.executed.push(operation.clone());
@@ -218,9 +219,7 @@ impl ReplicaManager {
             self.executed.insert(operation, now_ms);
         }
         for (origin, count) in value_timestamp.iter() {
-            let mut held = Vec::new();
-            self.log.jump(origin, count, &mut held);
-            self.note_held(held, step);
+            self.jump(origin, count, step);
         }
         self.merging = Some(Merging {
             value_timestamp: Replicas { replicas: value_timestamp },
@@ -249,10 +248,12 @@ impl ReplicaManager {
             let value_timestamp = merging.value_timestamp.replicas;
             self.value_timestamp.merge(&value_timestamp);
             for (id, count) in merging.retired.replicas.iter() {
-                if *id != self.config.id && self.log.replica_timestamp().get(id) <= count {
-                    self.set_retired(id, count);
-                }
+                self.take_over_retired(id, count, step);
             }
+            // Records that were waiting for something are in the snapshot.
+            let (value, own) = (&self.value_timestamp, &self.config.id);
+            self.accepted.retain(|_, (seq, _)| value.get(own) < *seq);
+            self.retirements.retain(|name, _| value.get(&name.i) < name.seq);
             step.notice(Notice::SnapshotLoaded { rows: merging.rows, value_timestamp });
             let is_joining = self.status() == Status::Joining;
             if !is_joining {

@@ -127,7 +127,7 @@ impl ReplicaManager {
                 self.pull(peer, step);
             }
         }
-        match self.lacks_retired() {
+        match self.lacks_retired(now_ms) {
             Some(peer) => self.begin_loading(peer, step),
             None => Ok(()),
         }
@@ -145,7 +145,9 @@ impl ReplicaManager {
         if !self.takes_in(&request.id, &[&request.have.replicas]) {
             return;
         }
-        self.table.heard_if_known(&request.id, &request.have.replicas);
+        let mut held = request.have.replicas.clone();
+        self.strip(&mut held, step);
+        self.table.heard_if_known(&request.id, &held);
         let page = LogPage {
             id: self.config.id.clone(),
             replica_timestamp: Replicas::from(self.log.replica_timestamp()),
@@ -165,7 +167,7 @@ impl ReplicaManager {
             return Ok(());
         }
         for timestamp in [&mut replica_timestamp, &mut value_timestamp, &mut start] {
-            self.strip(&mut timestamp.replicas);
+            self.strip(&mut timestamp.replicas, step);
         }
         self.note_gone(gone);
         let before = self.log.len();

@@ -69,7 +69,7 @@ impl ReplicaManager {
                         manager.note_accepted(record);
                     }
                     if record.request.is_none() {
-                        manager.retirements.insert(record.name(), record.retires.clone());
+                        manager.retirements.insert(record.name(), (record.retires.clone(), now_ms));
                     }
                 }
             }

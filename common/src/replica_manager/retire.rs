@@ -24,6 +24,8 @@ use crate::timestamp::Timestamp;
 const RETIRED_MAX: usize = 65_536;
 /// How many are retired by one record.
 const RETIRED_AT_ONCE_MAX: usize = 100;
+/// What a log has of a retired one's updates, it has brought by then, in milliseconds.
+const LOG_BRINGS_MS: u64 = 500;
 /// How many are named as gone in one message.
 const GONE_MAX: usize = 200;
 /// How many are remembered as being in memory.
@@ -132,7 +134,7 @@ impl ReplicaManager {
     /// A record that retires is applied: what it names leaves the timestamps, where it is as much as is applied here.
     pub(super) fn apply_retirement(&mut self, retires: &Timestamp, step: &mut Step<'_>) {
         for (id, count) in retires.iter() {
-            if *id != self.config.id
+            if !self.is_here(id)
                 && self.value_timestamp.get(id) == count
                 && self.log.replica_timestamp().get(id) == count
             {
@@ -142,13 +144,32 @@ impl ReplicaManager {
         }
     }
 
+    /// Somebody whose value was taken over has retired `id`.
+    pub(super) fn take_over_retired(&mut self, id: &ReplicaId, count: u64, step: &mut Step<'_>) {
+        let held = self.log.replica_timestamp().get(id);
+        if held <= count && !self.is_here(id) {
+            self.set_retired(id, count);
+        } else {
+            // More of it is known here, or will be.
+            let count = if *id == self.config.id { count.min(held) } else { count };
+            self.jump(id, count, step);
+            self.value_timestamp.raise(id, count);
+        }
+    }
+
+    /// Whether `id` is this one, or there after all.
+    fn is_here(&self, id: &ReplicaId) -> bool {
+        *id == self.config.id || self.roster.get(id).is_some_and(|member| member.is_present())
+    }
+
     /// Leaves `id` out of timestamps from now on: its first `count` updates are applied here, and no others known.
     pub(super) fn set_retired(&mut self, id: &ReplicaId, count: u64) {
         self.value_timestamp.set(id, 0);
         self.proven.set(id, 0);
         self.log.forget(id);
-        self.table.forget_origin(id);
+        self.table.forget_origin(id, count);
         self.mortal.remove(id);
+        self.just_retired.raise(id, count);
         if self.retired.get(id) < count {
             self.retired.counts.insert(id.clone(), count);
             self.changes.retired.push((id.clone(), Some(count)));
@@ -156,7 +177,7 @@ impl ReplicaManager {
     }
 
     /// Leaves what is retired out of what another replica manager says; where it has more, the entry comes back.
-    pub(super) fn strip(&mut self, timestamp: &mut Timestamp) {
+    pub(super) fn strip(&mut self, timestamp: &mut Timestamp, step: &mut Step<'_>) {
         self.retired.strip(timestamp);
         if self.retired.counts.is_empty() {
             return;
@@ -164,22 +185,20 @@ impl ReplicaManager {
         let back: Vec<ReplicaId> =
             timestamp.iter().map(|(id, _)| id).filter(|id| self.retired.get(id) > 0).cloned().collect();
         for id in back {
-            self.unretire(&id);
+            self.unretire(&id, step);
         }
     }
 
     /// Who can give a snapshot that has what a record here depends on and no log brings any more: updates of a replica
     /// manager that others have retired.
-    pub(super) fn lacks_retired(&self) -> Option<ReplicaId> {
-        let lacks = |(id, count): (&ReplicaId, u64)| {
-            let shown = |peer| self.table.get(peer).is_some_and(|entry| entry.replica_timestamp.get(id) >= count);
-            self.log.replica_timestamp().get(id).max(self.retired.get(id)) < count
-                && !self.roster.present().any(|(peer, _)| shown(peer))
-        };
+    pub(super) fn lacks_retired(&self, now_ms: u64) -> Option<ReplicaId> {
+        let lacks =
+            |(id, count): (&ReplicaId, u64)| self.log.replica_timestamp().get(id).max(self.retired.get(id)) < count;
         let (origin, seq) = self
             .retirements
             .iter()
-            .find(|(_, retires)| retires.iter().any(lacks))
+            .filter(|(_, (_, since_ms))| now_ms.saturating_sub(*since_ms) >= LOG_BRINGS_MS)
+            .find(|(_, (retires, _))| retires.iter().any(lacks))
             .map(|(name, _)| (name.i.clone(), name.seq))?;
         let has =
             |peer: &ReplicaId| self.table.get(peer).is_some_and(|entry| entry.value_timestamp.get(&origin) >= seq);
@@ -211,10 +230,10 @@ impl ReplicaManager {
     }
 
     /// The entry of `id` counts again.
-    pub(super) fn unretire(&mut self, id: &ReplicaId) {
+    pub(super) fn unretire(&mut self, id: &ReplicaId, step: &mut Step<'_>) {
         if let Some(count) = self.retired.counts.remove(id) {
             self.value_timestamp.raise(id, count);
-            self.log.jump(id, count, &mut Vec::new());
+            self.jump(id, count, step);
             self.changes.retired.push((id.clone(), None));
         }
     }

@@ -22,6 +22,8 @@ use crate::value::{Row, Value, ValueError};
 const SNAPSHOTS_MAX: usize = 4;
 /// A snapshot that nobody asked for in this time is given up, in milliseconds.
 const IDLE_MS_MAX: u64 = 10_000;
+/// The same, while somebody else wants one, in milliseconds: twice the time after which a chunk is asked for again.
+const SLOW_MS: u64 = 2000;
 /// How many rows a chunk has at most: few enough that requests hardly wait for it.
 const CHUNK_ROWS_MAX: usize = 500;
 /// About how many bytes a row, an executed update or a retired replica manager takes in a message.
@@ -62,6 +64,16 @@ impl Snapshots {
             }
         }
         Ok(())
+    }
+
+    /// Gives up the one that nobody asked for for the longest time, if that is long. Says whether there was one.
+    fn give_one_up(&mut self, now_ms: u64) -> bool {
+        let idle = self.given.iter().filter(|(_, snapshot)| now_ms.saturating_sub(snapshot.used_ms) >= SLOW_MS);
+        let Some(id) = idle.min_by_key(|(_, snapshot)| snapshot.used_ms).map(|(id, _)| id.clone()) else {
+            return false;
+        };
+        self.given.remove(&id);
+        true
     }
 
     /// Gives up those that nobody asks for any more.
@@ -132,7 +144,7 @@ impl ReplicaManager {
         if request.from != SnapshotPlace::Start {
             return Err("a snapshot begins at its start");
         }
-        if self.snapshots.given.len() >= SNAPSHOTS_MAX {
+        if self.snapshots.given.len() >= SNAPSHOTS_MAX && !self.snapshots.give_one_up(now_ms) {
             return Err("it gives as many snapshots as it can");
         }
         self.snapshots.last += 1;

@@ -57,11 +57,14 @@ impl TimestampTable {
         self.entries.values().any(|entry| entry.value_timestamp.get(origin) >= seq)
     }
 
-    /// Leaves the records of `origin` out of everybody's entries.
-    pub fn forget_origin(&mut self, origin: &ReplicaId) {
+    /// The first `count` updates of `origin` say nothing any more, of whoever has no more of them.
+    pub fn forget_origin(&mut self, origin: &ReplicaId, count: u64) {
         for entry in self.entries.values_mut() {
-            entry.replica_timestamp.set(origin, 0);
-            entry.value_timestamp.set(origin, 0);
+            for timestamp in [&mut entry.replica_timestamp, &mut entry.value_timestamp] {
+                if timestamp.get(origin) <= count {
+                    timestamp.set(origin, 0);
+                }
+            }
         }
     }
 

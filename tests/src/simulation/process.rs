@@ -178,6 +178,8 @@ impl Process {
             alive_us: now_us,
             serving_since_us: serves.then_some(since_us),
             applied_at_first: match before {
+                // Who is OFFLINE is not there.
+                _ if status == Status::Offline => None,
                 Some(heard) => heard.applied_at_first.clone(),
                 None => is_new.then(|| applied.clone()),
             },

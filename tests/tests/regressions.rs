@@ -1,0 +1,34 @@
+//! What the simulation found in the protocol cores, each with the seed that showed it.
+//!
+//! A seed shows the same only while the simulation draws the same; afterwards it is one more history.
+#![allow(clippy::panic, reason = "test code")]
+
+use natter_tests::simulation::run::run;
+
+fn holds(seed: u64) {
+    if let Err(failure) = run(seed, true) {
+        panic!("{failure}");
+    }
+}
+
+macro_rules! regressions {
+    ($($name:ident: $seed:literal)*) => {
+        $(
+            #[test]
+            fn $name() {
+                holds($seed);
+            }
+        )*
+    };
+}
+
+regressions! {
+    a_snapshot_reflects_what_its_taker_accepted_and_had_not_applied: 1_027_080
+    retiring_forgets_no_later_update_that_others_show: 1_014_401
+    a_newcomer_that_holds_a_retirement_and_lacks_what_it_retires_takes_a_snapshot: 1_004_587
+    a_snapshot_given_to_somebody_who_died_makes_room_for_another: 1_018_119
+    a_retired_one_of_which_more_is_held_counts_as_far_as_the_snapshot_reflects: 1_020_443
+    somebody_retired_who_is_there_after_all_is_in_the_timestamps_again: 1_038_112
+    a_request_does_not_wait_for_somebody_who_is_retired_meanwhile: 1_018_409
+    a_snapshot_knows_the_executed_updates_of_the_retired: 30_247
+}
