@@ -100,10 +100,10 @@ impl ReplicaManager {
             })
             .filter(|(id, count)| self.log.start(id) == *count && self.log.replica_timestamp().get(id) == *count)
             .filter(|(id, count)| {
+                // Nothing is shown by who has retired it already.
                 let applied = |entry: &super::timestamp_table::Entry| entry.value_timestamp.get(id);
-                self.roster
-                    .present()
-                    .all(|(peer, _)| self.table.get(peer).is_some_and(|entry| applied(entry) == *count))
+                let agrees = |peer| self.table.get(peer).is_some_and(|entry| [0, *count].contains(&applied(entry)));
+                self.roster.present().all(|(peer, _)| agrees(peer))
             })
             .take(RETIRED_AT_ONCE_MAX)
             .map(|(id, count)| (id.clone(), count))

@@ -144,7 +144,7 @@ impl Invariants {
 
     /// Everything is well again and has been for a while.
     pub fn at_end(&self, cluster: &Cluster, nothing_may_be_lost: bool) -> Result<(), Violation> {
-        self.convergence.at_end(cluster)?;
+        self.convergence.at_end(&self.ledger, cluster)?;
         self.durability.at_end(&self.ledger, cluster, nothing_may_be_lost)?;
         self.exactly_once.at_end(&self.ledger, cluster)
     }

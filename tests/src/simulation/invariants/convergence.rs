@@ -41,12 +41,13 @@ impl Convergence {
     }
 
     /// Everything has been well for a while.
-    pub fn at_end(&self, cluster: &Cluster) -> Result<(), Violation> {
+    pub fn at_end(&self, ledger: &Ledger, cluster: &Cluster) -> Result<(), Violation> {
         let replicas = cluster.alive(Role::Replica);
         let Some(first) = replicas.first().map(|id| cluster.manager(id)) else { return Ok(()) };
         for id in &replicas {
             let manager = cluster.manager(id);
-            let equal = manager.value_timestamp() == first.value_timestamp()
+            // Who was retired by some may have been heard of again by others.
+            let equal = ledger.expanded(manager.value_timestamp()) == ledger.expanded(first.value_timestamp())
                 && manager.replica_timestamp() == manager.value_timestamp()
                 && manager.waiting() == 0
                 && cluster.is_serving(id);
