@@ -1,8 +1,10 @@
 //! What the tests of the whole system share.
 //!
 //! - [`harness`]: a real broker and real processes, and raw requests to them
+//! - [`history`]: decides from what clients saw whether the promises were kept
 //! - [`simulation`]: the protocol cores of a cluster in one thread and in virtual time
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
 
 pub mod harness;
+pub mod history;
 pub mod simulation;

@@ -1,0 +1,108 @@
+//! The causal order: the transitive closure of the order of each session and of "reads from", as vector clocks over chains.
+//!
+//! Mattern, "Virtual Time and Global States of Distributed Systems", 1989.
+
+use super::index::{Index, NO_CHAIN, Source, What};
+
+/// For each node, how many of each chain came before it, itself included.
+#[derive(Debug)]
+pub(super) struct Causality {
+    clocks: Vec<u32>,
+    chains: usize,
+    nodes: Vec<(usize, u32)>,
+}
+
+impl Causality {
+    /// Fails with the nodes of a cycle, each before the next.
+    pub(super) fn new(index: &Index<'_>) -> Result<Self, Vec<usize>> {
+        let (chains, count) = (index.chains.len(), index.nodes.len());
+        let mut waits_for = vec![0u32; count];
+        let mut followers: Vec<Vec<u32>> = vec![Vec::new(); count];
+        for n in 0..count {
+            for before in predecessors(index, n) {
+                waits_for[n] += 1;
+                followers[before].push(n as u32);
+            }
+        }
+        let mut ready: Vec<usize> = (0..count).filter(|&n| waits_for[n] == 0).collect();
+        let mut clocks = vec![0u32; count * chains];
+        let mut done = 0;
+        while let Some(n) = ready.pop() {
+            done += 1;
+            let mut clock = vec![0u32; chains];
+            for before in predecessors(index, n) {
+                let other = &clocks[before * chains..(before + 1) * chains];
+                clock.iter_mut().zip(other).for_each(|(mine, theirs)| *mine = (*mine).max(*theirs));
+            }
+            if let What::Final(_) = index.nodes[n].what {
+                clock.iter_mut().zip(&index.chains).for_each(|(mine, chain)| *mine = chain.len() as u32);
+            } else {
+                clock[index.nodes[n].chain] = index.nodes[n].position;
+            }
+            clocks[n * chains..(n + 1) * chains].copy_from_slice(&clock);
+            for &follower in &followers[n] {
+                waits_for[follower as usize] -= 1;
+                if waits_for[follower as usize] == 0 {
+                    ready.push(follower as usize);
+                }
+            }
+        }
+        if done < count {
+            return Err(cycle(index, &waits_for));
+        }
+        let nodes = index.nodes.iter().map(|node| (node.chain, node.position)).collect();
+        Ok(Self { clocks, chains, nodes })
+    }
+
+    /// How many of `chain` came before `n`; `n` itself doesn't count.
+    pub(super) fn count_before(&self, n: usize, chain: usize) -> u32 {
+        let count = self.clocks[n * self.chains + chain];
+        if self.nodes[n].0 == chain { count - 1 } else { count }
+    }
+
+    /// Whether `a` came before `b`.
+    pub(super) fn is_before(&self, a: usize, b: usize) -> bool {
+        let (chain, position) = self.nodes[a];
+        chain != NO_CHAIN && position <= self.count_before(b, chain)
+    }
+
+    /// How many of these nodes of one chain, in order, came before `n`.
+    pub(super) fn prefix<T>(&self, n: usize, chain: usize, of: &[T], node: impl Fn(&T) -> usize) -> usize {
+        let count = self.count_before(n, chain);
+        of.partition_point(|item| self.nodes[node(item)].1 <= count)
+    }
+
+    /// The latest writes of a key that came before `n`, one a chain at most.
+    pub(super) fn latest<'a>(&'a self, index: &'a Index<'_>, n: usize, key: usize) -> impl Iterator<Item = usize> + 'a {
+        index.keys[key].writes.iter().filter_map(move |(&chain, writes)| {
+            let count = self.prefix(n, chain, writes, |write| *write);
+            count.checked_sub(1).map(|last| writes[last])
+        })
+    }
+}
+
+/// What directly precedes a node.
+fn predecessors(index: &Index<'_>, n: usize) -> impl Iterator<Item = usize> {
+    let node = &index.nodes[n];
+    let sources = node.reads.iter().filter_map(|read| match read.source {
+        Source::Write(writer) => Some(writer),
+        Source::Initial => None,
+    });
+    node.before.into_iter().chain(node.knows).chain(sources)
+}
+
+/// A cycle among the nodes that still wait: each of them has a predecessor that waits too.
+fn cycle(index: &Index<'_>, waits_for: &[u32]) -> Vec<usize> {
+    let mut n = waits_for.iter().position(|&count| count > 0).unwrap_or_default();
+    let mut visited = vec![usize::MAX; waits_for.len()];
+    let mut path = Vec::new();
+    while visited[n] == usize::MAX {
+        visited[n] = path.len();
+        path.push(n);
+        let Some(before) = predecessors(index, n).find(|&before| waits_for[before] > 0) else { break };
+        n = before;
+    }
+    let mut cycle = path.split_off(visited[n]);
+    cycle.reverse();
+    cycle
+}
