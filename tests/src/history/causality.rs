@@ -16,13 +16,10 @@ impl Causality {
     /// Fails with the nodes of a cycle, each before the next.
     pub(super) fn new(index: &Index<'_>) -> Result<Self, Vec<usize>> {
         let (chains, count) = (index.chains.len(), index.nodes.len());
-        let mut waits_for = vec![0u32; count];
-        let mut followers: Vec<Vec<u32>> = vec![Vec::new(); count];
-        for n in 0..count {
-            for before in predecessors(index, n) {
-                waits_for[n] += 1;
-                followers[before].push(n as u32);
-            }
+        let mut waits_for: Vec<usize> = (0..count).map(|n| predecessors(index, n).count()).collect();
+        let mut followers: Vec<Vec<usize>> = vec![Vec::new(); count];
+        for (n, before) in (0..count).flat_map(|n| predecessors(index, n).map(move |before| (n, before))) {
+            followers[before].push(n);
         }
         let mut ready: Vec<usize> = (0..count).filter(|&n| waits_for[n] == 0).collect();
         let mut clocks = vec![0u32; count * chains];
@@ -41,9 +38,9 @@ impl Causality {
             }
             clocks[n * chains..(n + 1) * chains].copy_from_slice(&clock);
             for &follower in &followers[n] {
-                waits_for[follower as usize] -= 1;
-                if waits_for[follower as usize] == 0 {
-                    ready.push(follower as usize);
+                waits_for[follower] -= 1;
+                if waits_for[follower] == 0 {
+                    ready.push(follower);
                 }
             }
         }
@@ -92,7 +89,7 @@ fn predecessors(index: &Index<'_>, n: usize) -> impl Iterator<Item = usize> {
 }
 
 /// A cycle among the nodes that still wait: each of them has a predecessor that waits too.
-fn cycle(index: &Index<'_>, waits_for: &[u32]) -> Vec<usize> {
+fn cycle(index: &Index<'_>, waits_for: &[usize]) -> Vec<usize> {
     let mut n = waits_for.iter().position(|&count| count > 0).unwrap_or_default();
     let mut visited = vec![usize::MAX; waits_for.len()];
     let mut path = Vec::new();

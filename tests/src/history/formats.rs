@@ -22,8 +22,17 @@ struct Event {
     value: usize,
 }
 
-/// The sessions, their transactions, the events of these; and the updates that were refused, as (key, value).
-fn transactions(history: &History) -> (Vec<Vec<Vec<Event>>>, Vec<(usize, usize)>, usize) {
+/// What the formats have in common.
+struct Plain {
+    /// The sessions, their transactions, the events of these.
+    sessions: Vec<Vec<Vec<Event>>>,
+    /// The updates that were refused: (key, value).
+    refused: Vec<(usize, usize)>,
+    /// How many keys there are.
+    keys: usize,
+}
+
+fn plain(history: &History) -> Plain {
     let index = Index::new(history, &mut Verdict::default());
     let value = |source| if let Source::Write(n) = source { n + 1 } else { 0 };
     let events = |n: usize| {
@@ -40,14 +49,15 @@ fn transactions(history: &History) -> (Vec<Vec<Vec<Event>>>, Vec<(usize, usize)>
         super::Kind::Write { request, .. } => index.by_key[&request.key()],
         _ => 0,
     };
-    let refused = index.refused.values().map(|n| (key(n), index.nodes.len() + 1 + n)).collect();
-    (sessions, refused, index.keys.len())
+    let mut refused: Vec<_> = index.refused.values().map(|n| (key(n), index.nodes.len() + 1 + n)).collect();
+    refused.sort_unstable();
+    Plain { sessions, refused, keys: index.keys.len() }
 }
 
 /// One event a line: `r(key,value,session,transaction)` or `w(...)`; transaction −1 was refused; a key has the value 0 at
 /// first.
 pub fn plume(history: &History) -> String {
-    let (sessions, refused, _) = transactions(history);
+    let Plain { sessions, refused, .. } = plain(history);
     let mut text = String::new();
     let mut transaction = 0;
     for (session, transactions) in sessions.iter().enumerate() {
@@ -68,7 +78,7 @@ pub fn plume(history: &History) -> String {
 /// One event a line, `r key value` or `w key value`; a line of `-` between transactions, one of `=` between sessions. The
 /// first session writes what the data set came with.
 pub fn awdit(history: &History) -> String {
-    let (sessions, _, keys) = transactions(history);
+    let Plain { sessions, keys, .. } = plain(history);
     let mut text: String = (0..keys).map(|key| format!("w {key} 0\n")).collect();
     for transactions in &sessions {
         text.push_str("=====\n");
@@ -85,7 +95,7 @@ pub fn awdit(history: &History) -> String {
 /// One transaction a line, `[k1:=2 k3==4 k5==?]`: a write, a read, a read of what the data set came with; `---` between
 /// sessions; `!` after a transaction that was refused.
 pub fn dbcop(history: &History) -> String {
-    let (sessions, refused, _) = transactions(history);
+    let Plain { sessions, refused, .. } = plain(history);
     let mut text = String::new();
     for (n, transactions) in sessions.iter().enumerate() {
         text.push_str(if n > 0 { "---\n" } else { "" });

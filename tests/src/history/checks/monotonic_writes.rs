@@ -6,10 +6,8 @@ use crate::history::{Promise, Violation};
 
 /// The session has read a later write of the session that wrote the newer one.
 pub(super) fn names(index: &Index<'_>, stale: &Stale) -> Option<Violation> {
-    let newer = &index.nodes[stale.newer];
     let later = |writer: usize| {
-        let same = index.nodes[writer].chain == newer.chain && index.nodes[writer].position > newer.position;
-        same || session_back(index, writer).skip(1).any(|n| index.nodes[n].knows == Some(stale.newer))
+        session_back(index, writer).skip(1).any(|n| n == stale.newer || index.nodes[n].knows == Some(stale.newer))
     };
     writes_seen(index, stale.reader)
         .find(|&(_, writer)| later(writer))

@@ -51,9 +51,15 @@ pub(in crate::history) fn check(index: &Index<'_>, causality: &Causality, verdic
             };
             let stale = Stale { reader, key: read.key, older: read.source, newer };
             // A deleted rating that comes back has a name of its own, whatever else it breaks.
-            let is_dead = index.nodes[newer].write.is_some_and(|write| write.stars.is_none());
-            if is_dead && index.is_there(read.key, read.source) {
-                verdict.add(stale.violation(index, Promise::DeletesStayDead, &[]));
+            let deletes = index.keys[read.key].writes.values().flatten().copied().filter(|&n| {
+                index.nodes[n].write.is_some_and(|write| write.stars.is_none()) && causality.is_before(n, reader)
+            });
+            let mut deletes = deletes.filter(|&delete| replaces(causality, delete, read.source));
+            if index.is_there(read.key, read.source)
+                && let Some(newer) = deletes.next()
+            {
+                let dead = Stale { newer, ..stale };
+                verdict.add(dead.violation(index, Promise::DeletesStayDead, &[]));
             }
             verdict.add(
                 lost_updates::names(index, &stale)
