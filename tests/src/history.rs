@@ -120,7 +120,7 @@ impl fmt::Display for Verdict {
 /// Decides.
 ///
 /// Time: operations × sessions, and logarithms; a page counts as many reads as its user has keys in the history. Memory:
-/// 4 bytes × operations × (sessions + updates without an answer that were seen).
+/// operations × (4 bytes × sessions + 1 bit × updates without an answer that were seen).
 pub fn check(history: &History) -> Verdict {
     let mut verdict = Verdict::default();
     checks::well_formed::check(history, &mut verdict);

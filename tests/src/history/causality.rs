@@ -5,38 +5,54 @@
 use super::index::{Index, NO_CHAIN, Source, What};
 
 /// For each node, how many of each chain came before it, itself included.
+///
+/// Sessions are few and long; the other chains are many and have one node each, of which a bit is enough.
 #[derive(Debug)]
 pub(super) struct Causality {
     clocks: Vec<u32>,
-    chains: usize,
+    sessions: usize,
+    bits: Vec<u64>,
+    words: usize,
     nodes: Vec<(usize, u32)>,
 }
 
 impl Causality {
     /// Fails with the nodes of a cycle, each before the next.
     pub(super) fn new(index: &Index<'_>) -> Result<Self, Vec<usize>> {
-        let (chains, count) = (index.chains.len(), index.nodes.len());
+        let (sessions, count) = (index.sessions, index.nodes.len());
+        let words = (index.chains.len() - sessions).div_ceil(64);
         let mut waits_for: Vec<usize> = (0..count).map(|n| predecessors(index, n).count()).collect();
         let mut followers: Vec<Vec<usize>> = vec![Vec::new(); count];
         for (n, before) in (0..count).flat_map(|n| predecessors(index, n).map(move |before| (n, before))) {
             followers[before].push(n);
         }
         let mut ready: Vec<usize> = (0..count).filter(|&n| waits_for[n] == 0).collect();
-        let mut clocks = vec![0u32; count * chains];
+        let mut clocks = vec![0u32; count * sessions];
+        let mut bits = vec![0u64; count * words];
+        let (mut clock, mut set) = (vec![0u32; sessions], vec![0u64; words]);
         let mut done = 0;
         while let Some(n) = ready.pop() {
             done += 1;
-            let mut clock = vec![0u32; chains];
+            clock.fill(0);
+            set.fill(0);
             for before in predecessors(index, n) {
-                let other = &clocks[before * chains..(before + 1) * chains];
+                let other = &clocks[before * sessions..(before + 1) * sessions];
                 clock.iter_mut().zip(other).for_each(|(mine, theirs)| *mine = (*mine).max(*theirs));
+                let other = &bits[before * words..(before + 1) * words];
+                set.iter_mut().zip(other).for_each(|(mine, theirs)| *mine |= theirs);
             }
-            if let What::Final(_) = index.nodes[n].what {
+            let node = &index.nodes[n];
+            if let What::Final(_) = node.what {
                 clock.iter_mut().zip(&index.chains).for_each(|(mine, chain)| *mine = chain.len() as u32);
+                set.fill(u64::MAX);
+            } else if node.chain < sessions {
+                clock[node.chain] = node.position;
             } else {
-                clock[index.nodes[n].chain] = index.nodes[n].position;
+                let bit = node.chain - sessions;
+                set[bit / 64] |= 1 << (bit % 64);
             }
-            clocks[n * chains..(n + 1) * chains].copy_from_slice(&clock);
+            clocks[n * sessions..(n + 1) * sessions].copy_from_slice(&clock);
+            bits[n * words..(n + 1) * words].copy_from_slice(&set);
             for &follower in &followers[n] {
                 waits_for[follower] -= 1;
                 if waits_for[follower] == 0 {
@@ -48,12 +64,15 @@ impl Causality {
             return Err(cycle(index, &waits_for));
         }
         let nodes = index.nodes.iter().map(|node| (node.chain, node.position)).collect();
-        Ok(Self { clocks, chains, nodes })
+        Ok(Self { clocks, sessions, bits, words, nodes })
     }
 
     /// How many of `chain` came before `n`; `n` itself doesn't count.
     pub(super) fn count_before(&self, n: usize, chain: usize) -> u32 {
-        let count = self.clocks[n * self.chains + chain];
+        let count = match chain.checked_sub(self.sessions) {
+            None => self.clocks[n * self.sessions + chain],
+            Some(bit) => (self.bits[n * self.words + bit / 64] >> (bit % 64) & 1) as u32,
+        };
         if self.nodes[n].0 == chain { count - 1 } else { count }
     }
 

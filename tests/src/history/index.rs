@@ -94,6 +94,8 @@ pub(super) struct Index<'h> {
     pub(super) by_key: HashMap<RatingKey, usize>,
     /// The keys of each user, by film.
     pub(super) users: HashMap<UserId, BTreeMap<MovieId, usize>>,
+    /// How many sessions there are: theirs are the first chains.
+    pub(super) sessions: usize,
     /// The nodes of each chain, in order; those of replicas at the end belong to none.
     pub(super) chains: Vec<Vec<usize>>,
     /// Ids of updates that were refused.
@@ -113,6 +115,7 @@ impl<'h> Index<'h> {
             keys: Vec::new(),
             by_key: HashMap::new(),
             users: HashMap::new(),
+            sessions: 0,
             chains: Vec::new(),
             refused: HashMap::new(),
             thin_air: Vec::new(),
@@ -121,7 +124,7 @@ impl<'h> Index<'h> {
         };
         index.find_keys();
         let seen = ids_seen(history);
-        let sessions = index.make_nodes(&seen, verdict);
+        index.make_nodes(&seen, verdict);
         for (n, _) in history.finals.iter().enumerate() {
             index.nodes.push(node(What::Final(n), NO_CHAIN, 0, None));
         }
@@ -138,8 +141,8 @@ impl<'h> Index<'h> {
         }
         let counts = &mut verdict.counts;
         counts.operations = history.operations.len();
-        counts.sessions = sessions;
-        counts.unknown_seen = index.chains.len() - sessions;
+        counts.sessions = index.sessions;
+        counts.unknown_seen = index.chains.len() - index.sessions;
         counts.reads = index.nodes.iter().map(|node| node.reads.len()).sum();
         counts.glimpses = index.nodes.iter().map(|node| node.glimpses.len()).sum();
         index
@@ -202,13 +205,13 @@ impl<'h> Index<'h> {
         })
     }
 
-    /// Gives how many sessions there are.
-    fn make_nodes(&mut self, seen: &HashSet<UpdateId>, verdict: &mut Verdict) -> usize {
+    fn make_nodes(&mut self, seen: &HashSet<UpdateId>, verdict: &mut Verdict) {
         let mut sessions: HashMap<&str, usize> = HashMap::new();
         for operation in &self.history.operations {
             let next = sessions.len();
             sessions.entry(&operation.session).or_insert(next);
         }
+        self.sessions = sessions.len();
         self.chains = vec![Vec::new(); sessions.len()];
         for (n, operation) in self.history.operations.iter().enumerate() {
             let session = sessions[operation.session.as_str()];
@@ -265,7 +268,6 @@ impl<'h> Index<'h> {
                 },
             }
         }
-        sessions.len()
     }
 
     fn check_same(&self, n: usize, first: usize, verdict: &mut Verdict) {
