@@ -24,7 +24,8 @@ use model::{Plan, history};
 fn what_a_causal_store_does_is_accepted() {
     let mut counts = (0, 0, 0);
     for seed in 0..300 {
-        let plan = Plan { sessions: 2 + seed as usize % 6, operations: 150, users: 3, movies: 3, replicas: 3 };
+        let plan =
+            Plan { sessions: 2 + seed as usize % 6, operations: 150, users: 3, movies: 3, replicas: 3, nameless: true };
         let verdict = check(&history(seed, &plan));
         assert!(verdict.is_ok(), "seed {seed}: {verdict}");
         counts.0 += verdict.counts.unknown_seen;
@@ -36,7 +37,7 @@ fn what_a_causal_store_does_is_accepted() {
 
 #[test]
 fn a_hundred_thousand_operations_of_twenty_sessions_are_checked() {
-    let plan = Plan { sessions: 20, operations: 100_000, users: 100, movies: 30, replicas: 5 };
+    let plan = Plan { sessions: 20, operations: 100_000, users: 100, movies: 30, replicas: 5, nameless: true };
     let history = history(1, &plan);
     let start = Instant::now();
     let verdict = check(&history);

@@ -109,6 +109,8 @@ pub(super) struct Index<'h> {
     by_id: HashMap<UpdateId, usize>,
     /// Updates without an answer and without an id: (operation, rating, key), those that are still free.
     nameless: HashMap<(usize, Option<Stars>), Vec<usize>>,
+    /// Deletes that were done without an id, for which no answer tells it: their nodes, by key.
+    nameless_deletes: HashMap<usize, Vec<usize>>,
 }
 
 impl<'h> Index<'h> {
@@ -125,6 +127,7 @@ impl<'h> Index<'h> {
             thin_air: Vec::new(),
             by_id: HashMap::new(),
             nameless: HashMap::new(),
+            nameless_deletes: HashMap::new(),
         };
         index.find_keys();
         let seen = ids_seen(history);
@@ -232,6 +235,8 @@ impl<'h> Index<'h> {
                     self.nodes[node].write = Some(write);
                     if let Some(id) = id {
                         self.by_id.insert(id, node);
+                    } else if request.stars().is_none() {
+                        self.nameless_deletes.entry(key).or_default().push(node);
                     }
                 }
                 Outcome::Refused(_) => {

@@ -119,7 +119,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Seen {
-    /// Nothing but that it was done.
+    /// Nothing but that it was done. Also for who doesn't want a delete's answer to count as a read of what it took away.
     Done,
     /// One key: what was read, what a delete took away, or what a create or update wrote.
     Cell(Cell),

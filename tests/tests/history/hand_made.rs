@@ -231,3 +231,23 @@ fn a_write_whose_session_never_learned_its_id_is_no_thin_air() {
     tale.reads("b", 1, by(2)).first_breaks(Promise::ThinAir);
     Tale::new().does("a", create(1, 1), Outcome::Ok(Seen::Done)).reads("b", 1, by(1)).is_accepted();
 }
+
+#[test]
+fn a_delete_whose_id_only_the_frontend_knows_is_no_thin_air() {
+    let nameless = |session: &str, tale: Tale| {
+        let mut tale = tale.deletes(session, 1, 9, by(1));
+        if let Some(natter_tests::history::Kind::Write { id, .. }) =
+            tale.history.operations.last_mut().map(|operation| &mut operation.kind)
+        {
+            *id = None;
+        }
+        tale
+    };
+    let tale = nameless("a", Tale::new().creates("a", 1, 1));
+    tale.clone().reads("b", 1, gone(9)).is_accepted();
+    tale.clone().reads("b", 1, gone(9)).reads("b", 1, by(1)).breaks(Promise::DeletesStayDead);
+    tale.clone().reads("b", 1, gone(9)).reads("b", 1, gone(8)).first_breaks(Promise::ThinAir);
+    let tale = nameless("b", tale);
+    tale.clone().reads("c", 1, gone(9)).reads("c", 1, gone(8)).ends(vec![]).is_accepted();
+    tale.ends(vec![row(1, by(1))]).breaks(Promise::DeletesStayDead);
+}

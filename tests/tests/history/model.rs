@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) users: u32,
     pub(crate) movies: u32,
     pub(crate) replicas: usize,
+    /// Whether some ids are made by the frontend, and told only by the answers to creates and updates.
+    pub(crate) nameless: bool,
 }
 
 /// An update and what its replica had applied when it accepted it.
@@ -192,7 +194,7 @@ fn operation(generator: &mut Rng, plan: &Plan, store: &mut Store, replica: usize
     }
     let told =
         if makes || request.stars().is_some() { Cell { rating: request.stars(), update_id: Some(id) } } else { stands };
-    let names_itself = generator.u32(..10) > 0 || request.stars().is_none();
+    let names_itself = generator.u32(..10) > 0 || !plan.nameless;
     let kind = if names_itself { kind } else { Kind::Write { request, id: None } };
     (kind, if is_unknown { Outcome::Unknown } else { Outcome::Ok(Seen::Cell(told)) })
 }

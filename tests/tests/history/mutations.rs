@@ -19,7 +19,7 @@ type Mutation = fn(&mut Rng, History) -> Option<History>;
 fn must_be_found(mutation: Mutation, promises: &[Promise]) {
     let mut found = 0;
     for seed in 0..240 {
-        let plan = Plan { sessions: 4, operations: 120, users: 2, movies: 2, replicas: 3 };
+        let plan = Plan { sessions: 4, operations: 120, users: 2, movies: 2, replicas: 3, nameless: false };
         let Some(wrong) = mutation(&mut Rng::with_seed(seed), history(seed, &plan)) else { continue };
         let verdict = check(&wrong);
         let is_named = promises.iter().any(|&promise| verdict.breaks(promise));

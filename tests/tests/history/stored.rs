@@ -7,7 +7,7 @@ use crate::tale::{NOTHING, Tale, by, create, exists};
 
 #[test]
 fn a_history_comes_back_from_json_lines_as_it_was() {
-    let plan = Plan { sessions: 3, operations: 200, users: 2, movies: 3, replicas: 2 };
+    let plan = Plan { sessions: 3, operations: 200, users: 2, movies: 3, replicas: 2, nameless: true };
     let history = history(7, &plan);
     let mut bytes = Vec::new();
     file::write(&history, &mut bytes).unwrap();

@@ -45,11 +45,11 @@ pub(in crate::history) fn check(index: &Index<'_>, causality: &Causality, verdic
                 .latest(index, reader, read.key)
                 .filter(|&newer| read.source != Source::Write(newer) && replaces(causality, newer, read.source))
                 .collect();
+            let stales = newer.into_iter().map(|newer| Stale { reader, key: read.key, older: read.source, newer });
+            let stales: Vec<Stale> = stales.collect();
             // The writes of its own session first: that is the simplest story.
-            let Some(&newer) = newer.iter().min_by_key(|&&newer| index.nodes[newer].chain != node.chain) else {
-                continue;
-            };
-            let stale = Stale { reader, key: read.key, older: read.source, newer };
+            let own = stales.iter().find(|stale| read_your_writes::names(index, stale).is_some());
+            let Some(stale) = own.or(stales.first()) else { continue };
             // A deleted rating that comes back has a name of its own, whatever else it breaks.
             let deletes = index.keys[read.key].writes.values().flatten().copied().filter(|&n| {
                 index.nodes[n].write.is_some_and(|write| write.stars.is_none()) && causality.is_before(n, reader)
@@ -58,15 +58,15 @@ pub(in crate::history) fn check(index: &Index<'_>, causality: &Causality, verdic
             if index.is_there(read.key, read.source)
                 && let Some(newer) = deletes.next()
             {
-                let dead = Stale { newer, ..stale };
+                let dead = Stale { newer, ..*stale };
                 verdict.add(dead.violation(index, Promise::DeletesStayDead, &[]));
             }
             verdict.add(
-                lost_updates::names(index, &stale)
-                    .or_else(|| read_your_writes::names(index, &stale))
-                    .or_else(|| monotonic_reads::names(index, &stale))
-                    .or_else(|| monotonic_writes::names(index, &stale))
-                    .or_else(|| writes_follow_reads::names(index, &stale))
+                lost_updates::names(index, stale)
+                    .or_else(|| read_your_writes::names(index, stale))
+                    .or_else(|| monotonic_reads::names(index, stale))
+                    .or_else(|| monotonic_writes::names(index, stale))
+                    .or_else(|| writes_follow_reads::names(index, stale))
                     .unwrap_or_else(|| stale.violation(index, Promise::CausalOrder, &[])),
             );
         }

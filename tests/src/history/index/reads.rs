@@ -79,6 +79,17 @@ impl Index<'_> {
             }
             return;
         };
+        if cell.rating.is_none() && !self.by_id.contains_key(&id) && !self.refused.contains_key(&id) {
+            let deletes = self.nameless_deletes.entry(key).or_default();
+            let unanswered = self.nameless.get(&(key, None)).map_or(0, Vec::len);
+            if let (&[delete], 0) = (&deletes[..], unanswered) {
+                deletes.clear();
+                self.by_id.insert(id, delete);
+            } else if !deletes.is_empty() {
+                // It may be any of them.
+                return self.nodes[n].glimpses.push(Glimpse { key, is_there: false });
+            }
+        }
         let writer = self.by_id.get(&id).copied().or_else(|| self.adopt(key, id, cell));
         let fits = |writer: &usize| {
             self.nodes[*writer].write.is_some_and(|write| write.key == key && write.stars == cell.rating)
