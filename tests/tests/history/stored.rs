@@ -1,5 +1,7 @@
 //! Histories as files: JSON lines, and the formats of public checkers.
 
+use std::process::Command;
+
 use natter_tests::history::{Outcome, file, formats};
 
 use crate::model::{Plan, history};
@@ -40,4 +42,29 @@ fn dbcop_reads_transactions_in_brackets() {
     let text = formats::dbcop(&tale().history);
     let expected = "[k0==? k0:=1]\n[k0:=3]\n---\n[k0==3]\n[k1==2]\n---\n[k1==?]\n---\n[k1:=2]\n---\n[k0:=11]!\n";
     assert_eq!(text, expected);
+}
+
+#[test]
+fn the_program_tells_good_from_bad_by_its_exit_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, text: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let plume = folder.path().join("plume.txt");
+        let program = env!("CARGO_BIN_EXE_check_history");
+        let output = Command::new(program).arg(&path).arg("--plume").arg(&plume).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), std::fs::read_to_string(plume).ok())
+    };
+    let bytes = |tale: Tale| {
+        let mut bytes = Vec::new();
+        file::write(&tale.history, &mut bytes).unwrap();
+        bytes
+    };
+    let (status, text, _) = run("bad", b"no JSON");
+    assert_eq!((status, text.as_str()), (Some(2), ""));
+    let (status, text, plume) = run("good", &bytes(tale()));
+    assert_eq!((status, plume), (Some(0), Some(formats::plume(&tale().history))), "{text}");
+    let (status, text, _) = run("wrong", &bytes(tale().reads("b", 1, NOTHING)));
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.starts_with("monotonic reads: "), "{text}");
 }
