@@ -85,8 +85,8 @@ pub(super) struct Key {
     pub(super) writes: BTreeMap<usize, Vec<usize>>,
     /// Updates without an answer that nobody saw by name: (rating, when sent).
     pub(super) unseen: Vec<(Option<Stars>, u64)>,
-    /// The glimpses of each chain, in order: (node, whether a rating is there).
-    pub(super) glimpses: BTreeMap<usize, Vec<(usize, bool)>>,
+    /// The glimpses of each chain, in order: those of nothing, and those of a rating.
+    pub(super) glimpses: BTreeMap<usize, [Vec<usize>; 2]>,
 }
 
 /// The graph.

@@ -12,9 +12,9 @@ pub(in crate::history) fn check(index: &Index<'_>, causality: &Causality, verdic
         for read in &node.reads {
             let is_there = index.is_there(read.key, read.source);
             for (&chain, glimpses) in &index.keys[read.key].glimpses {
-                let count = causality.prefix(reader, chain, glimpses, |glimpse| glimpse.0);
-                let other = glimpses[..count].iter().rev().find(|(n, there)| *there != is_there && *n != reader);
-                let Some(&(between, _)) = other else { continue };
+                let others = &glimpses[usize::from(!is_there)];
+                let count = causality.prefix(reader, chain, others, |&other| other);
+                let Some(&between) = others[..count].last() else { continue };
                 let Source::Write(writer) = read.source else { continue };
                 // Clocks grow along a chain: the latest glimpse knows of all that the earlier ones do.
                 if !causality.is_before(writer, between) {

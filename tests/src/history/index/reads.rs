@@ -124,7 +124,7 @@ impl Index<'_> {
                 continue;
             }
             if chain != NO_CHAIN {
-                key.glimpses.entry(chain).or_default().push((n, glimpse.is_there));
+                key.glimpses.entry(chain).or_default()[usize::from(glimpse.is_there)].push(n);
             }
             self.nodes[n].glimpses.push(glimpse);
         }
