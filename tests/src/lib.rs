@@ -2,9 +2,11 @@
 //!
 //! - [`exhaustive`]: every order of events in a small cluster of the protocol cores
 //! - [`harness`]: a real broker and real processes, and raw requests to them
+//! - [`history`]: decides from what clients saw whether the promises were kept
 //! - [`simulation`]: the protocol cores of a cluster in one thread and in virtual time
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
 
 pub mod exhaustive;
 pub mod harness;
+pub mod history;
 pub mod simulation;

@@ -1,0 +1,135 @@
+//! Decides from what clients saw, and from nothing else, whether the promises were kept: no label, no timestamp, no stamp,
+//! no order of ids.
+//!
+//! - [`operation`], [`recorder`], [`file`]: a history, how it is taken down, how it is stored
+//! - `index`, `causality`: who wrote what each read saw, and what came before what by that
+//! - [`checks`]: one promise each
+//! - [`formats`]: the same history for public checkers
+//!
+//! Every write has an id and every read names it, so which write a read saw is known, and the causal order is what follows
+//! from that and from the order of each session. Under this condition causal convergence is decided in polynomial time:
+//! Bouajjani, Enea, Guerraoui & Hamza, "On Verifying Causal Consistency", POPL 2017; Biswas & Enea, "On the Complexity of
+//! Checking Transactional Consistency", OOPSLA 2019. The way to near-linear time, vector clocks and only the latest write
+//! of each session, is that of Møldrup & Pavlogiannis, "AWDIT: An Optimal Weak Database Isolation Tester", PLDI 2025.
+
+mod causality;
+pub mod checks;
+pub mod file;
+pub mod formats;
+mod index;
+pub mod operation;
+pub mod recorder;
+
+use std::fmt;
+
+pub use checks::Promise;
+pub use operation::{Cell, Final, History, Kind, Mean, Operation, Outcome, Reason, Row, Seen};
+pub use recorder::Recorder;
+
+/// So many violations of one promise are told.
+const TOLD_MAX: usize = 10;
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub promise: Promise,
+    /// What is wrong.
+    pub text: String,
+    /// The operations that show it, with what leads from each to the next.
+    pub story: Vec<String>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.promise, self.text)?;
+        self.story.iter().try_for_each(|line| write!(f, "\n    {line}"))
+    }
+}
+
+/// What a history is made of, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Operations.
+    pub operations: usize,
+    /// Sessions.
+    pub sessions: usize,
+    /// Reads of one key whose write is known.
+    pub reads: usize,
+    /// Reads that tell only whether a rating is there.
+    pub glimpses: usize,
+    /// Updates without an answer that somebody saw.
+    pub unknown_seen: usize,
+    /// Orders of two writes of one key that follow from reads.
+    pub conflicts: usize,
+    /// Means that could be computed from the rest.
+    pub means_checked: usize,
+    /// Means that could not.
+    pub means_skipped: usize,
+}
+
+/// What became of the promises.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// What was checked.
+    pub counts: Counts,
+    /// What is broken, the simplest promises first.
+    pub violations: Vec<Violation>,
+    /// How many more violations there are.
+    pub untold: usize,
+}
+
+impl Verdict {
+    /// Whether nothing is broken.
+    pub fn is_ok(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    /// Whether this promise is broken.
+    pub fn breaks(&self, promise: Promise) -> bool {
+        self.violations.iter().any(|violation| violation.promise == promise)
+    }
+
+    fn add(&mut self, violation: Violation) {
+        let told = self.violations.iter().filter(|other| other.promise == violation.promise).count();
+        if told < TOLD_MAX {
+            self.violations.push(violation);
+        } else {
+            self.untold += 1;
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for violation in &self.violations {
+            writeln!(f, "{violation}")?;
+        }
+        let Counts { operations, sessions, reads, glimpses, unknown_seen, conflicts, means_checked, means_skipped } =
+            &self.counts;
+        write!(
+            f,
+            "{} violations in {operations} operations of {sessions} sessions ({reads} reads, {glimpses} glimpses, \
+             {unknown_seen} updates seen that had no answer, {conflicts} conflicts ordered, {means_checked} means \
+             checked, {means_skipped} not)",
+            self.violations.len() + self.untold
+        )
+    }
+}
+
+/// Decides.
+///
+/// Time: operations × sessions, and logarithms; a page counts as many reads as its user has keys in the history. Memory:
+/// operations × (4 bytes × sessions + 1 bit × updates without an answer that were seen).
+pub fn check(history: &History) -> Verdict {
+    let mut verdict = Verdict::default();
+    checks::well_formed::check(history, &mut verdict);
+    let index = index::Index::new(history, &mut verdict);
+    checks::thin_air::check(&index, &mut verdict);
+    match causality::Causality::new(&index) {
+        Ok(causality) => checks::causal(&index, &causality, &mut verdict),
+        Err(cycle) => checks::convergence::cyclic(&index, &cycle, &mut verdict),
+    }
+    verdict.violations.sort_by_key(|violation| violation.promise);
+    verdict
+}

@@ -1,0 +1,47 @@
+//! A session never sees older data than before. Terry et al. 1994.
+
+use std::collections::{HashMap, HashSet};
+
+use super::stale_reads::{Stale, writes_seen};
+use crate::history::index::{Index, Source};
+use crate::history::{Promise, Verdict, Violation};
+
+/// The session has read the newer write before.
+pub(super) fn names(index: &Index<'_>, stale: &Stale) -> Option<Violation> {
+    let mut seen = writes_seen(index, stale.reader).filter(|&(n, writer)| n != stale.reader && writer == stale.newer);
+    seen.next().map(|(n, _)| stale.violation(index, Promise::MonotonicReads, &[n]))
+}
+
+/// No session comes back to a value that it has seen replaced, be the two writes concurrent or not: whoever saw one after
+/// the other knows which of them stands.
+pub(in crate::history) fn check(index: &Index<'_>, verdict: &mut Verdict) {
+    // For each session and key: what it sees now and since when, and what it has seen replaced, by whom.
+    let mut now: HashMap<(usize, usize), (Source, usize)> = HashMap::new();
+    let mut replaced: HashSet<(usize, usize, Source)> = HashSet::new();
+    for (n, node) in index.nodes.iter().enumerate() {
+        for read in &node.reads {
+            let place = (node.chain, read.key);
+            let before = now.insert(place, (read.source, n));
+            let Some((source, since)) = before.filter(|(source, _)| *source != read.source) else { continue };
+            replaced.insert((node.chain, read.key, source));
+            if replaced.contains(&(node.chain, read.key, read.source)) && node.before.is_some() {
+                verdict.add(Violation {
+                    promise: Promise::MonotonicReads,
+                    text: format!("a session came back to an old value of {}", index.keys[read.key].key),
+                    story: vec![
+                        format!("old: {}", index.tell_source(read.key, read.source)),
+                        format!("replaced: {}", index.tell(since)),
+                        format!("back: {}", index.tell(n)),
+                    ],
+                });
+            }
+        }
+        // What it writes itself it has seen too.
+        if let Some(write) = node.write {
+            let source = Source::Write(n);
+            if let Some((before, _)) = now.insert((node.chain, write.key), (source, n)) {
+                replaced.insert((node.chain, write.key, before));
+            }
+        }
+    }
+}

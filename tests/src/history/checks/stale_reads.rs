@@ -1,0 +1,89 @@
+//! No read sees a write that another write, which the reader knew of, had replaced.
+//!
+//! `WriteCORead` and `WriteCOInitRead` of Bouajjani et al. 2017. Which promise that breaks is told by how the reader knew
+//! of the newer write: Terry et al., "Session Guarantees for Weakly Consistent Replicated Data", PDIS 1994.
+
+use super::{lost_updates, monotonic_reads, monotonic_writes, read_your_writes, writes_follow_reads};
+use crate::history::causality::Causality;
+use crate::history::index::{Index, Source};
+use crate::history::{Promise, Verdict, Violation};
+
+/// A read of `older`, which `newer` had replaced, by a node that knew of `newer`.
+pub(super) struct Stale {
+    pub(super) reader: usize,
+    pub(super) key: usize,
+    pub(super) older: Source,
+    pub(super) newer: usize,
+}
+
+impl Stale {
+    /// The violation, with what the reader knew `newer` by.
+    pub(super) fn violation(&self, index: &Index<'_>, promise: Promise, by: &[usize]) -> Violation {
+        let mut story = vec![
+            format!("older: {}", index.tell_source(self.key, self.older)),
+            format!("newer: {}", index.tell(self.newer)),
+        ];
+        story.extend(by.iter().map(|&n| format!("then: {}", index.tell(n))));
+        story.push(format!("yet: {}", index.tell(self.reader)));
+        let text = format!("an old value of {} was seen", index.keys[self.key].key);
+        Violation { promise, text, story }
+    }
+}
+
+/// Whether `newer` had replaced `older` for all who know both.
+pub(super) fn replaces(causality: &Causality, newer: usize, older: Source) -> bool {
+    match older {
+        Source::Initial => true,
+        Source::Write(older) => causality.is_before(older, newer),
+    }
+}
+
+pub(in crate::history) fn check(index: &Index<'_>, causality: &Causality, verdict: &mut Verdict) {
+    for (reader, node) in index.nodes.iter().enumerate() {
+        for read in &node.reads {
+            let newer: Vec<usize> = causality
+                .latest(index, reader, read.key)
+                .filter(|&newer| read.source != Source::Write(newer) && replaces(causality, newer, read.source))
+                .collect();
+            let stales = newer.into_iter().map(|newer| Stale { reader, key: read.key, older: read.source, newer });
+            let stales: Vec<Stale> = stales.collect();
+            // The writes of its own session first: that is the simplest story.
+            let own = stales.iter().find(|stale| read_your_writes::names(index, stale).is_some());
+            let Some(stale) = own.or(stales.first()) else { continue };
+            // A deleted rating that comes back has a name of its own, whatever else it breaks.
+            let deletes = index.keys[read.key].writes.values().flatten().copied().filter(|&n| {
+                index.nodes[n].write.is_some_and(|write| write.stars.is_none()) && causality.is_before(n, reader)
+            });
+            let mut deletes = deletes.filter(|&delete| replaces(causality, delete, read.source));
+            if index.is_there(read.key, read.source)
+                && let Some(newer) = deletes.next()
+            {
+                let dead = Stale { newer, ..*stale };
+                verdict.add(dead.violation(index, Promise::DeletesStayDead, &[]));
+            }
+            verdict.add(
+                lost_updates::names(index, stale)
+                    .or_else(|| read_your_writes::names(index, stale))
+                    .or_else(|| monotonic_reads::names(index, stale))
+                    .or_else(|| monotonic_writes::names(index, stale))
+                    .or_else(|| writes_follow_reads::names(index, stale))
+                    .unwrap_or_else(|| stale.violation(index, Promise::CausalOrder, &[])),
+            );
+        }
+    }
+}
+
+/// The nodes of the reader's session up to the reader, the latest first.
+pub(super) fn session_back(index: &Index<'_>, reader: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(reader), |&n| index.nodes[n].before)
+}
+
+/// The writes that the reader's session saw, with who saw them, the latest first.
+pub(super) fn writes_seen(index: &Index<'_>, reader: usize) -> impl Iterator<Item = (usize, usize)> {
+    session_back(index, reader).flat_map(|n| {
+        index.nodes[n].reads.iter().filter_map(move |read| match read.source {
+            Source::Write(writer) => Some((n, writer)),
+            Source::Initial => None,
+        })
+    })
+}
