@@ -15,6 +15,7 @@ pub mod message;
 pub mod network;
 pub mod plan;
 pub mod process;
+pub mod record;
 pub mod run;
 pub mod transcript;
 pub mod value;

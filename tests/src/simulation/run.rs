@@ -14,6 +14,8 @@ use super::invariants::{Invariants, Violation, check};
 use super::message::ClientAnswer;
 use super::plan::{Flavour, Plan};
 use super::process::{Life, Process};
+use super::record::Record;
+use crate::history::Outcome;
 
 /// Replica managers and frontends find each other before the sessions begin, in microseconds.
 const BEGIN_US: u64 = 2_500_000;
@@ -95,6 +97,9 @@ struct Run {
     report: Report,
     healed_us: Option<u64>,
     attempts: u64,
+    record: Record,
+    /// When each session began its operation, in microseconds.
+    began_us: Vec<u64>,
 }
 
 /// Runs one seed. With `traced`, everything is written down: a run that fails is run again for that.
@@ -117,6 +122,8 @@ pub fn run(seed: u64, traced: bool) -> Result<(Report, Vec<String>), Box<Failure
         report: Report::default(),
         healed_us: None,
         attempts: 0,
+        record: Record::default(),
+        began_us: vec![0; plan.sessions],
         plan,
     };
     run.cluster.note(|| format!("seed {seed}"));
@@ -182,6 +189,10 @@ impl Run {
             format!("{} messages for {} attempts", traffic.sent, self.attempts)
         })?;
         self.report.lost = self.invariants.durability.lost(&self.invariants.ledger, &self.cluster).is_some();
+        for n in 0..self.clients.len() {
+            self.note(n, Outcome::Unknown);
+        }
+        std::mem::take(&mut self.record).judge(&self.cluster, self.plan.users, self.report.lost)?;
         if self.report.lost && self.plan.flavour == Flavour::Wild {
             return Ok(());
         }
@@ -198,6 +209,7 @@ impl Run {
             Alarm::Begin(n) => {
                 if self.cluster.now_us() < quiet_us {
                     self.clients[n].begin(self.cluster.now_us());
+                    self.began_us[n] = self.cluster.now_us();
                     self.attempt(n);
                 }
             }
@@ -253,6 +265,9 @@ impl Run {
         };
         self.invariants.answered(&self.cluster, &operation, answer)?;
         let next = self.clients[n].hear(answer);
+        if next == Next::Done {
+            self.note(n, Outcome::of(answer.as_ref().map(|reply| &reply.value)));
+        }
         match (next, answer) {
             (Next::Done, Ok(_)) => self.report.answered += 1,
             (Next::Done, Err(_)) => self.report.refused += 1,
@@ -278,9 +293,17 @@ impl Run {
         }
         if next == Next::Unknown {
             self.report.unknown += 1;
+            self.note(n, Outcome::Unknown);
         }
         self.clients[n].operation = None;
         self.alarm(delay_us, Alarm::Begin(n));
+    }
+
+    /// A session's operation is over.
+    fn note(&mut self, n: usize, outcome: Outcome) {
+        if let Some(operation) = &self.clients[n].operation {
+            self.record.ended(operation, self.began_us[n], self.cluster.now_us(), outcome);
+        }
     }
 
     /// An attempt failed. That must not happen where nothing is wrong.

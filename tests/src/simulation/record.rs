@@ -1,0 +1,68 @@
+//! What the sessions of a run saw, for the history checker, which knows nothing else of the run.
+
+use natter_common::ids::UserId;
+use natter_common::rating::RatingKey;
+use natter_common::request::Update;
+use natter_common::value::Row;
+
+use super::client::{self, Asked};
+use super::cluster::Cluster;
+use super::invariants::{Violation, check};
+use super::process::Life;
+use super::value::{Rows, base_rows};
+use crate::history::{self, Cell, Final, History, Kind, Outcome, Seen};
+
+/// A history that is being recorded.
+#[derive(Debug, Default)]
+pub struct Record {
+    history: History,
+}
+
+fn rows(rows: &Rows) -> Vec<history::Row> {
+    let row = |(key, row): (&RatingKey, &Row)| history::Row {
+        user_id: key.user_id,
+        movie_id: key.movie_id,
+        cell: Cell { rating: row.stars, update_id: row.update_id },
+    };
+    rows.iter().map(row).collect()
+}
+
+impl Record {
+    /// An operation that began then is over.
+    pub fn ended(&mut self, operation: &client::Operation, start_us: u64, end_us: u64, outcome: Outcome) {
+        let kind = match &operation.asked {
+            Asked::Update(request) => Some(Kind::Write { request: *request, id: operation.id }),
+            Asked::Query(query) => Kind::of(query),
+        };
+        let Some(kind) = kind else { return };
+        // A delete says what it took away at its acceptor; a concurrent update with a greater stamp, that its session has
+        // not seen, may stand all the same.
+        let outcome = match (&kind, outcome) {
+            (Kind::Write { request: Update::Delete { .. }, .. }, Outcome::Ok(_)) => Outcome::Ok(Seen::Done),
+            // An attempt without an answer may still be on its way, whatever became of a later one.
+            (Kind::Write { .. }, Outcome::Refused(_)) if operation.tries > 1 => Outcome::Unknown,
+            (_, outcome) => outcome,
+        };
+        let session = operation.session.to_string();
+        self.history.operations.push(history::Operation { session, kind, start_us, end_us, outcome });
+    }
+
+    /// Everything has come to rest: decides about all of it. What replica managers have counts only where nothing was
+    /// lost by more faults than are promised to be survived.
+    pub fn judge(mut self, cluster: &Cluster, users: u32, is_lost: bool) -> Result<(), Violation> {
+        self.history.initial = rows(&base_rows());
+        let users: Vec<UserId> = (1..=users).filter_map(|n| UserId::new(n).ok()).collect();
+        let alive = cluster.processes.iter().filter(|(_, process)| process.life == Life::Up && !is_lost);
+        self.history.finals = alive
+            .filter_map(|(id, process)| process.replica().map(|(_, value)| (id, value)))
+            .map(|(id, value)| Final {
+                replica: id.to_string(),
+                users: users.clone(),
+                rows: rows(value.rows()),
+                means: Vec::new(),
+            })
+            .collect();
+        let verdict = history::check(&self.history);
+        check(verdict.is_ok(), "the history", || verdict.to_string())
+    }
+}
