@@ -3,7 +3,7 @@
 //! - [`cluster`]: one queue of events, ordered by (virtual time, sequence number); no randomness but a seed's
 //! - [`process`], [`message`], [`network`], [`value`]: what a cluster is made of
 //! - [`invariants`]: what must hold after every event, one file each
-//! - [`client`], [`plan`], [`faults`], [`run`]: the randomised simulation
+//! - [`client`], [`plan`], [`faults`], [`run`]: the randomised simulation; [`record`]: what its sessions saw
 //! - [`transcript`]: scenarios as text
 
 pub mod client;
