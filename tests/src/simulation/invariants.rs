@@ -8,6 +8,7 @@ pub mod exactly_once;
 pub mod ledger;
 pub mod sessions;
 pub mod timestamps;
+pub mod truncation;
 
 use std::fmt;
 
@@ -28,6 +29,7 @@ use exactly_once::ExactlyOnce;
 use ledger::Ledger;
 use sessions::Sessions;
 use timestamps::Timestamps;
+use truncation::Truncation;
 
 /// A broken promise.
 #[derive(Clone, Debug)]
@@ -62,6 +64,7 @@ pub struct Invariants {
     convergence: Convergence,
     exactly_once: ExactlyOnce,
     sessions: Sessions,
+    truncation: Truncation,
 }
 
 impl Invariants {
@@ -94,6 +97,9 @@ impl Invariants {
                 }
             }
             self.timestamps.stepped(&self.ledger, cluster, id, manager)?;
+            let took_snapshot =
+                manager.is_merging() || notices.iter().any(|notice| matches!(notice, Notice::SnapshotLoaded { .. }));
+            self.truncation.stepped(&self.ledger, cluster, process, manager, took_snapshot)?;
             self.catching_up.stepped(&self.ledger, process, manager, cluster.now_us())?;
             let changed = |notice: &Notice| matches!(notice, Notice::Applied { .. } | Notice::SnapshotLoaded { .. });
             if !manager.is_merging() && notices.iter().any(changed) {

@@ -1,0 +1,55 @@
+//! No record leaves a log that somebody lacks who is there (guarantee 6 must not cost a pull): the timestamp table says
+//! who has what.
+
+use std::collections::BTreeMap;
+
+use natter_common::ids::ReplicaId;
+use natter_common::replica_manager::ReplicaManager;
+
+use super::ledger::Ledger;
+use super::{Violation, check};
+use crate::simulation::cluster::Cluster;
+use crate::simulation::process::Process;
+
+/// Between two looks at what can go, and some, in microseconds.
+const SLACK_US: u64 = 400_000;
+
+/// After which number each log began, for each origin.
+#[derive(Debug, Default)]
+pub struct Truncation {
+    starts: BTreeMap<(ReplicaId, ReplicaId), u64>,
+}
+
+impl Truncation {
+    /// A replica manager handled something. What it took from a snapshot was never in its log.
+    pub fn stepped(
+        &mut self,
+        ledger: &Ledger,
+        cluster: &Cluster,
+        process: &Process,
+        manager: &ReplicaManager,
+        took_snapshot: bool,
+    ) -> Result<(), Violation> {
+        for (origin, start) in manager.log().starts().iter() {
+            let before = self.starts.insert((process.id.clone(), origin.clone()), start).unwrap_or(0);
+            if start <= before || took_snapshot {
+                continue;
+            }
+            let now_us = cluster.now_us();
+            let awaited_us = cluster.settings.forget_after_ms * 1000;
+            for (id, heard) in process.certain_of(now_us) {
+                // Who was silent for nearly so long may be forgotten by now.
+                if now_us - heard.last_us + SLACK_US > awaited_us {
+                    continue;
+                }
+                let Some((other, _)) = cluster.processes.get(id).and_then(Process::replica) else { continue };
+                let has = other.replica_timestamp().get(origin) >= start
+                    || ledger.expanded(other.value_timestamp()).get(origin) >= start;
+                check(has, "no record leaves a log that somebody lacks who is there", || {
+                    format!("{} let {origin}:{start} go, and {other} has not", process.id)
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
