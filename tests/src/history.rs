@@ -1,7 +1,7 @@
 //! Decides from what clients saw, and from nothing else, whether the promises were kept: no label, no timestamp, no stamp,
 //! no order of ids.
 //!
-//! - [`operation`], [`recorder`], [`file`]: a history, how it is taken down, how it is stored
+//! - [`operation`], [`recorder`], [`mod@file`]: a history, how it is taken down, how it is stored
 //! - `index`, `causality`: who wrote what each read saw, and what came before what by that
 //! - [`checks`]: one promise each
 //! - [`formats`]: the same history for public checkers

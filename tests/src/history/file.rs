@@ -25,7 +25,7 @@ pub fn write(history: &History, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads what [`write`] wrote. Fails with [`io::ErrorKind::InvalidData`], naming the line, for anything else.
+/// Reads what [`write()`] wrote. Fails with [`io::ErrorKind::InvalidData`], naming the line, for anything else.
 pub fn read(input: &mut dyn BufRead) -> io::Result<History> {
     let mut history = History::default();
     for (n, text) in input.lines().enumerate() {
