@@ -27,9 +27,9 @@ const FAILURES_MAX: u32 = 3;
 const PAUSE_MS: u64 = 100;
 /// So many chunks' rows are merged at once.
 const MERGE_CHUNKS: usize = 2;
-/// How many updates' notices pass between two of progress.
+/// After so many rows it is told how far it has come.
 const PROGRESS_ROWS: u64 = 100_000;
-/// How many executed updates are taken in: what more could come in two minutes is made up.
+/// How many executed updates are taken in: more than can have been accepted in the time that they are remembered.
 const EXECUTED_MAX: usize = 20_000_000;
 
 /// A snapshot that is being taken.
@@ -50,6 +50,23 @@ pub(super) struct Loading {
 }
 
 impl Loading {
+    /// Nothing of the snapshot of `peer` has come.
+    fn new(peer: ReplicaId) -> Self {
+        Self {
+            peer,
+            snapshot: 0,
+            place: SnapshotPlace::Start,
+            until_ms: 0,
+            failures: 0,
+            value_timestamp: Timestamp::new(),
+            clock: Stamp::ZERO,
+            executed: Vec::new(),
+            retired: Timestamp::new(),
+            rows: 0,
+            rows_in_all: 0,
+        }
+    }
+
     pub(super) fn progress(&self) -> SnapshotProgress {
         SnapshotProgress { rows: self.rows, of: self.rows_in_all }
     }
@@ -68,19 +85,7 @@ impl ReplicaManager {
         }
         step.value.clear_stage()?;
         step.notice(Notice::SnapshotBegins { from: peer.clone() });
-        self.loading = Some(Loading {
-            peer,
-            snapshot: 0,
-            place: SnapshotPlace::Start,
-            until_ms: 0,
-            failures: 0,
-            value_timestamp: Timestamp::new(),
-            clock: Stamp::ZERO,
-            executed: Vec::new(),
-            retired: Timestamp::new(),
-            rows: 0,
-            rows_in_all: 0,
-        });
+        self.loading = Some(Loading::new(peer));
         self.ask_for_chunk(step);
         Ok(())
     }
@@ -151,19 +156,8 @@ impl ReplicaManager {
             step.value.clear_stage()?;
         }
         step.notice(Notice::SnapshotBroken { from: loading.peer.clone(), reason });
-        *loading = Loading {
-            peer: loading.peer.clone(),
-            snapshot: 0,
-            place: SnapshotPlace::Start,
-            until_ms: step.now.monotonic_ms + PAUSE_MS,
-            failures: loading.failures,
-            value_timestamp: Timestamp::new(),
-            clock: Stamp::ZERO,
-            executed: Vec::new(),
-            retired: Timestamp::new(),
-            rows: 0,
-            rows_in_all: 0,
-        };
+        let (until_ms, failures) = (step.now.monotonic_ms + PAUSE_MS, loading.failures);
+        *loading = Loading { until_ms, failures, ..Loading::new(loading.peer.clone()) };
         Ok(())
     }
 
