@@ -55,6 +55,11 @@ impl DataDirectory {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Whether a database is in the directory at `path`.
+    pub fn has_database(path: &Path) -> bool {
+        path.join(DATABASE).exists()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -66,7 +66,7 @@ impl Storage {
     /// Opens the store again after it failed; an error where there is nothing to go on with.
     pub(crate) fn reopen(arguments: &ReplicaArgs) -> Result<Self, ReplicaError> {
         match &arguments.data_dir {
-            Some(path) if path.join("replica.sqlite").exists() => Self::open(arguments),
+            Some(path) if DataDirectory::has_database(path) => Self::open(arguments),
             _ => Err(ReplicaError::NothingLeft),
         }
     }
