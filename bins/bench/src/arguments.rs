@@ -1,0 +1,162 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use natter_broker::duration::parse_duration;
+
+use crate::catalogue::Section;
+use crate::world::pinning::Pin;
+
+const EXAMPLES: &str = "\
+Examples:
+  bench --quick                              the most important figures, in less than a minute
+  bench --json bench.json --plots plots      everything, in about 25 minutes
+  bench --list                               what there is to measure
+  bench --only core/read,core/update         reads and updates only, beside raw request-reply
+  bench --only durable --rounds 5            one section, more rounds
+
+Each figure is the median of the rounds, with the least and the greatest in brackets; a ratio is the median of
+the ratios in each round. What else runs on the machine shows: let nothing else run.";
+
+/// Measures how fast Natter is, beside raw request-reply through the same broker and JetStream's key-value store
+///
+/// Starts all that it needs, brokers too, on free ports, and leaves nothing behind. Progress goes to standard error, the
+/// report to standard output. Ends with an error where an answer was wrong or did not come.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "bench", version, after_help = EXAMPLES)]
+pub(crate) struct BenchArgs {
+    /// The most important figures only, with short measurements
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Sections, or subjects as section/name, with commas between; raw requests are always measured beside them
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+
+    /// Show what there is to measure, and end
+    #[arg(long)]
+    pub(crate) list: bool,
+
+    /// How often each is measured, in turn
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: u32,
+
+    /// How long each is measured in a round [default: 2s, with --quick 800ms]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) measure: Option<Duration>,
+
+    /// For how long before that what happens does not count [default: 500ms, with --quick 200ms]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) warm_up: Option<Duration>,
+
+    /// How many requests are in flight, one measurement each [default: 1,64,512, with --quick 1,512]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=30_000))]
+    pub(crate) in_flight: Vec<u32>,
+
+    /// How many requests a second there are in open loops, one measurement each
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1000,5000,20000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) rates: Vec<u32>,
+
+    /// How many connections the load generator uses; never more than are in flight
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) connections: u32,
+
+    /// How many ratings the data set has, where a section does not vary it
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1000..=100_000_000))]
+    pub(crate) ratings: u64,
+
+    /// Which processors processes run on: free, wherever the system puts them, or apart, the first for the load generator only
+    #[arg(long, value_name = "HOW", default_value = "free")]
+    pub(crate) pin: Pin,
+
+    /// Write all that was measured, each round, into this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Write plots (SVG) into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plots: Option<PathBuf>,
+
+    /// Keep the data sets that are made, up to 2 GB, in this folder, for other runs [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl BenchArgs {
+    /// How long each is measured in a round.
+    pub(crate) fn measure(&self) -> Duration {
+        self.measure.unwrap_or(Duration::from_millis(if self.quick { 800 } else { 2000 }))
+    }
+
+    /// How long before that nothing counts.
+    pub(crate) fn warm_up(&self) -> Duration {
+        self.warm_up.unwrap_or(Duration::from_millis(if self.quick { 200 } else { 500 }))
+    }
+
+    /// How many requests are in flight, in ascending order.
+    pub(crate) fn in_flight(&self) -> Vec<usize> {
+        let usual: &[u32] = if self.quick { &[1, 512] } else { &[1, 64, 512] };
+        let mut in_flight: Vec<usize> =
+            if self.in_flight.is_empty() { usual } else { &self.in_flight }.iter().map(|n| *n as usize).collect();
+        in_flight.sort_unstable();
+        in_flight.dedup();
+        in_flight
+    }
+
+    /// Whether a section is asked for, or something in it.
+    pub(crate) fn wants_section(&self, section: Section) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only.split('/').next() == Some(section.name()))
+    }
+
+    /// Whether a subject is asked for.
+    pub(crate) fn wants(&self, section: Section, name: &str) -> bool {
+        self.only.is_empty()
+            || self.only.iter().any(|only| *only == section.name() || *only == format!("{}/{name}", section.name()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn read(line: &[&str]) -> Result<BenchArgs, String> {
+        BenchArgs::try_parse_from(std::iter::once(&"bench").chain(line)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn definition_is_sound() {
+        BenchArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn quick_is_shorter_unless_told_otherwise() {
+        assert_eq!(read(&[]).unwrap().in_flight(), [1, 64, 512]);
+        let quick = read(&["--quick"]).unwrap();
+        assert_eq!(
+            (quick.in_flight(), quick.measure().as_millis(), quick.warm_up().as_millis()),
+            (vec![1, 512], 800, 200)
+        );
+        let told = read(&["--quick", "--in-flight", "8,2,8", "--measure", "3s"]).unwrap();
+        assert_eq!((told.in_flight(), told.measure().as_secs()), (vec![2, 8], 3));
+    }
+
+    #[test]
+    fn only_names_sections_or_subjects() {
+        let arguments = read(&["--only", "durable,core/read"]).unwrap();
+        assert!(arguments.wants(Section::Durable, "update-full") && arguments.wants(Section::Core, "read"));
+        assert!(!arguments.wants(Section::Core, "update") && !arguments.wants_section(Section::Replicas));
+        assert!(arguments.wants_section(Section::Core));
+    }
+
+    #[test]
+    fn wrong_lines_are_answered_in_words() {
+        for line in
+            [&["--rounds", "0"][..], &["--in-flight", "0"], &["--pin", "here"], &["--measure", "0s"], &["--quik"]]
+        {
+            assert!(read(line).is_err(), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Convergence lag: how long after its acknowledgement an update is readable at every replica manager.
+//!
+//! While updates are made at a rate, some of those that are acknowledged are looked for everywhere: each replica manager is
+//! asked a query again and again, one at a time, until the value timestamp in its answer covers the update's label. The
+//! query's own `prev` is empty, so that asking changes nothing: nobody waits for, or pulls, or believes anything because of
+//! it. The lag counts until the answer that shows the update has arrived at the last replica manager, so it has a round
+//! trip in it.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use async_nats::{Client, Message, Subject};
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use futures_util::stream::FuturesUnordered;
+use hdrhistogram::Histogram;
+use natter_common::edge::RatingReply;
+use natter_common::ids::{MovieId, ReplicaId, UserId};
+use natter_common::messages::{QueryRequest, Replies, Reply, Requests};
+use natter_common::request::Query;
+use natter_common::subjects::Subjects;
+use natter_common::timestamp::Timestamp;
+use natter_common::wire::Format;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::exchange::{Connection, Span, run};
+use super::job::{Latency, Load, Outcome};
+use super::natter::Natter;
+use super::process::{Memory, connect, subjects_of};
+use super::workload::{Workload, error_in_headers};
+
+/// About so many updates a second are looked for.
+const SAMPLES_PER_SECOND: f64 = 200.0;
+/// How long an update may take to be readable everywhere before that is an error.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a replica manager may take for an answer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// The longest lag that is told, in nanoseconds.
+const LONGEST_NS: u64 = 60_000_000_000;
+
+/// At which rate to update, and whom to watch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ConvergenceJob {
+    /// The broker's URL.
+    pub(crate) server: String,
+    /// How many connections share the load.
+    pub(crate) connections: usize,
+    /// The cluster's prefix.
+    pub(crate) prefix: String,
+    /// All replica managers of the cluster.
+    pub(crate) replicas: Vec<ReplicaId>,
+    /// Users 1 to this have ratings.
+    pub(crate) users: u32,
+    /// How many different ratings are updated.
+    pub(crate) keys: usize,
+    /// Updates a second.
+    pub(crate) per_second: f64,
+    /// What happens in this time at first does not count.
+    pub(crate) warm_up_ms: u64,
+    /// What is answered in this time counts.
+    pub(crate) measure_ms: u64,
+    /// Decides keys, ratings and times.
+    pub(crate) seed: u64,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Lag {
+    /// From an update's acknowledgement until all replica managers show it.
+    pub(crate) lag: Latency,
+    /// How many updates were looked for.
+    pub(crate) samples: u64,
+    /// The updates themselves, meanwhile.
+    pub(crate) updates: Outcome,
+}
+
+/// An update that was acknowledged.
+struct Sample {
+    acknowledged: Instant,
+    not_yet_at: usize,
+    readable: Option<Instant>,
+}
+
+/// The updates that are looked for.
+struct Watch {
+    samples: Vec<Sample>,
+    /// For each replica manager, what it has not shown yet: numbers of samples, and what they need.
+    waiting: Vec<VecDeque<(usize, Timestamp)>>,
+}
+
+/// Updates, some of which are watched once they are acknowledged.
+struct Watched<'a> {
+    updates: Natter,
+    watch: &'a RefCell<Watch>,
+    news: &'a Notify,
+    counts_from: Instant,
+    each: u64,
+    seen: u64,
+}
+
+impl Workload for Watched<'_> {
+    fn request(&mut self, slot: usize) -> (Subject, Bytes) {
+        self.updates.request(slot)
+    }
+
+    fn reply(&mut self, slot: usize, message: &Message) -> Result<(), String> {
+        let acknowledged = Instant::now();
+        self.updates.reply(slot, message)?;
+        self.seen += 1;
+        if acknowledged < self.counts_from || !self.seen.is_multiple_of(self.each) {
+            return Ok(());
+        }
+        let reply: RatingReply = Format::MessagePack.decode(&message.payload).map_err(|error| error.to_string())?;
+        let mut watch = self.watch.borrow_mut();
+        let number = watch.samples.len();
+        let not_yet_at = watch.waiting.len();
+        watch.samples.push(Sample { acknowledged, not_yet_at, readable: None });
+        for waiting in &mut watch.waiting {
+            waiting.push_back((number, reply.label.replicas.clone()));
+        }
+        self.news.notify_waiters();
+        Ok(())
+    }
+
+    fn unanswered(&mut self, slot: usize) {
+        self.updates.unanswered(slot);
+    }
+
+    fn tell(&self, outcome: &mut Outcome) {
+        self.updates.tell(outcome);
+    }
+}
+
+/// Does it.
+pub(super) async fn measure(memory: &mut Memory, job: &ConvergenceJob) -> Result<Lag> {
+    let subjects = subjects_of(&job.prefix)?;
+    let client = connect(&job.server).await?;
+    let mut connections = Vec::new();
+    while connections.len() < job.connections {
+        connections.push(Connection::open(connect(&job.server).await?).await?);
+    }
+    let span = Span { warm_up: Duration::from_millis(job.warm_up_ms), measure: Duration::from_millis(job.measure_ms) };
+    let keys = memory.ratings(&client, &subjects, job.users, job.keys).await?;
+    let watch = RefCell::new(Watch { samples: Vec::new(), waiting: vec![VecDeque::new(); job.replicas.len()] });
+    let (news, shown) = (Notify::new(), Notify::new());
+    let mut watched = Watched {
+        updates: Natter::new(&subjects, keys, 0, false, job.seed),
+        watch: &watch,
+        news: &news,
+        counts_from: Instant::now() + span.warm_up,
+        each: ((job.per_second / SAMPLES_PER_SECOND) as u64).max(1),
+        seen: 0,
+    };
+    let watching = job.replicas.iter().enumerate();
+    let watching = watching.map(|(n, replica)| look(&client, &subjects, replica, n, &watch, (&news, &shown)));
+    let watching = watching.collect::<FuturesUnordered<_>>().try_collect::<()>();
+    let asking = async {
+        let load = Load::Open { per_second: job.per_second };
+        let outcome = run(connections, &mut watched, load, span, job.seed).await?;
+        let all = async {
+            loop {
+                let told = shown.notified();
+                if watch.borrow().waiting.iter().all(VecDeque::is_empty) {
+                    break;
+                }
+                told.await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, all).await.context("updates that were acknowledged did not show everywhere")?;
+        Ok(outcome)
+    };
+    let updates = tokio::select! {
+        updates = asking => updates,
+        ended = watching => Err(ended.err().unwrap_or_else(|| anyhow!("nobody to watch"))),
+    };
+    memory.keep_ratings(&client, &subjects, watched.updates.into_keys());
+    summary(&watch.into_inner(), updates?)
+}
+
+fn summary(watch: &Watch, updates: Outcome) -> Result<Lag> {
+    let mut histogram = Histogram::new_with_bounds(1, LONGEST_NS, 3)?;
+    for sample in &watch.samples {
+        let readable = sample.readable.context("a sample that is not readable everywhere")?;
+        let lag = readable.saturating_duration_since(sample.acknowledged).as_nanos();
+        histogram.saturating_record(u64::try_from(lag).unwrap_or(LONGEST_NS).max(1));
+    }
+    Ok(Lag { lag: Latency::of(&histogram), samples: watch.samples.len() as u64, updates })
+}
+
+/// Asks a replica manager what it shows, as long as something is awaited from it. Ends only with an error.
+async fn look(
+    client: &Client,
+    subjects: &Subjects,
+    replica: &ReplicaId,
+    number: usize,
+    watch: &RefCell<Watch>,
+    (news, seen): (&Notify, &Notify),
+) -> Result<()> {
+    let query = QueryRequest {
+        n: 1,
+        prev: Timestamp::new(),
+        proven: false,
+        request: Query::Read { user_id: UserId::try_from(1_u64)?, movie_id: MovieId::new(1)? },
+        wait_ms: 1000,
+    };
+    let payload = Bytes::from(Format::MessagePack.encode(&Requests { requests: vec![query] })?);
+    let subject: Subject = subjects.replica(replica, "query").into();
+    loop {
+        let is_idle = || watch.borrow().waiting[number].is_empty();
+        let told = news.notified();
+        tokio::pin!(told);
+        told.as_mut().enable();
+        if is_idle() {
+            told.await;
+            continue;
+        }
+        let asked = client.request(subject.clone(), payload.clone());
+        let message = tokio::time::timeout(ANSWER_PATIENCE, asked).await.context("a replica does not answer")??;
+        let now = Instant::now();
+        if let Some(error) = error_in_headers(&message) {
+            bail!("replica {replica}: {error}");
+        }
+        let shown = shown(&message).with_context(|| format!("replica {replica}"))?;
+        let Watch { samples, waiting } = &mut *watch.borrow_mut();
+        waiting[number].retain(|(sample, needed)| {
+            let is_shown = shown.covers(needed);
+            if is_shown {
+                let sample = &mut samples[*sample];
+                sample.not_yet_at -= 1;
+                sample.readable = (sample.not_yet_at == 0).then_some(now);
+            }
+            !is_shown
+        });
+        seen.notify_one();
+    }
+}
+
+/// The value timestamp in an answer.
+fn shown(message: &Message) -> Result<Timestamp> {
+    let replies: Replies = Format::MessagePack.decode(&message.payload)?;
+    match replies.replies.into_iter().next().map(|numbered| numbered.reply) {
+        Some(Reply::Answered { label, .. } | Reply::Refused { label, .. }) => Ok(label.replicas),
+        other => bail!("no answer, but {other:?}"),
+    }
+}

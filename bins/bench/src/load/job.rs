@@ -1,0 +1,161 @@
+//! What the load generator is told, and what it tells.
+
+use serde::{Deserialize, Serialize};
+
+/// A line to the load generator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Ask for a while, and tell how fast answers came: an [`Outcome`].
+    Measure(Job),
+    /// Update at a rate, and tell when it was readable everywhere: a [`super::convergence::Lag`].
+    Converge(super::convergence::ConvergenceJob),
+}
+
+/// A line from the load generator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Answer<T> {
+    /// It was done.
+    Done(T),
+    /// It was not, for this reason.
+    Failed(String),
+}
+
+/// What to ask, of whom, how often and how long.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// The broker's URL.
+    pub(crate) server: String,
+    /// How many connections share the load; never more than are in flight.
+    pub(crate) connections: usize,
+    /// What is asked.
+    pub(crate) target: Target,
+    /// When.
+    pub(crate) load: Load,
+    /// What happens in this time at first does not count.
+    pub(crate) warm_up_ms: u64,
+    /// What is answered in this time counts.
+    pub(crate) measure_ms: u64,
+    /// Decides keys, ratings and, in open loops, times.
+    pub(crate) seed: u64,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Target {
+    /// The raw responder.
+    Echo {
+        /// Where it listens.
+        subject: String,
+        /// The length of a payload.
+        bytes: usize,
+    },
+    /// Ratings of a Natter cluster, taken from its data set.
+    Natter {
+        /// The cluster's prefix.
+        prefix: String,
+        /// How many of 100 requests read; the others update.
+        reads_percent: u8,
+        /// Users 1 to this have ratings.
+        users: u32,
+        /// How many different ratings are asked for.
+        keys: usize,
+        /// Whether each read must give what this generator wrote last: so where one frontend serves all.
+        exact: bool,
+    },
+    /// Values of a JetStream key-value bucket.
+    Kv {
+        /// The bucket's name.
+        bucket: String,
+        /// What is done.
+        operation: KvOperation,
+        /// How many different keys.
+        keys: u32,
+        /// The length of a value.
+        bytes: usize,
+        /// Whether each get must give what was put last: so where one server answers all.
+        exact: bool,
+    },
+}
+
+/// What is done with a key-value bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum KvOperation {
+    /// Writes a value; acknowledged by the stream.
+    Put,
+    /// Reads a value, by way of the stream's leader.
+    Get,
+    /// Reads a value from whichever server has it; may be behind.
+    DirectGet,
+}
+
+/// When requests are made.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub(crate) enum Load {
+    /// So many are open all the time: each answer makes the next request.
+    Closed {
+        /// How many.
+        in_flight: usize,
+    },
+    /// So many a second, at random times, whatever the answers do. Latency counts from the time that was intended.
+    Open {
+        /// How many a second.
+        per_second: f64,
+    },
+}
+
+/// What a measurement saw.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    /// Answers in the time that counts.
+    pub(crate) answers: u64,
+    /// The time that counts.
+    pub(crate) seconds: f64,
+    /// Answers in all, so that what processes used meanwhile can be told for one.
+    pub(crate) answers_in_all: u64,
+    /// How long those answers took that count.
+    pub(crate) latency: Latency,
+    /// Answers that were compared with what was written before.
+    pub(crate) compared: u64,
+    /// Answers that were older than what was written, where that is allowed (direct gets).
+    pub(crate) stale: u64,
+    /// Errors, wrong answers, and requests that were not answered.
+    pub(crate) errors: u64,
+    /// What the first few errors said.
+    pub(crate) examples: Vec<String>,
+}
+
+impl Outcome {
+    /// Answers a second.
+    pub(crate) fn per_second(&self) -> f64 {
+        if self.seconds > 0.0 { self.answers as f64 / self.seconds } else { 0.0 }
+    }
+}
+
+/// How long answers took, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    /// Half took no longer.
+    pub(crate) p50_us: f64,
+    /// Nine of ten took no longer.
+    pub(crate) p90_us: f64,
+    /// 99 of 100 took no longer.
+    pub(crate) p99_us: f64,
+    /// 999 of 1000 took no longer.
+    pub(crate) p999_us: f64,
+    /// The longest.
+    pub(crate) max_us: f64,
+}
+
+impl Latency {
+    /// Of a histogram in nanoseconds.
+    pub(crate) fn of(histogram: &hdrhistogram::Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+        Self {
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: histogram.max() as f64 / 1000.0,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The ratings that are asked for, and what they should be.
+
+use fastrand::Rng;
+
+/// How many neighbours of a key are looked at for one that nobody asks about at the moment.
+const LOOK_AT_MOST: usize = 256;
+
+/// One rating.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) user_id: u32,
+    pub(super) movie_id: u32,
+}
+
+/// Ratings by their place in the list. Only one request is open about each, so that it is known what it should say.
+pub(super) struct Keys {
+    keys: Vec<Key>,
+    /// In half stars; `None` where an update was not answered, so that nobody knows.
+    known: Vec<Option<u8>>,
+    is_asked: Vec<bool>,
+}
+
+impl Keys {
+    /// These ratings, with their half stars.
+    pub(super) fn new(ratings: impl IntoIterator<Item = (Key, u8)>) -> Self {
+        let (keys, known): (Vec<Key>, Vec<Option<u8>>) =
+            ratings.into_iter().map(|(key, half_stars)| (key, Some(half_stars))).unzip();
+        let is_asked = vec![false; keys.len()];
+        Self { keys, known, is_asked }
+    }
+
+    /// A random one that nobody asks about, which is asked about from now on. Where there are too few, one that somebody
+    /// asks about already, with `false`: what it says then is anybody's.
+    pub(super) fn take(&mut self, random: &mut Rng) -> (usize, bool) {
+        let first = random.usize(..self.keys.len());
+        for step in 0..LOOK_AT_MOST.min(self.keys.len()) {
+            let place = (first + step) % self.keys.len();
+            if !self.is_asked[place] {
+                self.is_asked[place] = true;
+                return (place, true);
+            }
+        }
+        self.known[first] = None;
+        (first, false)
+    }
+
+    /// Nobody asks about it any more.
+    pub(super) fn give_back(&mut self, place: usize) {
+        self.is_asked[place] = false;
+    }
+
+    /// Who and what.
+    pub(super) fn key(&self, place: usize) -> Key {
+        self.keys[place]
+    }
+
+    /// Its half stars, where they are known.
+    pub(super) fn known(&self, place: usize) -> Option<u8> {
+        self.known[place]
+    }
+
+    /// Notes its half stars, or that they are not known.
+    pub(super) fn note(&mut self, place: usize, half_stars: Option<u8>) {
+        self.known[place] = half_stars;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_request_is_open_about_each() {
+        let key = |movie_id| (Key { user_id: 1, movie_id }, 8);
+        let mut keys = Keys::new([key(1), key(2), key(3)]);
+        let mut random = Rng::with_seed(1);
+        let mut taken: Vec<usize> = (0..3).map(|_| keys.take(&mut random)).map(|(place, _)| place).collect();
+        taken.sort_unstable();
+        assert_eq!(taken, [0, 1, 2]);
+        let (shared, is_alone) = keys.take(&mut random);
+        assert!(!is_alone);
+        assert_eq!(keys.known(shared), None, "what two ask about is not known");
+        keys.give_back(1);
+        assert_eq!(keys.take(&mut random), (1, true));
+    }
+}

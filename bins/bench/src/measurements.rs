@@ -1,0 +1,166 @@
+//! All that was measured, and figures of it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::catalogue::{RAW, Section, Subject};
+use crate::load::convergence::Lag;
+use crate::load::job::{Latency, Load, Outcome};
+use crate::statistics::Spread;
+use crate::world::cluster::Start;
+
+/// One subject under one load in one round.
+#[derive(Clone, Debug)]
+pub(crate) struct Measurement {
+    /// What was measured.
+    pub(crate) subject: Subject,
+    /// How requests were made.
+    pub(crate) load: Load,
+    /// In which round, from 1.
+    pub(crate) round: u32,
+    /// What came of it.
+    pub(crate) outcome: Outcome,
+    /// Processor time an answer, in microseconds, by what the processes are.
+    pub(crate) processor_us: BTreeMap<&'static str, f64>,
+}
+
+/// How a replica manager started in one round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StartMeasured {
+    /// The size of its data set.
+    pub(crate) ratings: u64,
+    /// How it was.
+    pub(crate) start: Start,
+}
+
+/// Where it was measured.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Machine {
+    /// How many processors this process may use.
+    pub(crate) processors: usize,
+    /// Their name.
+    pub(crate) processor: String,
+    /// The system's kernel.
+    pub(crate) kernel: String,
+    /// The version of nats-server.
+    pub(crate) nats_server: String,
+    /// The commit of the working copy, where there is one.
+    pub(crate) commit: String,
+    /// When, in Unix seconds.
+    pub(crate) unix_time: u64,
+    /// How many connections the load generator used.
+    pub(crate) connections: u32,
+    /// Which processors processes ran on.
+    pub(crate) pin: &'static str,
+    /// Whether this is a build with optimisations.
+    pub(crate) release: bool,
+}
+
+/// All that was measured.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    /// Where.
+    pub(crate) machine: Machine,
+    /// By the load generator.
+    pub(crate) measurements: Vec<Measurement>,
+    /// Convergence lag, by round.
+    pub(crate) lags: Vec<Lag>,
+    /// Starts of replica managers.
+    pub(crate) starts: Vec<StartMeasured>,
+}
+
+impl Results {
+    /// The measurements of a subject under a load, by round.
+    pub(crate) fn of(&self, section: Section, name: &str, load: Load) -> impl Iterator<Item = &Measurement> {
+        self.measurements.iter().filter(move |measurement| {
+            measurement.subject.section == section && measurement.subject.name == name && measurement.load == load
+        })
+    }
+
+    /// Answers a second.
+    pub(crate) fn throughput(&self, section: Section, name: &str, load: Load) -> Option<Spread> {
+        Spread::of(self.of(section, name, load).map(|measurement| measurement.outcome.per_second()))
+    }
+
+    /// A quantile of the latencies, in milliseconds.
+    pub(crate) fn latency_ms(
+        &self,
+        section: Section,
+        name: &str,
+        load: Load,
+        quantile: impl Fn(&Latency) -> f64,
+    ) -> Option<Spread> {
+        let of = |measurement: &Measurement| quantile(&measurement.outcome.latency) / 1000.0;
+        Spread::of(self.of(section, name, load).map(of))
+    }
+
+    /// A figure of one subject divided by that of another, round by round.
+    pub(crate) fn ratio(
+        &self,
+        section: Section,
+        (name, other): (&str, &str),
+        load: Load,
+        figure: impl Fn(&Outcome) -> f64,
+    ) -> Option<Spread> {
+        let in_round = |round| self.of(section, other, load).find(|measurement| measurement.round == round);
+        let pairs = self.of(section, name, load).filter_map(|measurement| {
+            Some(figure(&measurement.outcome) / figure(&in_round(measurement.round)?.outcome))
+        });
+        Spread::of(pairs)
+    }
+
+    /// Its throughput divided by that of raw request-reply in the same round.
+    pub(crate) fn to_raw(&self, section: Section, name: &str, load: Load) -> Option<Spread> {
+        self.ratio(section, (name, RAW), load, Outcome::per_second)
+    }
+
+    /// What went wrong: how often in all, and examples with their subjects.
+    pub(crate) fn errors(&self) -> (u64, Vec<String>) {
+        let measured = self.measurements.iter().map(|measurement| {
+            let Subject { section, name, .. } = &measurement.subject;
+            (format!("{}/{name}", section.name()), &measurement.outcome)
+        });
+        let lags = self.lags.iter().map(|lag| (Section::Convergence.name().to_owned(), &lag.updates));
+        let (mut count, mut examples) = (0, Vec::new());
+        for (name, outcome) in measured.chain(lags) {
+            count += outcome.errors;
+            if let Some(example) = outcome.examples.first() {
+                examples.push(format!("{name}: {} wrong, as: {example}", outcome.errors));
+            }
+        }
+        (count, examples)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::catalogue::{Asked, World};
+
+    /// A measurement in the section "core" of so many answers in a second.
+    pub(crate) fn measured(name: &str, load: Load, round: u32, answers: u64) -> Measurement {
+        let (title, world) = (name.to_owned(), World::Raw);
+        let asked = if name == RAW { Asked::Echo } else { Asked::Natter { reads_percent: 100 } };
+        let subject = Subject { section: Section::Core, name: name.to_owned(), title, world, asked, loads: vec![load] };
+        let us = 1e6 / answers as f64;
+        let latency = Latency { p50_us: us, p90_us: us, p99_us: us * 2.0, p999_us: us, max_us: us };
+        let outcome = Outcome { answers, seconds: 1.0, answers_in_all: answers, latency, ..Outcome::default() };
+        Measurement { subject, load, round, outcome, processor_us: BTreeMap::from([("broker", 5.0)]) }
+    }
+
+    #[test]
+    fn ratios_are_of_the_same_round() {
+        let load = Load::Closed { in_flight: 512 };
+        let rounds = [(1, 100, 90), (2, 50, 40), (3, 200, 100)];
+        let measurements = rounds
+            .into_iter()
+            .flat_map(|(round, raw, read)| [measured(RAW, load, round, raw), measured("read", load, round, read)])
+            .collect();
+        let results = Results { measurements, ..Results::default() };
+        let ratio = results.to_raw(Section::Core, "read", load).unwrap();
+        assert_eq!((ratio.median, ratio.min, ratio.max), (0.8, 0.5, 0.9));
+        assert_eq!(results.throughput(Section::Core, "read", load).unwrap().median, 90.0);
+        assert_eq!(results.to_raw(Section::Core, "read", Load::Closed { in_flight: 1 }), None);
+    }
+}

@@ -1,0 +1,52 @@
+//! What is told while the bench runs, on standard error.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+/// Writes a line; where standard error is closed, nobody is told.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// How far it is.
+pub(crate) struct Progress {
+    done: usize,
+    all: usize,
+    begun: Instant,
+}
+
+impl Progress {
+    /// Of so many measurements.
+    pub(crate) fn of(all: usize) -> Self {
+        Self { done: 0, all, begun: Instant::now() }
+    }
+
+    /// One more is done; `each` is what one takes, so that the time that is left is known from the first on.
+    pub(crate) fn done(&mut self, what: &str, each: Duration) {
+        self.done += 1;
+        let left = self.all.saturating_sub(self.done);
+        let left = each * u32::try_from(left).unwrap_or(u32::MAX);
+        tell(&format!("[{:>3}/{}, {} left] {what}", self.done, self.all, minutes(left)));
+    }
+
+    /// How long it took so far.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+}
+
+/// `4:05`.
+pub(crate) fn minutes(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_minutes_and_seconds() {
+        assert_eq!(minutes(Duration::from_secs(245)), "4:05");
+    }
+}

@@ -1,0 +1,4 @@
+//! What comes out: tables for people, JSON for programs, plots.
+
+pub(crate) mod json;
+pub(crate) mod tables;

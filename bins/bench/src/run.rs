@@ -1,0 +1,225 @@
+//! A whole run: section by section, and in a section round by round, all subjects in turn.
+
+mod machine;
+pub(crate) mod worlds;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::arguments::BenchArgs;
+use crate::catalogue::{self, Section, Subject};
+use crate::load::handle::Generator;
+use crate::load::job::{Job, Load};
+use crate::measurements::{Measurement, Results};
+use crate::progress::{Progress, minutes, tell};
+use crate::report::{json, tables};
+use crate::special;
+use crate::world::broker::{self, Broker};
+use crate::world::usage;
+use worlds::Worlds;
+
+/// What a measurement takes beside its own time: connecting, the last answers.
+const AROUND: Duration = Duration::from_millis(60);
+
+/// Everything that is there for the whole run.
+pub(crate) struct Bench {
+    /// How to measure.
+    pub(crate) arguments: BenchArgs,
+    /// The nats-server that all brokers are.
+    pub(crate) binary: PathBuf,
+    /// The load generator.
+    pub(crate) generator: Generator,
+    /// The broker of Natter and raw requests.
+    pub(crate) broker: Broker,
+    /// What was measured so far.
+    pub(crate) results: Results,
+    /// How far it is.
+    pub(crate) progress: Progress,
+    // Removed when all processes have ended.
+    folder: TempDir,
+}
+
+/// Does what the command line says.
+pub(crate) async fn run(arguments: BenchArgs) -> Result<()> {
+    if arguments.list {
+        print!("{}", list(&arguments));
+        return Ok(());
+    }
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let whole = async {
+        let mut bench = Bench::start(arguments).await?;
+        bench.measure_all().await?;
+        bench.finish().await
+    };
+    tokio::select! {
+        ended = whole => ended,
+        _ = terminate.recv() => bail!("interrupted"),
+        _ = interrupt.recv() => bail!("interrupted"),
+    }
+}
+
+/// All subjects that are asked for, a line each.
+fn list(arguments: &BenchArgs) -> String {
+    let mut text = String::new();
+    for section in Section::ALL.into_iter().filter(|section| arguments.wants_section(*section)) {
+        let subjects = catalogue::subjects(arguments, section);
+        if subjects.is_empty() && special::measurements(arguments, section) > 0 {
+            text += &format!("{:<32} {}\n", section.name(), section.title());
+        }
+        for subject in subjects {
+            text += &format!("{:<32} {}\n", format!("{}/{}", section.name(), subject.name), subject.title);
+        }
+    }
+    text
+}
+
+impl Bench {
+    async fn start(arguments: BenchArgs) -> Result<Self> {
+        let (binary, version) = broker::find().await?;
+        let folder = tempfile::Builder::new().prefix("natter-bench-").tempdir()?;
+        let generator = arguments.pin.for_load(Generator::start)?;
+        arguments.pin.keep_apart();
+        let mut broker = Broker::start(binary.clone()).await?;
+        broker.start_echo(folder.path()).await?;
+        let all = Section::ALL.iter().map(|section| count(&arguments, *section)).sum();
+        if all == 0 {
+            bail!("there is nothing to measure: --list shows what there is");
+        }
+        let results = Results { machine: machine::describe(&arguments, version), ..Results::default() };
+        Ok(Self { arguments, binary, generator, broker, results, progress: Progress::of(all), folder })
+    }
+
+    async fn measure_all(&mut self) -> Result<()> {
+        for section in Section::ALL {
+            let subjects = catalogue::subjects(&self.arguments, section);
+            if !subjects.is_empty() {
+                tell(&format!("=== {} ({} subjects)", section.title(), subjects.len()));
+                self.section(&subjects).await?;
+            } else if special::measurements(&self.arguments, section) > 0 {
+                tell(&format!("=== {}", section.title()));
+                special::measure(self, section).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn section(&mut self, subjects: &[Subject]) -> Result<()> {
+        let mut worlds = Worlds::start(self, subjects).await?;
+        let mut loads: Vec<Load> = subjects.iter().flat_map(|subject| subject.loads.clone()).collect();
+        loads.sort_by(|one, other| one.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal));
+        loads.dedup();
+        for round in 1..=self.arguments.rounds {
+            for load in &loads {
+                let of_load: Vec<&Subject> = subjects.iter().filter(|subject| subject.loads.contains(load)).collect();
+                // Each round begins with another one, so that none always comes after the same.
+                for turn in 0..of_load.len() {
+                    let subject = of_load[(turn + round as usize - 1) % of_load.len()];
+                    self.measure(&mut worlds, subject, *load, round).await?;
+                }
+            }
+        }
+        worlds.stop().await;
+        Ok(())
+    }
+
+    async fn measure(&mut self, worlds: &mut Worlds, subject: &Subject, load: Load, round: u32) -> Result<()> {
+        let (server, target) = worlds.target(subject, self.broker.url())?;
+        let job = self.job(server, target, load, round);
+        let processes = [vec![("load", self.generator.id())], worlds.processes(subject, &mut self.broker)].concat();
+        let before = processor_seconds(&processes);
+        let measured = self.generator.measure(job).await;
+        worlds.check(subject)?;
+        let outcome = measured.with_context(|| format!("{}/{}", subject.section.name(), subject.name))?;
+        let after = processor_seconds(&processes);
+        let answers = outcome.answers_in_all.max(1) as f64;
+        let processor_us = after
+            .into_iter()
+            .filter_map(|(what, seconds)| Some((what, (seconds - before.get(what)?) * 1e6 / answers)))
+            .collect();
+        let said = format!(
+            "round {round} {}, {}: {}/s, p50 {:.2} ms, p99 {:.2} ms{}",
+            subject.title,
+            tables::load_text(load),
+            tables::grouped(outcome.per_second() as u64),
+            outcome.latency.p50_us / 1000.0,
+            outcome.latency.p99_us / 1000.0,
+            if outcome.errors > 0 { format!(", {} WRONG", outcome.errors) } else { String::new() }
+        );
+        self.progress.done(&said, self.each());
+        self.results.measurements.push(Measurement { subject: subject.clone(), load, round, outcome, processor_us });
+        Ok(())
+    }
+
+    /// A job with the times that the command line says.
+    pub(crate) fn job(&self, server: String, target: crate::load::job::Target, load: Load, round: u32) -> Job {
+        Job {
+            server,
+            connections: self.arguments.connections as usize,
+            target,
+            load,
+            warm_up_ms: milliseconds(self.arguments.warm_up()),
+            measure_ms: milliseconds(self.arguments.measure()),
+            seed: u64::from(round),
+        }
+    }
+
+    /// What a measurement takes.
+    pub(crate) fn each(&self) -> Duration {
+        self.arguments.warm_up() + self.arguments.measure() + AROUND
+    }
+
+    /// Where logs and directories of processes are.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Where data sets are.
+    pub(crate) fn data_folder(&self) -> PathBuf {
+        self.arguments.data.clone().unwrap_or_else(|| self.folder.path().join("data"))
+    }
+
+    /// Stops what still runs, and tells what came out.
+    async fn finish(self) -> Result<()> {
+        let Self { arguments, broker, results, progress, generator, .. } = self;
+        drop(generator);
+        broker.stop().await;
+        print!("{}", tables::report(&results));
+        if let Some(path) = &arguments.json {
+            let text = serde_json::to_string_pretty(&json::report(&results))?;
+            std::fs::write(path, text + "\n").with_context(|| format!("{} can't be written", path.display()))?;
+        }
+        tell(&format!("done after {}", minutes(progress.elapsed())));
+        let (errors, examples) = results.errors();
+        if errors > 0 {
+            bail!("{errors} answers were wrong or did not come:\n  {}", examples.join("\n  "));
+        }
+        Ok(())
+    }
+}
+
+/// How many measurements a section has.
+fn count(arguments: &BenchArgs, section: Section) -> usize {
+    let loads: usize = catalogue::subjects(arguments, section).iter().map(|subject| subject.loads.len()).sum();
+    loads * arguments.rounds as usize + special::measurements(arguments, section)
+}
+
+/// In whole milliseconds.
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What processes of each kind have used together.
+fn processor_seconds(processes: &[(&'static str, Option<u32>)]) -> BTreeMap<&'static str, f64> {
+    let mut sums = BTreeMap::new();
+    for (what, id) in processes {
+        if let Some(seconds) = id.and_then(usage::processor_seconds) {
+            *sums.entry(*what).or_insert(0.0) += seconds;
+        }
+    }
+    sums
+}

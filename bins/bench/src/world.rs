@@ -1,0 +1,14 @@
+//! What is measured, running: brokers, replica managers, frontends, the raw responder.
+//!
+//! - [`child`]: a process below a guard, with a log; [`usage`]: what processes use
+//! - [`broker`]: the nats-server that Natter and raw requests use; [`jetstream`]: those with key-value buckets
+//! - [`cluster`]: frontends and replica managers; [`data`]: the data sets they start from
+//! - [`pinning`]: processors for processes
+
+pub(crate) mod broker;
+pub(crate) mod child;
+pub(crate) mod cluster;
+pub(crate) mod data;
+pub(crate) mod jetstream;
+pub(crate) mod pinning;
+pub(crate) mod usage;

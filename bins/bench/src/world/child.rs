@@ -1,0 +1,68 @@
+//! A process that is this executable in a role, below a guard, with a log.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use natter_broker::guard;
+use natter_broker::owned_process::OwnedProcess;
+
+use super::usage;
+
+/// How much of a log is shown.
+const LAST_WORDS: usize = 3;
+
+/// One process. It ends when this is dropped.
+pub(crate) struct Child {
+    name: String,
+    process: OwnedProcess,
+    log: PathBuf,
+    started: Instant,
+}
+
+impl Child {
+    /// Starts this executable with these arguments; its log goes to a file in `logs`.
+    pub(crate) fn start(name: &str, arguments: &[&str], logs: &Path) -> Result<Self> {
+        let failed = || format!("{name} can't be started");
+        let log = logs.join(format!("{name}.log"));
+        let file = File::create(&log).with_context(failed)?;
+        let program = std::env::current_exe().with_context(failed)?;
+        let mut command = guard::command(program, None).with_context(failed)?;
+        command.args(arguments).env_remove("RUST_LOG");
+        command.stdout(file.try_clone().with_context(failed)?).stderr(file);
+        let started = Instant::now();
+        let process = guard::spawn(command).with_context(failed)?;
+        Ok(Self { name: name.to_owned(), process, log, started })
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// When it was started.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The process id of the child itself, below its guard.
+    pub(crate) fn id(&self) -> Option<u32> {
+        usage::child_below_guard(self.process.id()?)
+    }
+
+    /// Fails where it has ended, with its last words.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        let Some(status) = self.process.try_wait()? else { return Ok(()) };
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = &lines[lines.len().saturating_sub(LAST_WORDS)..];
+        bail!("{} has ended ({status}): {}", self.name, last.join("; "))
+    }
+
+    /// Asks it to end, and waits for that.
+    pub(crate) async fn stop(mut self) {
+        // What the system won't say about its end does not matter here.
+        let _ = self.process.stop().await;
+    }
+}

@@ -1,0 +1,197 @@
+//! A Natter cluster: replica managers and frontends, each a process, under a prefix of its own.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use async_nats::Subscriber;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use natter_common::ids::ReplicaId;
+use natter_common::messages::{Presence, Role};
+use natter_common::subjects::Subjects;
+use natter_common::wire::Format;
+
+use super::child::Child;
+use super::usage;
+use crate::roles;
+
+/// How often to look whether a process that is waited for has ended.
+pub(crate) const ASK_EVERY: Duration = Duration::from_millis(20);
+/// How long all may take until they serve.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+
+/// What a cluster is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ClusterPlan {
+    /// How many frontends.
+    pub(crate) frontends: u8,
+    /// How many replica managers.
+    pub(crate) replicas: u8,
+    /// How many ratings the data set has.
+    pub(crate) ratings: u64,
+    /// `--sync` of durable replica managers; `None` in memory.
+    pub(crate) sync: Option<&'static str>,
+}
+
+impl ClusterPlan {
+    /// The prefix of its subjects, and of its logs' names.
+    fn prefix(&self) -> String {
+        let Self { frontends, replicas, ratings, sync } = self;
+        format!("f{frontends}-r{replicas}-n{ratings}-{}", sync.unwrap_or("memory"))
+    }
+}
+
+/// How long a replica manager took, and what it takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    /// From its start until it serves, in seconds.
+    pub(crate) seconds: f64,
+    /// What it has resident then, in MiB.
+    pub(crate) resident_mib: Option<f64>,
+}
+
+/// A running cluster.
+pub(crate) struct Cluster {
+    prefix: String,
+    replicas: Vec<Child>,
+    frontends: Vec<Child>,
+    replica_ids: Vec<ReplicaId>,
+    starts: Vec<Start>,
+}
+
+/// Where a cluster lives.
+#[derive(Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    /// The broker.
+    pub(crate) server: &'a str,
+    /// For logs and data directories.
+    pub(crate) folder: &'a Path,
+}
+
+impl Cluster {
+    /// Starts it, and waits until all serve.
+    pub(crate) async fn start(plan: &ClusterPlan, database: &Path, ground: Ground<'_>) -> Result<Self> {
+        let prefix = plan.prefix();
+        let subjects = Subjects::new(&prefix).context("a prefix")?;
+        let client = async_nats::connect(ground.server).await?;
+        let presence = |role| client.subscribe(subjects.all_presence(role));
+        let mut replicas_seen = Seen::new(presence(Role::Replica).await?);
+        let mut frontends_seen = Seen::new(presence(Role::Frontend).await?);
+        client.flush().await?;
+        let mut cluster =
+            Self { prefix, replicas: Vec::new(), frontends: Vec::new(), replica_ids: Vec::new(), starts: Vec::new() };
+        for n in 1..=plan.replicas {
+            cluster.start_replica(n, plan, database, ground)?;
+        }
+        replicas_seen.wait_for(&mut cluster.replicas).await?;
+        cluster.note_starts(&replicas_seen);
+        for n in 1..=plan.frontends {
+            let name = format!("f{n}");
+            let arguments = [
+                &[roles::FRONTEND, "--name", &name, "--fault-tolerance", "2", "--server", ground.server][..],
+                &["--prefix", &cluster.prefix],
+            ];
+            let log = format!("{}-{name}", cluster.prefix);
+            cluster.frontends.push(Child::start(&log, &arguments.concat(), ground.folder)?);
+        }
+        frontends_seen.wait_for(&mut cluster.frontends).await?;
+        Ok(cluster)
+    }
+
+    fn start_replica(&mut self, n: u8, plan: &ClusterPlan, database: &Path, ground: Ground<'_>) -> Result<()> {
+        let name = format!("r{n}");
+        let log = format!("{}-{name}", self.prefix);
+        let data_dir: PathBuf = ground.folder.join(format!("{log}-data"));
+        let text = |path: &Path| path.to_str().map(str::to_owned).context("a path that is no text");
+        let (database, data_dir) = (text(database)?, text(&data_dir)?);
+        let mut arguments = vec![roles::REPLICA, "--name", &name, "--server", ground.server, "--prefix", &self.prefix];
+        arguments.extend(["--database", &database]);
+        if let Some(sync) = plan.sync {
+            arguments.extend(["--data-dir", &data_dir, "--sync", sync]);
+        }
+        self.replicas.push(Child::start(&log, &arguments, ground.folder)?);
+        Ok(())
+    }
+
+    fn note_starts(&mut self, seen: &Seen) {
+        self.replica_ids = seen.serving.iter().map(|(id, _)| id.clone()).collect();
+        for child in &self.replicas {
+            let name = child.name().rsplit('-').next().unwrap_or_default();
+            let found = seen.serving.iter().find(|(id, _)| id.as_str().starts_with(&format!("{name}-")));
+            let Some((_, at)) = found else { continue };
+            let resident_mib = child.id().and_then(usage::resident_mib);
+            let seconds = at.duration_since(child.started()).as_secs_f64();
+            self.starts.push(Start { seconds, resident_mib });
+        }
+    }
+
+    /// The prefix of its subjects.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// All its replica managers.
+    pub(crate) fn replica_ids(&self) -> &[ReplicaId] {
+        &self.replica_ids
+    }
+
+    /// How its replica managers started.
+    pub(crate) fn starts(&self) -> &[Start] {
+        &self.starts
+    }
+
+    /// Its processes: what they are, and their ids.
+    pub(crate) fn processes(&self) -> Vec<(&'static str, u32)> {
+        let of = |what: &'static str, children: &[Child]| {
+            children.iter().filter_map(Child::id).map(|id| (what, id)).collect::<Vec<_>>()
+        };
+        [of("frontend", &self.frontends), of("replica", &self.replicas)].concat()
+    }
+
+    /// Fails where one of its processes has ended.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.replicas.iter_mut().chain(&mut self.frontends).try_for_each(Child::check)
+    }
+
+    /// Stops it: frontends first, as they would only look for the others.
+    pub(crate) async fn stop(self) {
+        join_all(self.frontends.into_iter().map(Child::stop)).await;
+        join_all(self.replicas.into_iter().map(Child::stop)).await;
+    }
+}
+
+/// Who shows that it serves.
+struct Seen {
+    presences: Subscriber,
+    serving: Vec<(ReplicaId, Instant)>,
+}
+
+impl Seen {
+    fn new(presences: Subscriber) -> Self {
+        Self { presences, serving: Vec::new() }
+    }
+
+    /// Waits until as many serve as there are children.
+    async fn wait_for(&mut self, children: &mut [Child]) -> Result<()> {
+        let begun = Instant::now();
+        while self.serving.len() < children.len() {
+            if let Ok(message) = tokio::time::timeout(ASK_EVERY, self.presences.next()).await {
+                let message = message.context("the broker has ended")?;
+                let presence = Format::of(&message.payload).decode::<Presence>(&message.payload);
+                if let Ok(presence) = presence
+                    && presence.is_serving()
+                    && !self.serving.iter().any(|(id, _)| *id == presence.id)
+                {
+                    self.serving.push((presence.id, Instant::now()));
+                }
+            }
+            children.iter_mut().try_for_each(Child::check)?;
+            if begun.elapsed() > READY_WITHIN {
+                let (serving, all) = (self.serving.len(), children.len());
+                bail!("after {} s only {serving} of {all} serve", READY_WITHIN.as_secs());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! Servers with JetStream key-value buckets: one, or three that replicate.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use async_nats::Client;
+use natter_broker::server::{NatsServer, ServerSettings};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::usage;
+
+/// How often to ask whether the servers have found each other.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+/// How long that may take.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Another process may take a port before the server does that it was found for.
+const ATTEMPTS: u32 = 5;
+
+/// Which servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct JetStreamPlan {
+    /// One server, or three; each bucket is on all of them.
+    pub(crate) servers: u8,
+    /// Whether each write is synced before it is acknowledged (`sync_interval: always`), or now and then.
+    pub(crate) sync_always: bool,
+}
+
+/// Where a bucket is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Storage {
+    /// In memory.
+    Memory,
+    /// In files.
+    File,
+}
+
+impl Storage {
+    /// The bucket's name, and the word of the JetStream API.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::File => "file",
+        }
+    }
+}
+
+/// Running servers, with a bucket of each kind of storage that is wanted.
+pub(crate) struct JetStream {
+    servers: Vec<NatsServer>,
+    /// By bucket: the server that leads it.
+    leaders: Vec<(Storage, usize)>,
+    // After the servers.
+    _folder: TempDir,
+}
+
+impl JetStream {
+    /// Starts the servers, waits until they have found each other, and makes the buckets.
+    pub(crate) async fn start(binary: PathBuf, plan: &JetStreamPlan, storages: &[Storage]) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("natter-bench-jetstream-").tempdir()?;
+        let servers = start_servers(&binary, plan, &folder).await?;
+        let mut started = Self { servers, leaders: Vec::new(), _folder: folder };
+        let url = started.servers.first().context("no server")?.url().to_owned();
+        let client = async_nats::connect(&url).await?;
+        for storage in storages {
+            let leader = make_bucket(&client, *storage, plan.servers).await?;
+            started.leaders.push((*storage, leader));
+        }
+        Ok(started)
+    }
+
+    /// The URL of the server that leads a bucket: the shortest way to it.
+    pub(crate) fn url(&self, storage: Storage) -> Result<&str> {
+        let leader = self.leaders.iter().find(|(kind, _)| *kind == storage).map(|(_, leader)| *leader);
+        let server = leader.and_then(|leader| self.servers.get(leader)).context("there is no such bucket")?;
+        Ok(server.url())
+    }
+
+    /// Its processes: what they are, and their ids.
+    pub(crate) fn processes(&mut self) -> Vec<(&'static str, u32)> {
+        let ids = self.servers.iter_mut().filter_map(|server| usage::child_below_guard(server.process().id()?));
+        ids.map(|id| ("jetstream", id)).collect()
+    }
+
+    /// Stops the servers.
+    pub(crate) async fn stop(self) {
+        // What the system won't say about their ends does not matter here.
+        futures_util::future::join_all(self.servers.into_iter().map(NatsServer::stop)).await;
+    }
+}
+
+async fn start_servers(binary: &PathBuf, plan: &JetStreamPlan, folder: &TempDir) -> Result<Vec<NatsServer>> {
+    let mut attempt = 1;
+    loop {
+        let ports = free_ports(plan.servers)?;
+        let starting = (0..ports.len()).map(|n| start_server(binary, plan, &ports, n, folder));
+        match futures_util::future::try_join_all(starting).await {
+            Ok(servers) => return Ok(servers),
+            Err(error) if attempt == ATTEMPTS => return Err(error),
+            Err(_) => attempt += 1,
+        }
+    }
+}
+
+async fn start_server(
+    binary: &PathBuf,
+    plan: &JetStreamPlan,
+    ports: &[u16],
+    n: usize,
+    folder: &TempDir,
+) -> Result<NatsServer> {
+    let config = folder.path().join(format!("server-{n}.conf"));
+    let store = folder.path().join(format!("store-{n}"));
+    let sync = if plan.sync_always { "sync_interval: always" } else { "" };
+    let mut text =
+        format!("server_name: s{n}\njetstream {{ store_dir: {:?}\n {sync} }}\n", store.display().to_string());
+    if ports.len() > 1 {
+        let routes: Vec<String> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+        let (port, routes) = (ports[n], routes.join(", "));
+        text += &format!("cluster {{ name: bench, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n");
+    }
+    std::fs::write(&config, text)?;
+    Ok(NatsServer::start_guarded(ServerSettings { config: Some(config), ..ServerSettings::new(binary) }).await?)
+}
+
+/// Ports that nobody listens at, for routes: each server must know all of them before any runs.
+fn free_ports(count: u8) -> Result<Vec<u16>> {
+    let listeners: std::io::Result<Vec<TcpListener>> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
+    let listeners = listeners.context("no free port")?;
+    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+/// Makes a bucket as client libraries do, and tells the number of the server that leads it. Until the servers have found
+/// each other they refuse.
+async fn make_bucket(client: &Client, storage: Storage, replicas: u8) -> Result<usize> {
+    let name = storage.name();
+    let config = json!({
+        "name": format!("KV_{name}"), "subjects": [format!("$KV.{name}.>")], "storage": name, "num_replicas": replicas,
+        "retention": "limits", "discard": "new", "max_msgs_per_subject": 1, "max_msgs": -1, "max_bytes": -1,
+        "max_consumers": -1, "max_age": 0, "duplicate_window": 120_000_000_000_u64, "allow_rollup_hdrs": true,
+        "deny_delete": true, "allow_direct": true,
+    });
+    let begun = Instant::now();
+    let mut last = String::new();
+    while begun.elapsed() < READY_WITHIN {
+        match ask(client, &format!("$JS.API.STREAM.CREATE.KV_{name}"), &config).await {
+            Ok(answer) if answer.get("error").is_none() => return leader(client, name, replicas).await,
+            Ok(answer) => last = answer["error"].to_string(),
+            Err(error) => last = format!("{error:#}"),
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    bail!("the bucket could not be made within {} s: {last}", READY_WITHIN.as_secs())
+}
+
+/// The number of the server that leads a bucket, once the others follow.
+async fn leader(client: &Client, name: &str, replicas: u8) -> Result<usize> {
+    if replicas == 1 {
+        return Ok(0);
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < READY_WITHIN {
+        let answer = ask(client, &format!("$JS.API.STREAM.INFO.KV_{name}"), &json!({})).await;
+        if let Ok(answer) = answer
+            && let Some(leader) = answer["cluster"]["leader"].as_str().and_then(|name| name.strip_prefix('s'))
+            && let Some(followers) = answer["cluster"]["replicas"].as_array()
+            && followers.len() + 1 == usize::from(replicas)
+            && followers.iter().all(|follower| follower["current"] == true)
+        {
+            return leader.parse().context("a server's number");
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    bail!("the bucket {name} had no leader and followers within {} s", READY_WITHIN.as_secs())
+}
+
+async fn ask(client: &Client, subject: &str, request: &Value) -> Result<Value> {
+    let message = client.request(subject.to_owned(), serde_json::to_vec(request)?.into()).await?;
+    Ok(serde_json::from_slice(&message.payload)?)
+}
