@@ -78,3 +78,6 @@ impl TimestampTable {
         self.entries.iter()
     }
 }
+
+#[cfg(test)]
+mod tests;

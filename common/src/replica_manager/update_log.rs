@@ -100,9 +100,12 @@ impl UpdateLog {
         let log = self.origins.entry(origin.clone()).or_default();
         self.length -= log.records.len();
         log.records.clear();
-        log.ahead = log.ahead.split_off(&(seq + 1));
+        let later = log.ahead.split_off(&(seq + 1));
+        self.ahead -= log.ahead.len();
+        log.ahead = later;
         self.replica_timestamp.set(origin, seq);
         if let Some(next) = log.ahead.remove(&(seq + 1)) {
+            self.ahead -= 1;
             self.insert(next, held);
         }
     }
@@ -120,6 +123,7 @@ impl UpdateLog {
     pub fn forget(&mut self, origin: &ReplicaId) {
         if let Some(log) = self.origins.remove(origin) {
             self.length -= log.records.len();
+            self.ahead -= log.ahead.len();
         }
         self.replica_timestamp.set(origin, 0);
     }
@@ -192,3 +196,6 @@ impl UpdateLog {
         page
     }
 }
+
+#[cfg(test)]
+mod tests;

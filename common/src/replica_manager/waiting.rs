@@ -198,3 +198,6 @@ impl Confirms {
         .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
