@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::ReplicaId;
 
+/// No replica manager accepts more updates than this; what says so is made up. Every reader of JSON, and SQLite, holds such
+/// a count exactly, and one more can be added to it.
+pub const COUNT_MAX: u64 = 1 << 53;
+
 /// Counts the updates that each replica manager has accepted from frontends (Ladin et al. 1992, §2; Coulouris §18.4).
 ///
 /// Shape: replica id to count; a missing entry is 0, so that replica managers can join at any time.

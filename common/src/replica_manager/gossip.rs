@@ -8,7 +8,7 @@ use crate::ids::ReplicaId;
 use crate::messages::{Acknowledgement, Gossip, Presence, Replicas, Status};
 use crate::record::{COPIES_MAX, Record, RecordRef};
 use crate::roster::{Change, MEMBERS_MAX, PRESENCE_INTERVAL_MS};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{COUNT_MAX, Timestamp};
 use crate::value::{Digest, ValueError};
 
 /// How many records, and about how many bytes, a gossip message has at most: well below the broker's largest payload.
@@ -18,6 +18,11 @@ const GOSSIP_BYTES_MAX: usize = 256 * 1024;
 const NEWCOMERS_WAIT_MS: u64 = 50;
 /// How many entries a `prev` or a timestamp from outside may have.
 const TIMESTAMP_ENTRIES_MAX: usize = 10_000;
+
+/// Whether a timestamp from outside is of a size that a real one has.
+fn is_plausible(timestamp: &Timestamp) -> bool {
+    timestamp.len() <= TIMESTAMP_ENTRIES_MAX && timestamp.iter().all(|(_, count)| count <= COUNT_MAX)
+}
 
 impl ReplicaManager {
     /// Sends the records accepted since the last message to all, and acknowledgements to the origins of those taken in.
@@ -90,14 +95,14 @@ impl ReplicaManager {
         for record in records {
             let name = record.name();
             let retired = self.retired.get(&record.i);
-            if retired >= record.seq {
+            if retired >= record.seq && record.seq > 0 {
                 continue;
             }
             let movie_id = record.request.as_ref().map(|request| request.key().movie_id);
-            let reason = if record.seq == 0 || !(1..=COPIES_MAX).contains(&record.copies) {
+            let reason = if !(1..=COUNT_MAX).contains(&record.seq) || !(1..=COPIES_MAX).contains(&record.copies) {
                 "a number in it is out of range"
-            } else if record.prev.len() > TIMESTAMP_ENTRIES_MAX {
-                "its prev has too many entries"
+            } else if !is_plausible(&record.prev) || !is_plausible(&record.retires) {
+                "its prev, or what it retires, has too many entries, or a count that is out of range"
             } else if record.request.is_some() != record.retires.is_empty() {
                 "it must either write to a rating or retire"
             } else if movie_id.is_some_and(|movie_id| step.value.title(movie_id).is_none()) {
@@ -137,7 +142,7 @@ impl ReplicaManager {
     pub(super) fn takes_in(&self, id: &ReplicaId, timestamps: &[&Timestamp]) -> bool {
         *id != self.config.id
             && !self.foreign.contains_key(id)
-            && timestamps.iter().all(|timestamp| timestamp.len() <= TIMESTAMP_ENTRIES_MAX)
+            && timestamps.iter().all(|timestamp| is_plausible(timestamp))
     }
 
     /// Two replica managers with equal value timestamps must show equal digests.

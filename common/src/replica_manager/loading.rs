@@ -16,7 +16,7 @@ use crate::messages::{
 };
 use crate::presence::SnapshotProgress;
 use crate::record::ExecutedOperation;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{COUNT_MAX, Timestamp};
 use crate::value::ValueError;
 
 /// A chunk that has not come by then is asked for again, in milliseconds.
@@ -175,7 +175,8 @@ impl ReplicaManager {
         loading.clock = loading.clock.max(chunk.clock);
         loading.failures = 0;
         loading.rows_in_all = chunk.rows_in_all;
-        loading.executed.extend(chunk.executed.into_iter().take(EXECUTED_MAX - loading.executed.len()));
+        let executed = chunk.executed.into_iter().filter(|operation| (1..=COUNT_MAX).contains(&operation.seq));
+        loading.executed.extend(executed.take(EXECUTED_MAX - loading.executed.len()));
         loading.retired.merge(&chunk.retired.replicas);
         let value = &mut *step.value;
         let rows: Vec<_> = chunk.rows.iter().filter(|row| value.title(row.movie_id).is_some()).collect();

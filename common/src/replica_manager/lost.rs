@@ -49,7 +49,7 @@ impl ReplicaManager {
             required.set(&origin, held);
             let known = self.lost.get(&origin);
             if proven && known < count {
-                self.lost_records += count - known.max(held);
+                self.lost_records = self.lost_records.saturating_add(count - known.max(held));
                 self.lost.set(&origin, count);
                 step.notice(Notice::Lost { origin, after: held, until: count });
             }

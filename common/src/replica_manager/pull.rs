@@ -162,7 +162,7 @@ impl ReplicaManager {
     pub(super) fn hear_log_page(&mut self, page: LogPage, step: &mut Step<'_>) -> Result<(), ValueError> {
         let LogPage { id, mut replica_timestamp, mut value_timestamp, mut start, gone, records } = page;
         if !matches!(self.pulls.peers.get(&id), Some(Peer::Asked { .. }))
-            || !self.takes_in(&id, &[&replica_timestamp.replicas, &value_timestamp.replicas])
+            || !self.takes_in(&id, &[&replica_timestamp.replicas, &value_timestamp.replicas, &start.replicas])
         {
             return Ok(());
         }
