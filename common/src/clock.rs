@@ -118,6 +118,36 @@ mod tests {
         assert_eq!(clock.tick(5, Stamp::new(7, u16::MAX)), Stamp::new(8, 0));
     }
 
+    #[test]
+    fn a_stamp_is_milliseconds_and_a_counter() {
+        let stamp = Stamp::new(1_700_000_001_999, 7);
+        assert_eq!((stamp.milliseconds(), stamp.seconds(), stamp.counter()), (1_700_000_001_999, 1_700_000_001, 7));
+        assert_eq!(stamp.to_string(), "1700000001999+7");
+        assert_eq!((Stamp(u64::MAX).next(), Stamp(u64::MAX).counter()), (Stamp(u64::MAX), u16::MAX));
+    }
+
+    #[test]
+    fn ticks_are_above_what_was_observed_and_may_be_set_back() {
+        let mut clock = HybridLogicalClock::default();
+        clock.observe(Stamp::new(50, 3));
+        clock.observe(Stamp::new(40, 0));
+        assert_eq!(clock.tick(45, Stamp::ZERO), Stamp::new(50, 4));
+        clock.set_back(60);
+        assert_eq!(clock.tick(45, Stamp::ZERO), Stamp::new(50, 5));
+        clock.set_back(20);
+        assert_eq!(clock.tick(10, Stamp::ZERO), Stamp::new(20, 1));
+    }
+
+    #[test]
+    fn more_than_a_minute_ahead_of_all_that_is_known_is_too_far() {
+        let stamp = Stamp::new(100_000, 0);
+        assert!(!is_too_far_ahead(stamp, 40_000, Stamp::ZERO) && is_too_far_ahead(stamp, 39_999, Stamp::ZERO));
+        assert!(
+            !is_too_far_ahead(stamp, 0, Stamp::new(40_000, 0)) && is_too_far_ahead(stamp, 0, Stamp::new(39_999, 0))
+        );
+        assert!(!is_too_far_ahead(Stamp(u64::MAX), u64::MAX, Stamp::ZERO));
+    }
+
     proptest! {
         #[test]
         fn ticks_rise_and_stay_above_their_floor(steps in prop::collection::vec((0u64..1 << 47, any::<u32>()), 1..50)) {

@@ -301,6 +301,59 @@ mod tests {
         assert_eq!(UserId::try_from(u64::from(u32::MAX)).unwrap().get(), u32::MAX);
     }
 
+    #[test]
+    fn what_is_no_id_is_told_shortened() {
+        let error = ReplicaId::new(&"ä".repeat(100)).unwrap_err();
+        assert_eq!(error, IdError::NotAToken { text: "ä".repeat(80) });
+        assert_eq!("a.b".parse::<ReplicaId>(), ReplicaId::new("a.b"));
+    }
+
+    #[test]
+    fn copies_of_an_id_and_ids_of_equal_text_are_the_same() {
+        let (id, other) = (ReplicaId::new("b").unwrap(), ReplicaId::new("b").unwrap());
+        assert!(id == id.clone() && id == other && id.cmp(&id.clone()) == Ordering::Equal);
+        assert_eq!(id.cmp(&other), Ordering::Equal);
+        let less = ReplicaId::new("a").unwrap();
+        assert!(less < id && less != id && less.partial_cmp(&id) == Some(Ordering::Less));
+        let by_id = std::collections::BTreeMap::from([(id.clone(), 1)]);
+        assert_eq!((by_id.get("b"), by_id.get("a")), (Some(&1), None), "found by its text");
+        let hash = |id: &ReplicaId| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            id.hash(&mut hasher);
+            hasher.finish()
+        };
+        assert!(hash(&id) == hash(&other) && hash(&id) != hash(&less));
+        assert_eq!((format!("{id} {id:?}"), id.as_str()), ("b b".to_owned(), "b"));
+    }
+
+    #[test]
+    fn an_id_of_the_wire_is_checked_and_its_error_says_what_is_expected() {
+        let read = |json: &str| serde_json::from_str::<ReplicaId>(json).map_err(|error| error.to_string());
+        assert_eq!(read("\"a\""), Ok(ReplicaId::new("a").unwrap()));
+        assert!(read("\"a.b\"").unwrap_err().contains("is not an id"));
+        assert!(read("7").unwrap_err().contains("an id of 1 to 64"));
+        let update = |json: &str| serde_json::from_str::<UpdateId>(json).map_err(|error| error.to_string());
+        assert!(update("\"x\"").unwrap_err().contains("a UUID as text"));
+        assert!(update("7").unwrap_err().contains("a UUID as text"));
+        let user = |json: &str| serde_json::from_str::<UserId>(json).map_err(|error| error.to_string());
+        assert!(user("0").unwrap_err().contains("from 1 to 4294967295"));
+        assert_eq!(user("7").map(|user| (user.get(), user.to_string())), Ok((7, "7".to_owned())));
+    }
+
+    #[test]
+    fn versions_that_show_it_say_when_an_id_was_made() {
+        let made = |text: &str| text.parse::<UpdateId>().unwrap().milliseconds();
+        assert_eq!(made("019a0000-0000-7000-8000-000000000001"), Some(0x019a_0000_0000));
+        // The example of RFC 9562, appendix A: 2022-02-22 14:22:22.
+        assert_eq!(made("C232AB00-9414-11EC-B3C8-9F6BDECED846"), Some(1_645_557_742_000));
+        assert_eq!(made("1EC9414C-232A-6B00-B3C8-9F6BDECED846"), Some(1_645_557_742_000));
+        assert_eq!(made("919108f7-52d1-4320-9bac-f847db4148a8"), None);
+        let id: UpdateId = "919108f7-52d1-4320-9bac-f847db4148a8".parse().unwrap();
+        assert_eq!((id.stamp(), id.as_bytes()[0]), (None, 0x91));
+        assert_eq!((id.to_string(), format!("{id:?}")), (id.as_uuid().to_string(), id.as_uuid().to_string()));
+        assert_eq!(UpdateId::from_uuid(id.as_uuid()), id);
+    }
+
     proptest! {
         #[test]
         fn an_id_carries_its_stamp(milliseconds in 0u64..1 << 48, counter: u16, random: u64) {

@@ -221,3 +221,52 @@ impl Presence {
         matches!(self.status, Status::Active | Status::Overloaded)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_and_modes_have_the_names_of_the_wire() {
+        for (status, name) in [
+            (Status::Active, "ACTIVE"),
+            (Status::Overloaded, "OVERLOADED"),
+            (Status::Offline, "OFFLINE"),
+            (Status::Joining, "JOINING"),
+            (Status::Left, "LEFT"),
+        ] {
+            assert_eq!(status.to_string(), name);
+            assert_eq!(serde_json::to_value(status).unwrap(), name);
+        }
+        for mode in Mode::ALL {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+            assert_eq!(serde_json::to_value(mode).unwrap(), mode.name());
+        }
+        assert!("ACTIVE".parse::<Mode>().unwrap_err().contains("use one of active, overloaded"));
+        assert_eq!((Role::Frontend.to_string(), Role::Replica.to_string()), ("frontend".into(), "replica".into()));
+    }
+
+    #[test]
+    fn who_is_active_or_overloaded_serves() {
+        let mut presence = Presence::of_the_past(ReplicaId::new("a").unwrap(), true);
+        let mut serves = |status| {
+            presence.status = status;
+            presence.is_serving()
+        };
+        assert!(serves(Status::Active) && serves(Status::Overloaded));
+        assert!(!serves(Status::Offline) && !serves(Status::Joining) && !serves(Status::Left));
+    }
+
+    #[test]
+    fn texts_that_no_process_shows_are_not_kept() {
+        let of = |version: usize, dataset: usize| Presence {
+            version: "v".repeat(version),
+            dataset: Some("d".repeat(dataset)),
+            ..Presence::of_the_past(ReplicaId::new("a").unwrap(), true)
+        };
+        assert!(of(Presence::TEXT_BYTES_MAX, Presence::TEXT_BYTES_MAX).is_plausible());
+        assert!(!of(Presence::TEXT_BYTES_MAX + 1, 0).is_plausible());
+        assert!(!of(0, Presence::TEXT_BYTES_MAX + 1).is_plausible());
+        assert!(Presence { dataset: None, ..of(0, 0) }.is_plausible());
+    }
+}

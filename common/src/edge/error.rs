@@ -95,3 +95,31 @@ impl FrontendError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Stamp;
+
+    #[test]
+    fn errors_have_the_codes_and_names_of_the_contract() {
+        let id = UpdateId::from_stamp(Stamp::ZERO, 0);
+        let refused = |refusal| FrontendError::Refused { refusal, text: "why".to_owned(), label: Label::new() };
+        for (error, code, name) in [
+            (FrontendError::BadRequest("why".to_owned()), 400, "BAD_REQUEST: why"),
+            (refused(Refusal::MovieNotFound), 404, "MOVIE_NOT_FOUND: why"),
+            (refused(Refusal::RatingNotFound), 404, "RATING_NOT_FOUND: why"),
+            (refused(Refusal::RatingExists), 409, "RATING_EXISTS: why"),
+            (FrontendError::Unavailable, 503, "UNAVAILABLE: "),
+            (FrontendError::Overloaded { waiting: 7 }, 503, "OVERLOADED: 7 requests"),
+            (FrontendError::NotEnoughReplicas { id, holders: 1, asked: 2 }, 503, "NOT_ENOUGH_REPLICAS: 1 of 2"),
+            (FrontendError::Stale { timeout_ms: 7 }, 504, "STALE: within 7 ms"),
+            (FrontendError::QueryTimeout { timeout_ms: 7 }, 504, "TIMEOUT: no replica answered within 7 ms"),
+            (FrontendError::UpdateTimeout { id, timeout_ms: 7 }, 504, "TIMEOUT: no answer within 7 ms; update 0000"),
+        ] {
+            assert_eq!(error.code(), code, "{error}");
+            assert!(error.to_string().starts_with(name), "{error}");
+            assert_eq!(error.label().is_some(), code == 404 || code == 409, "{error}");
+        }
+    }
+}
