@@ -19,13 +19,15 @@ use serde_json::Value;
 
 /// The roles, which cargo builds before the tests.
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");
-const DOCUMENTS: [&str; 4] = ["README.md", "docs/ARCHITECTURE.md", "docs/PROTOCOL.md", "docs/TESTING.md"];
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "docs/ARCHITECTURE.md", "docs/PERFORMANCE.md", "docs/PROTOCOL.md", "docs/TESTING.md"];
 /// What the Python example needs.
 const PYTHON_PACKAGES: [&str; 2] = ["nats-py==2.16.0", "msgpack==1.2.4"];
 /// A package index that doesn't answer must not hold up the tests for long.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(180);
 /// Programs of Natter, and where their options are defined.
-const PROGRAMS: [(&str, &[&str]); 5] = [
+const PROGRAMS: [(&str, &[&str]); 6] = [
+    ("bench", &["bins/bench/src/arguments.rs"]),
     ("client", &["bins/client/src/commands.rs", "broker/src/options.rs"]),
     ("cluster", &["bins/cluster/src/arguments.rs", "broker/src/options.rs"]),
     ("dataset", &["bins/dataset/src/main.rs", "bins/dataset/src/export.rs", "broker/src/options.rs"]),

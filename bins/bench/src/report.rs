@@ -1,4 +1,6 @@
 //! What comes out: tables for people, JSON for programs, plots.
 
 pub(crate) mod json;
+pub(crate) mod plots;
+mod svg;
 pub(crate) mod tables;

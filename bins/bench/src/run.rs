@@ -17,7 +17,7 @@ use crate::load::handle::Generator;
 use crate::load::job::{Job, Load};
 use crate::measurements::{Measurement, Results};
 use crate::progress::{Progress, minutes, tell};
-use crate::report::{json, tables};
+use crate::report::{json, plots, tables};
 use crate::special;
 use crate::world::broker::{self, Broker};
 use crate::world::usage;
@@ -80,16 +80,16 @@ fn list(arguments: &BenchArgs) -> String {
 
 impl Bench {
     async fn start(arguments: BenchArgs) -> Result<Self> {
+        let all = Section::ALL.iter().map(|section| count(&arguments, *section)).sum();
+        if all == 0 {
+            bail!("there is nothing to measure: --list shows what there is");
+        }
         let (binary, version) = broker::find().await?;
         let folder = tempfile::Builder::new().prefix("natter-bench-").tempdir()?;
         let generator = arguments.pin.for_load(Generator::start)?;
         arguments.pin.keep_apart();
         let mut broker = Broker::start(binary.clone()).await?;
         broker.start_echo(folder.path()).await?;
-        let all = Section::ALL.iter().map(|section| count(&arguments, *section)).sum();
-        if all == 0 {
-            bail!("there is nothing to measure: --list shows what there is");
-        }
         let results = Results { machine: machine::describe(&arguments, version), ..Results::default() };
         Ok(Self { arguments, binary, generator, broker, results, progress: Progress::of(all), folder })
     }
@@ -192,6 +192,9 @@ impl Bench {
         if let Some(path) = &arguments.json {
             let text = serde_json::to_string_pretty(&json::report(&results))?;
             std::fs::write(path, text + "\n").with_context(|| format!("{} can't be written", path.display()))?;
+        }
+        if let Some(folder) = &arguments.plots {
+            tell(&format!("plots in {}: {}", folder.display(), plots::write(&results, folder)?.join(", ")));
         }
         tell(&format!("done after {}", minutes(progress.elapsed())));
         let (errors, examples) = results.errors();

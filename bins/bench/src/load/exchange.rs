@@ -19,8 +19,8 @@ use super::workload::Workload;
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 /// How many requests may be open in an open loop; those beyond wait, and their latency counts on.
 const OPEN_MAX: usize = 32_768;
-/// How many errors are told in words.
-const EXAMPLES_MAX: usize = 3;
+/// What a frontend's refusal begins with.
+const TOO_MANY: &str = "OVERLOADED";
 /// The longest latency that is told, in nanoseconds.
 const LONGEST_NS: u64 = 60_000_000_000;
 
@@ -53,6 +53,7 @@ pub(super) struct Span {
 /// What all connections share.
 struct State<'a> {
     workload: &'a mut dyn Workload,
+    is_open_loop: bool,
     /// When the open request of each slot was made, or was to be made.
     since: Vec<Option<Instant>>,
     free: Vec<usize>,
@@ -67,6 +68,7 @@ impl State<'_> {
     fn request(&mut self, slot: usize, since: Instant) -> (Subject, Bytes) {
         self.since[slot] = Some(since);
         self.open += 1;
+        self.outcome.requests += 1;
         self.workload.request(slot)
     }
 
@@ -78,7 +80,8 @@ impl State<'_> {
         self.open -= 1;
         self.outcome.answers_in_all += 1;
         match self.workload.reply(slot, message) {
-            Err(error) => self.count_error(error),
+            Err(error) if self.is_open_loop && error.starts_with(TOO_MANY) => self.outcome.refused += 1,
+            Err(error) => self.outcome.count_error(error),
             Ok(()) if self.counts_from <= now && now < self.end => {
                 self.outcome.answers += 1;
                 let nanoseconds = u64::try_from(now.duration_since(since).as_nanos()).unwrap_or(LONGEST_NS);
@@ -89,19 +92,16 @@ impl State<'_> {
         true
     }
 
-    fn count_error(&mut self, error: String) {
-        self.outcome.errors += 1;
-        if self.outcome.examples.len() < EXAMPLES_MAX {
-            self.outcome.examples.push(error);
-        }
-    }
-
     /// Counts what was never answered.
     fn give_up(&mut self) {
         for slot in 0..self.since.len() {
             if self.since[slot].take().is_some() {
                 self.workload.unanswered(slot);
-                self.count_error(format!("not answered within {} s after the end", LAST_ANSWER.as_secs()));
+                if self.is_open_loop {
+                    self.outcome.refused += 1;
+                    continue;
+                }
+                self.outcome.count_error(format!("not answered within {} s after the end", LAST_ANSWER.as_secs()));
             }
         }
     }
@@ -123,6 +123,7 @@ pub(super) async fn run(
     };
     let state = RefCell::new(State {
         workload,
+        is_open_loop: matches!(load, Load::Open { .. }),
         since: vec![None; slots],
         free: (0..slots).rev().collect(),
         open: 0,
@@ -210,7 +211,9 @@ async fn open(connections: Vec<Connection>, state: &RefCell<State<'_>>, per_seco
             pacer.woken().await;
             while let Some(due) = schedule.due(Instant::now()).filter(|due| *due < end) {
                 let slot = loop {
-                    match { state.borrow_mut().free.pop() } {
+                    // Not in the condition of a match, where the state would stay borrowed while others need it.
+                    let free = state.borrow_mut().free.pop();
+                    match free {
                         Some(slot) => break slot,
                         None => answered.notified().await,
                     }

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// How many errors are told in words.
+const EXAMPLES_MAX: usize = 3;
+
 /// A line to the load generator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
@@ -110,14 +113,19 @@ pub(crate) struct Outcome {
     pub(crate) answers: u64,
     /// The time that counts.
     pub(crate) seconds: f64,
-    /// Answers in all, so that what processes used meanwhile can be told for one.
+    /// Answers in all, refusals too, so that what processes used meanwhile can be told for one.
     pub(crate) answers_in_all: u64,
+    /// Requests in all.
+    pub(crate) requests: u64,
     /// How long those answers took that count.
     pub(crate) latency: Latency,
     /// Answers that were compared with what was written before.
     pub(crate) compared: u64,
     /// Answers that were older than what was written, where that is allowed (direct gets).
     pub(crate) stale: u64,
+    /// In an open loop: requests that were refused as too many, or not answered in time. A rate may be more than a system
+    /// can take.
+    pub(crate) refused: u64,
     /// Errors, wrong answers, and requests that were not answered.
     pub(crate) errors: u64,
     /// What the first few errors said.
@@ -125,6 +133,19 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Counts something that went wrong, and keeps what the first few say.
+    pub(crate) fn count_error(&mut self, error: String) {
+        self.errors += 1;
+        if self.examples.len() < EXAMPLES_MAX {
+            self.examples.push(error);
+        }
+    }
+
+    /// How many of 100 requests were refused.
+    pub(crate) fn refused_percent(&self) -> f64 {
+        100.0 * self.refused as f64 / self.requests.max(1) as f64
+    }
+
     /// Answers a second.
     pub(crate) fn per_second(&self) -> f64 {
         if self.seconds > 0.0 { self.answers as f64 / self.seconds } else { 0.0 }

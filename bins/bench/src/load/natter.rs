@@ -14,8 +14,10 @@ use super::job::Outcome;
 use super::keys::{Key, Keys};
 use super::workload::{Workload, error_in_headers};
 use reply::RatingSeen;
+use sessions::Sessions;
 
 mod reply;
+mod sessions;
 
 /// How long a frontend may take for a page of ratings.
 const PAGE_PATIENCE: Duration = Duration::from_secs(10);
@@ -45,6 +47,7 @@ pub(super) struct Natter {
     read_payload: Template,
     update_payload: Template,
     compared: u64,
+    sessions: Sessions,
 }
 
 impl Natter {
@@ -61,7 +64,18 @@ impl Natter {
             read_payload: Template::new(false),
             update_payload: Template::new(true),
             compared: 0,
+            sessions: Sessions::default(),
         }
+    }
+
+    /// Reads, through any frontend, what some sessions wrote.
+    pub(super) async fn check_sessions(
+        &self,
+        client: &Client,
+        subjects: &Subjects,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        self.sessions.check(client, subjects, &self.keys, outcome).await
     }
 
     /// The ratings, as they are known to be now.
@@ -69,7 +83,8 @@ impl Natter {
         self.keys
     }
 
-    fn check(&mut self, open: Open, seen: &RatingSeen) -> Result<(), String> {
+    fn check(&mut self, open: Open, message: &Message) -> Result<(), String> {
+        let seen = RatingSeen::in_reply(&message.payload)?;
         let key = self.keys.key(open.place);
         if seen.user_id != Some(key.user_id) || seen.movie_id != Some(key.movie_id) {
             return Err(format!("asked for {key:?}, and the answer is about {seen:?}"));
@@ -79,7 +94,12 @@ impl Natter {
             Some(written) if written != half_stars => {
                 return Err(format!("{key:?} was to become {written} half stars, and became {half_stars}"));
             }
-            Some(_) => self.keys.note(open.place, open.is_alone.then_some(half_stars)),
+            Some(_) => {
+                self.keys.note(open.place, open.is_alone.then_some(half_stars));
+                if !self.exact {
+                    self.sessions.updated(open.place, message)?;
+                }
+            }
             None if self.exact && open.is_alone => {
                 if let Some(known) = self.keys.known(open.place) {
                     self.compared += 1;
@@ -119,7 +139,7 @@ impl Workload for Natter {
         };
         let checked = match error_in_headers(message) {
             Some(error) => Err(error),
-            None => RatingSeen::in_reply(&message.payload).and_then(|seen| self.check(open, &seen)),
+            None => self.check(open, message),
         };
         if checked.is_err() && open.writes.is_some() {
             self.keys.note(open.place, None);

@@ -128,7 +128,10 @@ async fn measure(memory: &mut Memory, job: &Job) -> Result<Outcome> {
             let subjects = subjects_of(prefix)?;
             let keys = memory.ratings(&client, &subjects, *users, *keys).await?;
             let mut natter = Natter::new(&subjects, keys, *reads_percent, *exact, job.seed);
-            let outcome = run(connections, &mut natter, job.load, span, job.seed).await;
+            let mut outcome = run(connections, &mut natter, job.load, span, job.seed).await;
+            if let Ok(outcome) = &mut outcome {
+                natter.check_sessions(&client, &subjects, outcome).await?;
+            }
             memory.keep_ratings(&client, &subjects, natter.into_keys());
             outcome
         }

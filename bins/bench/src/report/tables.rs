@@ -63,21 +63,28 @@ fn table(title: &str, head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 fn section_table(results: &Results, section: Section) -> String {
-    let head = ["", "load", "answers/s", "p50 ms", "p99 ms", "to raw", "to KV"];
+    let is_open = section == Section::Latency;
+    let mut head = vec!["", "load", "answers/s", "p50 ms", "p99 ms"];
+    head.extend(if is_open { &["refused"][..] } else { &["to raw", "to KV"] });
     let mut rows = Vec::new();
     for (subject, load) in in_order(results, section) {
         let name = subject.name.as_str();
         let raw = (!subject.is_raw()).then(|| results.to_raw(section, name, load)).flatten();
         let kv = kv_beside(subject).and_then(|kv| results.ratio(section, (name, kv), load, Outcome::per_second));
-        rows.push(vec![
+        let mut row = vec![
             subject.title.clone(),
             load_text(load),
             spread(results.throughput(section, name, load), |figure| grouped(figure.round() as u64)),
             spread(results.latency_ms(section, name, load, |latency| latency.p50_us), milliseconds),
             spread(results.latency_ms(section, name, load, |latency| latency.p99_us), milliseconds),
-            spread(raw, ratio),
-            spread(kv, ratio),
-        ]);
+        ];
+        if is_open {
+            let refused = results.of(section, name, load).map(|measurement| measurement.outcome.refused_percent());
+            row.push(spread(Spread::of(refused), |figure| format!("{figure:.1} %")));
+        } else {
+            row.extend([spread(raw, ratio), spread(kv, ratio)]);
+        }
+        rows.push(row);
     }
     table(section.title(), &head, &rows)
 }

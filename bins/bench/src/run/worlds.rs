@@ -1,5 +1,6 @@
 //! All worlds of a section, running at the same time, so that their subjects can be measured in turn.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
@@ -32,8 +33,8 @@ impl Worlds {
             match subject.world {
                 World::Raw => {}
                 World::Cluster(plan) => {
-                    if !worlds.clusters.contains_key(&plan) {
-                        worlds.clusters.insert(plan, start_cluster(bench, &plan).await?);
+                    if let Entry::Vacant(place) = worlds.clusters.entry(plan) {
+                        place.insert(start_cluster(bench, &plan).await?);
                     }
                 }
                 World::JetStream(plan, storage) => {
