@@ -44,7 +44,8 @@ impl Worlds {
         }
         for (plan, storages) in buckets {
             let storages: Vec<Storage> = storages.into_iter().collect();
-            worlds.jetstreams.insert(plan, JetStream::start(bench.binary.clone(), &plan, &storages).await?);
+            let started = JetStream::start(bench.binary.clone(), &plan, &storages, bench.folder()).await?;
+            worlds.jetstreams.insert(plan, started);
         }
         Ok(worlds)
     }

@@ -28,7 +28,8 @@ impl Child {
         let log = logs.join(format!("{name}.log"));
         let file = File::create(&log).with_context(failed)?;
         let program = std::env::current_exe().with_context(failed)?;
-        let mut command = guard::command(program, None).with_context(failed)?;
+        // Should this process be killed, the guards remove the folder.
+        let mut command = guard::command(program, Some(logs)).with_context(failed)?;
         command.args(arguments).env_remove("RUST_LOG");
         command.stdout(file.try_clone().with_context(failed)?).stderr(file);
         let started = Instant::now();

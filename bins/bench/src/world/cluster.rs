@@ -1,6 +1,7 @@
 //! A Natter cluster: replica managers and frontends, each a process, under a prefix of its own.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -35,10 +36,13 @@ pub(crate) struct ClusterPlan {
 }
 
 impl ClusterPlan {
-    /// The prefix of its subjects, and of its logs' names.
+    /// The prefix of its subjects, and of its logs' and directories' names: another one for each cluster that is started,
+    /// so that nobody takes it for an earlier one.
     fn prefix(&self) -> String {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
         let Self { frontends, replicas, ratings, sync } = self;
-        format!("f{frontends}-r{replicas}-n{ratings}-{}", sync.unwrap_or("memory"))
+        let number = STARTED.fetch_add(1, Ordering::Relaxed) + 1;
+        format!("bench{number}-f{frontends}-r{replicas}-n{ratings}-{}", sync.unwrap_or("memory"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Servers with JetStream key-value buckets: one, or three that replicate.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -57,9 +57,14 @@ pub(crate) struct JetStream {
 }
 
 impl JetStream {
-    /// Starts the servers, waits until they have found each other, and makes the buckets.
-    pub(crate) async fn start(binary: PathBuf, plan: &JetStreamPlan, storages: &[Storage]) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("natter-bench-jetstream-").tempdir()?;
+    /// Starts the servers with their files in `parent`, waits until they have found each other, and makes the buckets.
+    pub(crate) async fn start(
+        binary: PathBuf,
+        plan: &JetStreamPlan,
+        storages: &[Storage],
+        parent: &Path,
+    ) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("jetstream-").tempdir_in(parent)?;
         let servers = start_servers(&binary, plan, &folder).await?;
         let mut started = Self { servers, leaders: Vec::new(), _folder: folder };
         let url = started.servers.first().context("no server")?.url().to_owned();
