@@ -1,6 +1,7 @@
 //! Names of things, each a type of its own so that they cannot be swapped.
 
 use std::borrow::Borrow;
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -14,6 +15,9 @@ use crate::clock::Stamp;
 
 /// The longest id token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 64;
+
+/// So many ids of messages share their tokens; one more takes the place of another.
+const KNOWN_IDS_MAX: usize = 256;
 
 /// Why a text is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +82,26 @@ impl ReplicaId {
         }
     }
 
+    /// As [`ReplicaId::new`], but ids that come again and again, as in messages, share one token: then most comparisons
+    /// end at their addresses.
+    pub fn known(text: &str) -> Result<Self, IdError> {
+        thread_local! {
+            static KNOWN: RefCell<[Option<ReplicaId>; KNOWN_IDS_MAX]> = const { RefCell::new([const { None }; KNOWN_IDS_MAX]) };
+        }
+        let hash = text.bytes().fold(0usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        KNOWN.with_borrow_mut(|known| {
+            let place = &mut known[hash % KNOWN_IDS_MAX];
+            match place {
+                Some(id) if id.as_str() == text => Ok(id.clone()),
+                _ => {
+                    let id = Self::new(text)?;
+                    *place = Some(id.clone());
+                    Ok(id)
+                }
+            }
+        })
+    }
+
     /// The token itself.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -124,7 +148,7 @@ impl<'de> Deserialize<'de> for ReplicaId {
                 f.write_str("an id of 1 to 64 of the characters A-Z a-z 0-9 _ -")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<ReplicaId, E> {
-                ReplicaId::new(text).map_err(E::custom)
+                ReplicaId::known(text).map_err(E::custom)
             }
         }
         deserializer.deserialize_str(Visitor)

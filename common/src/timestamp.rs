@@ -1,10 +1,11 @@
 //! Vector timestamps: which updates of which replica manager.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::ReplicaId;
 
@@ -12,34 +13,67 @@ use crate::ids::ReplicaId;
 /// a count exactly, and one more can be added to it.
 pub const COUNT_MAX: u64 = 1 << 53;
 
+/// Beyond this many entries a length that a message declares is not believed before they are there.
+const RESERVED_ENTRIES_MAX: usize = 64;
+
 /// Counts the updates that each replica manager has accepted from frontends (Ladin et al. 1992, §2; Coulouris §18.4).
 ///
 /// Shape: replica id to count; a missing entry is 0, so that replica managers can join at any time.
 /// Order: partial, written by hand (a derived one is lexicographic): `a <= b` when every entry is;
 /// `partial_cmp` gives `None` for concurrent timestamps.
-#[derive(Clone, Default, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Timestamp(BTreeMap<ReplicaId, u64>);
+///
+/// Copies share their entries until one of them changes: nearly every request, record and reply carries one, and nearly
+/// all of those are the same. Compared and merged entry by entry in the order of ids.
+#[derive(Clone, Default)]
+pub struct Timestamp(Option<Arc<Vec<Entry>>>);
+
+/// In ascending order of ids, each id once, no count 0.
+type Entry = (ReplicaId, u64);
 
 impl Timestamp {
     /// Nothing seen.
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self(None)
+    }
+
+    /// Of entries in whatever order; of several for one id the last counts.
+    fn of(mut entries: Vec<Entry>) -> Self {
+        let is_in_order = entries.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        if !is_in_order {
+            entries.reverse();
+            entries.sort_by(|a, b| a.0.cmp(&b.0));
+            entries.dedup_by(|next, kept| next.0 == kept.0);
+        }
+        entries.retain(|(_, count)| *count > 0);
+        Self((!entries.is_empty()).then(|| Arc::new(entries)))
+    }
+
+    fn entries(&self) -> &[Entry] {
+        self.0.as_ref().map_or(&[], |entries| entries)
+    }
+
+    fn position(&self, replica: &ReplicaId) -> Result<usize, usize> {
+        self.entries().binary_search_by(|(id, _)| id.cmp(replica))
     }
 
     /// How many updates of `replica` are covered.
     pub fn get(&self, replica: &ReplicaId) -> u64 {
-        self.0.get(replica).copied().unwrap_or(0)
+        self.position(replica).map_or(0, |position| self.entries()[position].1)
     }
 
     /// Covers the first `count` updates of `replica`, and no more.
     pub fn set(&mut self, replica: &ReplicaId, count: u64) {
-        if count == 0 {
-            self.0.remove(replica);
-        } else if let Some(entry) = self.0.get_mut(replica) {
-            *entry = count;
-        } else {
-            self.0.insert(replica.clone(), count);
+        match (self.position(replica), count) {
+            (Ok(position), _) if self.entries()[position].1 == count => {}
+            (Err(_), 0) => {}
+            (Ok(position), 0) => {
+                Arc::make_mut(self.0.get_or_insert_default()).remove(position);
+                self.0.take_if(|entries| entries.is_empty());
+            }
+            (Ok(position), _) => Arc::make_mut(self.0.get_or_insert_default())[position].1 = count,
+            (Err(position), _) => {
+                Arc::make_mut(self.0.get_or_insert_default()).insert(position, (replica.clone(), count));
+            }
         }
     }
 
@@ -50,48 +84,98 @@ impl Timestamp {
         }
     }
 
+    /// Whether both are one and the same, without a look at the entries.
+    fn is_shared_with(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        }
+    }
+
     /// Takes the entry-wise maximum, so that `self` covers everything `other` covers.
     pub fn merge(&mut self, other: &Self) {
-        for (replica, count) in &other.0 {
-            self.raise(replica, *count);
+        if self.0.is_none() {
+            self.0.clone_from(&other.0);
+        } else if !self.is_shared_with(other) {
+            for (replica, count) in other.entries() {
+                self.raise(replica, *count);
+            }
         }
     }
 
     /// Whether every update that `other` covers is covered: `other <= self`.
     pub fn covers(&self, other: &Self) -> bool {
-        other.0.iter().all(|(replica, count)| self.get(replica) >= *count)
+        if self.is_shared_with(other) {
+            return true;
+        }
+        let mut ours = self.entries().iter();
+        other.entries().iter().all(|(replica, count)| {
+            // Both are in the order of ids: what was passed is not needed again.
+            ours.find(|(id, _)| id >= replica).is_some_and(|(id, held)| id == replica && held >= count)
+        })
     }
 
     /// The entry-wise minimum: what both cover.
     pub fn common(&self, other: &Self) -> Self {
+        if self.is_shared_with(other) {
+            return self.clone();
+        }
         self.iter().map(|(replica, count)| (replica.clone(), count.min(other.get(replica)))).collect()
     }
 
     /// The entries that are not 0, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (&ReplicaId, u64)> {
-        self.0.iter().map(|(replica, count)| (replica, *count))
+        self.entries().iter().map(|(replica, count)| (replica, *count))
     }
 
     /// How many entries are not 0.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.entries().len()
     }
 
     /// Whether nothing is covered.
     pub fn is_empty(&self) -> bool {
-        self.0.values().all(|count| *count == 0)
+        self.0.is_none()
     }
 }
 
 impl FromIterator<(ReplicaId, u64)> for Timestamp {
     fn from_iter<T: IntoIterator<Item = (ReplicaId, u64)>>(entries: T) -> Self {
-        Self(entries.into_iter().filter(|(_, count)| *count > 0).collect())
+        Self::of(entries.into_iter().collect())
     }
 }
 
 impl PartialEq for Timestamp {
     fn eq(&self, other: &Self) -> bool {
-        self.covers(other) && other.covers(self)
+        self.is_shared_with(other) || self.entries() == other.entries()
+    }
+}
+
+impl Eq for Timestamp {}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Timestamp;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of replica ids to counts")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Timestamp, A::Error> {
+                let mut entries = Vec::with_capacity(map.size_hint().unwrap_or(0).min(RESERVED_ENTRIES_MAX));
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Timestamp::of(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
     }
 }
 
@@ -130,9 +214,10 @@ mod tests {
 
     fn timestamps() -> impl Strategy<Value = Timestamp> {
         prop::collection::btree_map(0u8..5, 0u64..4, 0..5).prop_map(|entries| {
-            let named = |n: u8| ReplicaId::new(&format!("r{n}")).unwrap();
+            let entries: serde_json::Map<_, _> =
+                entries.into_iter().map(|(n, count)| (format!("r{n}"), count.into())).collect();
             // Explicit zeros arrive from other programs and mean the same as missing entries.
-            Timestamp(entries.into_iter().map(|(n, count)| (named(n), count)).collect())
+            serde_json::from_value(entries.into()).unwrap()
         })
     }
 
@@ -149,6 +234,25 @@ mod tests {
         assert_eq!(a.partial_cmp(&b), None, "concurrent");
         assert!(!b.covers(&a) && !a.covers(&b) && a != b);
         assert!(Timestamp::new() < a);
+    }
+
+    #[test]
+    fn of_several_counts_for_one_id_in_whatever_order_the_last_counts() {
+        let id = |text| ReplicaId::new(text).unwrap();
+        let entries = [(id("b"), 2), (id("a"), 1), (id("c"), 9), (id("b"), 5), (id("c"), 0)];
+        let timestamp: Timestamp = entries.into_iter().collect();
+        assert_eq!(timestamp.to_string(), "{a:1, b:5}");
+    }
+
+    #[test]
+    fn a_copy_does_not_change_with_what_it_was_copied_from() {
+        let id = ReplicaId::new("a").unwrap();
+        let mut timestamp: Timestamp = [(id.clone(), 1)].into_iter().collect();
+        let copy = timestamp.clone();
+        timestamp.raise(&id, 2);
+        assert_eq!((copy.get(&id), timestamp.get(&id)), (1, 2));
+        timestamp.set(&id, 0);
+        assert!(timestamp.is_empty() && timestamp == Timestamp::new());
     }
 
     proptest! {

@@ -1,7 +1,9 @@
 //! Bytes to messages and back: MessagePack maps with string keys, JSON where a person types.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::io::ErrorKind;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 
 /// How deep a payload may nest.
 pub const DEPTH_MAX: usize = 32;
@@ -64,12 +66,15 @@ pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, WireError> {
     if !matches!(payload.first(), Some(0x80..=0x8f | 0xde | 0xdf)) {
         return Err(WireError::MessagePack("it does not begin with a map".to_owned()));
     }
-    let mut deserializer = rmp_serde::Deserializer::new(payload);
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(payload);
     deserializer.set_max_depth(DEPTH_MAX);
     let message = T::deserialize(&mut deserializer).map_err(|error| WireError::MessagePack(error.to_string()))?;
-    match deserializer.into_inner().len() {
-        0 => Ok(message),
-        rest => Err(WireError::MessagePack(format!("{rest} bytes follow the map"))),
+    // The reader does not tell where it stands, but that it is at the end.
+    match IgnoredAny::deserialize(&mut deserializer) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+            Ok(message)
+        }
+        _ => Err(WireError::MessagePack("something follows the map".to_owned())),
     }
 }
 
