@@ -23,7 +23,7 @@ mod update;
 
 pub use io::{Input, Notice, Output};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::clock::{HybridLogicalClock, Now, Stamp};
 use crate::edge::{ClientReply, ClientRequest, FrontendError};
@@ -31,6 +31,7 @@ use crate::ids::{ReplicaId, UpdateId};
 use crate::label::Label;
 use crate::messages::{ConfirmRequest, Presence, Replies, Role, Status};
 use crate::roster::PRESENCE_INTERVAL_MS;
+use crate::sequence::Sequence;
 
 use directory::Directory;
 use pending_update::PendingUpdate;
@@ -65,12 +66,11 @@ pub struct Frontend {
     clock: HybridLogicalClock,
     generator: fastrand::Rng,
     directory: Directory,
-    pending: BTreeMap<u64, Pending>,
-    /// When something has to be done about which pending request.
-    timers: BTreeSet<(u64, u64)>,
-    attempts: BTreeMap<u64, Attempt>,
-    last_token: u64,
-    last_attempt: u64,
+    /// Requests that have no answer yet, by token.
+    pending: Sequence<Pending>,
+    /// When it has to be looked at which pending requests. Who has its answer, or is to be looked at later, stays in.
+    timers: BTreeMap<u64, Vec<u64>>,
+    attempts: Sequence<Attempt>,
     presence_due_ms: u64,
     stage: Stage,
 }
@@ -90,7 +90,7 @@ const NOT_AWAITED: u64 = 0;
 /// A request that has no answer yet.
 #[derive(Clone, Debug)]
 enum Pending {
-    Query(PendingQuery),
+    Query(Box<PendingQuery>),
     Update(Box<PendingUpdate>),
 }
 
@@ -130,11 +130,9 @@ impl Frontend {
             clock: HybridLogicalClock::default(),
             generator: fastrand::Rng::with_seed(config.seed),
             directory: Directory::new(now_ms),
-            pending: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            attempts: BTreeMap::new(),
-            last_token: 0,
-            last_attempt: 0,
+            pending: Sequence::default(),
+            timers: BTreeMap::new(),
+            attempts: Sequence::default(),
             presence_due_ms: now_ms,
             stage: Stage::Starting,
             config,
@@ -204,7 +202,6 @@ impl Frontend {
         if prev.clock.milliseconds() > limit_ms && prev.clock > self.prev.clock {
             return step.answer(client, Err(clock_ahead(prev)));
         }
-        self.last_token += 1;
         match request {
             ClientRequest::Query { request, prev } => self.begin_query(client, request, prev, step),
             ClientRequest::Update { request, id, prev } => self.begin_update(client, request, id, prev, step),
@@ -214,11 +211,10 @@ impl Frontend {
     fn hear_replies(&mut self, replies: Replies, step: &mut Step<'_>) {
         for numbered in replies.replies {
             self.directory.replied(&replies.id, &numbered.reply);
-            let Some(attempt) = self.attempts.get(&numbered.n).filter(|attempt| attempt.replica == replies.id) else {
+            if self.attempts.get(numbered.n).is_none_or(|attempt| attempt.replica != replies.id) {
                 continue;
-            };
-            let attempt = attempt.clone();
-            self.attempts.remove(&numbered.n);
+            }
+            let Some(attempt) = self.attempts.take(numbered.n) else { continue };
             self.conclude(attempt, Outcome::Reply(numbered.reply), step);
         }
     }
@@ -242,7 +238,7 @@ impl Frontend {
     /// Hands the outcome of an attempt to the request that it was for.
     fn conclude(&mut self, attempt: Attempt, outcome: Outcome, step: &mut Step<'_>) {
         // Taken out while it is handled, so that it and the rest of the frontend can both be changed.
-        let Some(mut pending) = self.take(attempt.token) else { return };
+        let Some(mut pending) = self.pending.take(attempt.token) else { return };
         let wake_ms = match &mut pending {
             Pending::Query(query) => self.query_outcome(query, &attempt, outcome, step),
             Pending::Update(update) => self.update_outcome(update, &attempt, outcome, step),
@@ -252,9 +248,9 @@ impl Frontend {
 
     fn fail_attempts_at(&mut self, replica: &ReplicaId, step: &mut Step<'_>) {
         let lost: Vec<u64> =
-            self.attempts.iter().filter(|(_, attempt)| attempt.replica == *replica).map(|(n, _)| *n).collect();
+            self.attempts.iter().filter(|attempt| attempt.replica == *replica).map(|attempt| attempt.n).collect();
         for n in lost {
-            if let Some(attempt) = self.attempts.remove(&n) {
+            if let Some(attempt) = self.attempts.take(n) {
                 self.conclude(attempt, Outcome::Gone, step);
             }
         }
@@ -286,16 +282,11 @@ impl Frontend {
             step.notice(Notice::ReplicaGone(id.clone()));
             self.fail_attempts_at(&id, step);
         }
-        while let Some((due_ms, token)) = self.timers.first().copied() {
-            if due_ms > now_ms {
-                break;
+        while let Some(entry) = self.timers.first_entry().filter(|entry| *entry.key() <= now_ms) {
+            let (due_ms, tokens) = entry.remove_entry();
+            for token in tokens {
+                self.wake(token, due_ms, step);
             }
-            let Some(mut pending) = self.take(token) else { continue };
-            let wake_ms = match &mut pending {
-                Pending::Query(query) => self.query_timer(query, step),
-                Pending::Update(update) => self.update_timer(update, step),
-            };
-            self.put_back(token, pending, wake_ms);
         }
         if now_ms >= self.presence_due_ms {
             self.presence_due_ms = now_ms + PRESENCE_INTERVAL_MS;
@@ -305,33 +296,42 @@ impl Frontend {
         }
     }
 
-    fn take(&mut self, token: u64) -> Option<Pending> {
-        let pending = self.pending.remove(&token)?;
-        self.timers.remove(&(pending.wake_ms(), token));
-        Some(pending)
+    /// Looks at a request whose time has come, if it has no answer yet and is not to be looked at later.
+    fn wake(&mut self, token: u64, due_ms: u64, step: &mut Step<'_>) {
+        if self.pending.get(token).is_none_or(|pending| pending.wake_ms() != due_ms) {
+            return;
+        }
+        let Some(mut pending) = self.pending.take(token) else { return };
+        let wake_ms = match &mut pending {
+            Pending::Query(query) => self.query_timer(query, step),
+            Pending::Update(update) => self.update_timer(update, step),
+        };
+        self.put_back(token, pending, wake_ms);
     }
 
     /// Keeps a request until `wake_ms`, or forgets it and its attempts.
     fn put_back(&mut self, token: u64, mut pending: Pending, wake_ms: Option<u64>) {
         match wake_ms {
             Some(wake_ms) => {
-                pending.set_wake_ms(wake_ms);
-                self.timers.insert((wake_ms, token));
-                self.pending.insert(token, pending);
+                if pending.wake_ms() != wake_ms {
+                    pending.set_wake_ms(wake_ms);
+                    self.timers.entry(wake_ms).or_default().push(token);
+                }
+                self.pending.put(token, pending);
             }
             None => {
                 for n in pending.attempts() {
-                    self.attempts.remove(n);
+                    self.attempts.end(*n);
                 }
+                self.pending.end(token);
             }
         }
     }
 
     /// A number for an attempt of the request `token` at `replica`.
     fn attempt(&mut self, token: u64, replica: &ReplicaId, kind: Kind) -> u64 {
-        self.last_attempt += 1;
-        let n = self.last_attempt;
-        self.attempts.insert(n, Attempt { n, token, replica: replica.clone(), kind });
+        let n = self.attempts.reserve();
+        self.attempts.put(n, Attempt { n, token, replica: replica.clone(), kind });
         n
     }
 

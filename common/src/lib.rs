@@ -18,6 +18,7 @@ pub mod record;
 pub mod replica_manager;
 pub mod request;
 pub mod roster;
+mod sequence;
 pub mod session;
 pub mod subjects;
 pub mod timestamp;

@@ -1,7 +1,5 @@
 //! The way of a query: one replica manager is asked, and when it is silent, another one too.
 
-use std::collections::BTreeSet;
-
 use super::{Attempt, Frontend, Kind, Notice, Outcome, Output, Pending, Step};
 use crate::edge::{ClientReply, FrontendError};
 use crate::ids::ReplicaId;
@@ -25,9 +23,9 @@ pub(super) struct PendingQuery {
     deadline_ms: u64,
     pub(super) wake_ms: u64,
     /// Who has been asked in this round.
-    asked: BTreeSet<ReplicaId>,
+    asked: Vec<ReplicaId>,
     /// Who has not answered yet.
-    awaited: BTreeSet<ReplicaId>,
+    awaited: Vec<ReplicaId>,
     /// Whether somebody lacked something of `prev`.
     behind: bool,
     pub(super) attempts: Vec<u64>,
@@ -40,19 +38,19 @@ impl Frontend {
         prev.merge(&self.prev);
         let mut query = PendingQuery {
             client,
-            token: self.last_token,
+            token: self.pending.reserve(),
             request,
             prev,
             seen_here,
             deadline_ms: step.now.monotonic_ms + self.config.timeout_ms,
             wake_ms: 0,
-            asked: BTreeSet::new(),
-            awaited: BTreeSet::new(),
+            asked: Vec::new(),
+            awaited: Vec::new(),
             behind: false,
             attempts: Vec::new(),
         };
         let wake_ms = self.send_query(&mut query, step);
-        self.put_back(query.token, Pending::Query(query), wake_ms);
+        self.put_back(query.token, Pending::Query(Box::new(query)), wake_ms);
     }
 
     /// Asks somebody who was not asked yet. Gives the time to look again, or `None` where the client has its answer.
@@ -81,8 +79,8 @@ impl Frontend {
         };
         let n = self.attempt(query.token, &replica, Kind::Query);
         query.attempts.push(n);
-        query.asked.insert(replica.clone());
-        query.awaited.insert(replica.clone());
+        query.asked.push(replica.clone());
+        query.awaited.push(replica.clone());
         let request = QueryRequest {
             n,
             prev: query.prev.replicas.clone(),
@@ -102,7 +100,7 @@ impl Frontend {
         outcome: Outcome,
         step: &mut Step<'_>,
     ) -> Option<u64> {
-        query.awaited.remove(&attempt.replica);
+        query.awaited.retain(|id| *id != attempt.replica);
         match outcome {
             Outcome::Reply(Reply::Answered { value, label }) => {
                 self.learn(&query.prev, &label);

@@ -55,7 +55,7 @@ impl Frontend {
         });
         let id = id.unwrap_or_else(|| UpdateId::from_stamp(stamp, self.generator.u64(..)));
         let deadline_ms = step.now.monotonic_ms + self.config.timeout_ms;
-        let mut update = PendingUpdate::new(client, self.last_token, id, request, prev, stamp, deadline_ms);
+        let mut update = PendingUpdate::new(client, self.pending.reserve(), id, request, prev, stamp, deadline_ms);
         update.seen_here = seen_here;
         update.fresh = made_here;
         update.may_be_fresh = may_be_fresh;
