@@ -151,6 +151,8 @@ pub struct ReplicaManager {
     house_due_ms: u64,
     leaving: bool,
     left: bool,
+    /// Whether nobody wants to hear of each step.
+    quiet: bool,
 }
 
 impl ReplicaManager {
@@ -196,6 +198,7 @@ impl ReplicaManager {
             house_due_ms: now_ms,
             leaving: false,
             left: false,
+            quiet: false,
             config,
         }
     }
@@ -203,6 +206,11 @@ impl ReplicaManager {
     /// Its id.
     pub fn id(&self) -> &ReplicaId {
         &self.config.id
+    }
+
+    /// Whether [`Notice`]s of single records are left out, which is cheaper where nobody looks at them.
+    pub fn be_quiet(&mut self, quiet: bool) {
+        self.quiet = quiet;
     }
 
     /// Exactly the set of updates applied to the value.
@@ -265,7 +273,7 @@ impl ReplicaManager {
         value: &mut dyn Value,
         outputs: &mut Vec<Output>,
     ) -> Result<(), ValueError> {
-        let mut step = Step { now, value, outputs };
+        let mut step = Step { now, value, outputs, quiet: self.quiet };
         let offline = self.status.status() == Status::Offline;
         match input {
             Input::Status(to, mode) => self.handle_status(to, mode, &mut step),
@@ -295,7 +303,7 @@ impl ReplicaManager {
 
     /// Ends a batch of inputs: what they have to tell the other replica managers goes out in one message.
     pub fn flush(&mut self, now: Now, value: &mut dyn Value, outputs: &mut Vec<Output>) {
-        let mut step = Step { now, value, outputs };
+        let mut step = Step { now, value, outputs, quiet: self.quiet };
         if self.status.status() != Status::Offline {
             self.gossip_what_is_new(&mut step);
         }
@@ -396,6 +404,7 @@ struct Step<'a> {
     now: Now,
     value: &'a mut dyn Value,
     outputs: &'a mut Vec<Output>,
+    quiet: bool,
 }
 
 impl Step<'_> {
@@ -405,6 +414,13 @@ impl Step<'_> {
 
     fn notice(&mut self, notice: Notice) {
         self.outputs.push(Output::Notice(notice));
+    }
+
+    /// Tells of one record among many, if anybody listens.
+    fn detail(&mut self, notice: impl FnOnce() -> Notice) {
+        if !self.quiet {
+            self.notice(notice());
+        }
     }
 }
 

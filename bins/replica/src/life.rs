@@ -11,7 +11,7 @@ use natter_broker::publisher::{Publisher, round_trip};
 use natter_common::replica_manager::{Config, ReplicaManager};
 use natter_common::subjects::Subjects;
 use tokio::sync::mpsc::unbounded_channel;
-use tracing::{info, warn};
+use tracing::{Level, enabled, info, warn};
 
 use crate::offline::Offline;
 use crate::outbox::Outbox;
@@ -81,13 +81,14 @@ async fn live(
         seed: fastrand::u64(..),
     };
     info!(replica = %id, "joins");
-    let core = match saved {
+    let mut core = match saved {
         None => ReplicaManager::new(config, clocks.now()),
         Some(saved) => ReplicaManager::recover(config, saved, &former, clocks.now()).map_err(|problem| {
             let path = arguments.data_dir.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
             ReplicaError::Recover { path, problem }
         })?,
     };
+    core.be_quiet(!enabled!(Level::DEBUG));
     let outbox = Outbox::new(Publisher::new(client), subjects.clone(), id.clone(), pull_replies, presence);
     let end = Shell::new(core, store, clocks, inbox, outbox, service).serve(&mut events, shutdown.as_mut()).await?;
     match end {

@@ -133,7 +133,7 @@ impl ReplicaManager {
             copies: request.copies.clamp(1, COPIES_MAX),
             deleted,
         });
-        step.notice(Notice::Accepted(Arc::clone(&record)));
+        step.detail(|| Notice::Accepted(Arc::clone(&record)));
         self.note_accepted(&record);
         self.hold(Arc::clone(&record), step);
         self.accepted(&record.executed(), &request.request, step)

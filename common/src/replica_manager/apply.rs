@@ -43,7 +43,7 @@ impl ReplicaManager {
             if record.i != self.config.id {
                 self.acknowledge_to_all |= record.copies > 2;
                 self.unacknowledged.insert(record.i.clone());
-                step.notice(Notice::Held(record));
+                step.detail(|| Notice::Held(record));
             }
         }
     }
@@ -121,7 +121,7 @@ impl ReplicaManager {
             self.retirements.remove(&record.name());
             self.apply_retirement(&record.retires, step);
         }
-        step.notice(Notice::Applied {
+        step.detail(|| Notice::Applied {
             record: Arc::clone(record),
             stands,
             value_timestamp: self.value_timestamp.clone(),
