@@ -3,10 +3,11 @@
 use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::{Movies, Rating, RatingKey, Ratings};
 use natter_common::request::{ALL_LIMIT_MAX, Answer, Query, SEARCH_LIMIT_MAX};
-use natter_common::value::{QueryError, Value};
+use natter_common::value::{QueryError, Row, Value};
 
+use crate::builder::base_row;
 use crate::schema;
-use crate::store::{Store, stars, update_id};
+use crate::store::{Store, number_id, stars};
 
 /// How long a page of ratings may be as JSON, in bytes: the broker's `max_payload` of 1 MiB, less room for the label
 /// and the rest of the reply.
@@ -51,17 +52,34 @@ impl Store {
 
     fn all(&self, user_id: UserId, limit: u32, after: u32) -> rusqlite::Result<Ratings> {
         let limit = limit.clamp(1, ALL_LIMIT_MAX) as usize;
-        let total = self.user_count(user_id)?;
-        let mut page = Ratings { ratings: Vec::new(), total, next: None };
+        let mut page = Ratings { ratings: Vec::new(), total: self.user_count(user_id), next: None };
         let mut page_bytes = 0;
-        let mut select = self.connection.prepare_cached(schema::SELECT_PAGE)?;
-        // One more than the page holds tells whether another page follows.
-        let mut rows = select.query((user_id.get(), after, limit as i64 + 1))?;
-        while let Some(row) = rows.next()? {
-            let id: u32 = row.get(0)?;
-            let movie_id = MovieId::new(id).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, i64::from(id)))?;
+        let mut select = self.connection.prepare_cached(schema::SELECT_BASE_PAGE)?;
+        let mut base = select.query((user_id.get(), after))?;
+        let mut in_base = next_in_base(&mut base)?;
+        let mut overlay = self.overlay.of_user(user_id, after).peekable();
+        // Two lists in the order of films; of a film in both, the overlay's row stands.
+        loop {
+            let is_overlay_next = match (overlay.peek(), &in_base) {
+                (None, None) => break,
+                (Some((written, _)), Some((movie_id, _))) => written <= movie_id,
+                (written, _) => written.is_some(),
+            };
+            let (movie_id, row) = if is_overlay_next {
+                let Some((movie_id, row)) = overlay.next() else { break };
+                if in_base.as_ref().is_some_and(|(hidden, _)| *hidden == movie_id) {
+                    in_base = next_in_base(&mut base)?;
+                }
+                (movie_id, *row)
+            } else {
+                let Some(next) = in_base.take() else { break };
+                in_base = next_in_base(&mut base)?;
+                next
+            };
+            let Some(stars) = row.stars else { continue };
             let title = self.title(movie_id).unwrap_or_default();
             page_bytes += RATING_BYTES + json_bytes(title);
+            // That there is one more than the page holds tells that another page follows.
             if page.ratings.len() == limit || (page_bytes > PAGE_BYTES_MAX && !page.ratings.is_empty()) {
                 page.next = page.ratings.last().map(|rating| rating.movie_id);
                 break;
@@ -70,13 +88,19 @@ impl Store {
                 user_id,
                 movie_id,
                 title: title.to_owned(),
-                rating: stars(row, 1)?,
-                timestamp: Some(row.get(2)?),
-                update_id: update_id(row, 3)?,
+                rating: Some(stars),
+                timestamp: Some(row.timestamp),
+                update_id: row.update_id,
             });
         }
         Ok(page)
     }
+}
+
+fn next_in_base(rows: &mut rusqlite::Rows<'_>) -> rusqlite::Result<Option<(MovieId, Row)>> {
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let half_stars = stars(row, 1)?.ok_or(rusqlite::Error::InvalidQuery)?;
+    Ok(Some((number_id(row, 0)?, base_row(half_stars, row.get(2)?))))
 }
 
 /// How long a text is within a JSON string, at most.

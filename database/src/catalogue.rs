@@ -15,8 +15,12 @@ use crate::fold::fold;
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
     entries: Vec<Entry>,
-    positions: HashMap<MovieId, usize>,
+    /// By film: where its entry is, plus 1; 0 where there is none. Films beyond are searched for.
+    places: Vec<u32>,
 }
+
+/// Films with ids below this are found in one step.
+const PLACES_MAX: usize = 1 << 21;
 
 /// A film and what its ratings add up to.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +72,6 @@ impl Catalogue {
             let (title, genres): (Box<str>, Box<str>) = (row.get(1)?, row.get(2)?);
             let (count, sum_half_stars): (i64, i64) = (row.get(3)?, row.get(4)?);
             movie_sum = movie_sum.wrapping_add(movie_hash(movie_id.get(), &title, &genres));
-            catalogue.positions.insert(movie_id, catalogue.entries.len());
             catalogue.entries.push(Entry {
                 movie_id,
                 title_folded: fold(&title).into(),
@@ -77,6 +80,13 @@ impl Catalogue {
                 count: count as u64,
                 sum_half_stars: sum_half_stars as u64,
             });
+        }
+        let last = catalogue.entries.last().map_or(0, |entry| entry.movie_id.get() as usize);
+        catalogue.places = vec![0; (last + 1).min(PLACES_MAX)];
+        for (position, entry) in (1..).zip(&catalogue.entries) {
+            if let Some(place) = catalogue.places.get_mut(entry.movie_id.get() as usize) {
+                *place = position;
+            }
         }
         Ok((catalogue, movie_sum))
     }
@@ -100,8 +110,15 @@ impl Catalogue {
         self.entries.iter().find(|entry| !is_same(entry)).map(|entry| entry.movie_id)
     }
 
+    fn position(&self, movie_id: MovieId) -> Option<usize> {
+        match self.places.get(movie_id.get() as usize) {
+            Some(place) => (*place as usize).checked_sub(1),
+            None => self.entries.binary_search_by_key(&movie_id, |entry| entry.movie_id).ok(),
+        }
+    }
+
     fn entry(&self, movie_id: MovieId) -> Option<&Entry> {
-        self.positions.get(&movie_id).map(|position| &self.entries[*position])
+        self.position(movie_id).and_then(|position| self.entries.get(position))
     }
 
     /// The film's title.
@@ -121,9 +138,7 @@ impl Catalogue {
 
     /// Takes one user's rating of the film away and puts another in its place. A film that isn't there stays so.
     pub(crate) fn replace(&mut self, movie_id: MovieId, old: Option<Stars>, new: Option<Stars>) {
-        let Some(entry) = self.positions.get(&movie_id).and_then(|position| self.entries.get_mut(*position)) else {
-            return;
-        };
+        let Some(entry) = self.position(movie_id).and_then(|position| self.entries.get_mut(position)) else { return };
         // Wrapping, so that a damaged file's wrong count gives a wrong mean and not a stopped process.
         if let Some(stars) = old {
             entry.count = entry.count.wrapping_sub(1);

@@ -137,12 +137,13 @@ impl Store {
         self.durable.as_ref().map(|durable| durable.directory.path())
     }
 
-    /// Saves what a batch changed, in the transaction that also has what it did to the ratings: between
-    /// [`Store::begin`] and [`Store::commit`].
+    /// Saves what a batch changed, in the transaction that also has what it did to the ratings: before its
+    /// [`Store::commit`].
     pub fn save(&mut self, changes: &Changes) -> Result<(), ValueError> {
         if changes.is_empty() {
             return Ok(());
         }
+        self.begin_writing()?;
         let failed = self.failed(SAVING);
         let run = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| {
             let execute = || self.connection.prepare_cached(sql)?.execute(parameters);

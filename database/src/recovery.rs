@@ -19,7 +19,7 @@ use crate::durable::{
     Durable, Identity, Recovered, RetiredCount, Sync, apply_sync, begin_next_log, keep_log_on_close, write_checksums,
     write_meta,
 };
-use crate::error::{DataError, DirectoryProblem, OpenError};
+use crate::error::{DataError, DirectoryProblem, FileProblem, OpenError};
 use crate::files::Watched;
 use crate::generation::{self, Header};
 use crate::schema;
@@ -42,7 +42,9 @@ impl Store {
         source.attach(&connection)?;
         let (description, catalogue) =
             base::load(&connection).map_err(|problem| DataError::File { path: source.to_string(), problem })?;
-        let mut store = Self::assemble(connection, description, catalogue, None);
+        let unreadable = |error: rusqlite::Error| FileProblem::Damaged(error.to_string());
+        let mut store = Self::assemble(connection, description, catalogue)
+            .map_err(|error| DataError::File { path: source.to_string(), problem: unreadable(error) })?;
         let recovered = store
             .recover(mark)
             .and_then(|recovered| store.take_into_use(&directory, &recovered, log_number, sync).map(|()| recovered))
@@ -58,6 +60,7 @@ impl Store {
             checksums: (store.digest(), store.overlay_sum),
             changes: store.connection.total_changes(),
         });
+        store.overlay.note_writes();
         Ok((store, recovered))
     }
 

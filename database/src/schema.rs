@@ -2,9 +2,9 @@
 //!
 //! The **base** is what the data set came with and is never written again: a SQLite file that `dataset import` or
 //! `dataset generate` made, attached read-only, so that 32 million ratings need no load; or the same tables in memory,
-//! built from CSV files. The **overlay** has only the rows that updates wrote, deletion markers among them. A point
-//! read looks into the overlay first, then into the base. `rating` is clustered by (user, movie) in both, and has no
-//! other index: a second one would halve the rate of updates.
+//! built from CSV files. The **overlay** has only the rows that updates wrote, deletion markers among them. It is in memory
+//! ([`crate::store`]); the main database of a durable replica has it too. `rating` is clustered by (user, movie) in both,
+//! and has no other index: a second one would halve the rate of updates.
 
 /// Marks a SQLite file as a Natter data set: "NATR" in ASCII, in the file's `application_id`.
 pub const APPLICATION_ID: i32 = 0x4e41_5452;
@@ -58,7 +58,7 @@ pub const CREATE_BASE: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// The overlay: what updates wrote.
+/// The overlay: what updates wrote, as a durable replica keeps it.
 pub const CREATE_OVERLAY: &str = "
     -- `half_stars` is NULL for a deletion marker. `stamp` is the update's, its 64 bits as a signed integer;
     -- `update_id` the 16 bytes of a UUID, NULL only where a row has none.
@@ -176,32 +176,18 @@ pub(crate) const DELETE_STAGED: &str = "DELETE FROM main.staged WHERE (user_id, 
 /// Drops all that was put aside.
 pub(crate) const CLEAR_STAGE: &str = "DELETE FROM main.staged";
 
-/// One row, wherever it stands: the overlay's comes first and ends the search.
-pub(crate) const SELECT_ROW: &str = "
-    SELECT half_stars, timestamp, stamp, update_id FROM main.rating WHERE user_id = ?1 AND movie_id = ?2
-    UNION ALL
-    SELECT half_stars, timestamp, 0, NULL FROM base.rating WHERE user_id = ?1 AND movie_id = ?2
-    LIMIT 1";
+/// One rating of the data set.
+pub(crate) const SELECT_BASE_ROW: &str =
+    "SELECT half_stars, timestamp FROM base.rating WHERE user_id = ?1 AND movie_id = ?2";
 
 /// Writes a row of the overlay.
 pub(crate) const UPSERT_ROW: &str = "
     INSERT OR REPLACE INTO main.rating (user_id, movie_id, half_stars, timestamp, stamp, update_id)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
-/// What updates wrote, in the order of (user, movie), after a place in it.
-pub(crate) const SELECT_CHANGED: &str = "
-    SELECT user_id, movie_id, half_stars, timestamp, stamp, update_id FROM main.rating
-    WHERE (user_id, movie_id) > (?1, ?2) ORDER BY user_id, movie_id LIMIT ?3";
+/// A user's ratings in the data set, in ascending movie id, after one.
+pub(crate) const SELECT_BASE_PAGE: &str = "
+    SELECT movie_id, half_stars, timestamp FROM base.rating WHERE user_id = ?1 AND movie_id > ?2 ORDER BY movie_id";
 
-/// A page of a user's ratings: the two tables merged in the order of their keys, without sorting.
-pub(crate) const SELECT_PAGE: &str = "
-    SELECT movie_id, half_stars, timestamp, update_id FROM main.rating
-    WHERE user_id = ?1 AND movie_id > ?2 AND half_stars IS NOT NULL
-    UNION ALL
-    SELECT movie_id, half_stars, timestamp, NULL FROM base.rating AS b
-    WHERE user_id = ?1 AND movie_id > ?2
-        AND NOT EXISTS (SELECT 1 FROM main.rating AS o WHERE o.user_id = ?1 AND o.movie_id = b.movie_id)
-    ORDER BY movie_id LIMIT ?3";
-
-/// How many ratings a user has in the data set.
-pub(crate) const SELECT_USER_COUNT: &str = "SELECT count FROM base.user WHERE user_id = ?1";
+/// How many ratings each user has in the data set.
+pub(crate) const SELECT_USERS: &str = "SELECT user_id, count FROM base.user";

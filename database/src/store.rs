@@ -11,15 +11,17 @@ use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
 use crate::base::{self, Counts, Description};
+use crate::builder::base_row;
 use crate::catalogue::Catalogue;
 use crate::durable::Durable;
 use crate::error::{DataError, FileProblem};
 use crate::fingerprint::{Fingerprint, add, overlay_hash, subtract};
+use crate::overlay::Overlay;
 use crate::schema;
 use crate::source::DataSource;
 
-/// Ratings, each with the update that wrote it: a data set that is never written, under an overlay of what updates
-/// wrote ([`schema`]).
+/// Ratings, each with the update that wrote it: a data set that is never written, in SQLite, under an overlay of what
+/// updates wrote, in memory and, where the store is durable, in SQLite too ([`schema`]).
 ///
 /// Averages, counts and the digest are kept up to date with each update, never by a scan. After a [`ValueError`] they
 /// may differ from the rows: the store is then to be dropped.
@@ -29,14 +31,23 @@ pub struct Store {
     pub(crate) catalogue: Catalogue,
     description: Description,
     digest: Digest,
-    /// How many ratings more (or fewer) a user has than in the data set; only users whose count changed.
-    user_counts: HashMap<UserId, i64>,
-    /// How many rows the overlay has.
-    changed: u64,
+    users: HashMap<UserId, UserCounts>,
+    pub(crate) overlay: Overlay,
+    /// Whether a transaction is open: it begins with the first write of a batch.
+    is_writing: bool,
     /// The sum of the overlay's rows.
     pub(crate) overlay_sum: u64,
     /// What it takes to keep the main database on disk; `None` where it is in memory.
     pub(crate) durable: Option<Durable>,
+}
+
+/// How many ratings a user has.
+#[derive(Clone, Copy, Debug, Default)]
+struct UserCounts {
+    /// In the data set. Of whom it has none, there is nothing to look for in it.
+    in_base: u32,
+    /// As they stand.
+    now: i64,
 }
 
 /// Makes an error of SQLite one of the store.
@@ -54,21 +65,37 @@ impl Store {
 
     fn new(connection: Connection) -> Result<Self, FileProblem> {
         let (description, catalogue) = base::load(&connection)?;
-        let overlay = [schema::CREATE_OVERLAY, schema::CREATE_STAGE].concat();
-        connection.execute_batch(&overlay).map_err(|error| FileProblem::Damaged(error.to_string()))?;
-        Ok(Self::assemble(connection, description, catalogue, None))
+        let sqlite = |error: rusqlite::Error| FileProblem::Damaged(error.to_string());
+        connection.execute_batch(schema::CREATE_STAGE).map_err(sqlite)?;
+        Self::assemble(connection, description, catalogue).map_err(sqlite)
     }
 
-    /// A store to whose overlay nothing was added yet.
+    /// A store to whose overlay nothing was added yet, in memory.
     pub(crate) fn assemble(
         connection: Connection,
         description: Description,
         catalogue: Catalogue,
-        durable: Option<Durable>,
-    ) -> Self {
-        let digest = description.digest;
-        let user_counts = HashMap::new();
-        Self { connection, catalogue, description, digest, user_counts, changed: 0, overlay_sum: 0, durable }
+    ) -> rusqlite::Result<Self> {
+        let mut users = HashMap::with_capacity(usize::try_from(description.counts.users).unwrap_or(0).min(1 << 20));
+        let mut select = connection.prepare(schema::SELECT_USERS)?;
+        let mut rows = select.query(())?;
+        while let Some(row) = rows.next()? {
+            let in_base = row.get(1)?;
+            users.insert(number_id(row, 0)?, UserCounts { in_base, now: i64::from(in_base) });
+        }
+        drop(rows);
+        drop(select);
+        Ok(Self {
+            connection,
+            catalogue,
+            description,
+            digest: description.digest,
+            users,
+            overlay: Overlay::default(),
+            is_writing: false,
+            overlay_sum: 0,
+            durable: None,
+        })
     }
 
     /// What the data set is known by.
@@ -91,15 +118,31 @@ impl Store {
         self.catalogue.len()
     }
 
-    /// Begins a batch: what is applied until [`Store::commit`] is written together.
-    pub fn begin(&mut self) -> Result<(), ValueError> {
-        self.execute("BEGIN", "beginning a transaction")
+    /// Begins the batch's transaction, if it has not begun yet.
+    pub(crate) fn begin_writing(&mut self) -> Result<(), ValueError> {
+        if !self.is_writing {
+            self.execute("BEGIN", "beginning a transaction")?;
+            self.is_writing = true;
+        }
+        Ok(())
     }
 
-    /// Ends a batch. A durable store has it on disk then; what it says of its batches may be told to others.
+    /// Ends a batch: what was applied since the one before is written together. A durable store has it on disk then; what
+    /// it says of its batches may be told to others.
     pub fn commit(&mut self) -> Result<(), ValueError> {
+        let unsaved = self.overlay.take_unsaved();
+        if !unsaved.is_empty() {
+            self.begin_writing()?;
+            for (key, row) in &unsaved {
+                self.upsert(schema::UPSERT_ROW, *key, row).map_err(self.failed("writing a rating"))?;
+            }
+        }
+        if !self.is_writing {
+            return Ok(());
+        }
         self.save_checksums()?;
         self.execute("COMMIT", "committing a transaction")?;
+        self.is_writing = false;
         self.after_commit()
     }
 
@@ -120,23 +163,18 @@ impl Store {
     }
 
     /// How many ratings the user has.
-    pub(crate) fn user_count(&self, user_id: UserId) -> rusqlite::Result<u64> {
-        let mut select = self.connection.prepare_cached(schema::SELECT_USER_COUNT)?;
-        let base: Option<i64> = select.query_row([user_id.get()], |row| row.get(0)).optional()?;
-        let change = self.user_counts.get(&user_id).copied().unwrap_or(0);
-        Ok(base.unwrap_or(0).saturating_add(change).max(0) as u64)
+    pub(crate) fn user_count(&self, user_id: UserId) -> u64 {
+        self.users.get(&user_id).map_or(0, |counts| counts.now.max(0) as u64)
     }
 
-    fn find(&self, key: RatingKey) -> rusqlite::Result<Option<Row>> {
-        let mut select = self.connection.prepare_cached(schema::SELECT_ROW)?;
-        select.query_row((key.user_id.get(), key.movie_id.get()), |row| value_row(row, 0)).optional()
-    }
-
-    fn find_changed(&self, after: Option<RatingKey>, limit: usize) -> rusqlite::Result<Vec<(RatingKey, Row)>> {
-        let mut select = self.connection.prepare_cached(schema::SELECT_CHANGED)?;
-        let (user_id, movie_id) = after.map_or((0, 0), |key| (key.user_id.get(), key.movie_id.get()));
-        let rows = select.query_map((user_id, movie_id, limit as i64), keyed_row)?;
-        rows.collect()
+    /// What the data set has for `key`.
+    fn find_in_base(&self, key: RatingKey) -> rusqlite::Result<Option<Row>> {
+        if self.users.get(&key.user_id).is_none_or(|counts| counts.in_base == 0) {
+            return Ok(None);
+        }
+        let mut select = self.connection.prepare_cached(schema::SELECT_BASE_ROW)?;
+        let base = |row: &rusqlite::Row<'_>| Ok(stars(row, 0)?.map(|stars| Ok(base_row(stars, row.get(1)?))));
+        select.query_row((key.user_id.get(), key.movie_id.get()), base).optional()?.flatten().transpose()
     }
 
     /// The first rows that were put aside, which are not any more.
@@ -161,7 +199,7 @@ impl Store {
 
     /// Takes notice of a row that was in the overlay already, and of the base's that it hides.
     pub(crate) fn account_for_overlay(&mut self, key: RatingKey, base: Option<&Row>, row: &Row) {
-        self.changed += 1;
+        self.overlay.insert(key, *row);
         self.account(key, base, row);
     }
 
@@ -171,11 +209,7 @@ impl Store {
         self.catalogue.replace(key.movie_id, old_stars, new.stars);
         let change = i64::from(new.stars.is_some()) - i64::from(old_stars.is_some());
         if change != 0 {
-            let count = self.user_counts.entry(key.user_id).or_default();
-            *count += change;
-            if *count == 0 {
-                self.user_counts.remove(&key.user_id);
-            }
+            self.users.entry(key.user_id).or_default().now += change;
         }
         if let Some(old) = old {
             subtract(&mut self.digest, key, old);
@@ -232,7 +266,10 @@ impl Value for Store {
     }
 
     fn row(&self, key: RatingKey) -> Result<Option<Row>, ValueError> {
-        self.find(key).map_err(self.failed("reading a rating"))
+        match self.overlay.get(key) {
+            Some(row) => Ok(Some(*row)),
+            None => self.find_in_base(key).map_err(self.failed("reading a rating")),
+        }
     }
 
     fn apply(&mut self, key: RatingKey, row: Row) -> Result<bool, ValueError> {
@@ -242,21 +279,21 @@ impl Value for Store {
         {
             return Ok(*old == row);
         }
-        self.upsert(schema::UPSERT_ROW, key, &row).map_err(self.failed("writing a rating"))?;
-        self.changed += u64::from(old.as_ref().is_none_or(|old| old.update_id.is_none()));
+        self.overlay.insert(key, row);
         self.account(key, old.as_ref(), &row);
         Ok(true)
     }
 
     fn changed_after(&self, after: Option<RatingKey>, limit: usize) -> Result<Vec<(RatingKey, Row)>, ValueError> {
-        self.find_changed(after, limit).map_err(self.failed("reading what updates wrote"))
+        Ok(self.overlay.after(after).take(limit).collect())
     }
 
     fn changed_count(&self) -> u64 {
-        self.changed
+        self.overlay.len() as u64
     }
 
     fn stage(&mut self, rows: &mut dyn Iterator<Item = (RatingKey, Row)>) -> Result<(), ValueError> {
+        self.begin_writing()?;
         for (key, row) in rows {
             self.upsert(schema::STAGE_ROW, key, &row).map_err(self.failed("putting rows of a snapshot aside"))?;
         }
@@ -264,10 +301,12 @@ impl Value for Store {
     }
 
     fn clear_stage(&mut self) -> Result<(), ValueError> {
+        self.begin_writing()?;
         self.execute(schema::CLEAR_STAGE, "dropping rows of a snapshot")
     }
 
     fn take_staged(&mut self, limit: usize) -> Result<Vec<(RatingKey, Row)>, ValueError> {
+        self.begin_writing()?;
         self.unstage(limit).map_err(self.failed("reading rows of a snapshot"))
     }
 

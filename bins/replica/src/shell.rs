@@ -244,7 +244,6 @@ impl Shell {
     async fn handle_batch(&mut self) -> Result<(), Stop> {
         self.look_after()?;
         let now = self.clocks.now();
-        self.store.begin()?;
         for input in self.inputs.drain(..) {
             steps::log_input(self.core.id(), &input);
             self.core.step(now, input, &mut self.store, &mut self.outputs)?;

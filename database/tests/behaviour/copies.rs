@@ -131,7 +131,6 @@ proptest! {
         let mut store = place.start(Sync::Normal);
         let mut model = Model { saved: Saved::default(), seen: seen(&store) };
         for (n, batch) in batches.into_iter().enumerate() {
-            store.begin().unwrap();
             for (key, row) in &batch.rows {
                 store.apply(*key, *row).unwrap();
             }
@@ -172,7 +171,6 @@ proptest! {
 const KEPT: u64 = 400;
 
 fn save_and_forget(store: &mut Store, seq: u64) {
-    store.begin().unwrap();
     store.apply(key(1 + (seq % 3) as u32, 1), row(Some(1 + (seq % 10) as u8), 1000 + seq, seq)).unwrap();
     let held = vec![Arc::new(record("a", seq))];
     let forgotten = seq.checked_sub(KEPT).map(|seq| name("a", seq)).into_iter().collect();

@@ -170,7 +170,6 @@ fn a_truncated_database_is_refused() {
 fn every_flipped_byte_is_noticed_or_does_no_harm() {
     let place = Place::new();
     let mut store = place.start(Sync::Full);
-    store.begin().unwrap();
     for seq in 1..=300 {
         store.apply(key(1 + seq as u32 % 100, 1), row((seq % 4 > 0).then_some(5), 1000 + seq, seq)).unwrap();
         store.save(&Changes { held: vec![Arc::new(record("a", seq))], ..Changes::default() }).unwrap();
@@ -426,7 +425,6 @@ fn a_file_that_is_deleted_or_replaced_under_a_replica_stops_it() {
                 path.display()
             );
             assert_eq!(store.check_files().unwrap_err().to_string(), expected);
-            store.begin().unwrap();
             store.save(&Changes { state: Some(state(2)), ..Changes::default() }).unwrap();
             assert_eq!(store.commit().unwrap_err().to_string(), expected);
             let untouched = replaced.then(|| fs::read(&path).unwrap());
@@ -443,7 +441,6 @@ fn a_full_disk_is_told_in_plain_words() {
     save_one(&mut store, 1);
     let before = seen(&store);
     store.limit_pages(1).unwrap();
-    store.begin().unwrap();
     let error = (2..10_000)
         .find_map(|seq| store.save(&Changes { held: vec![Arc::new(record("a", seq))], ..Changes::default() }).err())
         .unwrap();

@@ -62,7 +62,6 @@ fn reopening_gives_back_what_was_saved() {
                 replica_timestamp: replicas(&[("a", 1), ("b", 5)]),
             }],
         };
-        store.begin().unwrap();
         store.apply(key(1, 1), row(None, 5, 1)).unwrap();
         store.apply(key(3, 5), row(Some(9), 6, 2)).unwrap();
         store.apply(key(2, 5), row(Some(1), 7, 3)).unwrap();
@@ -96,7 +95,6 @@ fn reopening_gives_back_what_was_saved() {
         found_records.sort_by_key(|record| record.name());
         assert_eq!((found, found_records, found_executed), (state, records, executed));
         assert_eq!(retired, counts(&[("q", 8)]));
-        store.begin().unwrap();
         assert_eq!(store.take_staged(10).unwrap(), staged);
         store.commit().unwrap();
     }
@@ -108,11 +106,9 @@ fn what_is_forgotten_is_gone_and_what_is_learnt_again_in_the_same_batch_stays() 
     let mut store = place.start(Sync::Full);
     save_one(&mut store, 1);
     save_one(&mut store, 2);
-    store.begin().unwrap();
     let executed = vec![record("x", 1).executed(), record("x", 2).executed()];
     store.save(&Changes { executed, ..Changes::default() }).unwrap();
     store.commit().unwrap();
-    store.begin().unwrap();
     let forgotten = vec![name("a", 1), name("x", 1), name("x", 2)];
     let executed = vec![record("x", 2).executed()];
     store.save(&Changes { forgotten, executed, ..Changes::default() }).unwrap();
@@ -129,7 +125,6 @@ fn a_batch_that_was_not_committed_is_not_there() {
     let mut store = place.start(Sync::Full);
     save_one(&mut store, 1);
     let before = seen(&store);
-    store.begin().unwrap();
     store.apply(key(3, 2), row(Some(4), 9999, 1)).unwrap();
     store.save(&Changes { held: vec![Arc::new(record("a", 2))], state: Some(state(2)), ..Changes::default() }).unwrap();
     drop(store);
@@ -142,7 +137,6 @@ fn a_batch_that_was_not_committed_is_not_there() {
 fn rows_put_aside_are_dropped_unless_they_are_being_merged() {
     let place = Place::new();
     let mut store = place.start(Sync::Full);
-    store.begin().unwrap();
     store.stage(&mut [(key(1, 2), row(Some(3), 8, 4))].into_iter()).unwrap();
     store.save(&Changes { state: Some(state(0)), ..Changes::default() }).unwrap();
     store.commit().unwrap();
@@ -156,7 +150,6 @@ fn a_batch_of_rows_alone_is_saved_with_its_checksum() {
     let place = Place::new();
     let mut store = place.start(Sync::Full);
     save_one(&mut store, 1);
-    store.begin().unwrap();
     store.apply(key(3, 2), row(Some(4), 9999, 1)).unwrap();
     store.save(&Changes::default()).unwrap();
     store.commit().unwrap();
@@ -173,7 +166,6 @@ fn a_batch_in_which_nothing_was_written_costs_no_write() {
     let bytes = |name: &str| fs::read(place.file(name)).unwrap();
     let before = (bytes("replica.sqlite"), bytes("replica.sqlite-wal"));
     for _ in 0..100 {
-        store.begin().unwrap();
         store.row(key(1, 1)).unwrap();
         store.save(&Changes::default()).unwrap();
         store.commit().unwrap();
@@ -244,7 +236,6 @@ fn a_long_log_is_moved_with_the_commit_that_made_it_long() {
     let mut longest = 0;
     let mut seq = 0;
     for _ in 0..4 {
-        store.begin().unwrap();
         let held: Vec<_> = (0..100_000).map(|n| Arc::new(record("a", seq + n + 1))).collect();
         seq += held.len() as u64;
         store.save(&Changes { held, state: Some(state(seq)), ..Changes::default() }).unwrap();
@@ -264,7 +255,6 @@ fn a_store_in_memory_takes_no_notice() {
     let mut store = Store::open(&place.source).unwrap();
     assert!(!store.is_durable());
     assert_eq!(store.directory(), None);
-    store.begin().unwrap();
     store.apply(key(1, 1), row(Some(3), 5, 1)).unwrap();
     store.commit().unwrap();
     store.check_files().unwrap();

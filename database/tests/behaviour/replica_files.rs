@@ -136,7 +136,6 @@ pub(crate) fn state(held: u64) -> State {
 
 /// Rates film 1 and saves record `seq` of replica a, in one batch.
 pub(crate) fn save_one(store: &mut Store, seq: u64) {
-    store.begin().unwrap();
     store.apply(key(1 + (seq % 3) as u32, 1), row(Some(1 + (seq % 10) as u8), 1000 + seq, seq)).unwrap();
     let held = vec![Arc::new(record("a", seq))];
     store.save(&Changes { held, state: Some(state(seq)), ..Changes::default() }).unwrap();

@@ -1,0 +1,67 @@
+//! What updates wrote, in memory: every read of the hot path looks here first, and only then into the base.
+//!
+//! A point read or a write of SQLite costs several times as much as one of this map, and every update costs one of each at
+//! every replica. A durable store writes the same rows to its database too, with each batch ([`Overlay::take_unsaved`]),
+//! and fills the map from there when it is opened.
+
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
+
+use natter_common::ids::{MovieId, UserId};
+use natter_common::rating::RatingKey;
+use natter_common::value::Row;
+
+/// The rows that updates wrote, deletion markers among them, in the order of (user, movie).
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    rows: BTreeMap<RatingKey, Row>,
+    /// What was written since the last [`Overlay::take_unsaved`]; `None` where nobody saves it.
+    unsaved: Option<Vec<RatingKey>>,
+}
+
+impl Overlay {
+    /// From now on what is written is noted, to be saved.
+    pub(crate) fn note_writes(&mut self) {
+        self.unsaved.get_or_insert_default();
+    }
+
+    /// What an update wrote there.
+    pub(crate) fn get(&self, key: RatingKey) -> Option<&Row> {
+        self.rows.get(&key)
+    }
+
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Writes a row.
+    pub(crate) fn insert(&mut self, key: RatingKey, row: Row) {
+        self.rows.insert(key, row);
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.push(key);
+        }
+    }
+
+    /// The rows after a place, in order.
+    pub(crate) fn after(&self, place: Option<RatingKey>) -> impl Iterator<Item = (RatingKey, Row)> {
+        let start = place.map_or(Unbounded, Excluded);
+        self.rows.range((start, Unbounded)).map(|(key, row)| (*key, *row))
+    }
+
+    /// A user's rows in ascending movie id, those beyond `after`.
+    pub(crate) fn of_user(&self, user_id: UserId, after: u32) -> impl Iterator<Item = (MovieId, &Row)> {
+        let first = after.checked_add(1).and_then(|first| MovieId::new(first).ok());
+        let rows = first.map(|movie_id| self.rows.range(RatingKey { user_id, movie_id }..));
+        let rows = rows.into_iter().flatten().take_while(move |(key, _)| key.user_id == user_id);
+        rows.map(|(key, row)| (key.movie_id, row))
+    }
+
+    /// What was written and not saved yet, each row once and in order. It counts as saved from now on.
+    pub(crate) fn take_unsaved(&mut self) -> Vec<(RatingKey, Row)> {
+        let mut keys = self.unsaved.as_mut().map(std::mem::take).unwrap_or_default();
+        keys.sort_unstable();
+        keys.dedup();
+        keys.into_iter().filter_map(|key| self.rows.get(&key).map(|row| (key, *row))).collect()
+    }
+}
