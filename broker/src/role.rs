@@ -10,6 +10,10 @@ use tracing::level_filters::LevelFilter;
 use crate::logs;
 use crate::options::BrokerOptions;
 
+/// Requests are short-lived and many: under load the system's allocator takes a fifth of the time, this one half of that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The longest name, in bytes, that leaves room for the random ending of an id.
 pub const NAME_BYTES_MAX: usize = 48;
 /// How many random letters end an id.
