@@ -158,8 +158,21 @@ impl<'de> Deserialize<'de> for ReplicaId {
 /// Names one update for ever, so that it takes effect once however often it is sent. A UUID, as text on the wire.
 ///
 /// Ids that Natter makes are of version 7 and carry their stamp: [`UpdateId::from_stamp`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UpdateId(Uuid);
+
+impl Ord for UpdateId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // As one number: the same order as that of the bytes, and a few instructions in place of a call.
+        self.0.as_u128().cmp(&other.0.as_u128())
+    }
+}
+
+impl PartialOrd for UpdateId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl UpdateId {
     /// A version 7 UUID whose 48 time bits and whose next 16 free bits (12 after the version, 4 after the variant) are

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// How deep a payload may nest.
 pub const DEPTH_MAX: usize = 32;
 
+/// Most messages are shorter than this, in bytes, and need their memory only once.
+const USUAL_BYTES: usize = 512;
+
 /// Why bytes are not the message that was expected. What they held is not repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
@@ -57,7 +60,10 @@ impl Format {
 
 /// A MessagePack map with string keys.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
-    rmp_serde::to_vec_named(message).map_err(|error| WireError::Encode(error.to_string()))
+    let mut payload = Vec::with_capacity(USUAL_BYTES);
+    let mut serializer = rmp_serde::Serializer::new(&mut payload).with_struct_map();
+    message.serialize(&mut serializer).map_err(|error| WireError::Encode(error.to_string()))?;
+    Ok(payload)
 }
 
 /// Decodes all of `payload` from MessagePack. Lengths are checked against what is there before anything is reserved.

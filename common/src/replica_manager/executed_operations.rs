@@ -40,7 +40,8 @@ impl ExecutedOperations {
     }
 
     fn range(&self, id: UpdateId) -> impl Iterator<Item = (&(UpdateId, u32), &ExecutedOperation)> {
-        self.operations.range((id, 0)..=(id, u32::MAX))
+        // Without an upper bound, which would be searched for too.
+        self.operations.range((id, 0)..).take_while(move |(key, _)| key.0 == id)
     }
 
     /// The first record of `id` that is known here.

@@ -1,0 +1,294 @@
+//! A replica manager's core over its store, from bytes to bytes, as its shell drives it.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use natter_common::clock::{Now, Stamp};
+use natter_common::ids::{MovieId, ReplicaId, UpdateId, UserId};
+use natter_common::messages::{
+    Acknowledgement, Gossip, Mode, NumberedReply, Presence, QueryRequest, Replicas, Replies, Requests, Role,
+    SnapshotPlace, SnapshotRequest, Status, UpdateRequest,
+};
+use natter_common::rating::Stars;
+use natter_common::record::Record;
+use natter_common::replica_manager::{Config, Input, Output, ReplicaManager, ReplyTo};
+use natter_common::request::{Query, Update};
+use natter_common::timestamp::Timestamp;
+use natter_common::wire::{decode, encode};
+use natter_database::{DataSource, Store};
+
+use crate::measured;
+
+/// How many messages are counted.
+pub(crate) const ROUNDS: u64 = 20;
+/// How many rows the first chunk of a snapshot has.
+pub(crate) const CHUNK_ROWS: u64 = 500;
+
+/// Updates go to so many users in turn, none of whom the data set has, and to so many films.
+const USERS: u64 = 10_000;
+const MOVIES: u64 = 100;
+const FIRST_USER: u64 = 1_000_000;
+/// An arbitrary moment, in Unix milliseconds.
+const WALL_MS: u64 = 1_800_000_000_000;
+
+/// One of three replica managers; the others are what it hears of them.
+struct Replica {
+    core: ReplicaManager,
+    store: Store,
+    now: Now,
+    outputs: Vec<Output>,
+    reply: Arc<str>,
+    accepted: u64,
+}
+
+impl Replica {
+    fn new() -> Result<Self> {
+        let store = Store::open(&DataSource::at(None)?)?;
+        let now = Now { monotonic_ms: 1000, wall_ms: WALL_MS };
+        let config = Config {
+            id: id("r1-abcdefgh")?,
+            version: String::new(),
+            dataset: store.fingerprint().to_string(),
+            mode: Mode::Active,
+            gossip_interval_ms: 500,
+            forget_after_ms: 600_000,
+            durable: false,
+            message_bytes_max: 1 << 20,
+            seed: 1,
+        };
+        let mut core = ReplicaManager::new(config, now);
+        core.be_quiet(true);
+        let mut replica = Self { core, store, now, outputs: Vec::new(), reply: Arc::from("_INBOX.x.1"), accepted: 0 };
+        for _ in 0..20 {
+            replica.now.monotonic_ms += 100;
+            replica.step(Input::Tick { queue_length: 0, listened: true })?;
+            for other in ["r2-abcdefgh", "r3-abcdefgh"] {
+                let presence = replica.presence(id(other)?);
+                replica.step(Input::Presence(presence))?;
+            }
+        }
+        ensure!(replica.core.status() == Status::Active, "it does not serve");
+        Ok(replica)
+    }
+
+    fn presence(&self, id: ReplicaId) -> Presence {
+        Presence {
+            role: Role::Replica,
+            status: Status::Active,
+            dataset: Some(self.store.fingerprint().to_string()),
+            ..Presence::of_the_past(id, false)
+        }
+    }
+
+    fn step(&mut self, input: Input) -> Result<()> {
+        self.core.step(self.now, input, &mut self.store, &mut self.outputs)?;
+        Ok(())
+    }
+
+    /// The end of a batch: committed, then told.
+    fn end_batch(&mut self) -> Result<()> {
+        self.store.save(&self.core.take_changes())?;
+        self.store.commit()?;
+        self.core.flush(self.now, &mut self.store, &mut self.outputs);
+        let mut replies = Vec::new();
+        for output in self.outputs.drain(..) {
+            match output {
+                Output::Reply(to, reply) => replies.push(NumberedReply { n: to.n, reply }),
+                Output::Gossip(gossip) => drop(black_box(encode(&gossip)?)),
+                Output::Acknowledge(_, acknowledgement) => drop(black_box(encode(&acknowledgement)?)),
+                Output::Snapshot(_, reply) => drop(black_box(encode(&reply)?)),
+                _ => {}
+            }
+        }
+        if !replies.is_empty() {
+            black_box(encode(&Replies { id: self.core.id().clone(), replies })?);
+        }
+        Ok(())
+    }
+
+    /// `count` new ratings, or changes of them once all users have rated.
+    fn updates(&mut self, count: u64) -> Result<Vec<u8>> {
+        let requests = (0..count).map(|_| {
+            let n = self.accepted;
+            self.accepted += 1;
+            let stamp = Stamp::new(WALL_MS, 0).0 + n;
+            Ok(UpdateRequest {
+                n,
+                id: UpdateId::from_stamp(Stamp(stamp), n),
+                prev: self.core.value_timestamp().clone(),
+                proven: true,
+                request: update(n)?,
+                stamp: Stamp(stamp),
+                copies: 2,
+                fresh: true,
+                wait_ms: 1500,
+            })
+        });
+        Ok(encode(&Requests { requests: requests.collect::<Result<Vec<_>>>()? })?)
+    }
+
+    fn accept(&mut self, updates: &[u8], acknowledgements: &[Vec<u8>]) -> Result<()> {
+        for request in decode::<Requests<UpdateRequest>>(updates)?.requests {
+            let to = ReplyTo { subject: Arc::clone(&self.reply), n: request.n };
+            self.step(Input::Update(to, request))?;
+        }
+        self.end_batch()?;
+        for acknowledgement in acknowledgements {
+            self.step(Input::Acknowledgement(decode::<Acknowledgement>(acknowledgement)?))?;
+        }
+        self.end_batch()
+    }
+
+    /// The others hold all that will be accepted until then.
+    fn acknowledgements(&self) -> Result<Vec<Vec<u8>>> {
+        let held: Timestamp = [(self.core.id().clone(), self.accepted)].into_iter().collect();
+        let message =
+            |other| Ok(encode(&Acknowledgement { id: id(other)?, replica_timestamp: Replicas::from(&held) })?);
+        ["r2-abcdefgh", "r3-abcdefgh"].into_iter().map(message).collect()
+    }
+
+    /// So many updates are over and gone from the log.
+    fn grow(&mut self, updates: u64) -> Result<()> {
+        while self.accepted < updates {
+            let requests = self.updates(100)?;
+            let acknowledgements = self.acknowledgements()?;
+            self.accept(&requests, &acknowledgements)?;
+            self.now.monotonic_ms += 10;
+            self.step(Input::Tick { queue_length: 0, listened: true })?;
+            self.outputs.clear();
+        }
+        Ok(())
+    }
+}
+
+fn id(text: &str) -> Result<ReplicaId> {
+    Ok(ReplicaId::known(text)?)
+}
+
+fn update(n: u64) -> Result<Update> {
+    let user_id = UserId::try_from(FIRST_USER + n % USERS)?;
+    let movie_id = MovieId::try_from(1 + n % MOVIES)?;
+    let rating = Stars::from_half_stars(1 + (n % 10) as u8)?;
+    Ok(match n < USERS {
+        true => Update::Create { user_id, movie_id, rating },
+        false => Update::Update { user_id, movie_id, rating },
+    })
+}
+
+/// Accepted, gossiped, acknowledged and applied: `batch` updates in each message, after `before` others.
+pub(crate) fn acceptor(batch: u64, before: u64) -> Result<()> {
+    let mut replica = Replica::new()?;
+    replica.grow(before)?;
+    let mut messages = Vec::new();
+    for _ in 0..ROUNDS {
+        messages.push((replica.updates(batch)?, replica.acknowledgements()?));
+    }
+    let mut done = Ok(());
+    measured(&mut || {
+        done = messages.iter().try_for_each(|(updates, acknowledgements)| replica.accept(updates, acknowledgements));
+    });
+    done?;
+    let own = replica.core.id();
+    ensure!(replica.core.value_timestamp().get(own) == replica.accepted, "not all updates were applied");
+    Ok(())
+}
+
+/// Taken in from another's gossip, acknowledged and applied.
+pub(crate) fn other(batch: u64) -> Result<()> {
+    let mut replica = Replica::new()?;
+    replica.grow(10_000)?;
+    let origin = id("r2-abcdefgh")?;
+    let prev: Timestamp = [(replica.core.id().clone(), 10_000)].into_iter().collect();
+    let mut messages = Vec::new();
+    let mut seq = 0;
+    for _ in 0..ROUNDS {
+        let mut records = Vec::new();
+        for _ in 0..batch {
+            seq += 1;
+            let n = 10_000 + seq;
+            let stamp = Stamp(Stamp::new(WALL_MS, 0).0 + n);
+            records.push(Arc::new(Record {
+                id: UpdateId::from_stamp(stamp, n),
+                i: origin.clone(),
+                seq,
+                prev: prev.clone(),
+                request: Some(update(n)?),
+                retires: Timestamp::new(),
+                stamp,
+                copies: 2,
+                deleted: None,
+            }));
+        }
+        let mut held = prev.clone();
+        held.set(&origin, seq);
+        messages.push(encode(&Gossip {
+            id: origin.clone(),
+            replica_timestamp: Replicas::from(&held),
+            value_timestamp: Replicas::from(&prev),
+            digest: natter_common::value::Digest(0),
+            records,
+        })?);
+    }
+    let mut done = Ok(());
+    measured(&mut || {
+        done = messages.iter().try_for_each(|message| {
+            replica.step(Input::Gossip(decode(message)?))?;
+            replica.end_batch()
+        });
+    });
+    done?;
+    ensure!(replica.core.value_timestamp().get(&origin) == seq, "not all records were applied");
+    Ok(())
+}
+
+/// Half of the ratings are in the data set, half were written since.
+pub(crate) fn read(batch: u64) -> Result<()> {
+    let mut replica = Replica::new()?;
+    replica.grow(10_000)?;
+    let mut messages = Vec::new();
+    let mut n = 0;
+    for _ in 0..ROUNDS {
+        let mut requests = Vec::new();
+        for _ in 0..batch {
+            n += 1;
+            let user_id = UserId::try_from(if n % 2 == 0 { FIRST_USER + n % USERS } else { 1 + n % 300 })?;
+            requests.push(QueryRequest {
+                n,
+                prev: replica.core.value_timestamp().clone(),
+                proven: true,
+                request: Query::Read { user_id, movie_id: MovieId::try_from(1 + n % MOVIES)? },
+                wait_ms: 1500,
+            });
+        }
+        messages.push(encode(&Requests { requests })?);
+    }
+    let mut done = Ok(());
+    measured(&mut || {
+        done = messages.iter().try_for_each(|message| {
+            for request in decode::<Requests<QueryRequest>>(message)?.requests {
+                let to = ReplyTo { subject: Arc::clone(&replica.reply), n: request.n };
+                replica.step(Input::Query(to, request))?;
+            }
+            replica.end_batch()
+        });
+    });
+    done
+}
+
+/// The first chunk, from the request to its bytes.
+pub(crate) fn snapshot() -> Result<()> {
+    let mut replica = Replica::new()?;
+    replica.grow(10_000)?;
+    let request = SnapshotRequest { id: id("r2-abcdefgh")?, snapshot: 0, from: SnapshotPlace::Start };
+    let to = ReplyTo { subject: Arc::clone(&replica.reply), n: 0 };
+    let mut input = Some(Input::Snapshot(to, request));
+    let mut done = Ok(());
+    measured(&mut || {
+        done = (|| {
+            replica.step(input.take().context("counted twice")?)?;
+            replica.end_batch()
+        })();
+    });
+    done
+}

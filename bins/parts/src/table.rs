@@ -1,0 +1,87 @@
+//! Counting, and the table that the counts are held against.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::part::Part;
+
+/// How much more a part may take than the table says, in percent.
+const MORE_PERCENT_MAX: u64 = 10;
+
+/// Counts `parts` and prints them as a table. With `check`, fails where one takes too much more than that file says, or is
+/// not in it.
+pub(crate) fn count(parts: impl Iterator<Item = &'static Part>, check: Option<&Path>) -> Result<()> {
+    let known = check.map(read).transpose()?;
+    let mut problems = Vec::new();
+    println!("| part | instructions |");
+    println!("| --- | --- |");
+    for part in parts {
+        let counted = instructions(part)?;
+        println!("| {} | {} |", part.name, thousands(counted));
+        let Some(known) = &known else { continue };
+        match known.get(part.name) {
+            Some(before) if counted * 100 > before * (100 + MORE_PERCENT_MAX) => {
+                problems.push(format!("{}: {counted} instructions, {before} before", part.name));
+            }
+            Some(_) => {}
+            None => problems.push(format!("{}: {counted} instructions, not in the table", part.name)),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "more than {MORE_PERCENT_MAX} % over the table:\n{}\nMake it cheaper, or, where it is worth that much, put the new \
+         count into the table and say why in the commit",
+        problems.join("\n")
+    )
+}
+
+/// How many instructions one of what the part does takes.
+fn instructions(part: &Part) -> Result<u64> {
+    let program = std::env::current_exe().context("where this program is")?;
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*parts::measured*"])
+        .arg(program)
+        .args(["--run", part.name])
+        .output()
+        .context("valgrind cannot be run: install it (Debian: apt-get install valgrind)")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("{}: {said}", part.name);
+    }
+    let collected = said.lines().find_map(|line| line.split("Collected :").nth(1));
+    let collected = collected.and_then(|number| number.trim().parse::<u64>().ok()).filter(|number| *number > 0);
+    Ok(collected.with_context(|| format!("{}: valgrind counted nothing: {said}", part.name))? / part.times)
+}
+
+/// The rows `| part | number |` of a file.
+fn read(path: &Path) -> Result<BTreeMap<String, u64>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
+        let (name, number) = (cells.next()?, cells.next()?);
+        Some((name.to_owned(), number.replace(',', "").parse().ok()?))
+    };
+    Ok(text.lines().filter_map(row).collect())
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        (0..digits.len()).rev().step_by(3).map(|last| &digits[last.saturating_sub(2)..=last]).collect();
+    groups.into_iter().rev().collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!([7, 999, 1000, 1_234_567].map(thousands), ["7", "999", "1,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,42 @@
+//! Timestamps of clusters of several sizes.
+
+use std::hint::black_box;
+
+use anyhow::Result;
+use natter_common::ids::ReplicaId;
+use natter_common::timestamp::Timestamp;
+
+use crate::measured;
+
+/// How often it is done.
+pub(crate) const ROUNDS: u64 = 1000;
+
+/// Of so many replicas, of which every second one has accepted one more than in the one of `phase` 1.
+fn timestamp(replicas: usize, phase: usize) -> Result<Timestamp> {
+    let entry = |n: usize| Ok((ReplicaId::known(&format!("r{n}-abcdefgh"))?, 1_000_000 + ((n + phase) % 2) as u64));
+    (0..replicas).map(entry).collect()
+}
+
+/// Both know of something that the other lacks.
+pub(crate) fn merge(replicas: usize) -> Result<()> {
+    let (ours, theirs) = (timestamp(replicas, 0)?, timestamp(replicas, 1)?);
+    measured(&mut || {
+        for _ in 0..ROUNDS {
+            let mut merged = black_box(&ours).clone();
+            merged.merge(black_box(&theirs));
+            black_box(merged);
+        }
+    });
+    Ok(())
+}
+
+/// Equal ones that share nothing, so that every entry is looked at.
+pub(crate) fn compare(replicas: usize) -> Result<()> {
+    let (ours, theirs) = (timestamp(replicas, 0)?, timestamp(replicas, 0)?);
+    measured(&mut || {
+        for _ in 0..ROUNDS {
+            black_box(black_box(&ours).covers(black_box(&theirs)));
+        }
+    });
+    Ok(())
+}
