@@ -28,11 +28,14 @@ impl ExecutedOperations {
     pub fn insert(&mut self, operation: ExecutedOperation, now_ms: u64) -> bool {
         let id = operation.id;
         let mut next = 0;
-        for (key, known) in self.range(id) {
-            if known.seq == operation.seq && known.i == operation.i {
-                return false;
+        // Most ids are later than all before.
+        if self.operations.last_key_value().is_some_and(|(key, _)| key.0 >= id) {
+            for (key, known) in self.range(id) {
+                if known.seq == operation.seq && known.i == operation.i {
+                    return false;
+                }
+                next = key.1 + 1;
             }
-            next = key.1 + 1;
         }
         self.ages.push_back((now_ms, id, next));
         self.operations.insert((id, next), operation);
