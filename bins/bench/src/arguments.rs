@@ -79,7 +79,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) plots: Option<PathBuf>,
 
-    /// Keep the data sets that are made, up to 2 GB, in this folder, for other runs [default: a temporary one]
+    /// Keep the data sets that are made, 0.7 GB, in this folder, for other runs [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }

@@ -23,6 +23,8 @@ pub(crate) struct Measurement {
     pub(crate) outcome: Outcome,
     /// Processor time an answer, in microseconds, by what the processes are.
     pub(crate) processor_us: BTreeMap<&'static str, f64>,
+    /// What the largest process of each kind has resident afterwards, in MiB.
+    pub(crate) resident_mib: BTreeMap<&'static str, f64>,
 }
 
 /// How a replica manager started in one round.
@@ -146,7 +148,14 @@ pub(crate) mod tests {
         let us = 1e6 / answers as f64;
         let latency = Latency { p50_us: us, p90_us: us, p99_us: us * 2.0, p999_us: us, max_us: us };
         let outcome = Outcome { answers, seconds: 1.0, answers_in_all: answers, latency, ..Outcome::default() };
-        Measurement { subject, load, round, outcome, processor_us: BTreeMap::from([("broker", 5.0)]) }
+        Measurement {
+            subject,
+            load,
+            round,
+            outcome,
+            processor_us: BTreeMap::from([("broker", 5.0)]),
+            resident_mib: BTreeMap::new(),
+        }
     }
 
     #[test]

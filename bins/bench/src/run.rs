@@ -151,7 +151,8 @@ impl Bench {
             if outcome.errors > 0 { format!(", {} WRONG", outcome.errors) } else { String::new() }
         );
         self.progress.done(&said, self.each());
-        self.results.measurements.push(Measurement { subject: subject.clone(), load, round, outcome, processor_us });
+        let (subject, resident_mib) = (subject.clone(), resident_mib(&processes));
+        self.results.measurements.push(Measurement { subject, load, round, outcome, processor_us, resident_mib });
         Ok(())
     }
 
@@ -214,6 +215,18 @@ fn count(arguments: &BenchArgs, section: Section) -> usize {
 /// In whole milliseconds.
 pub(crate) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What the largest process of each kind has resident.
+fn resident_mib(processes: &[(&'static str, Option<u32>)]) -> BTreeMap<&'static str, f64> {
+    let mut largest = BTreeMap::new();
+    for (what, id) in processes {
+        if let Some(mib) = id.and_then(usage::resident_mib) {
+            let so_far = largest.entry(*what).or_insert(mib);
+            *so_far = mib.max(*so_far);
+        }
+    }
+    largest
 }
 
 /// What processes of each kind have used together.

@@ -35,9 +35,9 @@ use super::workload::{Workload, error_in_headers};
 /// About so many updates a second are looked for.
 const SAMPLES_PER_SECOND: f64 = 200.0;
 /// How long an update may take to be readable everywhere before that is an error.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a replica manager may take for an answer.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 /// The longest lag that is told, in nanoseconds.
 const LONGEST_NS: u64 = 60_000_000_000;
 

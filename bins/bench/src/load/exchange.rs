@@ -16,7 +16,7 @@ use super::pace::{Pacer, Schedule};
 use super::workload::Workload;
 
 /// How long after the end of a measurement an answer may still come.
-const LAST_ANSWER: Duration = Duration::from_secs(5);
+const LAST_ANSWER: Duration = Duration::from_secs(15);
 /// How many requests may be open in an open loop; those beyond wait, and their latency counts on.
 const OPEN_MAX: usize = 32_768;
 /// What a frontend's refusal begins with.

@@ -20,7 +20,7 @@ mod reply;
 mod sessions;
 
 /// How long a frontend may take for a page of ratings.
-const PAGE_PATIENCE: Duration = Duration::from_secs(10);
+const PAGE_PATIENCE: Duration = Duration::from_secs(30);
 /// How many ratings of one user are asked for at most.
 const RATINGS_OF_ONE: u32 = 50;
 /// The scale, in half stars.

@@ -26,6 +26,7 @@ pub(crate) fn report(results: &Results) -> Value {
                 "answers_per_second": measurement.outcome.per_second(),
                 "outcome": measurement.outcome,
                 "processor_us_per_answer": measurement.processor_us,
+                "resident_mib": measurement.resident_mib,
             })
         })
         .collect();

@@ -1,6 +1,6 @@
 //! The report as tables, in Markdown: they read as text too, and go into documents as they are.
 
-use crate::catalogue::{Asked, Section, Subject};
+use crate::catalogue::{Asked, Section, Subject, World};
 use crate::load::job::{KvOperation, Load, Outcome};
 use crate::measurements::{Machine, Results};
 use crate::statistics::Spread;
@@ -157,10 +157,26 @@ fn start_table(results: &Results) -> String {
             let seconds = Spread::of(of().map(|start| start.seconds));
             let resident = Spread::of(of().filter_map(|start| start.resident_mib));
             let mib = |figure: f64| format!("{figure:.0}");
-            vec![grouped(size), spread(seconds, |figure| format!("{figure:.1}")), spread(resident, mib)]
+            let used = results.measurements.iter().filter_map(|measurement| match measurement.subject.world {
+                World::Cluster(plan) if measurement.subject.section == Section::Data && plan.ratings == size => {
+                    measurement.resident_mib.get("replica").copied()
+                }
+                _ => None,
+            });
+            let used = Spread::of(used);
+            vec![
+                grouped(size),
+                spread(seconds, |figure| format!("{figure:.1}")),
+                spread(resident, mib),
+                spread(used, mib),
+            ]
         })
         .collect();
-    table(Section::Start.title(), &["ratings", "seconds until it serves", "resident MiB"], &rows)
+    table(
+        Section::Start.title(),
+        &["ratings", "seconds until it serves", "resident MiB then", "after reads and updates"],
+        &rows,
+    )
 }
 
 fn processor_table(results: &Results) -> String {

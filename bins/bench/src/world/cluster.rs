@@ -19,6 +19,8 @@ use crate::roles;
 
 /// How often to look whether a process that is waited for has ended.
 pub(crate) const ASK_EVERY: Duration = Duration::from_millis(20);
+/// How long a frontend tries: longer than usual, so that a machine that stalls shows as a latency and not as an error.
+const FRONTEND_TIMEOUT: &str = "10s";
 /// How long all may take until they serve.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
@@ -93,8 +95,8 @@ impl Cluster {
         for n in 1..=plan.frontends {
             let name = format!("f{n}");
             let arguments = [
-                &[roles::FRONTEND, "--name", &name, "--fault-tolerance", "2", "--server", ground.server][..],
-                &["--prefix", &cluster.prefix],
+                &[roles::FRONTEND, "--name", &name, "--fault-tolerance", "2", "--timeout", FRONTEND_TIMEOUT][..],
+                &["--server", ground.server, "--prefix", &cluster.prefix],
             ];
             let log = format!("{}-{name}", cluster.prefix);
             cluster.frontends.push(Child::start(&log, &arguments.concat(), ground.folder)?);

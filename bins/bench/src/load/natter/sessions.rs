@@ -20,7 +20,7 @@ const ONE_OF: u64 = 64;
 /// So many are kept at most: the last ones.
 const SESSIONS_MAX: usize = 64;
 /// How long a read may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a session has seen after its one update.
 struct Session {
