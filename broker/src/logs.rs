@@ -24,7 +24,9 @@ pub fn init(format: LogFormat, verbosity: u8, default_level: LevelFilter) {
     let environment = Environment::of_process();
     let colours = std::io::stderr().is_terminal() && environment.get("NO_COLOR").is_none();
     let (filter, complaint) = filter(&environment, verbosity, default_level);
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    // What cannot be written, as on a full disk, is lost: complaining of it to standard error would end the process.
+    let logs = tracing_subscriber::fmt().log_internal_errors(false);
+    let logs = logs.with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     // An error means that a test or a caller has started logging already.
     let _ = match format {
         LogFormat::Text => logs.event_format(TextFormat { colours }).try_init(),

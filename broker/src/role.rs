@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::io::Write;
 use std::process::ExitCode;
 
 use natter_common::ids::{IdError, ReplicaId, is_token};
@@ -41,17 +42,19 @@ pub fn run<E: Display>(role: &str, options: &BrokerOptions, life: impl Future<Ou
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("{role}: the runtime cannot be started: {error}");
-            return ExitCode::FAILURE;
+            return fail(role, &format!("the runtime cannot be started: {error}"));
         }
     };
     match runtime.block_on(life) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{role}: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(role, &error),
     }
+}
+
+/// Says why, where that can be written.
+fn fail(role: &str, error: &dyn Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{role}: {error}");
+    ExitCode::FAILURE
 }
 
 /// What clap has to say of a command line that it doesn't take, or of `--help`.
