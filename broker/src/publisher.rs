@@ -10,8 +10,10 @@ use tracing::{debug, warn};
 /// How long one message may wait for the connection. Beyond that the broker is as good as gone, and what core NATS
 /// would lose anyway is not waited for.
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long one round trip to the broker may take.
-const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take until the broker has answered.
+const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(15);
+/// It is asked again after this: a question can be lost, as when the connection breaks just then.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Publishes messages, and drops them while the connection is lost: a client's own command queue would fill up and block
 /// everything else.
@@ -91,9 +93,9 @@ pub struct NoRoundTrip;
 /// `nobody` is a subject to which nobody listens: the broker's "no responders" comes in order, even on a connection that
 /// doesn't hear itself, and proves more than a flush.
 pub async fn round_trip(client: &Client, nobody: String) -> Result<(), NoRoundTrip> {
-    // Any answer will do, that there is none among them.
-    match timeout(ROUND_TRIP_TIMEOUT, client.request(nobody, Bytes::new())).await {
-        Ok(_) => Ok(()),
-        Err(_) => Err(NoRoundTrip),
-    }
+    let answered = async {
+        // Any answer will do, that there is none among them.
+        while timeout(ASKED_AGAIN_AFTER, client.request(nobody.clone(), Bytes::new())).await.is_err() {}
+    };
+    timeout(ROUND_TRIP_TIMEOUT, answered).await.map_err(|_| NoRoundTrip)
 }
