@@ -1,11 +1,17 @@
 //! The roles as one program, for the tests: `cargo test` builds the binaries of this package and of no other.
 //!
 //! `roles replica|frontend|client ARGUMENTS`. A replica or frontend started with the variable `NATTER_TEST_LIFELINE` ends
-//! with its standard input, so that nothing stays behind where the test itself is killed.
+//! with its standard input, so that nothing stays behind where the test itself is killed. With `NATTER_TEST_CLOCK`, its wall
+//! clock is ahead by as many milliseconds as the file of that name says, and follows that when it changes.
 
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How often the file that sets the clock wrong is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -16,10 +22,12 @@ fn main() -> ExitCode {
         Some("client") => natter_client::main_with(arguments),
         Some("frontend") => {
             end_with_standard_input();
+            follow_clock();
             natter_frontend::main_with(arguments)
         }
         Some("replica") => {
             end_with_standard_input();
+            follow_clock();
             natter_replica::main_with(arguments)
         }
         _ => {
@@ -45,4 +53,26 @@ fn end_with_standard_input() {
             }
         }
     });
+}
+
+/// The wall clock is wrong from the start, and may jump later.
+fn follow_clock() {
+    let Some(path) = std::env::var_os("NATTER_TEST_CLOCK").map(PathBuf::from) else { return };
+    let mut set = set_clock(&path, 0);
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(LOOK_EVERY);
+            set = set_clock(&path, set);
+        }
+    });
+}
+
+/// Does as the file says, where that is something else than before.
+fn set_clock(path: &Path, before: i64) -> i64 {
+    let said = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(before);
+    if said != before {
+        natter_broker::clocks::set_wall_clock_ahead(said);
+        let _ = writeln!(std::io::stderr(), "the wall clock is ahead by {said} ms");
+    }
+    said
 }

@@ -2,11 +2,14 @@
 
 use std::ffi::OsString;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use natter_broker::environment::Environment;
 use natter_broker::server::{NatsServer, ServerSettings, find_or_fetch, print_notice};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::until_file_has;
 
 /// One search, and at most one download, at a time.
 static SEARCH: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -25,7 +28,7 @@ impl Broker {
             let _one_at_a_time = SEARCH.lock().await;
             find_or_fetch(&Environment::of_process(), &print_notice).await.expect("a nats-server").path
         };
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let settings = ServerSettings {
             config,
             port: Some(port),
@@ -33,6 +36,13 @@ impl Broker {
             ..ServerSettings::new(binary)
         };
         Self { settings, port, server: Mutex::new(None) }
+    }
+
+    /// Has all its lives log to this file.
+    #[must_use]
+    pub fn logging_to(mut self, log: &Path) -> Self {
+        self.settings.log = Some(log.to_owned());
+        self
     }
 
     /// Where clients connect, whether it runs or not.
@@ -52,4 +62,58 @@ impl Broker {
         server.process().kill();
         server.process().wait().await.unwrap();
     }
+
+    /// Whether it was started and not killed.
+    pub fn is_running(&self) -> bool {
+        self.server.lock().unwrap().is_some()
+    }
+
+    /// Its process id, while it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.server.lock().unwrap().as_mut()?.process().id()
+    }
+
+    /// Freezes it (SIGSTOP).
+    pub fn pause(&self) {
+        self.server.lock().unwrap().as_mut().expect("it runs").process().pause();
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) {
+        self.server.lock().unwrap().as_mut().expect("it runs").process().resume();
+    }
+
+    /// Whether it is frozen, as the system sees it.
+    pub fn is_frozen(&self) -> bool {
+        self.process_id().is_some_and(super::is_frozen)
+    }
+
+    /// All that it logged, where [`Broker::logging_to`] said where.
+    pub fn log(&self) -> String {
+        let read = |log: &PathBuf| std::fs::read(log).ok();
+        self.settings
+            .log
+            .as_ref()
+            .and_then(read)
+            .map(|log| String::from_utf8_lossy(&log).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Writes another configuration, and waits until the server has taken it over; one that does not run takes it when it
+    /// starts.
+    pub async fn configure(&self, configuration: &str) {
+        const TAKEN: &str = "Reloaded server configuration";
+        std::fs::write(self.settings.config.as_ref().expect("it has a configuration file"), configuration).unwrap();
+        let Some(process) = self.process_id() else { return };
+        let before = self.log().matches(TAKEN).count();
+        let process = Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
+        kill_process(process, Signal::HUP).unwrap();
+        let log = self.settings.log.as_ref().expect("it logs to a file");
+        until_file_has(log, "a new configuration", |text| text.matches(TAKEN).count() > before).await;
+    }
+}
+
+/// A port that nobody listens on.
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

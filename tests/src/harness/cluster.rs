@@ -12,6 +12,7 @@ use super::{DEADLINE, Encoding, Member, Observer, Wire, World};
 pub struct ClusterPlan<'w> {
     world: &'w World,
     prefix: String,
+    servers: Vec<String>,
     database: Option<PathBuf>,
     frontend_arguments: Vec<String>,
     replica_arguments: Vec<String>,
@@ -22,6 +23,7 @@ impl<'w> ClusterPlan<'w> {
         Self {
             world,
             prefix: prefix.to_owned(),
+            servers: vec![world.broker.url()],
             database: None,
             frontend_arguments: Vec::new(),
             replica_arguments: Vec::new(),
@@ -33,6 +35,20 @@ impl<'w> ClusterPlan<'w> {
     pub fn database(mut self, path: &Path) -> Self {
         self.database = Some(path.to_owned());
         self
+    }
+
+    /// Other brokers than that of the test, as `--server` takes them: `r1` and `f1` get the first, `r2` and `f2` the second,
+    /// and so on in a circle, by the number at the end of their name.
+    #[must_use]
+    pub fn servers(mut self, servers: Vec<String>) -> Self {
+        self.servers = servers;
+        self
+    }
+
+    fn server_of(&self, name: &str) -> &str {
+        let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let number: usize = name[name.len() - digits..].parse().unwrap_or(1);
+        &self.servers[number.saturating_sub(1) % self.servers.len()]
     }
 
     /// Arguments of every frontend.
@@ -55,7 +71,7 @@ impl<'w> ClusterPlan<'w> {
     }
 
     fn start_command(&self, mut command: Command, role: &'static str, name: &str, arguments: &[&str]) -> Member {
-        command.args(["--name", name, "--server", &self.world.broker.url(), "--prefix", &self.prefix]);
+        command.args(["--name", name, "--server", self.server_of(name), "--prefix", &self.prefix]);
         match role {
             "frontend" => command.args(&self.frontend_arguments),
             _ => command.args(&self.replica_arguments),
@@ -66,8 +82,13 @@ impl<'w> ClusterPlan<'w> {
         if std::env::var_os("NATTER_TEST_VERBOSE").is_some() {
             command.arg("-v");
         }
-        command.args(arguments);
+        command.args(arguments).env("NATTER_TEST_CLOCK", self.clock_file(name));
         Member::start(role, &self.log_name(name), command, self.world.directory())
+    }
+
+    /// The file that says how far the clock of a process is ahead; not there where it is right.
+    fn clock_file(&self, name: &str) -> PathBuf {
+        self.world.path(&format!("{}.clock", self.log_name(name)))
     }
 
     fn log_name(&self, name: &str) -> String {
@@ -76,7 +97,7 @@ impl<'w> ClusterPlan<'w> {
 
     /// Nobody yet, but somebody who watches.
     pub async fn empty(self) -> Cluster<'w> {
-        let wire = Wire::connect(&self.world.broker.url(), &self.prefix).await;
+        let wire = Wire::connect(&self.servers[0], &self.prefix).await;
         let observer = Observer::start(&wire).await;
         Cluster { plan: self, wire, observer, members: Vec::new() }
     }
@@ -120,6 +141,15 @@ impl Cluster<'_> {
     /// Starts a frontend and does not wait.
     pub fn start_frontend(&mut self, name: &str, arguments: &[&str]) {
         self.adopt(self.plan.start_member("frontend", name, arguments));
+    }
+
+    /// Sets the wall clock of a process ahead by so many milliseconds, or behind; one that is started later has it from its
+    /// start.
+    pub fn set_clock_ahead(&self, name: &str, offset_ms: i64) {
+        // Whole at every moment.
+        let (file, new) = (self.plan.clock_file(name), self.plan.clock_file(&format!("{name}.new")));
+        std::fs::write(&new, offset_ms.to_string()).unwrap();
+        std::fs::rename(&new, &file).unwrap();
     }
 
     /// Takes care of a process that was started before.

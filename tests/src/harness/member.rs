@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
 use natter_broker::owned_process::OwnedProcess;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 /// A frontend or replica as a child process. Dropping it ends it.
 pub struct Member {
@@ -108,6 +108,19 @@ impl Member {
         self.process.resume();
     }
 
+    /// Whether it is frozen, as the system sees it.
+    pub fn is_frozen(&self) -> bool {
+        self.process.id().is_some_and(super::is_frozen)
+    }
+
+    /// Limits how large its files may become, as a nearly full disk does; `None` lifts that. It must have been started so
+    /// that the signal which comes with it is ignored.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let process = self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(process, Resource::Fsize, limit).expect("this user may limit its own processes");
+    }
+
     /// Its process id; `None` once it has ended.
     pub fn process_id(&self) -> Option<u32> {
         self.process.id()
@@ -122,10 +135,6 @@ impl Member {
 
     /// Waits until its log has `text`.
     pub async fn until_logged(&self, text: &str) {
-        let started = Instant::now();
-        while !self.log().contains(text) {
-            assert!(started.elapsed() < super::DEADLINE, "{} never logs {text:?}:\n{}", self.name, self.log_tail(20));
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        super::until_file_has(&self.log, &format!("{text:?}"), |log| log.contains(text)).await;
     }
 }

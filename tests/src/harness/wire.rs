@@ -109,13 +109,14 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Connects.
+    /// Connects to a broker, or to one of several whose URLs have commas between them.
     pub async fn connect(url: &str, prefix: &str) -> Self {
+        let servers: Vec<&str> = url.split(',').collect();
         let client = async_nats::ConnectOptions::new()
             .name("tests")
             .max_reconnects(None)
             .reconnect_delay_callback(|_| Duration::from_millis(50))
-            .connect(url)
+            .connect(&servers[..])
             .await
             .unwrap();
         Self { client, prefix: prefix.to_owned() }
@@ -202,6 +203,16 @@ impl Session {
         Self { wire: wire.clone(), replicas: Map::new(), clock: 0 }
     }
 
+    /// Asks by another connection from now on.
+    pub fn hop(&mut self, wire: &Wire) {
+        self.wire = wire.clone();
+    }
+
+    /// The greatest stamp seen.
+    pub fn clock(&self) -> u64 {
+        self.clock
+    }
+
     /// The `prev` of the next request.
     pub fn label(&self) -> Value {
         json!({"replicas": self.replicas, "clock": self.clock})
@@ -234,6 +245,16 @@ impl Session {
         let answer = self.try_ask(operation, map.clone(), PATIENCE).await;
         answer.unwrap_or_else(|silence| panic!("{operation} {map}: {silence:?}"))
     }
+}
+
+/// A UUID of version 7 with a stamp in it that is now, by this machine's clock, and above `clock`; `random` tells sessions
+/// apart by its low 58 bits.
+pub fn update_id_above(clock: u64, random: u64) -> String {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let stamp = u128::from(((since_epoch.as_millis() as u64) << 16).max(clock + 1));
+    let random = u128::from(random & ((1 << 58) - 1));
+    let time = (stamp >> 16 << 80) | (stamp >> 4 & 0xfff) << 64 | (stamp & 0xf) << 58;
+    uuid_text(time | (7 << 76) | (0b10 << 62) | random)
 }
 
 /// A random UUID of version 4.

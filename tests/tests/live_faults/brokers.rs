@@ -1,0 +1,113 @@
+//! Brokers that are killed, restarted, and cut off from each other.
+
+use std::time::{Duration, Instant};
+
+use natter_tests::harness::{BrokerPlan, DEADLINE, Observer, Way, World};
+use natter_tests::live::{Stage, StagePlan};
+
+use crate::{KEEP_IN, ROLES, seed};
+
+/// Longer than it takes until a process that shows nothing counts as gone.
+const LONG: Duration = Duration::from_millis(2500);
+
+#[tokio::test]
+async fn each_broker_of_three_is_killed_and_the_others_serve() {
+    let seed = seed();
+    let world = World::without_broker(ROLES).await;
+    let plan = StagePlan::new("each_broker_of_three_is_killed_and_the_others_serve", KEEP_IN);
+    let mut stage = Stage::start(&world, plan, seed).await;
+    let lost_connections = |stage: &mut Stage<'_>| -> usize {
+        stage
+            .cluster
+            .members()
+            .iter()
+            .map(|member| member.log().matches("lost the connection to the broker").count())
+            .sum()
+    };
+    for n in 0..3 {
+        stage.brokers.servers()[n].kill().await;
+        stage.sessions.until_answered(150).await;
+        stage.brokers.servers()[n].start().await;
+        stage.until_well().await;
+    }
+    let lost = lost_connections(&mut stage);
+    assert!(lost >= 7, "each of five processes, two with two connections, had to go elsewhere: {lost}");
+    println!("{lost} connections of processes broke; {}", stage.finish().await);
+}
+
+#[tokio::test]
+async fn the_only_broker_is_killed_and_comes_back() {
+    let seed = seed();
+    let world = World::without_broker(ROLES).await;
+    let mut plan = StagePlan::new("the_only_broker_is_killed_and_comes_back", KEEP_IN);
+    plan.brokers = BrokerPlan { servers: 1, ..BrokerPlan::default() };
+    (plan.durable, plan.in_memory) = (1, 2);
+    let mut stage = Stage::start(&world, plan, seed).await;
+    for outage in [Duration::ZERO, LONG] {
+        stage.sessions.until_answered(100).await;
+        stage.brokers.servers()[0].kill().await;
+        tokio::time::sleep(outage).await;
+        stage.brokers.servers()[0].start().await;
+        stage.until_well().await;
+    }
+    let silence = stage.sessions.tally().silence;
+    assert!(silence > LONG, "nobody was answered without a broker, but for {silence:?}");
+    println!("{}", stage.finish().await);
+}
+
+#[tokio::test]
+async fn routes_between_brokers_are_cut_and_blocked() {
+    let seed = seed();
+    let world = World::without_broker(ROLES).await;
+    let mut plan = StagePlan::new("routes_between_brokers_are_cut_and_blocked", KEEP_IN);
+    // At each broker a replica, at the first two a frontend. The replicas are durable: who is in memory, and was not heard
+    // for ten seconds, is not waited for any more, and on a busy machine this may take longer.
+    plan.know_all_brokers = false;
+    (plan.durable, plan.in_memory) = (3, 0);
+    let mut stage = Stage::start(&world, plan, seed).await;
+    let seen_at = [Observer::start(&stage.wires[0]).await, Observer::start(&stage.wires[1]).await];
+    for way in [Way::Cut, Way::Blocked] {
+        // The first two don't hear each other, and the third hears both.
+        stage.brokers.set_route(0, 1, way);
+        do_not_hear_each_other(&seen_at).await;
+        stage.sessions.until_answered(50).await;
+        stage.brokers.open_all_routes();
+        stage.until_well().await;
+    }
+    assert!(stage.brokers.broken_routes() > 0);
+    // The first one alone, with a frontend and a replica: sessions that come by from the others get no old answer there.
+    let before = told_apart(&stage);
+    stage.brokers.set_routes_of(0, Way::Cut);
+    do_not_hear_each_other(&seen_at).await;
+    let began = Instant::now();
+    while told_apart(&stage) == before {
+        assert!(began.elapsed() < DEADLINE, "nobody notices that one is alone: {}", stage.sessions.tally());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stage.sessions.until_answered(50).await;
+    stage.brokers.open_all_routes();
+    stage.until_well().await;
+    println!("{} connections between brokers broke; {}", stage.brokers.broken_routes(), stage.finish().await);
+}
+
+/// How often an answer was refused because it would be old, or an update was acknowledged by one replica alone.
+fn told_apart(stage: &Stage<'_>) -> u64 {
+    let tally = stage.sessions.tally();
+    tally.retries.get("504 STALE").copied().unwrap_or(0) + tally.alone.len() as u64
+}
+
+/// Waits until the replica at each of two brokers counts as gone at the other.
+async fn do_not_hear_each_other(seen_at: &[Observer; 2]) {
+    const GONE_AFTER: Duration = Duration::from_millis(1500);
+    let began = Instant::now();
+    for (observer, other) in [(&seen_at[0], "d2"), (&seen_at[1], "d1")] {
+        loop {
+            let heard = observer.seen().named(other).map_or(began, |(_, shown)| shown.heard.max(began));
+            if heard.elapsed() > GONE_AFTER {
+                break;
+            }
+            assert!(began.elapsed() < DEADLINE, "{other} is still heard");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
