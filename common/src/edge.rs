@@ -1,10 +1,16 @@
 //! The edge: what clients send to frontends and what they get back. The rest of the contract is between ourselves.
 
+mod batch;
 mod error;
+mod field;
 mod request;
 
+pub use batch::{
+    Answers, BatchReply, BatchReplyOf, ClientBatch, OPERATIONS_MAX, OperationError, Outcome, OutcomeOf,
+    encode_batch_reply,
+};
 pub use error::FrontendError;
-pub use request::{ClientRequest, TITLE_BYTES_MAX, decode_request};
+pub use request::{ClientRequest, SingleOperation, TITLE_BYTES_MAX, decode_request};
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
@@ -29,15 +35,24 @@ pub struct ClientReply {
 impl Serialize for ClientReply {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut reply = serializer.serialize_struct("ClientReply", 3)?;
-        match &self.value {
-            Answer::Rating(value) => reply.serialize_field("value", value)?,
-            Answer::Ratings(value) => reply.serialize_field("value", value)?,
-            Answer::Average(value) => reply.serialize_field("value", value)?,
-            Answer::Movies(value) => reply.serialize_field("value", value)?,
-        }
+        reply.serialize_field("value", &Untagged(&self.value))?;
         reply.serialize_field("label", &self.label)?;
         reply.serialize_field("replicas", &self.replicas)?;
         reply.end()
+    }
+}
+
+/// A value without its kind, which the request tells.
+struct Untagged<'a>(&'a Answer);
+
+impl Serialize for Untagged<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Answer::Rating(value) => value.serialize(serializer),
+            Answer::Ratings(value) => value.serialize(serializer),
+            Answer::Average(value) => value.serialize(serializer),
+            Answer::Movies(value) => value.serialize(serializer),
+        }
     }
 }
 

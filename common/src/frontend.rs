@@ -7,6 +7,7 @@
 //! - a **query** goes to one replica manager, and to another when that is silent (`query`);
 //! - an **update** goes to one replica manager to be accepted and, at the same time, to others that confirm when they
 //!   hold it; when enough hold the same record, the client has its answer (`update`);
+//! - a **batch** of these is taken apart into single ones, whose answers are joined (`batch`);
 //! - an update that may be a retry is first looked up at all replica managers;
 //! - who is asked: those that are ACTIVE before those that are OVERLOADED, those that are known to have seen `prev`
 //!   first, by turns (`directory`).
@@ -15,10 +16,13 @@
 //! session has seen, so that concurrent updates resolve everywhere alike. An update is acknowledged when
 //! `FAULT_TOLERANCE` replica managers hold it, and not when one has accepted it.
 
+mod batch;
 mod directory;
 mod io;
+mod pending;
 mod pending_update;
 mod query;
+mod step;
 mod update;
 
 pub use io::{Input, Notice, Output};
@@ -26,16 +30,17 @@ pub use io::{Input, Notice, Output};
 use std::collections::BTreeMap;
 
 use crate::clock::{HybridLogicalClock, Now, Stamp};
-use crate::edge::{ClientReply, ClientRequest, FrontendError};
+use crate::edge::{ClientRequest, FrontendError};
 use crate::ids::{ReplicaId, UpdateId};
 use crate::label::Label;
 use crate::messages::{ConfirmRequest, Presence, Replies, Role, Status};
 use crate::roster::PRESENCE_INTERVAL_MS;
 use crate::sequence::Sequence;
 
+use batch::Batches;
 use directory::Directory;
-use pending_update::PendingUpdate;
-use query::PendingQuery;
+use pending::{Attempt, Kind, Outcome, Pending};
+use step::Step;
 
 /// What a frontend is told at its start.
 #[derive(Clone, Debug)]
@@ -71,6 +76,7 @@ pub struct Frontend {
     /// When it has to be looked at which pending requests. Who has its answer, or is to be looked at later, stays in.
     timers: BTreeMap<u64, Vec<u64>>,
     attempts: Sequence<Attempt>,
+    batches: Batches,
     presence_due_ms: u64,
     stage: Stage,
 }
@@ -87,39 +93,6 @@ enum Stage {
 /// The number of attempts whose reply is welcome, but awaited by no request.
 const NOT_AWAITED: u64 = 0;
 
-/// A request that has no answer yet.
-#[derive(Clone, Debug)]
-enum Pending {
-    Query(Box<PendingQuery>),
-    Update(Box<PendingUpdate>),
-}
-
-/// A request to a replica manager that has no reply yet.
-#[derive(Clone, Debug)]
-struct Attempt {
-    n: u64,
-    token: u64,
-    replica: ReplicaId,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Query,
-    Accept,
-    Confirm,
-    LookUp,
-}
-
-/// What became of an attempt.
-#[derive(Clone, Debug)]
-enum Outcome {
-    /// An answer.
-    Reply(crate::messages::Reply),
-    /// The replica manager is gone; whether it did what it was asked is unknown.
-    Gone,
-}
-
 impl Frontend {
     /// A frontend that knows nobody yet.
     pub fn new(config: Config, now: Now) -> Self {
@@ -133,6 +106,7 @@ impl Frontend {
             pending: Sequence::default(),
             timers: BTreeMap::new(),
             attempts: Sequence::default(),
+            batches: Batches::default(),
             presence_due_ms: now_ms,
             stage: Stage::Starting,
             config,
@@ -149,9 +123,9 @@ impl Frontend {
         &self.prev
     }
 
-    /// How many requests have no answer yet.
+    /// How many requests have no answer yet, each operation of a batch counted.
     pub fn pending(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.batches.held()
     }
 
     /// Whether there are as many to ask as updates need, or everybody has had the time to show up.
@@ -162,7 +136,7 @@ impl Frontend {
 
     /// Handles one input to completion. Equal histories give equal outputs.
     pub fn step(&mut self, now: Now, input: Input, outputs: &mut Vec<Output>) {
-        let mut step = Step { now, outputs };
+        let mut step = Step::new(now, outputs);
         match input {
             Input::Request(client, request) => self.handle_request(client, request, &mut step),
             Input::Replies(replies) => self.hear_replies(replies, &mut step),
@@ -177,6 +151,7 @@ impl Frontend {
             Input::Disconnected => self.directory.disconnected(),
             Input::Tick { listened } => self.tick(listened, &mut step),
         }
+        self.join_answers(&mut step);
     }
 
     /// Clients can reach it from now on; its presence says so at the next tick.
@@ -192,10 +167,10 @@ impl Frontend {
     }
 
     fn handle_request(&mut self, client: u64, request: ClientRequest, step: &mut Step<'_>) {
-        if self.pending.len() >= self.config.queue_length_max {
-            return step.answer(client, Err(FrontendError::Overloaded { waiting: self.pending.len() }));
+        if self.pending() >= self.config.queue_length_max {
+            return step.answer(client, Err(FrontendError::Overloaded { waiting: self.pending() }));
         }
-        let (ClientRequest::Query { prev, .. } | ClientRequest::Update { prev, .. }) = &request;
+        let prev = request.prev();
         // The clock here may be behind that of everybody else.
         let wall_ms = step.now.wall_ms.max(self.directory.wall_ms(step.now.monotonic_ms));
         let limit_ms = wall_ms.saturating_add(crate::clock::STAMP_AHEAD_MS_MAX);
@@ -205,6 +180,7 @@ impl Frontend {
         match request {
             ClientRequest::Query { request, prev } => self.begin_query(client, request, prev, step),
             ClientRequest::Update { request, id, prev } => self.begin_update(client, request, id, prev, step),
+            ClientRequest::Batch(batch) => self.begin_batch(client, batch, step),
         }
     }
 
@@ -335,6 +311,11 @@ impl Frontend {
         n
     }
 
+    /// By when a request that begins now has its answer.
+    fn deadline_ms(&self, step: &Step<'_>) -> u64 {
+        step.deadline_ms.unwrap_or(step.now.monotonic_ms + self.config.timeout_ms)
+    }
+
     /// After this time without a reply another replica manager is asked too.
     fn patience_ms(&self) -> u64 {
         (self.config.timeout_ms / 5).clamp(20, 400)
@@ -351,7 +332,7 @@ impl Frontend {
             id: self.config.id.clone(),
             status: match self.stage {
                 Stage::Starting => Status::Joining,
-                Stage::Serving if self.pending.len() >= self.config.queue_length_max => Status::Overloaded,
+                Stage::Serving if self.pending() >= self.config.queue_length_max => Status::Overloaded,
                 Stage::Serving => Status::Active,
                 Stage::Left => Status::Left,
             },
@@ -371,29 +352,6 @@ impl Frontend {
     }
 }
 
-impl Pending {
-    fn wake_ms(&self) -> u64 {
-        match self {
-            Self::Query(query) => query.wake_ms,
-            Self::Update(update) => update.wake_ms,
-        }
-    }
-
-    fn set_wake_ms(&mut self, wake_ms: u64) {
-        match self {
-            Self::Query(query) => query.wake_ms = wake_ms,
-            Self::Update(update) => update.wake_ms = wake_ms,
-        }
-    }
-
-    fn attempts(&self) -> &[u64] {
-        match self {
-            Self::Query(query) => &query.attempts,
-            Self::Update(update) => &update.attempts,
-        }
-    }
-}
-
 fn clock_ahead(prev: &Label) -> FrontendError {
     FrontendError::BadRequest(format!(
         "prev.clock: {} is more than a minute ahead: send the label of the last reply as it was",
@@ -401,24 +359,8 @@ fn clock_ahead(prev: &Label) -> FrontendError {
     ))
 }
 
-/// What the handling of one input needs beside the frontend itself.
-struct Step<'a> {
-    now: Now,
-    outputs: &'a mut Vec<Output>,
-}
-
-impl Step<'_> {
-    fn answer(&mut self, client: u64, answer: Result<ClientReply, FrontendError>) {
-        self.outputs.push(Output::Answer(client, answer));
-    }
-
-    fn notice(&mut self, notice: Notice) {
-        self.outputs.push(Output::Notice(notice));
-    }
-}
-
 impl std::fmt::Display for Frontend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} has seen {}, {} requests wait", self.config.id, self.prev, self.pending.len())
+        write!(f, "{} has seen {}, {} requests wait", self.config.id, self.prev, self.pending())
     }
 }

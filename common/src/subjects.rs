@@ -20,12 +20,14 @@ pub enum Operation {
     Average,
     /// Finds films by title.
     Search,
+    /// Several creates, updates, deletes, reads and averages in one message.
+    Batch,
 }
 
 impl Operation {
     /// All operations, in the order of the documentation.
-    pub const ALL: [Self; 7] =
-        [Self::Create, Self::Update, Self::Delete, Self::Read, Self::All, Self::Average, Self::Search];
+    pub const ALL: [Self; 8] =
+        [Self::Create, Self::Update, Self::Delete, Self::Read, Self::All, Self::Average, Self::Search, Self::Batch];
 
     /// The operation's token in subjects, and the name of its endpoint.
     pub fn name(self) -> &'static str {
@@ -37,10 +39,11 @@ impl Operation {
             Self::All => "all",
             Self::Average => "average",
             Self::Search => "search",
+            Self::Batch => "batch",
         }
     }
 
-    /// Whether the request names a user, so that it is served at `<op>.<user_id>` too.
+    /// Whether the request names a user, or may, so that it is served at `<op>.<user_id>` too.
     pub fn has_user(self) -> bool {
         !matches!(self, Self::Average | Self::Search)
     }

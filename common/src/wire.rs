@@ -1,8 +1,9 @@
 //! Bytes to messages and back: MessagePack maps with string keys, JSON where a person types.
 
 use std::io::ErrorKind;
+use std::marker::PhantomData;
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 /// How deep a payload may nest.
@@ -50,10 +51,24 @@ impl Format {
 
     /// Decodes all of `payload`, in this encoding. An empty one is an empty map.
     pub fn decode<T: DeserializeOwned>(self, payload: &[u8]) -> Result<T, WireError> {
+        self.decode_as(PhantomData, payload)
+    }
+
+    /// The same, by a seed that knows what the payload does not say.
+    pub fn decode_as<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
+        self,
+        seed: S,
+        payload: &[u8],
+    ) -> Result<T, WireError> {
         const EMPTY_MAP: &[u8] = &[0x80];
         match self {
-            Self::MessagePack => decode(if payload.is_empty() { EMPTY_MAP } else { payload }),
-            Self::Json => serde_json::from_slice(payload).map_err(|error| WireError::Json(error.to_string())),
+            Self::MessagePack => decode_as(seed, if payload.is_empty() { EMPTY_MAP } else { payload }),
+            Self::Json => {
+                let mut deserializer = serde_json::Deserializer::from_slice(payload);
+                let message = seed.deserialize(&mut deserializer);
+                let message = message.and_then(|message| deserializer.end().map(|()| message));
+                message.map_err(|error| WireError::Json(error.to_string()))
+            }
         }
     }
 }
@@ -68,13 +83,17 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
 
 /// Decodes all of `payload` from MessagePack. Lengths are checked against what is there before anything is reserved.
 pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, WireError> {
+    decode_as(PhantomData, payload)
+}
+
+fn decode_as<S: for<'de> DeserializeSeed<'de, Value = T>, T>(seed: S, payload: &[u8]) -> Result<T, WireError> {
     // An array would be taken for the fields in the order of their declaration, which is nobody's business.
     if !matches!(payload.first(), Some(0x80..=0x8f | 0xde | 0xdf)) {
         return Err(WireError::MessagePack("it does not begin with a map".to_owned()));
     }
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(payload);
     deserializer.set_max_depth(DEPTH_MAX);
-    let message = T::deserialize(&mut deserializer).map_err(|error| WireError::MessagePack(error.to_string()))?;
+    let message = seed.deserialize(&mut deserializer).map_err(|error| WireError::MessagePack(error.to_string()))?;
     // The reader does not tell where it stands, but that it is at the end.
     match IgnoredAny::deserialize(&mut deserializer) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(error)) if error.kind() == ErrorKind::UnexpectedEof => {

@@ -45,9 +45,7 @@ fn update(operation: Operation, map: &Value) -> Update {
 }
 
 fn prev(label: &Value) -> Result<Label, String> {
-    match decode(Operation::Average, &json!({"movie_id": 2, "prev": label}))? {
-        ClientRequest::Query { prev, .. } | ClientRequest::Update { prev, .. } => Ok(prev),
-    }
+    Ok(decode(Operation::Average, &json!({"movie_id": 2, "prev": label}))?.prev().clone())
 }
 
 #[test]

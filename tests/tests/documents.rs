@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use natter_common::edge::ErrorBody;
+use natter_common::edge::{BatchReplyOf, ClientRequest, ErrorBody, decode_request};
 use natter_common::messages::{
     Acknowledgement, ConfirmRequest, Gossip, LogPage, Presence, QueryRequest, Replies, Requests, SnapshotReply,
     SnapshotRequest, StatusReply, UpdateRequest,
 };
 use natter_common::rating::{Average, Movies, Rating, Ratings};
+use natter_common::subjects::Operation;
 use natter_tests::harness::{Encoding, World};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -278,6 +279,12 @@ fn is_reply<T: Serialize + DeserializeOwned>(value: &Value) -> bool {
     keys == BTreeSet::from(["value", "label", "replicas"]) && is::<T>(&value["value"])
 }
 
+/// Whether a value is a client's batch, every operation of which is understood.
+fn is_batch(value: &Value) -> bool {
+    let batch = decode_request(Operation::Batch, None, &Encoding::Json.encode(value));
+    matches!(batch, Ok(ClientRequest::Batch(batch)) if batch.operations.iter().all(Result::is_ok))
+}
+
 #[test]
 fn messages_in_the_contract_are_messages() {
     let mut count = 0;
@@ -287,6 +294,7 @@ fn messages_in_the_contract_are_messages() {
             let known = [
                 is::<Rating>(&value) || is::<Ratings>(&value) || is::<Average>(&value) || is::<Movies>(&value),
                 is_reply::<Rating>(&value),
+                is_batch(&value) || is::<BatchReplyOf<Rating>>(&value),
                 is::<ErrorBody>(&value) || is::<Presence>(&value) || is::<StatusReply>(&value),
                 is::<Requests<UpdateRequest>>(&value) || is::<Requests<QueryRequest>>(&value),
                 is::<Requests<ConfirmRequest>>(&value) || is::<Replies>(&value),

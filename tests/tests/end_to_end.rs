@@ -1,6 +1,8 @@
 //! The wire contract and the guarantees, on real processes, asked by hand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
 
+#[path = "end_to_end/batches.rs"]
+mod batches;
 #[path = "end_to_end/broker.rs"]
 mod broker;
 #[path = "end_to_end/command_lines.rs"]
@@ -11,6 +13,8 @@ mod contract;
 mod errors;
 #[path = "end_to_end/guarantees.rs"]
 mod guarantees;
+#[path = "end_to_end/imports.rs"]
+mod imports;
 #[path = "end_to_end/services.rs"]
 mod services;
 

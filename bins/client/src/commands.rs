@@ -11,9 +11,14 @@ use natter_common::ids::{MovieId, UpdateId, UserId};
 use natter_common::rating::Stars;
 use natter_common::request::{SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX};
 
+use crate::import::Source;
+
 const SESSION: &str = "Session";
 
-const COMMANDS: &str = "create, update, delete, read, all, average, search, decode";
+const COMMANDS: &str = "create, update, delete, read, all, average, search, import, decode";
+
+/// Half of what a frontend takes, so that others find room beside an import.
+const IN_FLIGHT_DEFAULT: u32 = 4096;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,6 +27,7 @@ Examples:
   client 42 create 1 4.5      user 42 gives movie 1 four and a half stars
   client 42 read 1 --json     the rating, as one JSON object
   client search \"toy story\"   films by a part of their title
+  client import ratings.csv   all ratings of a file in MovieLens' layout
 
 Exit status: 0 where it was done, 1 where not (the reason is on standard error), 2 for a wrong command line.";
 
@@ -133,6 +139,23 @@ pub enum Command {
               value_parser = clap::value_parser!(u32).range(1..=i64::from(SEARCH_LIMIT_MAX)))]
         limit: u32,
     },
+    /// Import the ratings of a CSV file: userId,movieId,rating[,timestamp]
+    ///
+    /// Ratings that are not there are created, others updated; each counts as made when it is sent first, and the
+    /// timestamps in the file are left out. An import that was interrupted goes on when the same command is given again; a
+    /// file that was imported is not imported twice. Lines that can't be imported are told by their numbers, and the rest
+    /// is imported.
+    Import {
+        /// The file; - for standard input, where an import that was interrupted does not go on
+        #[arg(value_name = "FILE.csv", value_parser = parse_source)]
+        source: Source,
+        /// Import it from its beginning, even if it was imported before, or in part
+        #[arg(long)]
+        again: bool,
+        /// How many ratings may be on their way at the same time; fewer are where frontends or replicas take no more
+        #[arg(long, value_name = "N", default_value_t = IN_FLIGHT_DEFAULT, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+        in_flight: u32,
+    },
     /// Read MessagePack on standard input, write JSON on standard output; needs no broker
     ///
     /// For looking inside with the nats CLI: nats sub 'ratings.>' --translate 'client decode'
@@ -142,8 +165,12 @@ pub enum Command {
 impl Command {
     /// Whether it is about one user.
     pub fn needs_user(&self) -> bool {
-        !matches!(self, Self::Average { .. } | Self::Search { .. } | Self::Decode)
+        !matches!(self, Self::Average { .. } | Self::Search { .. } | Self::Import { .. } | Self::Decode)
     }
+}
+
+fn parse_source(text: &str) -> Result<Source, Infallible> {
+    Ok(if text == "-" { Source::StandardInput } else { Source::File(text.into()) })
 }
 
 fn parse_user(text: &str) -> Result<UserId, String> {
@@ -228,6 +255,16 @@ mod tests {
             (&["search", "toy story"], None, Some(search("toy story", 20))),
             (&["search", "42", "--limit", "3"], None, Some(search("42", 3))),
             (&["42", "search", "search"], Some(42), Some(search("search", 20))),
+            (
+                &["import", "r.csv", "--again"],
+                None,
+                Some(Command::Import { source: Source::File("r.csv".into()), again: true, in_flight: 4096 }),
+            ),
+            (
+                &["import", "-", "--in-flight", "100"],
+                None,
+                Some(Command::Import { source: Source::StandardInput, again: false, in_flight: 100 }),
+            ),
             (&["decode"], None, Some(Command::Decode)),
             (&["42"], Some(42), None),
             (&[], None, None),
@@ -279,8 +316,8 @@ mod tests {
     #[test]
     fn help_names_every_command() {
         let help = ClientArgs::command().render_help().to_string();
-        for word in ["create", "update", "delete", "read", "all", "average", "search", "decode", "--json", "[USER_ID]"]
-        {
+        let commands = ["create", "update", "delete", "read", "all", "average", "search", "import", "decode"];
+        for word in commands.into_iter().chain(["--json", "[USER_ID]"]) {
             assert!(help.contains(word), "{word}: {help}");
         }
     }

@@ -34,12 +34,14 @@ pub enum ErrorName {
     BadReply,
     /// The broker takes no message as large as this request. Nothing changed.
     TooLarge,
+    /// The answer to a part of a batch is larger than the broker allows. An update may have taken effect.
+    ReplyTooLarge,
     /// A name that this client doesn't know.
     Other(String),
 }
 
 impl ErrorName {
-    const KNOWN: [(&'static str, Self); 13] = [
+    const KNOWN: [(&'static str, Self); 14] = [
         ("BAD_REQUEST", Self::BadRequest),
         ("MOVIE_NOT_FOUND", Self::MovieNotFound),
         ("RATING_NOT_FOUND", Self::RatingNotFound),
@@ -53,6 +55,7 @@ impl ErrorName {
         ("NO_ANSWER", Self::NoAnswer),
         ("BAD_REPLY", Self::BadReply),
         ("TOO_LARGE", Self::TooLarge),
+        ("REPLY_TOO_LARGE", Self::ReplyTooLarge),
     ];
 
     /// From the word before the colon in a `Nats-Service-Error` header.
@@ -71,7 +74,15 @@ impl ErrorName {
 
     /// Whether an update that met this error may have taken effect, or still may.
     pub fn leaves_doubt(&self) -> bool {
-        matches!(self, Self::NotEnoughReplicas | Self::Timeout | Self::NoAnswer | Self::BadReply | Self::Other(_))
+        matches!(
+            self,
+            Self::NotEnoughReplicas
+                | Self::Timeout
+                | Self::NoAnswer
+                | Self::BadReply
+                | Self::ReplyTooLarge
+                | Self::Other(_)
+        )
     }
 
     /// Whether the same request, an update under the same id, may be answered a little later.

@@ -1,12 +1,15 @@
 //! A frontend for tests: in memory, with a script of what goes wrong.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use natter_common::clock::Stamp;
-use natter_common::edge::{ClientReply, ClientRequest, FrontendError, decode_request, encode_reply};
+use natter_common::edge::{
+    Answers, BatchReply, ClientBatch, ClientReply, ClientRequest, FrontendError, Outcome, SingleOperation,
+    decode_request, encode_batch_reply, encode_reply,
+};
 use natter_common::ids::{MovieId, ReplicaId, UpdateId, UserId};
 use natter_common::label::Label;
 use natter_common::messages::Refusal;
@@ -27,12 +30,15 @@ pub(crate) enum Mishap {
     Error(u16, &'static str),
     Lost { executed: bool },
     NoFrontend,
+    TooLarge,
 }
 
 /// One frontend with all replicas behind it.
 #[derive(Default)]
 pub(crate) struct FakeFrontend {
     state: RefCell<State>,
+    /// After so many more requests there is no frontend.
+    left: Option<Cell<usize>>,
 }
 
 #[derive(Default)]
@@ -63,6 +69,21 @@ impl FakeFrontend {
         fake
     }
 
+    /// After so many more requests there is no frontend.
+    pub(crate) fn answers_at_most(&mut self, requests: usize) {
+        self.left = Some(Cell::new(requests));
+    }
+
+    /// How many updates took effect, each id counted once.
+    pub(crate) fn executed(&self) -> usize {
+        self.state.borrow().executed.values().filter(|answer| answer.is_ok()).count()
+    }
+
+    /// A rating as it stands.
+    pub(crate) fn stars(&self, key: RatingKey) -> Option<Stars> {
+        self.state.borrow().ratings.get(&key).map(|(stars, _)| *stars)
+    }
+
     pub(crate) fn asked(&self) -> Vec<(Operation, ClientRequest)> {
         self.state.borrow().asked.clone()
     }
@@ -71,7 +92,7 @@ impl FakeFrontend {
     pub(crate) fn ids(&self) -> Vec<UpdateId> {
         let id = |(_, request): (Operation, ClientRequest)| match request {
             ClientRequest::Update { id, .. } => id,
-            ClientRequest::Query { .. } => None,
+            _ => None,
         };
         self.asked().into_iter().filter_map(id).collect()
     }
@@ -88,6 +109,12 @@ impl FakeFrontend {
 
 impl Transport for &FakeFrontend {
     async fn request(&self, operation: Operation, payload: Bytes, limit: Duration) -> Result<Response, TransportError> {
+        if let Some(left) = &self.left {
+            match left.get().checked_sub(1) {
+                Some(rest) => left.set(rest),
+                None => return Err(TransportError::NoFrontend),
+            }
+        }
         let request = decode_request(operation, None, &payload).unwrap();
         let mishap = {
             let mut state = self.state.borrow_mut();
@@ -96,7 +123,13 @@ impl Transport for &FakeFrontend {
         };
         match mishap {
             None => {
-                let encoded = encode_reply(&self.state.borrow_mut().execute(request), Format::MessagePack).unwrap();
+                let mut state = self.state.borrow_mut();
+                let encoded = match request {
+                    ClientRequest::Batch(batch) => {
+                        encode_batch_reply(&state.execute_all(batch), Format::MessagePack, 1 << 20).unwrap()
+                    }
+                    single => encode_reply(&state.execute(single), Format::MessagePack).unwrap(),
+                };
                 let error = encoded.error.map(|(code, text)| (code.to_string(), text));
                 Ok(Response { error, body: encoded.body.into() })
             }
@@ -105,12 +138,17 @@ impl Transport for &FakeFrontend {
             }
             Some(Mishap::Lost { executed }) => {
                 if executed {
-                    let _ = self.state.borrow_mut().execute(request);
+                    let mut state = self.state.borrow_mut();
+                    match request {
+                        ClientRequest::Batch(batch) => drop(state.execute_all(batch)),
+                        single => drop(state.execute(single)),
+                    }
                 }
                 tokio::time::sleep(limit).await;
                 Err(TransportError::NoAnswer)
             }
             Some(Mishap::NoFrontend) => Err(TransportError::NoFrontend),
+            Some(Mishap::TooLarge) => Err(TransportError::TooLarge),
         }
     }
 }
@@ -129,14 +167,36 @@ impl State {
                     return answer.clone();
                 }
                 let answer = self.write(request, id);
-                self.executed.insert(id, answer.clone());
+                if answer.is_ok() {
+                    self.executed.insert(id, answer.clone());
+                }
                 answer
             }
             ClientRequest::Query { request, prev: _ } => {
                 let replicas = vec![ReplicaId::new("r1").unwrap()];
                 Ok(ClientReply { value: self.answer(request)?, label: self.label(), replicas })
             }
+            ClientRequest::Batch(_) => panic!("a batch is no single request"),
         }
+    }
+
+    fn execute_all(&mut self, batch: ClientBatch) -> BatchReply {
+        let mut execute = |operation| match operation {
+            Err(error) => Outcome::Failed(error),
+            Ok(SingleOperation::Update { request, id }) => {
+                match self.execute(ClientRequest::Update { request, id, prev: Label::new() }) {
+                    Ok(_) if batch.answers == Answers::Brief => Outcome::Done,
+                    Ok(reply) => Outcome::Written(reply),
+                    Err(error) => Outcome::Failed(error),
+                }
+            }
+            Ok(SingleOperation::Query(request)) => {
+                let answer = self.execute(ClientRequest::Query { request, prev: Label::new() });
+                answer.map_or_else(Outcome::Failed, Outcome::Read)
+            }
+        };
+        let outcomes = batch.operations.into_iter().map(&mut execute).collect();
+        BatchReply { outcomes, label: self.label(), replicas: Vec::new(), copies: None }
     }
 
     fn write(&mut self, update: Update, id: UpdateId) -> Result<ClientReply, FrontendError> {

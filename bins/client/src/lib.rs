@@ -2,7 +2,8 @@
 //!
 //! - what is asked: [`requests`]; the typed calls, with retries: [`api`]; what goes wrong: [`error`]
 //! - how it gets to a frontend: [`transport`]; what a session has seen, between runs: [`state`]
-//! - the program: [`commands`] (the command line), [`perform`] (one command), [`menu`], [`decode`], and [`show`], the words
+//! - the program: [`commands`] (the command line), [`perform`] (one command), [`import`] (a file),
+//!   [`menu`], [`decode`], and [`show`], the words
 //!
 //! [`main_with`] is the whole program; [`run`] is the same with arguments already parsed, inside a runtime.
 
@@ -12,6 +13,7 @@ pub mod decode;
 pub mod error;
 #[cfg(test)]
 mod fake;
+pub mod import;
 pub mod menu;
 pub mod perform;
 pub mod requests;
@@ -22,6 +24,7 @@ pub mod transport;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -38,6 +41,7 @@ use tracing::level_filters::LevelFilter;
 use crate::api::{Client, Settings};
 use crate::commands::{ClientArgs, Command};
 use crate::error::ClientError;
+use crate::import::{ImportOptions, Source};
 use crate::menu::{Manner, Menu};
 use crate::requests::Asked;
 use crate::state::SessionFile;
@@ -87,6 +91,15 @@ pub async fn run(args: ClientArgs) -> ExitCode {
     }
     logs::init(args.broker.log_format, args.broker.verbose, LevelFilter::WARN);
     let needs_user = args.command.as_ref().is_none_or(Command::needs_user);
+    if let Some(Command::Import { source, again, in_flight }) = &args.command {
+        return tokio::select! {
+            status = import_ratings(&args, source, *again, *in_flight) => status,
+            _ = tokio::signal::ctrl_c() => {
+                complain("\ninterrupted: to go on, give the same command again");
+                ExitCode::from(INTERRUPTED)
+            }
+        };
+    }
     let user_id = user_or_random(args.user_id, needs_user);
     let whose = args.user_id.or(needs_user.then_some(user_id));
     let connected = tokio::select! {
@@ -111,13 +124,62 @@ pub async fn run(args: ClientArgs) -> ExitCode {
 async fn start(args: &ClientArgs, whose: Option<UserId>) -> Result<Client<NatsTransport>, String> {
     let environment = Environment::of_process();
     let target = Target::resolve(&args.broker, &environment).map_err(|error| error.to_string())?;
-    let subjects = Subjects::new(&args.broker.prefix).ok_or("the prefix is not words with dots between them")?;
     let name = whose.map_or_else(|| "client".to_owned(), |user| format!("client-{user}"));
-    let settings = ConnectionSettings { name, no_echo: false, patience: Patience::GiveUpAfter(args.patience) };
-    let connection = connection::connect_to(&target, &settings, None).await.map_err(|error| error.to_string())?;
+    let transport = transport(args, &target, name).await?;
     let (session, file) = session(args, whose, &environment, &target);
     let settings = Settings { timeout: args.timeout, patience: args.patience, notify: complain };
-    Ok(Client::new(NatsTransport::new(connection, subjects), session, file, settings))
+    Ok(Client::new(transport, session, file, settings))
+}
+
+async fn transport(args: &ClientArgs, target: &Target, name: String) -> Result<NatsTransport, String> {
+    let subjects = Subjects::new(&args.broker.prefix).ok_or("the prefix is not words with dots between them")?;
+    let settings = ConnectionSettings { name, no_echo: false, patience: Patience::GiveUpAfter(args.patience) };
+    let connection = connection::connect_to(target, &settings, None).await.map_err(|error| error.to_string())?;
+    Ok(NatsTransport::new(connection, subjects))
+}
+
+/// Imports a file. Done only where no line of it was refused.
+async fn import_ratings(args: &ClientArgs, source: &Source, again: bool, in_flight: u32) -> ExitCode {
+    let importing = async {
+        let environment = Environment::of_process();
+        let target = Target::resolve(&args.broker, &environment).map_err(|error| error.to_string())?;
+        let options = ImportOptions {
+            source: source.clone(),
+            journal: journal(args, source, &environment, &target),
+            again,
+            in_flight: in_flight as usize,
+            timeout: args.timeout,
+            patience: args.patience,
+            notify: complain,
+        };
+        let transport = transport(args, &target, "client-import".to_owned()).await?;
+        import::import(&transport, &options).await.map_err(|error| error.to_string())
+    };
+    let imported = match importing.await {
+        Ok(imported) => imported,
+        Err(reason) => {
+            complain(&format!("error: {}", show::clean(&reason)));
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = if args.json { imported.to_json() } else { imported.to_string() };
+    let printed = print(&text);
+    if imported.counts.refused > 0 { ExitCode::FAILURE } else { printed }
+}
+
+/// Where it is kept how far the import of a file is, if it is to be.
+fn journal(args: &ClientArgs, source: &Source, environment: &Environment, target: &Target) -> Option<PathBuf> {
+    let Source::File(path) = source else { return None };
+    if args.no_state {
+        return None;
+    }
+    let journal = import::locate_journal(environment, &target.servers().join(","), &args.broker.prefix, path);
+    if journal.is_none() {
+        complain(
+            "an import that is interrupted does not go on later: HOME is not set; set NATTER_STATE to a directory",
+        );
+    }
+    journal
 }
 
 fn session(

@@ -58,7 +58,9 @@ pub async fn perform<T: Transport>(
                 table(show::movie_rows(&reply.value.movies), summary)
             })
         }
-        Command::Decode => Err(ClientError::new(400, ErrorName::BadRequest, "decode asks no frontend")),
+        Command::Import { .. } | Command::Decode => {
+            Err(ClientError::new(400, ErrorName::BadRequest, "this command is no single request"))
+        }
     }
 }
 

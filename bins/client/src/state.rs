@@ -70,11 +70,7 @@ impl SessionFile {
     /// For this user (or nobody in particular) of the cluster under `prefix` at `servers`. `None` where no state directory
     /// is known.
     pub fn locate(environment: &Environment, servers: &str, prefix: &str, user_id: Option<UserId>) -> Option<Self> {
-        let root = match environment.get(STATE_VARIABLE) {
-            Some(path) => PathBuf::from(path),
-            None => environment.base_directory("XDG_STATE_HOME", ".local/state")?.join("natter"),
-        };
-        let directory = root.join(directory_name(servers, prefix));
+        let directory = directory(environment, servers, prefix)?;
         Some(Self { directory, servers: servers.to_owned(), prefix: prefix.to_owned(), user_id })
     }
 
@@ -151,19 +147,26 @@ impl SessionFile {
     }
 }
 
-/// A name that a person recognises, and a hash that tells apart what looks the same.
-fn directory_name(servers: &str, prefix: &str) -> String {
-    let plain = |text: &str| -> String {
-        let text = text.replace("nats://", "");
-        text.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' }).collect()
+/// Where all is kept that belongs to the cluster under `prefix` at `servers`. `None` where no state directory is known.
+pub(crate) fn directory(environment: &Environment, servers: &str, prefix: &str) -> Option<PathBuf> {
+    let root = match environment.get(STATE_VARIABLE) {
+        Some(path) => PathBuf::from(path),
+        None => environment.base_directory("XDG_STATE_HOME", ".local/state")?.join("natter"),
     };
-    // FNV-1a: must be the same in every version, unlike the standard library's hashes.
-    let hash = servers
-        .bytes()
-        .chain([0])
-        .chain(prefix.bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("{}-{}-{:08x}", plain(servers), plain(prefix), hash >> 32)
+    // A name that a person recognises, and a hash that tells apart what looks the same.
+    let hash = hash(servers.bytes().chain([0]).chain(prefix.bytes()));
+    Some(root.join(format!("{}-{}-{:08x}", plain(servers), plain(prefix), hash >> 32)))
+}
+
+/// A part of a file's name that looks like `text`.
+pub(crate) fn plain(text: &str) -> String {
+    let text = text.replace("nats://", "");
+    text.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' }).collect()
+}
+
+/// FNV-1a: must be the same in every version, unlike the standard library's hashes.
+pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// `None` where there is no file.

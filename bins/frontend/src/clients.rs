@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use async_nats::service::{Request, Service, ServiceExt, error::Error as ServiceError};
 use async_nats::{Client, HeaderMap};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, ReadyChunks, SelectAll};
 use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
 use natter_broker::publisher::Publisher;
-use natter_common::edge::{self, ClientReply, ClientRequest, EncodedReply, FrontendError, decode_request};
+use natter_common::edge::{self, BatchReply, ClientReply, ClientRequest, EncodedReply, FrontendError, decode_request};
 use natter_common::ids::ReplicaId;
 use natter_common::subjects::{FRONTEND_QUEUE, Operation, Subjects};
-use natter_common::wire::Format;
+use natter_common::wire::{Format, WireError};
 use tracing::error;
 
 /// How many requests are handled together at most: what waits goes in one batch.
@@ -91,7 +92,7 @@ impl Clients {
 
     /// Decodes a request. Gives the client's number and what it asks, or what it is to be told.
     pub(crate) fn read(&mut self, arrival: Arrival) -> (u64, Result<ClientRequest, FrontendError>) {
-        let Arrival { operation, names_user, request } = arrival;
+        let Arrival { operation, names_user, mut request } = arrival;
         let message = &request.message;
         let user = names_user.then(|| Subjects::last_token(&message.subject));
         let decoded = decode_request(operation, user, &message.payload);
@@ -100,6 +101,8 @@ impl Clients {
         }
         self.last += 1;
         let format = Format::of(&message.payload);
+        // A batch that waits for its answer need not be kept.
+        request.message.payload = Bytes::new();
         self.waiting.insert(self.last, Waiting { request, format });
         (self.last, decoded)
     }
@@ -111,8 +114,21 @@ impl Clients {
         answer: Result<ClientReply, FrontendError>,
         publisher: &mut Publisher,
     ) {
-        let Some(Waiting { request, format }) = self.waiting.remove(&client) else { return };
-        let EncodedReply { body, error } = match edge::encode_reply(&answer, format) {
+        let Some(waiting) = self.waiting.remove(&client) else { return };
+        let reply = edge::encode_reply(&answer, waiting.format);
+        self.respond(waiting.request, reply, publisher).await;
+    }
+
+    /// Answers a client that sent a batch.
+    pub(crate) async fn answer_batch(&mut self, client: u64, answer: BatchReply, publisher: &mut Publisher) {
+        let Some(waiting) = self.waiting.remove(&client) else { return };
+        let bytes_max = publisher.client().server_info().max_payload;
+        let reply = edge::encode_batch_reply(&answer, waiting.format, bytes_max);
+        self.respond(waiting.request, reply, publisher).await;
+    }
+
+    async fn respond(&self, request: Request, reply: Result<EncodedReply, WireError>, publisher: &mut Publisher) {
+        let EncodedReply { body, error } = match reply {
             Ok(reply) => reply,
             Err(error) => return error!(%error, "an answer cannot be encoded"),
         };

@@ -103,6 +103,11 @@ impl Outbox {
                         clients.answer(client, answer, &mut self.publisher).await;
                     }
                 }
+                Output::BatchAnswer(client, answer) => {
+                    if let Some(clients) = clients {
+                        clients.answer_batch(client, answer, &mut self.publisher).await;
+                    }
+                }
                 Output::Presence(presence) => {
                     self.live.show(&presence);
                     if let Some(payload) = encoded(&presence) {

@@ -2,7 +2,7 @@
 //! operator should know.
 
 use natter_broker::moderation::Moderation;
-use natter_common::edge::ClientRequest;
+use natter_common::edge::{ClientRequest, Outcome};
 use natter_common::frontend::{Input, Output};
 use natter_common::ids::ReplicaId;
 use tracing::{Level, debug, enabled, info, warn};
@@ -22,6 +22,10 @@ pub(crate) fn log_input(frontend: &ReplicaId, input: &Input) {
             let update_id = id.map(tracing::field::display);
             debug!(%frontend, request = client, method = request.method(), user = %key.user_id, movie = %key.movie_id,
                 rating, update_id, %prev, "update");
+        }
+        Input::Request(client, ClientRequest::Batch(batch)) => {
+            let (operations, prev) = (batch.operations.len(), &batch.prev);
+            debug!(%frontend, request = client, operations, %prev, "batch");
         }
         Input::Replies(replies) => {
             debug!(%frontend, replica = %replies.id, replies = replies.replies.len(), "replies");
@@ -53,6 +57,10 @@ pub(crate) fn log_output(frontend: &ReplicaId, output: &Output, moderation: &mut
             debug!(%frontend, request = client, label = %reply.label, replicas = ?reply.replicas, "answers");
         }
         Output::Answer(client, Err(error)) => debug!(%frontend, request = client, %error, "answers"),
+        Output::BatchAnswer(client, reply) => {
+            let failed = reply.outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count();
+            debug!(%frontend, request = client, label = %reply.label, failed, "answers a batch");
+        }
         Output::Presence(_) => {}
     }
 }

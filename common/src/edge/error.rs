@@ -65,6 +65,18 @@ pub enum FrontendError {
         /// How long was waited.
         timeout_ms: u64,
     },
+    /// In a batch: operations on the same rating that came before took all the time. Nothing changed.
+    #[error(
+        "TIMEOUT: it was not begun within {timeout_ms} ms, as operations on the same rating come before it in the batch; \
+         nothing changed: send it again"
+    )]
+    NotBegun {
+        /// How long was waited.
+        timeout_ms: u64,
+    },
+    /// In a batch: what happened does not fit in the reply. An update may have taken effect.
+    #[error("REPLY_TOO_LARGE: the answer does not fit in one message: send smaller batches, updates with the same ids")]
+    ReplyTooLarge,
 }
 
 fn refusal_name(refusal: Refusal) -> &'static str {
@@ -82,8 +94,9 @@ impl FrontendError {
             Self::BadRequest(_) => 400,
             Self::Refused { refusal: Refusal::MovieNotFound | Refusal::RatingNotFound, .. } => 404,
             Self::Refused { refusal: Refusal::RatingExists, .. } => 409,
+            Self::ReplyTooLarge => 413,
             Self::Unavailable | Self::Overloaded { .. } | Self::NotEnoughReplicas { .. } => 503,
-            Self::Stale { .. } | Self::QueryTimeout { .. } | Self::UpdateTimeout { .. } => 504,
+            Self::Stale { .. } | Self::QueryTimeout { .. } | Self::UpdateTimeout { .. } | Self::NotBegun { .. } => 504,
         }
     }
 
@@ -110,11 +123,13 @@ mod tests {
             (refused(Refusal::MovieNotFound), 404, "MOVIE_NOT_FOUND: why"),
             (refused(Refusal::RatingNotFound), 404, "RATING_NOT_FOUND: why"),
             (refused(Refusal::RatingExists), 409, "RATING_EXISTS: why"),
+            (FrontendError::ReplyTooLarge, 413, "REPLY_TOO_LARGE: "),
             (FrontendError::Unavailable, 503, "UNAVAILABLE: "),
             (FrontendError::Overloaded { waiting: 7 }, 503, "OVERLOADED: 7 requests"),
             (FrontendError::NotEnoughReplicas { id, holders: 1, asked: 2 }, 503, "NOT_ENOUGH_REPLICAS: 1 of 2"),
             (FrontendError::Stale { timeout_ms: 7 }, 504, "STALE: within 7 ms"),
             (FrontendError::QueryTimeout { timeout_ms: 7 }, 504, "TIMEOUT: no replica answered within 7 ms"),
+            (FrontendError::NotBegun { timeout_ms: 7 }, 504, "TIMEOUT: it was not begun within 7 ms"),
             (FrontendError::UpdateTimeout { id, timeout_ms: 7 }, 504, "TIMEOUT: no answer within 7 ms; update 0000"),
         ] {
             assert_eq!(error.code(), code, "{error}");

@@ -1,15 +1,12 @@
 //! Requests of clients: decoded field by field, so that an error can name the field, the value and the mend.
 
-use std::fmt;
-
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::FrontendError;
-use crate::clock::Stamp;
-use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
+use super::batch::{ClientBatch, decode_batch};
+use super::field::{Field, IdField, OPERATIONS, OperationField, bad, subject_user};
+use crate::ids::{UpdateId, UserId};
 use crate::label::Label;
-use crate::rating::Stars;
 use crate::request::{ALL_LIMIT_DEFAULT, ALL_LIMIT_MAX, Query, SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX, Update};
 use crate::subjects::Operation;
 use crate::wire::Format;
@@ -36,99 +33,112 @@ pub enum ClientRequest {
         /// What the session has seen.
         prev: Label,
     },
+    /// Several of these at once.
+    Batch(ClientBatch),
 }
 
-/// Decodes a request for `operation`. `subject_user` is the last token of a subject that names the user.
+impl ClientRequest {
+    /// What the session has seen.
+    pub fn prev(&self) -> &Label {
+        match self {
+            Self::Update { prev, .. } | Self::Query { prev, .. } | Self::Batch(ClientBatch { prev, .. }) => prev,
+        }
+    }
+}
+
+/// One operation, checked, without what its session has seen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SingleOperation {
+    /// To modify.
+    Update {
+        /// What to do.
+        request: Update,
+        /// The client's id for it, if it gave one.
+        id: Option<UpdateId>,
+    },
+    /// To read.
+    Query(Query),
+}
+
+/// Decodes a request for `operation`. `user_token` is the last token of a subject that names the user.
 ///
 /// Fails with [`FrontendError::BadRequest`], naming the field.
 pub fn decode_request(
     operation: Operation,
-    subject_user: Option<&str>,
+    user_token: Option<&str>,
     payload: &[u8],
 ) -> Result<ClientRequest, FrontendError> {
-    let fields: Fields = Format::of(payload).decode(payload).map_err(|error| bad(error.to_string()))?;
-    let prev = fields.prev()?;
-    let user_id = || fields.user(subject_user);
-    let movie_id = || fields.movie();
-    let update = |request| {
-        let id = fields.id()?;
-        Ok(ClientRequest::Update { request, id, prev: prev.clone() })
-    };
-    let query = |request| Ok(ClientRequest::Query { request, prev: prev.clone() });
-    match operation {
-        Operation::Create => {
-            update(Update::Create { user_id: user_id()?, movie_id: movie_id()?, rating: fields.stars()? })
-        }
-        Operation::Update => {
-            update(Update::Update { user_id: user_id()?, movie_id: movie_id()?, rating: fields.stars()? })
-        }
-        Operation::Delete => update(Update::Delete { user_id: user_id()?, movie_id: movie_id()? }),
-        Operation::Read => query(Query::Read { user_id: user_id()?, movie_id: movie_id()? }),
-        Operation::All => query(Query::All {
-            user_id: user_id()?,
-            limit: fields.limit(ALL_LIMIT_DEFAULT, ALL_LIMIT_MAX)?,
-            after: fields.after()?,
-        }),
-        Operation::Average => query(Query::Average { movie_id: movie_id()? }),
-        Operation::Search => query(Query::Search {
-            title: fields.title()?,
-            limit: fields.limit(SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX)?,
-        }),
+    if operation == Operation::Batch {
+        return decode_batch(user_token, payload).map(ClientRequest::Batch);
     }
-}
-
-fn bad(text: impl Into<String>) -> FrontendError {
-    FrontendError::BadRequest(text.into())
+    let fields: Fields = Format::of(payload).decode(payload).map_err(|error| bad(error.to_string()))?;
+    let prev = fields.prev.label()?;
+    Ok(match fields.operation(operation, || user_token.map(subject_user).transpose())? {
+        SingleOperation::Update { request, id } => ClientRequest::Update { request, id, prev },
+        SingleOperation::Query(request) => ClientRequest::Query { request, prev },
+    })
 }
 
 /// The fields of all requests, whatever their types.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Fields {
+pub(super) struct Fields {
+    /// In a batch: which operation.
+    pub(super) op: OperationField,
     user_id: Field,
     movie_id: Field,
     rating: Field,
     title: Field,
     limit: Field,
     after: Field,
-    id: Field,
+    id: IdField,
     prev: Field,
 }
 
 impl Fields {
-    fn user(&self, subject_user: Option<&str>) -> Result<UserId, FrontendError> {
-        let Some(text) = subject_user else { return number_id("user_id", &self.user_id) };
-        let of_subject = text
-            .parse::<u64>()
-            .ok()
-            .filter(|number| number.to_string() == text)
-            .and_then(|number| UserId::try_from(number).ok())
-            .ok_or_else(|| {
-                bad(format!("the subject's last token {text:?} is not a user id: use an integer from 1 to 4294967295"))
-            })?;
-        match &self.user_id {
-            Field::Missing => Ok(of_subject),
-            Field::Integer(number) if *number == i128::from(of_subject.get()) => Ok(of_subject),
-            other => Err(bad(format!(
-                "user_id: {other} differs from user {of_subject} in the subject: leave it out, or send to that user's \
-                 subject"
+    /// As an operation of a batch.
+    pub(super) fn operation_of_batch(&self, of_subject: Option<UserId>) -> Result<SingleOperation, FrontendError> {
+        match self.op.operation()? {
+            other @ (Operation::All | Operation::Search | Operation::Batch) => Err(bad(format!(
+                "op: {} is not served in a batch: send {OPERATIONS}, and this one by itself",
+                other.name()
             ))),
+            operation => self.operation(operation, || Ok(of_subject)),
         }
     }
 
-    fn movie(&self) -> Result<MovieId, FrontendError> {
-        number_id("movie_id", &self.movie_id)
-    }
-
-    fn stars(&self) -> Result<Stars, FrontendError> {
-        let stars = match self.rating {
-            Field::Integer(number) => Some(number as f64),
-            Field::Float(number) => Some(number),
-            _ => None,
-        };
-        stars
-            .and_then(|stars| Stars::try_from(stars).ok())
-            .ok_or_else(|| bad(format!("rating: {} is not on the scale: send 0.5, 1.0, 1.5, ... 5.0", self.rating)))
+    /// As a request for `operation`. `of_subject` is the user that the subject names, if it does.
+    pub(super) fn operation(
+        &self,
+        operation: Operation,
+        of_subject: impl Fn() -> Result<Option<UserId>, FrontendError>,
+    ) -> Result<SingleOperation, FrontendError> {
+        let user_id = || self.user_id.user(of_subject()?);
+        let movie_id = || self.movie_id.movie();
+        let rating = || self.rating.stars();
+        let update = |request| Ok(SingleOperation::Update { request, id: self.id.id()? });
+        let query = |request| Ok(SingleOperation::Query(request));
+        match operation {
+            Operation::Create => {
+                update(Update::Create { user_id: user_id()?, movie_id: movie_id()?, rating: rating()? })
+            }
+            Operation::Update => {
+                update(Update::Update { user_id: user_id()?, movie_id: movie_id()?, rating: rating()? })
+            }
+            Operation::Delete => update(Update::Delete { user_id: user_id()?, movie_id: movie_id()? }),
+            Operation::Read => query(Query::Read { user_id: user_id()?, movie_id: movie_id()? }),
+            Operation::All => query(Query::All {
+                user_id: user_id()?,
+                limit: self.limit(ALL_LIMIT_DEFAULT, ALL_LIMIT_MAX)?,
+                after: self.after()?,
+            }),
+            Operation::Average => query(Query::Average { movie_id: movie_id()? }),
+            Operation::Search => query(Query::Search {
+                title: self.title()?,
+                limit: self.limit(SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX)?,
+            }),
+            Operation::Batch => Err(bad("a batch is no single operation: send it to its own subject")),
+        }
     }
 
     fn title(&self) -> Result<String, FrontendError> {
@@ -156,149 +166,13 @@ impl Fields {
         }
         .ok_or_else(|| bad(format!("after: {} is not a movie id: send the `next` of the last page", self.after)))
     }
-
-    fn id(&self) -> Result<Option<UpdateId>, FrontendError> {
-        match &self.id {
-            Field::Missing => Ok(None),
-            Field::Text(text) if text.len() <= 64 => text.parse().map(Some).map_err(|_| ()),
-            _ => Err(()),
-        }
-        .map_err(|()| bad(format!("id: {} is not a UUID: send one as text, best a version 7", self.id)))
-    }
-
-    fn prev(&self) -> Result<Label, FrontendError> {
-        let not = |what: String| {
-            bad(format!("prev: {what}: send the label of the last reply, {{replicas: {{<id>: n}}, clock: n}}"))
-        };
-        let entries = match &self.prev {
-            Field::Missing => return Ok(Label::new()),
-            Field::Map(entries) => entries,
-            other => return Err(not(format!("{other} is not a label"))),
-        };
-        let mut label = Label::new();
-        for (key, value) in entries {
-            match (key, value) {
-                (Field::Text(name), Field::Map(counts)) if name == "replicas" => {
-                    for (id, count) in counts {
-                        let known = match id {
-                            Field::Text(text) => ReplicaId::new(text).ok(),
-                            _ => None,
-                        };
-                        let known = known.ok_or_else(|| not(format!("{id} is not a replica id")))?;
-                        let count = count.as_u64().ok_or_else(|| not(format!("{count} is not a count")))?;
-                        label.replicas.raise(&known, count);
-                    }
-                }
-                (Field::Text(name), Field::Missing) if name == "replicas" || name == "clock" => {}
-                (Field::Text(name), other) if name == "replicas" => {
-                    return Err(not(format!("replicas: {other} is not a map of counts")));
-                }
-                (Field::Text(name), clock) if name == "clock" => {
-                    label.clock = Stamp(clock.as_u64().ok_or_else(|| not(format!("clock: {clock} is not a clock")))?);
-                }
-                _ => {}
-            }
-        }
-        Ok(label)
-    }
-}
-
-fn number_id<T: TryFrom<u64>>(name: &str, field: &Field) -> Result<T, FrontendError> {
-    field
-        .as_u64()
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| bad(format!("{name}: {field} is not an id: send an integer from 1 to 4294967295")))
-}
-
-/// Any value, so that a mistyped field can be named instead of failing the whole map.
-#[derive(Clone, Debug, Default, PartialEq)]
-enum Field {
-    /// Left out, or nil.
-    #[default]
-    Missing,
-    Integer(i128),
-    Float(f64),
-    Text(String),
-    Map(Vec<(Field, Field)>),
-    Other(&'static str),
-}
-
-impl Field {
-    fn as_u64(&self) -> Option<u64> {
-        match self {
-            Self::Integer(number) => u64::try_from(*number).ok(),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => f.write_str("nothing"),
-            Self::Integer(number) => write!(f, "{number}"),
-            Self::Float(number) => write!(f, "{number:?}"),
-            Self::Text(text) => write!(f, "{:?}", text.chars().take(80).collect::<String>()),
-            Self::Map(_) => f.write_str("a map"),
-            Self::Other(what) => f.write_str(what),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Field {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyField)
-    }
-}
-
-struct AnyField;
-
-impl<'de> Visitor<'de> for AnyField {
-    type Value = Field;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<Field, E> {
-        Ok(Field::Other("a boolean"))
-    }
-    fn visit_i64<E>(self, number: i64) -> Result<Field, E> {
-        Ok(Field::Integer(number.into()))
-    }
-    fn visit_u64<E>(self, number: u64) -> Result<Field, E> {
-        Ok(Field::Integer(number.into()))
-    }
-    fn visit_f64<E>(self, number: f64) -> Result<Field, E> {
-        Ok(Field::Float(number))
-    }
-    fn visit_str<E>(self, text: &str) -> Result<Field, E> {
-        Ok(Field::Text(text.to_owned()))
-    }
-    fn visit_bytes<E>(self, _: &[u8]) -> Result<Field, E> {
-        Ok(Field::Other("bytes"))
-    }
-    fn visit_unit<E>(self) -> Result<Field, E> {
-        Ok(Field::Missing)
-    }
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Field, D::Error> {
-        IgnoredAny::deserialize(deserializer)?;
-        Ok(Field::Other("an extension value"))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Field, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Field::Other("a list"))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Field, A::Error> {
-        let mut map = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            map.push(entry);
-        }
-        Ok(Field::Map(map))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Stamp;
+    use crate::ids::MovieId;
 
     fn refusal(operation: Operation, json: &str) -> String {
         decode_request(operation, None, json.as_bytes()).unwrap_err().to_string()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::edge::{ClientReply, ClientRequest, FrontendError};
+use crate::edge::{BatchReply, ClientReply, ClientRequest, FrontendError};
 use crate::ids::{ReplicaId, UpdateId};
 use crate::messages::{ConfirmRequest, Presence, QueryRequest, Replies, UpdateRequest};
 
@@ -39,6 +39,8 @@ pub enum Output {
     Query(ReplicaId, QueryRequest),
     /// To the client with this number.
     Answer(u64, Result<ClientReply, FrontendError>),
+    /// To the client with this number, who sent a batch.
+    BatchAnswer(u64, BatchReply),
     /// To everybody.
     Presence(Presence),
     /// For the log file.

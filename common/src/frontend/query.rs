@@ -42,7 +42,7 @@ impl Frontend {
             request,
             prev,
             seen_here,
-            deadline_ms: step.now.monotonic_ms + self.config.timeout_ms,
+            deadline_ms: self.deadline_ms(step),
             wake_ms: 0,
             asked: Vec::new(),
             awaited: Vec::new(),

@@ -34,9 +34,7 @@ impl Frontend {
     ) {
         let wall_ms = step.now.wall_ms;
         // Every retry brings the same `prev`, so every frontend comes to the same stamp.
-        let carried = id
-            .and_then(UpdateId::stamp)
-            .filter(|stamp| *stamp > prev.clock && stamp.milliseconds() <= wall_ms.saturating_add(STAMP_AHEAD_MS_MAX));
+        let carried = id.and_then(|id| carried_stamp(id, prev.clock, wall_ms));
         if let (Some(id), None) = (id, carried)
             && id.milliseconds().is_some_and(|made_ms| wall_ms.saturating_sub(made_ms) > REMEMBERED_MS)
         {
@@ -54,7 +52,7 @@ impl Frontend {
             (FIRST_ATTEMPT_OVER_MS..REMEMBERED_MS).contains(&wall_ms.saturating_sub(stamp.milliseconds()))
         });
         let id = id.unwrap_or_else(|| UpdateId::from_stamp(stamp, self.generator.u64(..)));
-        let deadline_ms = step.now.monotonic_ms + self.config.timeout_ms;
+        let deadline_ms = self.deadline_ms(step);
         let mut update = PendingUpdate::new(client, self.pending.reserve(), id, request, prev, stamp, deadline_ms);
         update.seen_here = seen_here;
         update.fresh = made_here;
@@ -289,9 +287,11 @@ impl Frontend {
                 }
                 let ahead_ms = step.now.wall_ms.saturating_sub(wall_ms);
                 step.notice(Notice::ClockAhead { ahead_ms });
-                let now_there = crate::clock::Now { wall_ms, ..step.now };
-                let mut there = Step { now: now_there, outputs: &mut *step.outputs };
-                if let Err(error) = self.stamp_again(update, update.prev.clock, &mut there) {
+                let here = step.now;
+                step.now.wall_ms = wall_ms;
+                let stamped = self.stamp_again(update, update.prev.clock, step);
+                step.now = here;
+                if let Err(error) = stamped {
                     step.answer(update.client, Err(error));
                     return None;
                 }
@@ -368,6 +368,12 @@ impl Frontend {
             FrontendError::UpdateTimeout { id, timeout_ms }
         }
     }
+}
+
+/// The stamp in a client's id, where it may be the update's.
+pub(super) fn carried_stamp(id: UpdateId, prev_clock: Stamp, wall_ms: u64) -> Option<Stamp> {
+    let limit_ms = wall_ms.saturating_add(STAMP_AHEAD_MS_MAX);
+    id.stamp().filter(|stamp| *stamp > prev_clock && stamp.milliseconds() <= limit_ms)
 }
 
 fn too_old(id: UpdateId) -> FrontendError {

@@ -378,6 +378,7 @@ impl State {
                     let session = id_of_session(n);
                     self.send(id, &session, Message::Answer(n, answer));
                 }
+                Output::BatchAnswer(..) => panic!("nobody sends batches here"),
                 Output::Presence(_) | Output::Notice(_) => {}
             }
         }

@@ -156,6 +156,7 @@ impl fmt::Display for Message {
             Self::Ask(n, ClientRequest::Update { request, id, prev }) => {
                 write!(f, "ask {n} {} id={id:?} prev={prev}", update_text(request))
             }
+            Self::Ask(n, ClientRequest::Batch(batch)) => write!(f, "ask {n} {} operations", batch.operations.len()),
             Self::Answer(n, answer) => write!(f, "answer {n} {}", answer_text(answer)),
             Self::Update(request) => write!(
                 f,

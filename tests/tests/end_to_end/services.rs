@@ -51,7 +51,7 @@ async fn frontends_and_replicas_show_as_services_to_the_tools_of_the_broker() {
     for info in ask_all(wire, "INFO", 4).await {
         let endpoints = info["endpoints"].as_array().unwrap();
         let wanted: &[&str] = match info["name"].as_str().unwrap() {
-            "frontend" => &["create", "update", "delete", "read", "all", "average", "search"],
+            "frontend" => &["create", "update", "delete", "read", "all", "average", "search", "batch", "batch-user"],
             _ => &["update", "query", "confirm", "log", "status"],
         };
         let names: Vec<&str> = endpoints.iter().map(|endpoint| endpoint["name"].as_str().unwrap()).collect();

@@ -1,7 +1,6 @@
 use super::*;
 use crate::fake::{FakeFrontend, Mishap, client};
 use natter_common::clock::Stamp;
-use natter_common::edge::ClientRequest;
 use natter_common::ids::ReplicaId;
 
 const TIMEOUT: Mishap = Mishap::Error(504, "TIMEOUT: no answer within 2000 ms: retry it with the same id");
@@ -24,10 +23,7 @@ fn label(replica: &str, count: u64) -> Label {
 }
 
 fn prevs(frontend: &FakeFrontend) -> Vec<String> {
-    let prev = |(_, request): (Operation, ClientRequest)| match request {
-        ClientRequest::Update { prev, .. } | ClientRequest::Query { prev, .. } => prev.to_string(),
-    };
-    frontend.asked().into_iter().map(prev).collect()
+    frontend.asked().iter().map(|(_, request)| request.prev().to_string()).collect()
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,14 +1,14 @@
 //! The shells of the two cores: a batch of inputs goes in, and then what it asked for is done.
 
 use natter_common::clock::Now;
-use natter_common::edge::ClientRequest;
+use natter_common::edge::{Answers, BatchReply, ClientBatch, ClientRequest, Outcome, SingleOperation};
 use natter_common::frontend::{self, Frontend};
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{NumberedReply, Replies};
 use natter_common::replica_manager::{self, ReplyTo};
 
 use super::{Cluster, Happened};
-use crate::simulation::message::Message;
+use crate::simulation::message::{ClientAnswer, Message};
 use crate::simulation::process::{Caller, Core, Process};
 
 impl Cluster {
@@ -128,20 +128,23 @@ impl Cluster {
         &mut self,
         id: &ReplicaId,
         output: frontend::Output,
-        answers: &mut Vec<(Caller, crate::simulation::message::ClientAnswer)>,
+        answers: &mut Vec<(Caller, ClientAnswer)>,
     ) {
         use frontend::Output;
         match output {
             Output::Update(to, request) => self.send(id, &to, Message::Update(request)),
             Output::Confirm(to, request) => self.send(id, &to, Message::Confirm(request)),
             Output::Query(to, request) => self.send(id, &to, Message::Query(request)),
-            Output::Answer(number, answer) => {
-                let caller = self.process_mut(id).callers.remove(&number).expect("each caller is answered once");
-                self.send(id, &caller.client, Message::Answer(caller.n, answer.clone()));
-                answers.push((caller, answer));
-            }
+            Output::Answer(number, answer) => self.answer(id, number, answer, answers),
+            Output::BatchAnswer(number, reply) => self.answer(id, number, answer_of_one(reply), answers),
             Output::Presence(_) | Output::Notice(_) => {}
         }
+    }
+
+    fn answer(&mut self, id: &ReplicaId, number: u64, answer: ClientAnswer, answers: &mut Vec<(Caller, ClientAnswer)>) {
+        let caller = self.process_mut(id).callers.remove(&number).expect("each caller is answered once");
+        self.send(id, &caller.client, Message::Answer(caller.n, answer.clone()));
+        answers.push((caller, answer));
     }
 
     fn send_to_subject(&mut self, from: &ReplicaId, to: &ReplyTo, message: Message) {
@@ -194,6 +197,8 @@ fn frontend_input(process: &mut Process, from: ReplicaId, message: Message) -> O
             let frontend_prev = process.frontend()?.prev().replicas.clone();
             let is_query = matches!(request, ClientRequest::Query { .. });
             process.callers.insert(process.last_caller, Caller { client: from, n, frontend_prev, is_query });
+            // So batches meet with everything that may happen.
+            let request = if process.last_caller.is_multiple_of(3) { batch_of_one(request) } else { request };
             Input::Request(process.last_caller, request)
         }
         Message::Replies(replies) => Input::Replies(replies),
@@ -201,6 +206,23 @@ fn frontend_input(process: &mut Process, from: ReplicaId, message: Message) -> O
         Message::Presence(presence) => Input::Presence(presence),
         _ => panic!("{} got {message} of {from}", process.id),
     })
+}
+
+fn batch_of_one(request: ClientRequest) -> ClientRequest {
+    let (operation, prev) = match request {
+        ClientRequest::Update { request, id, prev } => (SingleOperation::Update { request, id }, prev),
+        ClientRequest::Query { request, prev } => (SingleOperation::Query(request), prev),
+        batch @ ClientRequest::Batch(_) => return batch,
+    };
+    ClientRequest::Batch(ClientBatch { operations: vec![Ok(operation)], prev, answers: Answers::Full })
+}
+
+fn answer_of_one(mut reply: BatchReply) -> ClientAnswer {
+    match (reply.outcomes.pop(), reply.outcomes.len()) {
+        (Some(Outcome::Written(reply) | Outcome::Read(reply)), 0) => Ok(reply),
+        (Some(Outcome::Failed(error)), 0) => Err(error),
+        other => panic!("one outcome was expected, but: {other:?}"),
+    }
 }
 
 fn step_frontend(process: &mut Process, now: Now, input: frontend::Input, outputs: &mut Vec<frontend::Output>) {

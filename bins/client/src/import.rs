@@ -1,0 +1,75 @@
+//! `client import`: the ratings of a CSV file, in batches, several on their way at the same time.
+//!
+//! - [`rows`]: the file, line by line, and [`reader`], the thread that reads it; [`journal`]: what is kept between runs, and the ids that follow from it
+//! - [`plan`]: what is to be sent next and what an outcome means, as a state machine without I/O; [`pace`]: how much at a
+//!   time; [`wire`]: batches as bytes
+//! - [`run`]: the loop around these; [`report`]: how to import, and what came of it
+//!
+//! Each rating is created; where there is one already, that is read, and updated if it is another. Update ids follow from
+//! the journal and the place in the file. Their stamps say when the rating was sent first: so an import that goes on, or
+//! that sends again what got no answer, changes nothing twice, and whoever rates meanwhile has the last word.
+
+mod journal;
+mod pace;
+mod plan;
+mod progress;
+mod reader;
+mod report;
+mod rows;
+mod run;
+mod wire;
+
+pub use journal::{JournalError, locate as locate_journal};
+pub use report::{ImportError, ImportOptions, Imported};
+pub use rows::HeaderError;
+pub use run::import;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Where ratings are read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file, in whose import a later run can go on.
+    File(PathBuf),
+    /// Standard input.
+    StandardInput,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => fmt::Display::fmt(&path.display(), f),
+            Self::StandardInput => f.write_str("standard input"),
+        }
+    }
+}
+
+/// What became of the lines of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Ratings that were not there before.
+    pub created: u64,
+    /// Ratings that were others before.
+    pub updated: u64,
+    /// Ratings that were the same before.
+    pub unchanged: u64,
+    /// Lines that are no ratings, or that frontends refused.
+    pub refused: u64,
+}
+
+impl Counts {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.created + self.updated + self.unchanged + self.refused
+    }
+
+    fn add(&mut self, other: Self) {
+        self.created += other.created;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.refused += other.refused;
+    }
+}

@@ -1,0 +1,293 @@
+//! The loop: lines come in, batches go out, outcomes come back.
+
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use natter_common::subjects::Operation;
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::journal::{Identity, Journal};
+use super::pace::{PAUSE, Pace};
+use super::plan::{Item, Plan, Planned, Refused, is_mended_by_time};
+use super::progress::Progress;
+use super::reader::{Lines, read};
+use super::rows::Line;
+use super::{ImportError, ImportOptions, Imported, Source, wire};
+use crate::error::{ClientError, ErrorName};
+use crate::transport::{Response, Transport, TransportError};
+
+/// How many operations go in one batch.
+const BATCH: usize = 1000;
+/// How many lines are read ahead of the first that is not done, at most.
+const AHEAD_MAX: usize = 64 * BATCH;
+/// How many chunks wait to be taken from the reader.
+const CHUNKS_READ: usize = 4;
+/// How often what is done is kept, and progress shown.
+const TICK: Duration = Duration::from_millis(200);
+/// So many lines that were refused are told one by one.
+const TOLD_MAX: usize = 100;
+
+/// Imports all of the source.
+///
+/// # Errors
+///
+/// Where it stops before the end. What was done until then is kept.
+pub async fn import<T: Transport>(transport: &T, options: &ImportOptions) -> Result<Imported, ImportError> {
+    let source_name = options.source.to_string();
+    let unreadable = |error| ImportError::Unreadable { source_name: source_name.clone(), error };
+    let in_journal = |error| ImportError::Journal { source_name: source_name.clone(), error };
+    let begun = Instant::now();
+    let random = fastrand::u64(..);
+    let (journal, bytes) = match (&options.source, &options.journal) {
+        (Source::File(path), journal) => {
+            let identity = Identity::of(path).map_err(unreadable)?;
+            let opened = journal.as_ref().map(|at| Journal::open(at, &identity, options.again, random)).transpose();
+            (opened.map_err(in_journal)?.unwrap_or_else(|| Journal::unkept(random)), Some(identity.bytes))
+        }
+        (Source::StandardInput, _) => (Journal::unkept(random), None),
+    };
+    let done = journal.done();
+    let before = done.counts.total();
+    if journal.is_finished() {
+        return Ok(Imported { counts: done.counts, before, took: begun.elapsed() });
+    }
+    let (sender, lines) = channel(CHUNKS_READ);
+    let (source, sizes) = (options.source.clone(), journal.unfinished());
+    let reading = tokio::task::spawn_blocking(move || read(&source, done.place, &sizes, BATCH, &sender));
+    let mut run = Run {
+        transport,
+        options,
+        plan: Plan::new(done),
+        journal,
+        pace: Pace::new(options.in_flight),
+        lines,
+        bytes,
+        is_read: false,
+        position: done.position,
+        batch_max: BATCH,
+        in_flight: 0,
+        batches: 0,
+        paused_until: None,
+        moved_at: Instant::now(),
+        last_error: None,
+        told: 0,
+        progress: Progress::new(before),
+    };
+    let ended = run.go().await;
+    run.progress.clear();
+    let is_finished = ended.is_ok() && run.is_read;
+    let kept = run.journal.keep(run.plan.done(), false).map_err(in_journal);
+    ended?;
+    kept?;
+    let counts = run.plan.counts();
+    let (mut journal, done) = (run.journal, run.plan.done());
+    drop(run.lines);
+    match reading.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(error),
+        Err(_) => return Err(unreadable(io::Error::other("the reader broke off"))),
+    }
+    journal.keep(done, is_finished).map_err(in_journal)?;
+    Ok(Imported { counts, before, took: begun.elapsed() })
+}
+
+/// A batch that was on its way.
+struct Landed {
+    number: u64,
+    items: Vec<Item>,
+    response: Result<Response, TransportError>,
+}
+
+struct Run<'a, T> {
+    transport: &'a T,
+    options: &'a ImportOptions,
+    plan: Plan,
+    journal: Journal,
+    pace: Pace,
+    lines: Receiver<Lines>,
+    /// How long the source is, where that is known.
+    bytes: Option<u64>,
+    is_read: bool,
+    /// How many lines were read, in all runs.
+    position: u64,
+    batch_max: usize,
+    /// How many operations are on their way.
+    in_flight: usize,
+    batches: u64,
+    paused_until: Option<Instant>,
+    /// When something got on last.
+    moved_at: Instant,
+    last_error: Option<ClientError>,
+    told: usize,
+    progress: Progress,
+}
+
+impl<T: Transport> Run<'_, T> {
+    async fn go(&mut self) -> Result<(), ImportError> {
+        let mut flights = FuturesUnordered::new();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            while let Some(items) = self.next_batch() {
+                let number = self.batches;
+                let payload = wire::encode(&items).map_err(|error| self.stopped(ClientError::bad_reply(error)))?;
+                let (transport, limit) = (self.transport, self.options.timeout);
+                flights.push(async move {
+                    let response = transport.request(Operation::Batch, payload.into(), limit).await;
+                    Landed { number, items, response }
+                });
+            }
+            if self.is_read && self.plan.is_idle() {
+                return Ok(());
+            }
+            let pause = self.paused_until;
+            tokio::select! {
+                Some(landed) = flights.next() => self.land(landed)?,
+                lines = self.lines.recv(), if self.wants_lines() => match lines {
+                    Some(lines) => self.take_in(lines)?,
+                    None => self.is_read = true,
+                },
+                () = sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => self.paused_until = None,
+                _ = ticks.tick() => self.tick()?,
+            }
+        }
+    }
+
+    fn wants_lines(&self) -> bool {
+        let room = self.pace.window().max(self.batch_max);
+        !self.is_read && self.in_flight + self.plan.ready() < room && self.plan.left() < AHEAD_MAX
+    }
+
+    /// What is to be sent now, if anything.
+    fn next_batch(&mut self) -> Option<Vec<Item>> {
+        let most = self.plan.ready().min(self.batch_max).min(self.pace.window());
+        let is_whole = most == self.batch_max.min(self.pace.window()) || !self.wants_lines();
+        // A few don't make a batch while others are on their way, and more lines may come.
+        let goes = self.in_flight == 0 || (is_whole && self.in_flight + most <= self.pace.window());
+        if most == 0 || !goes || self.paused_until.is_some() {
+            return None;
+        }
+        let items = self.plan.next_batch(most);
+        self.in_flight += items.len();
+        self.batches += 1;
+        Some(items)
+    }
+
+    /// Takes in a chunk of the file; its ids are written down before any of it is sent.
+    fn take_in(&mut self, (lines, end): Lines) -> Result<(), ImportError> {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        let chunk = self.journal.chunk(self.position, lines.len() as u64, wall_ms);
+        let chunk = chunk.map_err(|error| ImportError::Journal { source_name: self.source_name(), error })?;
+        let journal = &self.journal;
+        let first = self.position;
+        let planned = |(place, line): (usize, Line)| -> Planned {
+            let position = first + place as u64;
+            let ids = |row| (row, [0, 1].map(|which| journal.id(&chunk, position, which)));
+            (line.number, line.row.map(ids))
+        };
+        self.position += lines.len() as u64;
+        let mut refused = Vec::new();
+        self.plan.add(lines.into_iter().enumerate().map(planned), end, &mut refused);
+        self.tell(refused);
+        Ok(())
+    }
+
+    /// Handles the answer to a batch, or that there is none.
+    fn land(&mut self, landed: Landed) -> Result<(), ImportError> {
+        let Landed { number, items, response } = landed;
+        self.in_flight -= items.len();
+        let error = match response {
+            Ok(Response { error: None, body }) => return self.hear(number, items, &body),
+            Ok(Response { error: Some((code, text)), .. }) => ClientError::from_headers(&code, &text),
+            Err(TransportError::NoFrontend) => ClientError::no_frontend(),
+            Err(TransportError::NoAnswer) => ClientError::no_answer(self.options.timeout),
+            Err(TransportError::TooLarge) => {
+                ClientError::new(400, ErrorName::TooLarge, "not even one rating fits in the broker's messages")
+            }
+        };
+        self.plan.put_back(items);
+        match error.name {
+            ErrorName::TooLarge | ErrorName::ReplyTooLarge if self.batch_max > 1 => self.batch_max /= 2,
+            _ if is_mended_by_time(&error.name) => self.slow_down(number, error),
+            _ => return Err(self.stopped(error)),
+        }
+        Ok(())
+    }
+
+    /// Handles the outcomes of a batch.
+    fn hear(&mut self, number: u64, items: Vec<Item>, body: &[u8]) -> Result<(), ImportError> {
+        let count = items.len();
+        let outcomes = wire::decode(body, count).map_err(|error| self.stopped(ClientError::bad_reply(error)))?;
+        let (mut refused, mut again, mut later) = (Vec::new(), 0, None);
+        for (item, outcome) in items.into_iter().zip(outcomes) {
+            if let Some(error) = self.plan.take_in(item, outcome, &mut refused) {
+                again += 1;
+                later = Some(error);
+            }
+        }
+        self.tell(refused);
+        if again < count {
+            self.moved_at = Instant::now();
+        }
+        match later {
+            None => self.pace.went_well(count),
+            Some(error) if error.name == ErrorName::ReplyTooLarge => self.batch_max = (self.batch_max / 2).max(1),
+            Some(error) => self.slow_down(number, error),
+        }
+        Ok(())
+    }
+
+    fn slow_down(&mut self, batch: u64, error: ClientError) {
+        if self.pace.went_badly(batch, self.batches) {
+            self.paused_until = Some(Instant::now() + PAUSE);
+        }
+        self.last_error = Some(error);
+    }
+
+    /// Keeps what is done, shows it, and sees whether anything gets on.
+    fn tick(&mut self) -> Result<(), ImportError> {
+        let done = self.plan.done();
+        if done != self.journal.done() {
+            let kept = self.journal.keep(done, false);
+            kept.map_err(|error| ImportError::Journal { source_name: self.source_name(), error })?;
+        }
+        let fraction = self.bytes.map(|bytes| done.place.bytes as f64 / bytes.max(1) as f64);
+        self.progress.show(self.plan.counts().total(), fraction);
+        let waits = self.in_flight > 0 || self.plan.ready() > 0;
+        if !waits {
+            self.moved_at = Instant::now(); // for lines that are not there yet
+        } else if self.moved_at.elapsed() > self.options.patience {
+            let none = || ClientError::no_answer(self.options.timeout);
+            let error = self.last_error.clone().unwrap_or_else(none);
+            return Err(self.stopped(error));
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, refused: Vec<Refused>) {
+        for Refused { line, reason } in refused {
+            self.told += 1;
+            if self.told <= TOLD_MAX {
+                self.progress.clear();
+                (self.options.notify)(&format!("{}:{line}: {reason}", self.options.source));
+            } else if self.told == TOLD_MAX + 1 {
+                (self.options.notify)("further lines that are refused are only counted");
+            }
+        }
+    }
+
+    fn stopped(&self, error: ClientError) -> ImportError {
+        ImportError::Stopped { done: self.plan.counts().total(), error: Box::new(error) }
+    }
+
+    fn source_name(&self) -> String {
+        self.options.source.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! Batches as bytes, and back.
+
+use natter_common::edge::{BatchReplyOf, OutcomeOf};
+use natter_common::ids::UpdateId;
+use natter_common::rating::Rating;
+use natter_common::wire::{self, WireError};
+use serde::ser::SerializeSeq;
+use serde::{Serialize, Serializer};
+
+use super::plan::{Item, Stage};
+use crate::error::{ClientError, ErrorName};
+
+/// What became of one operation.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// The update was done.
+    Done,
+    /// What stands there.
+    Read(Rating),
+    /// Why it was not done.
+    Failed(ClientError),
+}
+
+#[derive(Serialize)]
+struct Batch<'a> {
+    answers: &'static str,
+    operations: Operations<'a>,
+}
+
+struct Operations<'a>(&'a [Item]);
+
+#[derive(Serialize)]
+struct Operation {
+    op: &'static str,
+    user_id: u32,
+    movie_id: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rating: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<UpdateId>,
+}
+
+impl Serialize for Operations<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
+        for item in self.0 {
+            let (op, id) = match item.stage {
+                Stage::Create => ("create", Some(item.ids[0])),
+                Stage::Read => ("read", None),
+                Stage::Update => ("update", Some(item.ids[1])),
+            };
+            let (user_id, movie_id) = (item.row.key.user_id.get(), item.row.key.movie_id.get());
+            let rating = id.map(|_| item.row.stars.as_f64());
+            list.serialize_element(&Operation { op, user_id, movie_id, rating, id })?;
+        }
+        list.end()
+    }
+}
+
+/// A batch of these, in MessagePack.
+pub(super) fn encode(items: &[Item]) -> Result<Vec<u8>, WireError> {
+    wire::encode(&Batch { answers: "brief", operations: Operations(items) })
+}
+
+/// The outcomes in a reply to so many operations. Fails with what is wrong with it.
+pub(super) fn decode(body: &[u8], operations: usize) -> Result<Vec<Outcome>, String> {
+    let reply: BatchReplyOf<Rating> = wire::decode(body).map_err(|error| error.to_string())?;
+    if reply.outcomes.len() != operations {
+        return Err(format!("{} outcomes for {operations} operations", reply.outcomes.len()));
+    }
+    Ok(reply.outcomes.into_iter().map(outcome).collect())
+}
+
+fn outcome(outcome: OutcomeOf<Rating>) -> Outcome {
+    match outcome {
+        OutcomeOf { error: Some(error), .. } => {
+            let text = error.text.unwrap_or_else(|| "the frontend gave no reason".to_owned());
+            Outcome::Failed(ClientError::new(error.code, ErrorName::parse(&error.name), text))
+        }
+        OutcomeOf { value: Some(rating), .. } => Outcome::Read(rating),
+        OutcomeOf { .. } => Outcome::Done,
+    }
+}

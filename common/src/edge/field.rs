@@ -1,0 +1,248 @@
+//! The fields of clients' requests: whatever stands in them is kept, so that an error can name the field, the value and the
+//! mend.
+
+use std::convert::Infallible;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::FrontendError;
+use crate::clock::Stamp;
+use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
+use crate::label::Label;
+use crate::rating::Stars;
+use crate::subjects::Operation;
+
+/// What may stand in a batch, in words.
+pub(super) const OPERATIONS: &str = "create, update, delete, read or average";
+
+pub(super) fn bad(text: impl Into<String>) -> FrontendError {
+    FrontendError::BadRequest(text.into())
+}
+
+/// The user that a subject's last token names.
+pub(super) fn subject_user(token: &str) -> Result<UserId, FrontendError> {
+    token
+        .parse::<u64>()
+        .ok()
+        .filter(|number| number.to_string() == token)
+        .and_then(|number| UserId::try_from(number).ok())
+        .ok_or_else(|| {
+            bad(format!("the subject's last token {token:?} is not a user id: use an integer from 1 to 4294967295"))
+        })
+}
+
+/// Any value, so that a mistyped field can be named instead of failing the whole map.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum Field {
+    /// Left out, or nil.
+    #[default]
+    Missing,
+    Integer(i128),
+    Float(f64),
+    Text(String),
+    Map(Vec<(Field, Field)>),
+    Other(&'static str),
+}
+
+impl Field {
+    pub(super) fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::Integer(number) => u64::try_from(*number).ok(),
+            _ => None,
+        }
+    }
+
+    /// As `user_id`, which may be left out where the subject names the user, and must not differ from that.
+    pub(super) fn user(&self, of_subject: Option<UserId>) -> Result<UserId, FrontendError> {
+        let Some(of_subject) = of_subject else { return self.number_id("user_id") };
+        match self {
+            Self::Missing => Ok(of_subject),
+            Self::Integer(number) if *number == i128::from(of_subject.get()) => Ok(of_subject),
+            other => Err(bad(format!(
+                "user_id: {other} differs from user {of_subject} in the subject: leave it out, or send to that user's \
+                 subject"
+            ))),
+        }
+    }
+
+    /// As `movie_id`.
+    pub(super) fn movie(&self) -> Result<MovieId, FrontendError> {
+        self.number_id("movie_id")
+    }
+
+    /// As `rating`.
+    pub(super) fn stars(&self) -> Result<Stars, FrontendError> {
+        let stars = match self {
+            Self::Integer(number) => Some(*number as f64),
+            Self::Float(number) => Some(*number),
+            _ => None,
+        };
+        stars
+            .and_then(|stars| Stars::try_from(stars).ok())
+            .ok_or_else(|| bad(format!("rating: {self} is not on the scale: send 0.5, 1.0, 1.5, ... 5.0")))
+    }
+
+    /// As `prev`.
+    pub(super) fn label(&self) -> Result<Label, FrontendError> {
+        let entries = match self {
+            Self::Missing => return Ok(Label::new()),
+            Self::Map(entries) => entries,
+            other => return Err(no_label(format!("{other} is not a label"))),
+        };
+        let mut label = Label::new();
+        for (key, value) in entries {
+            match (key, value) {
+                (Self::Text(name), Self::Map(counts)) if name == "replicas" => {
+                    for (id, count) in counts {
+                        let known = match id {
+                            Self::Text(text) => ReplicaId::new(text).ok(),
+                            _ => None,
+                        };
+                        let known = known.ok_or_else(|| no_label(format!("{id} is not a replica id")))?;
+                        let count = count.as_u64().ok_or_else(|| no_label(format!("{count} is not a count")))?;
+                        label.replicas.raise(&known, count);
+                    }
+                }
+                (Self::Text(name), Self::Missing) if name == "replicas" || name == "clock" => {}
+                (Self::Text(name), other) if name == "replicas" => {
+                    return Err(no_label(format!("replicas: {other} is not a map of counts")));
+                }
+                (Self::Text(name), clock) if name == "clock" => {
+                    let stamp = clock.as_u64().ok_or_else(|| no_label(format!("clock: {clock} is not a clock")))?;
+                    label.clock = Stamp(stamp);
+                }
+                _ => {}
+            }
+        }
+        Ok(label)
+    }
+
+    fn number_id<T: TryFrom<u64>>(&self, name: &str) -> Result<T, FrontendError> {
+        self.as_u64()
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| bad(format!("{name}: {self} is not an id: send an integer from 1 to 4294967295")))
+    }
+}
+
+fn no_label(what: String) -> FrontendError {
+    bad(format!("prev: {what}: send the label of the last reply, {{replicas: {{<id>: n}}, clock: n}}"))
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("nothing"),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Float(number) => write!(f, "{number:?}"),
+            Self::Text(text) => write!(f, "{:?}", text.chars().take(80).collect::<String>()),
+            Self::Map(_) => f.write_str("a map"),
+            Self::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let no_meaning = |_: &str| None::<Infallible>;
+        deserializer.deserialize_any(TextOr(no_meaning)).map(|Err(field)| field)
+    }
+}
+
+/// `id`: parsed where it stands, as most requests have one and it is the longest of their fields.
+#[derive(Debug, Default)]
+pub(super) enum IdField {
+    /// Left out, or nil.
+    #[default]
+    Missing,
+    Id(UpdateId),
+    Other(Field),
+}
+
+impl IdField {
+    pub(super) fn id(&self) -> Result<Option<UpdateId>, FrontendError> {
+        match self {
+            Self::Missing => Ok(None),
+            Self::Id(id) => Ok(Some(*id)),
+            Self::Other(field) => Err(bad(format!("id: {field} is not a UUID: send one as text, best a version 7"))),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for IdField {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parse = |text: &str| if text.len() <= 64 { text.parse().ok().map(Self::Id) } else { None };
+        Ok(match deserializer.deserialize_any(TextOr(parse))? {
+            Ok(id) => id,
+            Err(Field::Missing) => Self::Missing,
+            Err(other) => Self::Other(other),
+        })
+    }
+}
+
+/// `op`: the name of an operation.
+#[derive(Debug, Default)]
+pub(super) struct OperationField(Option<Operation>, Field);
+
+impl OperationField {
+    pub(super) fn operation(&self) -> Result<Operation, FrontendError> {
+        self.0.ok_or_else(|| bad(format!("op: {} is not an operation: send {OPERATIONS}", self.1)))
+    }
+}
+
+impl<'de> Deserialize<'de> for OperationField {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let named = |name: &str| Operation::ALL.into_iter().find(|operation| operation.name() == name);
+        Ok(match deserializer.deserialize_any(TextOr(named))? {
+            Ok(operation) => Self(Some(operation), Field::Missing),
+            Err(other) => Self(None, other),
+        })
+    }
+}
+
+/// What a text means by `0`, or any other value as it is.
+struct TextOr<F>(F);
+
+impl<'de, T, F: Fn(&str) -> Option<T>> Visitor<'de> for TextOr<F> {
+    type Value = Result<T, Field>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Err(Field::Other("a boolean")))
+    }
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Err(Field::Integer(number.into())))
+    }
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Err(Field::Integer(number.into())))
+    }
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Err(Field::Float(number)))
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok((self.0)(text).ok_or_else(|| Field::Text(text.to_owned())))
+    }
+    fn visit_bytes<E>(self, _: &[u8]) -> Result<Self::Value, E> {
+        Ok(Err(Field::Other("bytes")))
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Err(Field::Missing))
+    }
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        IgnoredAny::deserialize(deserializer)?;
+        Ok(Err(Field::Other("an extension value")))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Err(Field::Other("a list")))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut map = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
+        }
+        Ok(Err(Field::Map(map)))
+    }
+}

@@ -1,0 +1,62 @@
+//! What waits: requests of clients that have no answer, and requests to replica managers that have no reply.
+
+use super::pending_update::PendingUpdate;
+use super::query::PendingQuery;
+use crate::ids::ReplicaId;
+use crate::messages::Reply;
+
+/// A request that has no answer yet.
+#[derive(Clone, Debug)]
+pub(super) enum Pending {
+    Query(Box<PendingQuery>),
+    Update(Box<PendingUpdate>),
+}
+
+/// A request to a replica manager that has no reply yet.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    pub(super) n: u64,
+    pub(super) token: u64,
+    pub(super) replica: ReplicaId,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Query,
+    Accept,
+    Confirm,
+    LookUp,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    /// An answer.
+    Reply(Reply),
+    /// The replica manager is gone; whether it did what it was asked is unknown.
+    Gone,
+}
+
+impl Pending {
+    pub(super) fn wake_ms(&self) -> u64 {
+        match self {
+            Self::Query(query) => query.wake_ms,
+            Self::Update(update) => update.wake_ms,
+        }
+    }
+
+    pub(super) fn set_wake_ms(&mut self, wake_ms: u64) {
+        match self {
+            Self::Query(query) => query.wake_ms = wake_ms,
+            Self::Update(update) => update.wake_ms = wake_ms,
+        }
+    }
+
+    pub(super) fn attempts(&self) -> &[u64] {
+        match self {
+            Self::Query(query) => &query.attempts,
+            Self::Update(update) => &update.attempts,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What the handling of one input needs beside the frontend itself.
+
+use super::batch::is_member;
+use super::{Notice, Output};
+use crate::clock::Now;
+use crate::edge::{ClientReply, FrontendError};
+
+/// What the handling of one input needs beside the frontend itself.
+pub(super) struct Step<'a> {
+    pub(super) now: Now,
+    pub(super) outputs: &'a mut Vec<Output>,
+    /// Answers to operations of batches, to be joined.
+    pub(super) members: Vec<(u64, Result<ClientReply, FrontendError>)>,
+    /// By when an operation of a batch has its answer.
+    pub(super) deadline_ms: Option<u64>,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn new(now: Now, outputs: &'a mut Vec<Output>) -> Self {
+        Self { now, outputs, members: Vec::new(), deadline_ms: None }
+    }
+
+    pub(super) fn answer(&mut self, client: u64, answer: Result<ClientReply, FrontendError>) {
+        if is_member(client) {
+            self.members.push((client, answer));
+        } else {
+            self.outputs.push(Output::Answer(client, answer));
+        }
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        self.outputs.push(Output::Notice(notice));
+    }
+}
