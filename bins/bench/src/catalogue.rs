@@ -80,6 +80,11 @@ pub(crate) enum Asked {
         /// How many.
         reads_percent: u8,
     },
+    /// A frontend: batches of updates, of so many.
+    Batch {
+        /// How many.
+        size: usize,
+    },
     /// A bucket.
     Kv(KvOperation),
 }
@@ -144,7 +149,9 @@ impl List<'_> {
     /// Puts raw requests first, under all loads that others have.
     fn with_raw(mut self) -> Vec<Subject> {
         let mut loads: Vec<Load> = Vec::new();
-        for load in self.subjects.iter().flat_map(|subject| &subject.loads) {
+        // A batch is not compared with single requests.
+        let compared = self.subjects.iter().filter(|subject| !matches!(subject.asked, Asked::Batch { .. }));
+        for load in compared.flat_map(|subject| &subject.loads) {
             if !loads.contains(load) {
                 loads.push(*load);
             }
@@ -169,6 +176,9 @@ const MIXES: [(&str, &str, u8); 4] = [
     ("mix50", "Natter 50 % reads, 50 % updates", 50),
 ];
 
+/// How many updates a batch has, and how many batches are in flight: more make it no faster.
+const BATCH: (usize, Load) = (1000, Load::Closed { in_flight: 4 });
+
 fn core(list: &mut List<'_>, full: &[Load], most: &[Load]) {
     let quick = list.arguments.quick;
     for frontends in [1, 2] {
@@ -185,6 +195,9 @@ fn core(list: &mut List<'_>, full: &[Load], most: &[Load]) {
             }
         }
     }
+    let (size, load) = BATCH;
+    let title = format!("Natter updates in batches of {size}, held by 2, until applied by all");
+    list.add("batch", &title, World::Cluster(list.plan(1)), Asked::Batch { size }, &[load]);
     for (servers, storage) in [(3, Storage::Memory), (3, Storage::File), (1, Storage::Memory), (1, Storage::File)] {
         let world = World::JetStream(JetStreamPlan { servers, sync_always: false }, storage);
         for (word, text, operation) in [
@@ -279,7 +292,9 @@ mod tests {
         assert_eq!(names.len(), full.len());
         for subject in &full {
             let raw = full.iter().find(|raw| raw.is_raw() && raw.section == subject.section).unwrap();
-            assert!(subject.loads.iter().all(|load| raw.loads.contains(load)), "{}", subject.name);
+            let is_batch = matches!(subject.asked, Asked::Batch { .. });
+            let has_raw = subject.loads.iter().all(|load| raw.loads.contains(load));
+            assert!(has_raw != is_batch, "{}", subject.name);
         }
     }
 

@@ -4,12 +4,14 @@
 //! - [`job`]: what it is told, and what it tells
 //! - [`process`]: this end of the two pipes; [`handle`]: the other one
 //! - [`exchange`]: requests and their replies over a few connections, many open on each; [`pace`]: when they are made
-//! - [`workload`]: what is asked, and whether the answer is right: [`raw`], [`natter`] with [`keys`], [`kv`]
+//! - [`workload`]: what is asked, and whether the answer is right: [`raw`], [`natter`] with [`keys`], [`batch`],
+//!   [`kv`]
 //! - [`convergence`]: how long after its acknowledgement an update is readable everywhere
 //!
 //! It is lean, so that it measures the system and not itself: one thread, one reply subscription a connection, prepared
 //! payloads in which only ids change, no timer a request. Everything is asked and answered through the same code.
 
+mod batch;
 pub(crate) mod convergence;
 mod exchange;
 pub(crate) mod handle;

@@ -79,6 +79,11 @@ pub(crate) fn targets(results: &Results) -> Vec<Target> {
             per_second(Section::Core, "read", "kv-r3-memory-direct-get"),
         ),
         target(
+            "updates in batches, until applied by all, a second",
+            AtLeast(300_000.0),
+            results.throughput(Section::Core, "batch", Load::Closed { in_flight: 4 }),
+        ),
+        target(
             "durable updates, --sync full, to KV put R3 sync_interval: always, 512 in flight",
             AtLeast(5.0),
             per_second(Section::Durable, "update-full", "kv-r3-always-put"),

@@ -199,15 +199,7 @@ async fn look(
     watch: &RefCell<Watch>,
     (news, seen): (&Notify, &Notify),
 ) -> Result<()> {
-    let query = QueryRequest {
-        n: 1,
-        prev: Timestamp::new(),
-        proven: false,
-        request: Query::Read { user_id: UserId::try_from(1_u64)?, movie_id: MovieId::new(1)? },
-        wait_ms: 1000,
-    };
-    let payload = Bytes::from(Format::MessagePack.encode(&Requests { requests: vec![query] })?);
-    let subject: Subject = subjects.replica(replica, "query").into();
+    let question = Question::to(subjects, replica)?;
     loop {
         let is_idle = || watch.borrow().waiting[number].is_empty();
         let told = news.notified();
@@ -217,13 +209,8 @@ async fn look(
             told.await;
             continue;
         }
-        let asked = client.request(subject.clone(), payload.clone());
-        let message = tokio::time::timeout(ANSWER_PATIENCE, asked).await.context("a replica does not answer")??;
+        let shown = question.ask(client).await.with_context(|| format!("replica {replica}"))?;
         let now = Instant::now();
-        if let Some(error) = error_in_headers(&message) {
-            bail!("replica {replica}: {error}");
-        }
-        let shown = shown(&message).with_context(|| format!("replica {replica}"))?;
         let Watch { samples, waiting } = &mut *watch.borrow_mut();
         waiting[number].retain(|(sample, needed)| {
             let is_shown = shown.covers(needed);
@@ -238,11 +225,37 @@ async fn look(
     }
 }
 
-/// The value timestamp in an answer.
-fn shown(message: &Message) -> Result<Timestamp> {
-    let replies: Replies = Format::MessagePack.decode(&message.payload)?;
-    match replies.replies.into_iter().next().map(|numbered| numbered.reply) {
-        Some(Reply::Answered { label, .. } | Reply::Refused { label, .. }) => Ok(label.replicas),
-        other => bail!("no answer, but {other:?}"),
+/// A query that asks a replica manager what it shows, and changes nothing.
+pub(super) struct Question {
+    subject: Subject,
+    payload: Bytes,
+}
+
+impl Question {
+    /// To this one.
+    pub(super) fn to(subjects: &Subjects, replica: &ReplicaId) -> Result<Self> {
+        let query = QueryRequest {
+            n: 1,
+            prev: Timestamp::new(),
+            proven: false,
+            request: Query::Read { user_id: UserId::try_from(1_u64)?, movie_id: MovieId::new(1)? },
+            wait_ms: 1000,
+        };
+        let payload = Format::MessagePack.encode(&Requests { requests: vec![query] })?.into();
+        Ok(Self { subject: subjects.replica(replica, "query").into(), payload })
+    }
+
+    /// The value timestamp in the answer.
+    pub(super) async fn ask(&self, client: &Client) -> Result<Timestamp> {
+        let asked = client.request(self.subject.clone(), self.payload.clone());
+        let message = tokio::time::timeout(ANSWER_PATIENCE, asked).await.context("no answer")??;
+        if let Some(error) = error_in_headers(&message) {
+            bail!("{error}");
+        }
+        let replies: Replies = Format::MessagePack.decode(&message.payload)?;
+        match replies.replies.into_iter().next().map(|numbered| numbered.reply) {
+            Some(Reply::Answered { label, .. } | Reply::Refused { label, .. }) => Ok(label.replicas),
+            other => bail!("no answer, but {other:?}"),
+        }
     }
 }

@@ -78,12 +78,12 @@ impl State<'_> {
             return false; // too late, or twice: its request has been counted
         };
         self.open -= 1;
-        self.outcome.answers_in_all += 1;
+        self.outcome.answers_in_all += self.workload.operations();
         match self.workload.reply(slot, message) {
             Err(error) if self.is_open_loop && error.starts_with(TOO_MANY) => self.outcome.refused += 1,
             Err(error) => self.outcome.count_error(error),
             Ok(()) if self.counts_from <= now && now < self.end => {
-                self.outcome.answers += 1;
+                self.outcome.answers += self.workload.operations();
                 let nanoseconds = u64::try_from(now.duration_since(since).as_nanos()).unwrap_or(LONGEST_NS);
                 self.latency.saturating_record(nanoseconds);
             }

@@ -1,5 +1,6 @@
 //! What the load generator is told, and what it tells.
 
+use natter_common::ids::ReplicaId;
 use serde::{Deserialize, Serialize};
 
 /// How many errors are told in words.
@@ -65,6 +66,19 @@ pub(crate) enum Target {
         /// Whether each read must give what this generator wrote last: so where one frontend serves all.
         exact: bool,
     },
+    /// Updates in batches.
+    Batch {
+        /// The cluster's prefix.
+        prefix: String,
+        /// How many updates a batch has.
+        size: usize,
+        /// Users 1 to this have ratings.
+        users: u32,
+        /// How many different ratings are updated.
+        keys: usize,
+        /// All replica managers: the time counts until each has applied everything.
+        replicas: Vec<ReplicaId>,
+    },
     /// Values of a JetStream key-value bucket.
     Kv {
         /// The bucket's name.
@@ -109,7 +123,7 @@ pub(crate) enum Load {
 /// What a measurement saw.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
-    /// Answers in the time that counts.
+    /// Answers in the time that counts; of a batch, one for each of its operations.
     pub(crate) answers: u64,
     /// The time that counts.
     pub(crate) seconds: f64,

@@ -11,6 +11,7 @@ use natter_common::subjects::Subjects;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
+use super::batch::{Batch, applied_everywhere};
 use super::exchange::{Connection, Span, run};
 use super::job::{Answer, Job, Load, Order, Outcome, Target};
 use super::keys::Keys;
@@ -133,6 +134,18 @@ async fn measure(memory: &mut Memory, job: &Job) -> Result<Outcome> {
                 natter.check_sessions(&client, &subjects, outcome).await?;
             }
             memory.keep_ratings(&client, &subjects, natter.into_keys());
+            outcome
+        }
+        Target::Batch { prefix, size, users, keys, replicas } => {
+            let subjects = subjects_of(prefix)?;
+            let keys = memory.ratings(&client, &subjects, *users, *keys).await?;
+            let mut batch = Batch::new(&subjects, keys, *size, job.seed);
+            let mut outcome = run(connections, &mut batch, job.load, span, job.seed).await;
+            if let Ok(outcome) = &mut outcome {
+                let more = applied_everywhere(&client, &subjects, replicas, batch.seen()).await?;
+                outcome.seconds += more.as_secs_f64();
+            }
+            memory.keep_ratings(&client, &subjects, batch.into_keys());
             outcome
         }
         Target::Kv { bucket, operation, keys, bytes, exact } => {

@@ -17,6 +17,11 @@ pub(super) trait Workload {
     /// Notes that a slot's request was not answered.
     fn unanswered(&mut self, slot: usize);
 
+    /// How many operations a request has.
+    fn operations(&self) -> u64 {
+        1
+    }
+
     /// Adds what it counted itself.
     fn tell(&self, _outcome: &mut Outcome) {}
 }

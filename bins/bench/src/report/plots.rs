@@ -116,7 +116,7 @@ fn loads(results: &Results, section: Section) -> Vec<Load> {
 
 fn colour(asked: Asked) -> usize {
     match asked {
-        Asked::Natter { .. } => 0,
+        Asked::Natter { .. } | Asked::Batch { .. } => 0,
         Asked::Kv(_) => 1,
         Asked::Echo => 5,
     }

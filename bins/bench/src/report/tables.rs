@@ -112,7 +112,8 @@ fn kv_beside(subject: &Subject) -> Option<&'static str> {
             _,
             Asked::Kv(KvOperation::Put | KvOperation::Get | KvOperation::DirectGet)
             | Asked::Echo
-            | Asked::Natter { .. },
+            | Asked::Natter { .. }
+            | Asked::Batch { .. },
         ) => None,
     }
 }
@@ -156,7 +157,6 @@ fn start_table(results: &Results) -> String {
             let of = || results.starts.iter().filter(move |start| start.ratings == size).map(|start| start.start);
             let seconds = Spread::of(of().map(|start| start.seconds));
             let resident = Spread::of(of().filter_map(|start| start.resident_mib));
-            let mib = |figure: f64| format!("{figure:.0}");
             let used = results.measurements.iter().filter_map(|measurement| match measurement.subject.world {
                 World::Cluster(plan) if measurement.subject.section == Section::Data && plan.ratings == size => {
                     measurement.resident_mib.get("replica").copied()
@@ -164,6 +164,7 @@ fn start_table(results: &Results) -> String {
                 _ => None,
             });
             let used = Spread::of(used);
+            let mib = |figure: f64| format!("{figure:.0}");
             vec![
                 grouped(size),
                 spread(seconds, |figure| format!("{figure:.1}")),

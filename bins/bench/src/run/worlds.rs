@@ -60,6 +60,12 @@ impl Worlds {
                 let exact = plan.frontends == 1;
                 Ok((broker.to_owned(), Target::Natter { prefix, reads_percent, users, keys, exact }))
             }
+            (World::Cluster(plan), Asked::Batch { size }) => {
+                let cluster = self.clusters.get(&plan).context("a cluster that was not started")?;
+                let (prefix, replicas) = (cluster.prefix().to_owned(), cluster.replica_ids().to_vec());
+                let (users, keys) = (data::users(plan.ratings), KEYS as usize);
+                Ok((broker.to_owned(), Target::Batch { prefix, size, users, keys, replicas }))
+            }
             (World::JetStream(plan, storage), Asked::Kv(operation)) => {
                 let jetstream = self.jetstreams.get(&plan).context("servers that were not started")?;
                 let exact = plan.servers == 1 || operation == KvOperation::Get;
