@@ -37,7 +37,8 @@ pub struct Record {
     /// By how many replica managers it must be held before any of them shows it; all that are up, where those are
     /// fewer.
     pub copies: u32,
-    /// For a DELETE, the rating that it took away, so that any holder can give the first answer again.
+    /// For a DELETE, the rating that it took away, so that any holder can give the first answer again; `prev` covers that
+    /// rating. `None` where a rating with a greater stamp stood, and stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Deleted>,
 }
@@ -125,7 +126,7 @@ impl ExecutedOperation {
         RecordRef { i: self.i.clone(), seq: self.seq }
     }
 
-    /// The answer to `request`, which it did: the rating written, or the one deleted.
+    /// The answer to `request`, which it did: the rating written, or the one deleted, none where nothing was taken away.
     pub fn answer(&self, request: &Update, title: &str) -> Rating {
         let key = request.key();
         let rating = Rating {

@@ -56,4 +56,6 @@ transcripts! {
     case_18_a_paused_acceptor_wakes
     case_19_the_last_one_goes_on_alone_and_says_so
     case_20_frontends_with_wrong_clocks_by_turns
+    case_21_a_delete_that_loses_takes_nothing_away
+    case_22_a_delete_comes_after_what_it_took_away
 }

@@ -20,7 +20,7 @@ pub fn update(update: &Update, reply: &RatingReply) -> String {
         }
         Update::Delete { .. } => match rating.rating {
             Some(stars) => format!("user {user} no longer rates {title}, which had {stars}"),
-            None => format!("user {user} no longer rates {title}"),
+            None => format!("a later rating of {title} by user {user} stands: nothing was taken away"),
         },
     }
 }

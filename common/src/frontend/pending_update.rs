@@ -100,6 +100,13 @@ impl PendingUpdate {
         }
     }
 
+    /// The answer that goes with `record`, if somebody gave it. That of another record of the update does as well, but for
+    /// a DELETE: each record tells what it took away, and its label only covers that.
+    pub(super) fn answer(&self, record: &RecordRef) -> Option<&Answer> {
+        let any = || self.values.values().next().filter(|_| self.request.stars().is_some());
+        self.values.get(record).or_else(any)
+    }
+
     /// `replica` says that it holds these records of the update.
     pub(super) fn is_held_by(&mut self, replica: &ReplicaId, records: Vec<RecordRef>, clock: Stamp) {
         self.clock = self.clock.max(clock);

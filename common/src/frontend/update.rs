@@ -123,10 +123,9 @@ impl Frontend {
             return None;
         }
         // An acceptor that is gone with its record has to be replaced.
-        let is_held = self.leading(update).is_some();
-        let has_to_ask = update.acceptor.is_none()
-            && (update.values.is_empty() || !is_held)
-            && (update.refused.is_none() || is_held);
+        let leading = self.leading(update).map(|(record, _)| record);
+        let is_answered = leading.as_ref().is_some_and(|record| update.answer(record).is_some());
+        let has_to_ask = update.acceptor.is_none() && !is_answered && (update.refused.is_none() || leading.is_some());
         if has_to_ask && !self.send_update(update, step) {
             if up == 0 && update.uncertain.is_empty() && !self.directory.is_somebody_expected(now_ms) {
                 step.answer(update.client, Err(FrontendError::Unavailable));
@@ -142,9 +141,14 @@ impl Frontend {
     /// Asks somebody to accept the update. Says whether there was somebody.
     fn send_update(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) -> bool {
         // Somebody who holds it already knows the first answer.
-        let holder = update.holders.values().flatten().find(|id| self.directory.is_up(id)).cloned();
-        let chosen = holder
-            .or_else(|| self.directory.choose(&update.prev.replicas, update.seen_here, |id| update.asked.contains(id)));
+        let leading = self.leading(update).map(|(_, holders)| holders).unwrap_or_default();
+        let holders = leading.iter().chain(update.holders.values().flatten());
+        let mut holders = holders.filter(|id| self.directory.is_up(id)).peekable();
+        let chosen = if holders.peek().is_some() {
+            holders.find(|id| !update.asked.contains(*id)).cloned()
+        } else {
+            self.directory.choose(&update.prev.replicas, update.seen_here, |id| update.asked.contains(id))
+        };
         let Some(replica) = chosen else { return false };
         let n = self.attempt(update.token, &replica, Kind::Accept);
         update.attempts.push(n);
@@ -204,8 +208,7 @@ impl Frontend {
         let Some((record, replicas)) = self.leading(update).filter(|(_, holders)| holders.len() >= enough) else {
             return false;
         };
-        // The answer of a holder of this record, if there is one: only for a DELETE can it differ.
-        let Some(value) = update.values.get(&record).or(update.values.values().next()).cloned() else { return false };
+        let Some(value) = update.answer(&record).cloned() else { return false };
         let mut label = Label { clock: update.clock, ..Label::new() };
         label.replicas.set(&record.i, record.seq);
         self.prev.merge(&label);
@@ -214,13 +217,17 @@ impl Frontend {
         true
     }
 
-    /// The record that most hold of those who are there, and who they are.
+    /// The record that most hold of those who are there, and who they are; of those that enough hold, one whose answer is
+    /// known.
     fn leading(&self, update: &PendingUpdate) -> Option<(RecordRef, Vec<ReplicaId>)> {
         let present = |holders: &BTreeSet<ReplicaId>| -> Vec<ReplicaId> {
             holders.iter().filter(|id| self.directory.is_present(id)).cloned().collect()
         };
         let records = update.holders.iter().map(|(record, holders)| (record, present(holders)));
-        let (record, holders) = records.max_by_key(|(_, holders)| holders.len())?;
+        let asked = self.config.fault_tolerance as usize;
+        let (record, holders) = records.max_by_key(|(record, holders)| {
+            (holders.len().min(asked), update.answer(record).is_some(), holders.len())
+        })?;
         (!holders.is_empty()).then(|| (record.clone(), holders))
     }
 

@@ -114,13 +114,12 @@ impl ReplicaManager {
 
     fn accept(&mut self, request: &UpdateRequest, row: Option<Row>, step: &mut Step<'_>) -> Reply {
         let own = self.config.id.clone();
-        let deleted = match (&request.request, row) {
-            (Update::Delete { .. }, Some(Row { stars: Some(rating), timestamp, update_id, .. })) => {
-                Some(Deleted { rating, timestamp, update_id })
-            }
-            _ => None,
-        };
+        let deleted = takes_away(request, row);
         let mut prev = self.required(&request.prev, request.proven, step);
+        if deleted.is_some() {
+            // Who is told what was taken away has read it: that comes before the record, everywhere.
+            prev.merge(&self.value_timestamp);
+        }
         prev.set(&own, 0); // its number says as much
         let record = Arc::new(Record {
             id: request.id,
@@ -216,4 +215,13 @@ impl ReplicaManager {
             self.confirms.wait(request.id, confirm);
         }
     }
+}
+
+/// What a DELETE takes away of what stands: nothing where that has the greater stamp, and stays. That happens to one that
+/// may be a retry and so keeps its stamp, whose session has not seen what stands.
+fn takes_away(request: &UpdateRequest, row: Option<Row>) -> Option<Deleted> {
+    let Row { stars, timestamp, stamp, update_id } = row?;
+    let stays = (stamp, update_id) > (request.stamp, Some(request.id));
+    let is_delete = matches!(request.request, Update::Delete { .. });
+    stars.filter(|_| is_delete && !stays).map(|rating| Deleted { rating, timestamp, update_id })
 }

@@ -119,9 +119,10 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Seen {
-    /// Nothing but that it was done. Also for who doesn't want a delete's answer to count as a read of what it took away.
+    /// Nothing but that it was done.
     Done,
-    /// One key: what was read, what a delete took away, or what a create or update wrote.
+    /// One key: what was read, what a create or update wrote, or what a delete took away: no rating, by the delete itself,
+    /// where it took nothing away.
     Cell(Cell),
     /// A page: all ratings from `after` up to `until`, that included; without `until`, all from `after` on.
     Page {
@@ -212,7 +213,7 @@ impl Operation {
     pub fn id(&self) -> Option<UpdateId> {
         let Kind::Write { request, id } = &self.kind else { return None };
         let told = match &self.outcome {
-            Outcome::Ok(Seen::Cell(cell)) if request.stars().is_some() => cell.update_id,
+            Outcome::Ok(Seen::Cell(cell)) if cell.rating.is_none() || request.stars().is_some() => cell.update_id,
             _ => None,
         };
         id.or(told)

@@ -2,7 +2,6 @@
 
 use natter_common::ids::UserId;
 use natter_common::rating::RatingKey;
-use natter_common::request::Update;
 use natter_common::value::Row;
 
 use super::client::{self, Asked};
@@ -10,7 +9,7 @@ use super::cluster::Cluster;
 use super::invariants::{Violation, check};
 use super::process::Life;
 use super::value::{Rows, base_rows};
-use crate::history::{self, Cell, Final, History, Kind, Outcome, Seen};
+use crate::history::{self, Cell, Final, History, Kind, Outcome};
 
 /// A history that is being recorded.
 #[derive(Debug, Default)]
@@ -35,10 +34,7 @@ impl Record {
             Asked::Query(query) => Kind::of(query),
         };
         let Some(kind) = kind else { return };
-        // A delete says what it took away at its acceptor; a concurrent update with a greater stamp, that its session has
-        // not seen, may stand all the same.
         let outcome = match (&kind, outcome) {
-            (Kind::Write { request: Update::Delete { .. }, .. }, Outcome::Ok(_)) => Outcome::Ok(Seen::Done),
             // An attempt without an answer may still be on its way, whatever became of a later one.
             (Kind::Write { .. }, Outcome::Refused(_)) if operation.tries > 1 => Outcome::Unknown,
             (_, outcome) => outcome,

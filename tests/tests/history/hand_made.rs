@@ -174,7 +174,18 @@ fn what_was_deleted_stays_dead() {
 fn a_delete_reads_what_it_takes_away() {
     let tale = Tale::new().creates("a", 1, 1).updates("a", 1, 2);
     tale.clone().deletes("a", 1, 9, by(2)).is_accepted();
-    tale.deletes("a", 1, 9, by(1)).first_breaks(Promise::ReadYourWrites);
+    tale.clone().deletes("a", 1, 9, by(1)).first_breaks(Promise::ReadYourWrites);
+    // Who sees the delete sees what it took away, and what came before that.
+    let tale = tale.creates("a", 2, 3).updates("a", 1, 4).deletes("b", 1, 9, by(4));
+    tale.clone().reads("c", 1, gone(9)).reads("c", 2, by(3)).is_accepted();
+    tale.reads("c", 1, gone(9)).reads("c", 2, NOTHING).first_breaks(Promise::CausalOrder);
+}
+
+#[test]
+fn a_delete_that_took_nothing_away_has_read_nothing() {
+    let tale = Tale::new().creates("a", 1, 1).creates("a", 2, 2).deletes("b", 1, 9, gone(9));
+    tale.clone().reads("b", 2, NOTHING).reads("b", 1, by(1)).ends(vec![row(1, by(1)), row(2, by(2))]).is_accepted();
+    Tale::new().deletes("b", 1, 9, gone(9)).first_breaks(Promise::ThinAir);
 }
 
 #[test]

@@ -40,7 +40,8 @@ impl Index<'_> {
                 let is_new = self.nodes[n].write.is_some();
                 let makes = matches!(request, natter_common::request::Update::Create { .. });
                 let glimpse = match outcome {
-                    Outcome::Ok(Seen::Cell(cell)) if is_new && request.stars().is_none() => {
+                    // A delete has read what it took away.
+                    Outcome::Ok(Seen::Cell(cell)) if is_new && request.stars().is_none() && cell.rating.is_some() => {
                         return self.saw(n, key, *cell);
                     }
                     Outcome::Ok(_) if is_new => Some(!makes),

@@ -76,6 +76,11 @@ impl Ledger {
         self.records.get(name)
     }
 
+    /// Every record ever accepted.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Record>> {
+        self.records.values()
+    }
+
     /// The records of an id.
     pub fn records_of(&self, id: UpdateId) -> impl Iterator<Item = &Arc<Record>> {
         self.by_id.get(&id).into_iter().flatten().filter_map(|name| self.records.get(name))

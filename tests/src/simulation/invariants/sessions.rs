@@ -8,7 +8,8 @@ use natter_common::edge::{ClientReply, FrontendError};
 use natter_common::ids::{ReplicaId, UpdateId};
 use natter_common::label::Label;
 use natter_common::messages::Refusal;
-use natter_common::rating::{RatingKey, Stars};
+use natter_common::rating::{Rating, RatingKey, Stars};
+use natter_common::record::Record;
 use natter_common::request::{Answer, Query, Update};
 
 use super::ledger::Ledger;
@@ -97,6 +98,9 @@ impl Sessions {
             check(record.stamp > operation.prev.clock, "a write follows what its session saw", || {
                 format!("{operation:?} was stamped {}", record.stamp)
             })?;
+            if let (Update::Delete { .. }, Answer::Rating(rating)) = (update, &reply.value) {
+                took_away(ledger, record, rating)?;
+            }
             let seen = self.seen.entry((operation.session.clone(), update.key())).or_default();
             *seen = (*seen).max(record.row().map(|(_, row)| row.order()).unwrap_or_default());
         }
@@ -108,6 +112,22 @@ fn covers_prev(ledger: &Ledger, operation: &Operation, label: &Label) -> Result<
     check(ledger.covers(&label.replicas, &operation.prev.replicas), "an answer reflects prev", || {
         format!("{operation:?} got {label}")
     })
+}
+
+/// A delete tells the rating that it took away, which its record depends on; or none, where a greater stamp stands.
+fn took_away(ledger: &Ledger, delete: &Record, told: &Rating) -> Result<(), Violation> {
+    let Some((key, own)) = delete.row() else { return Ok(()) };
+    let right = if let Some(stars) = told.rating {
+        let mut before = delete.prev.clone();
+        before.set(&delete.i, delete.seq - 1);
+        let stood = ledger.rows_at(&before).get(&key).copied();
+        stood
+            .is_some_and(|row| row.order() < own.order() && (row.stars, row.update_id) == (Some(stars), told.update_id))
+    } else {
+        let rows = ledger.all().filter_map(|record| record.row()).filter(|(other, _)| *other == key);
+        rows.map(|(_, row)| row).any(|row| row.stars.is_some() && row.order() > own.order())
+    };
+    check(right, "a delete tells what it took away", || format!("{delete:?} tells {told:?}"))
 }
 
 fn refused(ledger: &Ledger, operation: &Operation, refusal: Refusal, label: &Label) -> Result<(), Violation> {
