@@ -4,6 +4,8 @@
 //! - [`process`], [`message`], [`network`], [`value`]: what a cluster is made of
 //! - [`invariants`]: what must hold after every event, one file each
 //! - [`client`], [`plan`], [`faults`], [`run`]: the randomised simulation; [`record`]: what its sessions saw
+//! - [`outcome`], [`many`], [`only`], [`shrink`]: what a run came to; many of them; what is left of one; as little as shows
+//!   a violation
 //! - [`transcript`]: scenarios as text
 
 pub mod client;
@@ -11,11 +13,15 @@ pub mod cluster;
 pub mod disk;
 pub mod faults;
 pub mod invariants;
+pub mod many;
 pub mod message;
 pub mod network;
+pub mod only;
+pub mod outcome;
 pub mod plan;
 pub mod process;
 pub mod record;
 pub mod run;
+pub mod shrink;
 pub mod transcript;
 pub mod value;

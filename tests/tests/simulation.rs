@@ -1,13 +1,24 @@
 //! Random runs of the real protocol cores in virtual time; see `natter_tests::simulation`.
 //!
 //! Without more said, it runs the seeds from 1 on and then fresh ones, which it names. `SIM_SEED=n` runs one seed and prints
-//! what happens; `SIM_SEEDS=n` runs that many from seed `SIM_FIRST` on; with `SIM_KEEP_GOING=1` it tells all seeds that
-//! fail instead of stopping at the first.
+//! what happens; with `SIM_ONLY="..."` only what that leaves of it; with `SIM_SHRINK=1`, where it fails, it looks for a
+//! smaller run that fails in the same way. `SIM_SEEDS=n` runs that many from seed `SIM_FIRST` on; with `SIM_KEEP_GOING=1` it
+//! tells all seeds that fail instead of stopping at the first. The program `simulate` does the same in several threads.
+#![allow(clippy::panic, reason = "test code")]
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use natter_tests::simulation::run::{Report, run};
+use natter_tests::simulation::many::{HISTORIES_MIN, Total};
+use natter_tests::simulation::only::Only;
+use natter_tests::simulation::run::{run, run_only};
+use natter_tests::simulation::shrink::shrink;
+
+/// So many seeds are the same every time.
+const SAME: u64 = 500;
+/// How long histories are run where nobody says how many.
+const TIME: Duration = Duration::from_secs(40);
+/// How many runs it may take to make a failing one smaller.
+const SHRINKING_RUNS: u64 = 6000;
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
@@ -15,7 +26,7 @@ fn variable(name: &str) -> Option<u64> {
 
 #[test]
 fn a_seed_decides_everything() {
-    for seed in [1, 2] {
+    for seed in [1, 2, 3, 4] {
         let once = run(seed, true).map_err(|failure| failure.trace);
         let again = run(seed, true).map_err(|failure| failure.trace);
         let (Ok((_, once)) | Err(once)) = once;
@@ -24,110 +35,67 @@ fn a_seed_decides_everything() {
     }
 }
 
-/// So many histories show every kind of fault.
-const HISTORIES_MIN: u64 = 60;
-/// So many seeds are the same every time.
-const SAME: u64 = 500;
-/// How long histories are run where nobody says how many.
-const TIME: Duration = Duration::from_secs(40);
+#[test]
+fn what_is_left_of_a_seed_is_a_text_that_says_so() {
+    let text =
+        "salt=7 replicas=2 frontends=1 sessions=2 operations=9 until=500000 strikes=4 skip=1,3 faults=crash,jump";
+    let only: Only = text.parse().unwrap();
+    assert_eq!(only.to_string(), text);
+    assert!("replicas=many".parse::<Only>().is_err() && "faults=earthquake".parse::<Only>().is_err());
+    let (report, _) = run_only(3, &"faults= strikes=0 sessions=1".parse().unwrap(), false).unwrap();
+    let faults: Vec<_> = report.counts.keys().filter(|kind| kind.contains("crashed") || kind.contains("cut")).collect();
+    assert!(report.answered > 0 && report.counts["messages lost"] == 0, "{faults:?}");
+}
 
-/// The kinds of things that must have happened in a run over all seeds: otherwise the simulation has lost its teeth.
-const MUST_HAPPEN: [&str; 24] = [
-    "a replica manager was restarted from its disk",
-    "snapshots merged",
-    "snapshots broken off",
-    "ids retired",
-    "a replica manager crashed",
-    "a replica manager died in the middle of sending",
-    "a replica manager left",
-    "a replica manager joined",
-    "a replica manager was paused",
-    "a replica manager was OFFLINE",
-    "a replica manager was OVERLOADED",
-    "a replica manager's status was arbitrary",
-    "a frontend crashed",
-    "a frontend was paused",
-    "a cut",
-    "a cut in one direction",
-    "messages lost",
-    "messages duplicated",
-    "messages overtaken",
-    "messages cut off",
-    "updates acknowledged by fewer than asked for",
-    "updates in several records",
-    "records that lost against a greater stamp",
-    "pulls",
-];
+/// One seed, or what is left of it, with all that happens.
+fn one(seed: u64) {
+    let only: Only = std::env::var("SIM_ONLY").unwrap_or_default().parse().unwrap();
+    let shrinks = variable("SIM_SHRINK").is_some();
+    match run_only(seed, &only, !shrinks) {
+        Ok((report, trace)) => println!("{}\n{report:?}", trace.join("\n")),
+        Err(failure) => {
+            let before = (failure.events, failure.plan.clone());
+            let failure = if shrinks { shrink(failure, SHRINKING_RUNS) } else { failure };
+            if shrinks {
+                println!("shrunk from {} events under {:?}", before.0, before.1);
+            }
+            panic!("{}\n{failure}", failure.trace.join("\n"));
+        }
+    }
+}
 
 #[test]
 fn sessions_causal_order_convergence_and_durability_hold_under_faults() {
     if let Some(seed) = variable("SIM_SEED") {
-        match run(seed, true) {
-            Ok((report, trace)) => println!("{}\n{report:?}", trace.join("\n")),
-            Err(failure) => panic!("{}\n{failure}", failure.trace.join("\n")),
-        }
-        return;
+        return one(seed);
     }
-    let seeds = variable("SIM_SEEDS");
+    let (seeds, keeps_going) = (variable("SIM_SEEDS"), variable("SIM_KEEP_GOING").is_some());
     let first = variable("SIM_FIRST").unwrap_or(1);
     let began = Instant::now();
-    let mut total = Report::default();
-    let (mut histories, mut lost) = (0u64, 0u64);
-    let mut failures = BTreeMap::new();
+    let mut total = Total::default();
     let fresh = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64) << 16;
-    loop {
-        let enough = match seeds {
-            Some(seeds) => histories >= seeds,
-            None => histories >= HISTORIES_MIN && began.elapsed() > TIME,
-        };
-        if enough {
-            break;
-        }
+    while seeds.map_or(total.histories < HISTORIES_MIN || began.elapsed() < TIME, |seeds| total.histories < seeds) {
         // The same ones every time first: what they show is known.
-        let seed = if seeds.is_some() || histories < SAME { first + histories } else { fresh + histories };
-        histories += 1;
-        match run(seed, false) {
-            Ok((report, _)) => {
-                total.events += report.events;
-                total.answered += report.answered;
-                total.refused += report.refused;
-                total.unknown += report.unknown;
-                lost += u64::from(report.lost);
-                for (kind, count) in report.counts {
-                    *total.counts.entry(kind).or_default() += count;
-                }
-            }
-            Err(failure) if variable("SIM_KEEP_GOING").is_some() => {
+        let base = if seeds.is_some() || total.histories < SAME { first } else { fresh };
+        let seed = base + total.histories;
+        let outcome = run(seed, false).map(|(report, _)| report);
+        total.add(seed, &outcome);
+        match outcome {
+            Err(failure) if keeps_going => {
                 println!("seed {seed}: {}", failure.violation.to_string().chars().take(220).collect::<String>());
-                *failures.entry(failure.violation.invariant).or_insert(0) += 1;
             }
             // Once more, written down.
             Err(_) => panic!("{}", run(seed, true).map(|_| ()).unwrap_err()),
+            Ok(_) => {}
         }
     }
-    println!(
-        "seeds {first}..{} ({}): {histories} histories, {} events, {} operations answered, {} refused, {} unknown, {lost} \
-         runs lost a last copy; {:.1} s",
-        first + if seeds.is_some() { histories } else { histories.min(SAME) },
-        if seeds.is_none() && histories > SAME {
-            format!("and {} from {}", histories - SAME, fresh + SAME)
-        } else {
-            "no others".to_owned()
-        },
-        total.events,
-        total.answered,
-        total.refused,
-        total.unknown,
-        began.elapsed().as_secs_f64(),
-    );
-    for (kind, count) in &total.counts {
-        println!("{count:>9}  {kind}");
-    }
-    assert!(failures.is_empty(), "{failures:?}");
-    if histories < HISTORIES_MIN {
-        return;
-    }
-    for kind in MUST_HAPPEN {
-        assert!(total.counts.get(kind).is_some_and(|count| *count > 0), "no fault of this kind had any effect: {kind}");
-    }
+    let same = if seeds.is_some() { total.histories } else { total.histories.min(SAME) };
+    let others = match total.histories - same {
+        0 => "no others".to_owned(),
+        others => format!("and {others} from {}", fresh + SAME),
+    };
+    println!("seeds {first}..{} ({others}), {:.1} s: {total}", first + same, began.elapsed().as_secs_f64());
+    assert!(total.failures.is_empty(), "{:?}", total.failures);
+    let never = total.never_happened();
+    assert!(never.is_empty(), "no fault of these kinds had any effect: {never:?}");
 }

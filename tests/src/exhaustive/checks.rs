@@ -82,7 +82,7 @@ impl Checks {
                 Notice::Accepted(record) => self.ledger.accepted(record)?,
                 Notice::Applied { record, stands, value_timestamp } => {
                     self.causal_order.applied(&self.ledger, id, record, value_timestamp)?;
-                    self.exactly_once.applied(id, record, *stands)?;
+                    self.exactly_once.applied(&self.ledger, id, record, *stands)?;
                 }
                 Notice::Diverged { .. } => return Err(Broken::new("convergence", format!("{id} {notice}"))),
                 _ => {}

@@ -2,6 +2,7 @@
 //! no answer under the same id.
 
 use fastrand::Rng;
+use natter_common::clock::Stamp;
 use natter_common::edge::{ClientRequest, FrontendError};
 use natter_common::ids::{MovieId, ReplicaId, UpdateId, UserId};
 use natter_common::label::Label;
@@ -12,6 +13,7 @@ use natter_common::session::Session;
 
 use super::cluster::Cluster;
 use super::message::ClientAnswer;
+use super::plan::Plan;
 use super::process::now;
 
 /// An operation is tried so often at most; then its outcome stays unknown.
@@ -66,6 +68,12 @@ pub struct Client {
     /// How many operations it has begun.
     pub operations: u64,
     generator: Rng,
+    /// How many ids it made that carry no stamp above what it had seen.
+    pub unstamped: u64,
+    /// How often the wall clock of its machine jumped.
+    pub jumps: u64,
+    jump_ms_max: i64,
+    any_ids: bool,
     skew_ms: i64,
     users: u32,
     movies: u32,
@@ -75,16 +83,20 @@ pub struct Client {
 
 impl Client {
     /// A client that has seen nothing.
-    pub fn new(name: &str, seed: u64, skew_ms: i64, users: u32, movies: u32) -> Self {
+    pub fn new(name: &str, seed: u64, skew_ms: i64, plan: &Plan) -> Self {
         Self {
             name: ReplicaId::new(name).unwrap(),
             session: Session::new(),
             operation: None,
             operations: 0,
             generator: Rng::with_seed(seed),
+            unstamped: 0,
+            jumps: 0,
+            jump_ms_max: plan.jump_ms_max,
+            any_ids: plan.any_ids,
             skew_ms,
-            users,
-            movies,
+            users: plan.users,
+            movies: plan.movies,
             last_n: 0,
             frontend: None,
         }
@@ -106,11 +118,30 @@ impl Client {
             90..99 => Asked::Query(Query::Average { movie_id }),
             _ => Asked::Query(Query::Search { title: "st".to_owned(), limit: 20 }),
         };
+        if self.jump_ms_max > 0 && generator.u32(..20) == 0 {
+            self.jumps += 1;
+            self.skew_ms = generator.i64(-self.jump_ms_max..=self.jump_ms_max);
+        }
         let makes_id = matches!(asked, Asked::Update(_)) && generator.u32(..10) > 0;
-        let random = generator.u64(..);
-        let id = makes_id.then(|| self.session.update_id(now(now_us, self.skew_ms).wall_ms, random));
+        let id = makes_id.then(|| self.update_id(now(now_us, self.skew_ms).wall_ms));
         let prev = self.session.label().clone();
+        let carries = |id: UpdateId| id.stamp().is_some_and(|stamp| stamp > prev.clock);
+        self.unstamped += u64::from(id.is_some_and(|id| !carries(id)));
         self.operation = Some(Operation { session: self.name.clone(), n: 0, asked, id, prev, tries: 0 });
+    }
+
+    /// An id as Natter's own client makes it; or like those of other libraries, which know nothing of stamps.
+    fn update_id(&mut self, wall_ms: u64) -> UpdateId {
+        let random = self.generator.u64(..);
+        match if self.any_ids { self.generator.u32(..4) } else { 0 } {
+            0 | 1 => self.session.update_id(wall_ms, random),
+            2 => UpdateId::from_stamp(Stamp::new(wall_ms, self.generator.u16(..)), random),
+            _ => {
+                let free = self.generator.u128(..) & !((0xf << 76) | (0b11 << 62));
+                let bits = free | (4 << 76) | (0b10 << 62);
+                format!("{bits:032x}").parse().expect("a UUID of version 4")
+            }
+        }
     }
 
     /// Asks a frontend, often another one than before. Gives the number of the attempt, or `None` where no frontend

@@ -17,8 +17,6 @@ use super::network::{Link, Network, Weather};
 use super::process::{Caller, Core, Life, Process, now};
 use super::value::MemoryValue;
 
-/// How often a process's clock ticks, in microseconds.
-const TICK_US: u64 = 20_000;
 /// How long the broker takes to say that nobody listens, in microseconds.
 const NO_RESPONDERS_US: u64 = 500;
 
@@ -35,6 +33,8 @@ pub struct Settings {
     pub forget_after_ms: u64,
     /// The broker's largest payload, in bytes: decides how many rows a chunk of a snapshot has.
     pub message_bytes_max: usize,
+    /// How often a process's clock ticks, in microseconds.
+    pub tick_us: u64,
     /// How long a message waits in an inbox at most before it is handled, in microseconds.
     pub processing_us_max: u64,
 }
@@ -47,6 +47,7 @@ impl Default for Settings {
             gossip_interval_ms: 500,
             forget_after_ms: 600_000,
             message_bytes_max: 1 << 20,
+            tick_us: 20_000,
             processing_us_max: 0,
         }
     }
@@ -239,7 +240,8 @@ impl Cluster {
         assert!(!self.processes.contains_key(&id), "a name is used once");
         self.note(|| format!("{id} starts"));
         self.processes.insert(id.clone(), Process::new(id.clone(), core, skew_ms, self.now_us));
-        let phase_us = if self.settings.processing_us_max == 0 { 0 } else { self.generator.u64(..TICK_US) };
+        let phase_us =
+            if self.settings.processing_us_max == 0 { 0 } else { self.generator.u64(..self.settings.tick_us) };
         self.schedule(phase_us, Event::Tick(id));
     }
 
@@ -373,7 +375,7 @@ impl Cluster {
                 let (alive, up) = (process.is_alive(), process.is_up());
                 self.process_mut(&id).ticking = alive;
                 if alive {
-                    self.schedule(TICK_US, Event::Tick(id.clone()));
+                    self.schedule(self.settings.tick_us, Event::Tick(id.clone()));
                 }
                 if up {
                     // What has arrived is read before the clock is looked at.

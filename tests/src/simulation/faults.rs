@@ -10,12 +10,16 @@ use super::cluster::Cluster;
 use super::disk::Sync;
 use super::invariants::Invariants;
 use super::network::Link;
+use super::only::Kind;
 use super::plan::{Flavour, Plan};
 use super::process::Life;
 
 /// A replica manager counts as in trouble for so long after it is well again, in microseconds: the time in which gossip
 /// brings it, and the others from it, what is missing.
 const CONVALESCENCE_US: u64 = 3_000_000;
+
+/// So far clocks are wrong at most, however often they jump, in milliseconds.
+const SKEW_MS_MAX: i64 = 10_000;
 
 /// How often each kind of fault happened.
 pub type Counts = BTreeMap<&'static str, u64>;
@@ -42,7 +46,9 @@ pub enum Cure {
 pub struct Faults {
     /// How often each kind happened.
     pub counts: Counts,
+    seed: u64,
     generator: Rng,
+    strikes: u64,
     troubled: BTreeMap<ReplicaId, u64>,
     names: usize,
 }
@@ -50,7 +56,8 @@ pub struct Faults {
 impl Faults {
     /// Nothing has gone wrong yet.
     pub fn new(seed: u64) -> Self {
-        Self { counts: Counts::new(), generator: Rng::with_seed(seed), troubled: BTreeMap::new(), names: 0 }
+        let generator = Rng::with_seed(seed);
+        Self { counts: Counts::new(), seed, generator, strikes: 0, troubled: BTreeMap::new(), names: 0 }
     }
 
     /// Starts a replica manager under a new id.
@@ -93,20 +100,63 @@ impl Faults {
 
     /// Lets something go wrong. Gives what ends it, and after how many microseconds.
     pub fn strike(&mut self, plan: &Plan, cluster: &mut Cluster, invariants: &Invariants) -> Option<(u64, Cure)> {
+        self.strikes += 1;
+        if self.strikes > plan.strikes_max || plan.skipped.contains(&self.strikes) {
+            return None;
+        }
+        // Each by itself, so that leaving one out changes no other.
+        self.generator = Rng::with_seed(self.seed ^ self.strikes.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let now_us = cluster.now_us();
         self.troubled
             .retain(|id, until_us| *until_us > now_us || !cluster.is_serving(id) && cluster.process(id).is_alive());
-        let crashes_only = plan.flavour == Flavour::Crashes;
-        let fault = if crashes_only { self.generator.u32(..4) } else { self.generator.u32(..14) };
+        let kind = self.kind(plan);
         let for_us = self.generator.u64(50_000..4_000_000);
-        if matches!(fault, 4 | 5) || fault == 0 && self.generator.bool() {
-            return self.strike_frontend(fault, cluster, for_us);
+        match kind {
+            _ if !plan.faults.contains(&kind) => None,
+            Kind::FrontendCrash | Kind::FrontendPause => self.strike_frontend(kind, cluster, for_us),
+            Kind::Jump => {
+                self.jump(plan, cluster);
+                None
+            }
+            Kind::Join => {
+                if cluster.alive(Role::Replica).len() < plan.replicas + 2 {
+                    self.count("a replica manager joined");
+                    self.start_replica(plan, cluster);
+                }
+                None
+            }
+            _ => self.strike_replica(kind, plan, cluster, invariants, for_us),
         }
-        if fault == 6 && cluster.alive(Role::Replica).len() < plan.replicas + 2 {
-            self.count("a replica manager joined");
-            self.start_replica(plan, cluster);
-            return None;
+    }
+
+    /// What is to go wrong.
+    fn kind(&mut self, plan: &Plan) -> Kind {
+        if plan.jump_ms_max > 0 && self.generator.u32(..6) == 0 {
+            return Kind::Jump;
         }
+        let crashes_only = plan.flavour == Flavour::Crashes;
+        match if crashes_only { self.generator.u32(..4) } else { self.generator.u32(..14) } {
+            0 if self.generator.bool() => Kind::FrontendCrash,
+            0 | 3 => Kind::Crash,
+            1 => Kind::MidSending,
+            2 => Kind::Leave,
+            4 => Kind::FrontendPause,
+            5 => Kind::FrontendCrash,
+            6 => Kind::Join,
+            7 | 8 => Kind::Pause,
+            9 | 10 => Kind::Cut,
+            _ => Kind::Status,
+        }
+    }
+
+    fn strike_replica(
+        &mut self,
+        kind: Kind,
+        plan: &Plan,
+        cluster: &mut Cluster,
+        invariants: &Invariants,
+        for_us: u64,
+    ) -> Option<(u64, Cure)> {
         let alive = cluster.alive(Role::Replica);
         let victim = self.generator.choice(&alive)?.clone();
         // Only those in trouble are hit, when as many are as may be.
@@ -117,10 +167,9 @@ impl Faults {
         if !all_well && plan.flavour != Flavour::Wild {
             return None;
         }
-        self.troubled.insert(victim.clone(), now_us + for_us + CONVALESCENCE_US);
-        match fault {
-            0..=3 => self.crash(plan, cluster, invariants, &victim, fault, for_us),
-            7 | 8 => {
+        self.troubled.insert(victim.clone(), cluster.now_us() + for_us + CONVALESCENCE_US);
+        match kind {
+            Kind::Pause => {
                 if !cluster.process(&victim).is_up() {
                     return None;
                 }
@@ -128,8 +177,8 @@ impl Faults {
                 cluster.pause(&victim);
                 Some((for_us, Cure::Wake(victim)))
             }
-            9 | 10 => Some((for_us, Cure::Mend(self.cut(cluster, &victim)))),
-            _ => {
+            Kind::Cut => Some((for_us, Cure::Mend(self.cut(cluster, &victim)))),
+            Kind::Status => {
                 let mode = [Mode::Offline, Mode::Arbitrary, Mode::Overloaded][self.generator.usize(..3)];
                 self.count(match mode {
                     Mode::Offline => "a replica manager was OFFLINE",
@@ -139,15 +188,28 @@ impl Faults {
                 cluster.set_mode(&victim, mode);
                 Some((for_us, Cure::Measure(victim)))
             }
+            _ => self.crash(plan, cluster, invariants, &victim, kind, for_us),
         }
     }
 
-    fn strike_frontend(&mut self, fault: u32, cluster: &mut Cluster, for_us: u64) -> Option<(u64, Cure)> {
+    /// The wall clock of a process jumps, forwards or backwards; the one that never goes back does not.
+    fn jump(&mut self, plan: &Plan, cluster: &mut Cluster) {
+        let alive: Vec<ReplicaId> =
+            cluster.alive(Role::Replica).into_iter().chain(cluster.alive(Role::Frontend)).collect();
+        let Some(id) = self.generator.choice(alive) else { return };
+        let by_ms = self.generator.i64(-plan.jump_ms_max..=plan.jump_ms_max);
+        self.count(if by_ms < 0 { "a clock jumped back" } else { "a clock jumped ahead" });
+        cluster.note(|| format!("the clock of {id} jumps by {by_ms} ms"));
+        let skew_ms = &mut cluster.process_mut(&id).skew_ms;
+        *skew_ms = (*skew_ms + by_ms).clamp(-SKEW_MS_MAX, SKEW_MS_MAX);
+    }
+
+    fn strike_frontend(&mut self, kind: Kind, cluster: &mut Cluster, for_us: u64) -> Option<(u64, Cure)> {
         let victim = self.generator.choice(cluster.alive(Role::Frontend))?;
         if !cluster.process(&victim).is_up() {
             return None;
         }
-        if fault == 4 {
+        if kind == Kind::FrontendPause {
             self.count("a frontend was paused");
             cluster.pause(&victim);
             return Some((for_us, Cure::Wake(victim)));
@@ -163,18 +225,18 @@ impl Faults {
         cluster: &mut Cluster,
         invariants: &Invariants,
         victim: &ReplicaId,
-        fault: u32,
+        kind: Kind,
         for_us: u64,
     ) -> Option<(u64, Cure)> {
         if plan.flavour == Flavour::Wild && has_a_last_copy(cluster, invariants, victim) {
             return None;
         }
-        match fault {
-            1 if cluster.process(victim).is_up() && plan.flavour == Flavour::Tolerable => {
+        match kind {
+            Kind::MidSending if cluster.process(victim).is_up() && plan.flavour == Flavour::Tolerable => {
                 self.count("a replica manager died in the middle of sending");
                 cluster.crash_after_outputs(victim, self.generator.usize(..3));
             }
-            2 if cluster.process(victim).is_up() => {
+            Kind::Leave if cluster.process(victim).is_up() => {
                 self.count("a replica manager left");
                 cluster.leave(victim);
             }

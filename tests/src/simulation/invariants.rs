@@ -83,7 +83,7 @@ impl Invariants {
                     Notice::Accepted(record) => self.ledger.accepted(record)?,
                     Notice::Applied { record, stands, value_timestamp } => {
                         self.causal_order.applied(&self.ledger, id, record, value_timestamp)?;
-                        self.exactly_once.applied(id, record, *stands)?;
+                        self.exactly_once.applied(&self.ledger, id, record, *stands)?;
                         self.durability.applied(&self.ledger, cluster, process, record)?;
                     }
                     Notice::SnapshotLoaded { value_timestamp, .. } => self.causal_order.has(id, value_timestamp),
@@ -146,6 +146,11 @@ impl Invariants {
     /// A session takes this for the end of its operation, whether it has tried it once or often.
     pub fn ended(&mut self, operation: &Operation, answer: &ClientAnswer) {
         self.exactly_once.ended(operation, answer);
+    }
+
+    /// Whether all replica managers serve and are equal.
+    pub fn is_at_rest(&self, cluster: &Cluster) -> bool {
+        self.convergence.at_end(&self.ledger, cluster).is_ok()
     }
 
     /// Everything is well again and has been for a while.

@@ -1,8 +1,11 @@
 //! What a seed decides before a run begins.
 
+use std::collections::BTreeSet;
+
 use fastrand::Rng;
 
 use super::network::Weather;
+use super::only::Kind;
 
 /// What may go wrong in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,23 @@ pub struct Plan {
     pub fault_us_max: u64,
     /// How long there are faults, in microseconds.
     pub faulty_us: u64,
+    /// Whether the run ends as soon as everything is well again: many short ones see as much as a few long ones, but for
+    /// what takes its time.
+    pub is_brief: bool,
+    /// How often the clocks of processes tick, in microseconds.
+    pub tick_us: u64,
+    /// By how much a clock jumps at most, in milliseconds; 0 where none does.
+    pub jump_ms_max: i64,
+    /// Whether clients make ids of all kinds, also such that carry no stamp.
+    pub any_ids: bool,
+    /// A session begins no more operations than this.
+    pub operations_max: u64,
+    /// So many times something goes wrong at most.
+    pub strikes_max: u64,
+    /// Of these times, those in which nothing does, from 1.
+    pub skipped: BTreeSet<u64>,
+    /// What may go wrong.
+    pub faults: BTreeSet<Kind>,
 }
 
 impl Plan {
@@ -67,6 +87,7 @@ impl Plan {
         let crashes = flavour == Flavour::Crashes;
         let fast = generator.bool();
         let lossy = !crashes && generator.u32(..3) > 0;
+        let is_brief = generator.u32(..10) > 0;
         let weather = Weather {
             delay_us_min: if fast { 100 } else { 500 },
             delay_us_max: if fast { 1000 } else { generator.u64(1000..30_000) },
@@ -91,7 +112,15 @@ impl Plan {
             processing_us_max: if generator.bool() { 200 } else { 4000 },
             think_us_max: [5_000, 50_000, 400_000][generator.usize(..3)],
             fault_us_max: [400_000, 1_500_000, 4_000_000][generator.usize(..3)],
-            faulty_us: generator.u64(2_000_000..10_000_000),
+            faulty_us: if is_brief { generator.u64(500_000..2_500_000) } else { generator.u64(2_000_000..10_000_000) },
+            is_brief,
+            tick_us: if is_brief { 40_000 } else { 20_000 },
+            jump_ms_max: if generator.u32(..3) == 0 { generator.i64(1000..8000) } else { 0 },
+            any_ids: generator.u32(..3) == 0,
+            operations_max: u64::MAX,
+            strikes_max: u64::MAX,
+            skipped: BTreeSet::new(),
+            faults: Kind::ALL.iter().map(|(kind, _)| *kind).collect(),
         }
     }
 

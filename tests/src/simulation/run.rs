@@ -1,17 +1,20 @@
 //! One randomised run: faults while sessions work, then peace, then everything must be equal.
 
-use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fastrand::Rng;
 use natter_common::frontend;
 use natter_common::messages::Role;
 use natter_common::replica_manager::Notice;
+use natter_common::request::Update;
 
 use super::client::{Client, Next};
 use super::cluster::{Cluster, Happened, Settings};
-use super::faults::{Counts, Cure, Faults};
+use super::faults::{Cure, Faults};
 use super::invariants::{Invariants, Violation, check};
 use super::message::ClientAnswer;
+use super::only::Only;
+use super::outcome::{Failure, Report};
 use super::plan::{Flavour, Plan};
 use super::process::{Life, Process};
 use super::record::Record;
@@ -25,6 +28,10 @@ const RECOVERY_US: u64 = 4_000_000;
 const PEACE_US: u64 = 1_500_000;
 /// So long after the last request all must be equal, in microseconds.
 const QUIET_US: u64 = 4_000_000;
+/// In a brief run sessions go on for so long after the faults end, in microseconds.
+const BRIEF_PEACE_US: u64 = 700_000;
+/// How often it is looked whether a brief run has come to rest, in microseconds.
+const LOOK_US: u64 = 100_000;
 /// A client gives an attempt up after this, in microseconds.
 const CLIENT_TIMEOUT_US: u64 = 2_600_000;
 /// After so many operations a session takes its time.
@@ -34,49 +41,6 @@ const LEISURE_US: u64 = 400_000;
 /// Between one client's request and its answer, so many messages may be sent by all processes together on average.
 const MESSAGES_PER_ATTEMPT_MAX: u64 = 400;
 
-/// What happened in a run, in numbers.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Events.
-    pub events: u64,
-    /// Operations that were answered.
-    pub answered: u64,
-    /// Operations that were refused.
-    pub refused: u64,
-    /// Operations whose outcome stayed unknown.
-    pub unknown: u64,
-    /// Faults and other things that happened, by kind.
-    pub counts: Counts,
-    /// Whether the last copy of something shown was lost, by more faults than Natter covers.
-    pub lost: bool,
-}
-
-/// Why a run failed.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// The seed.
-    pub seed: u64,
-    /// How many events had happened.
-    pub events: u64,
-    /// What was broken.
-    pub violation: Violation,
-    /// What the seed had decided.
-    pub plan: Plan,
-    /// Everything that happened, where it was written down.
-    pub trace: Vec<String>,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "FAILED {} (event {})", self.violation, self.events)?;
-        writeln!(f, "plan: {:?}", self.plan)?;
-        for line in &self.trace[self.trace.len().saturating_sub(40)..] {
-            writeln!(f, "{line}")?;
-        }
-        write!(f, "reproduce: SIM_SEED={} cargo test -p natter-tests --test simulation -- --nocapture", self.seed)
-    }
-}
-
 #[derive(Clone, Debug)]
 enum Alarm {
     Begin(usize),
@@ -85,6 +49,7 @@ enum Alarm {
     Strike,
     Cure(Cure),
     Heal,
+    Look,
 }
 
 struct Run {
@@ -96,6 +61,8 @@ struct Run {
     alarms: Vec<Alarm>,
     report: Report,
     healed_us: Option<u64>,
+    /// Whether all has come to rest, so that there is nothing more to see.
+    is_over: bool,
     attempts: u64,
     record: Record,
     /// When each session began its operation, in microseconds.
@@ -104,39 +71,25 @@ struct Run {
 
 /// Runs one seed. With `traced`, everything is written down: a run that fails is run again for that.
 pub fn run(seed: u64, traced: bool) -> Result<(Report, Vec<String>), Box<Failure>> {
-    let mut generator = Rng::with_seed(seed);
-    let plan = Plan::draw(&mut generator);
-    let settings = Settings {
-        fault_tolerance: plan.fault_tolerance,
-        processing_us_max: plan.processing_us_max,
-        forget_after_ms: plan.forget_after_ms,
-        message_bytes_max: if plan.forget_after_ms < 600_000 { 600 } else { 1 << 20 },
-        ..Settings::default()
-    };
-    let mut run = Run {
-        cluster: Cluster::new(settings, plan.weather.clone(), generator.u64(..), traced),
-        clients: Vec::new(),
-        faults: Faults::new(generator.u64(..)),
-        invariants: Invariants::default(),
-        alarms: Vec::new(),
-        report: Report::default(),
-        healed_us: None,
-        attempts: 0,
-        record: Record::default(),
-        began_us: vec![0; plan.sessions],
-        plan,
-    };
-    run.cluster.note(|| format!("seed {seed}"));
-    for n in 0..run.plan.sessions {
-        let skew_ms = run.faults.skew_ms(&run.plan);
-        run.clients.push(Client::new(&format!("s{n}"), generator.u64(..), skew_ms, run.plan.users, run.plan.movies));
-    }
-    match run.go_to_the_end() {
+    run_only(seed, &Only::default(), traced)
+}
+
+/// Runs what `only` leaves of a seed.
+pub fn run_only(seed: u64, only: &Only, traced: bool) -> Result<(Report, Vec<String>), Box<Failure>> {
+    let mut run = Run::new(seed, only, traced);
+    // A core that panics breaks a promise like any other, and the seed is to be told.
+    let ended = catch_unwind(AssertUnwindSafe(|| run.go_to_the_end())).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        check(false, "nothing panics", || text.unwrap_or_default())
+    });
+    match ended {
         Ok(()) => Ok((run.report, run.cluster.trace().to_vec())),
         Err(violation) => Err(Box::new(Failure {
             seed,
             events: run.report.events,
             violation,
+            only: only.clone(),
             plan: run.plan,
             trace: run.cluster.trace().to_vec(),
         })),
@@ -144,6 +97,43 @@ pub fn run(seed: u64, traced: bool) -> Result<(Report, Vec<String>), Box<Failure
 }
 
 impl Run {
+    fn new(seed: u64, only: &Only, traced: bool) -> Self {
+        let mut generator = Rng::with_seed(seed);
+        let mut plan = Plan::draw(&mut generator);
+        only.apply(&mut plan);
+        if only.salt > 0 {
+            generator = Rng::with_seed(seed ^ only.salt.wrapping_mul(0x2545_f491_4f6c_dd1d));
+        }
+        let settings = Settings {
+            fault_tolerance: plan.fault_tolerance,
+            tick_us: plan.tick_us,
+            processing_us_max: plan.processing_us_max,
+            forget_after_ms: plan.forget_after_ms,
+            message_bytes_max: if plan.forget_after_ms < 600_000 { 600 } else { 1 << 20 },
+            ..Settings::default()
+        };
+        let mut run = Self {
+            cluster: Cluster::new(settings, plan.weather.clone(), generator.u64(..), traced),
+            clients: Vec::new(),
+            faults: Faults::new(generator.u64(..)),
+            invariants: Invariants::default(),
+            alarms: Vec::new(),
+            report: Report::default(),
+            healed_us: None,
+            is_over: false,
+            attempts: 0,
+            record: Record::default(),
+            began_us: vec![0; plan.sessions],
+            plan,
+        };
+        run.cluster.note(|| format!("seed {seed} {only}"));
+        for n in 0..run.plan.sessions {
+            let skew_ms = run.faults.skew_ms(&run.plan);
+            run.clients.push(Client::new(&format!("s{n}"), generator.u64(..), skew_ms, &run.plan));
+        }
+        run
+    }
+
     fn go_to_the_end(&mut self) -> Result<(), Violation> {
         for _ in 0..self.plan.replicas {
             self.faults.start_replica(&self.plan, &mut self.cluster);
@@ -156,8 +146,13 @@ impl Run {
         }
         self.alarm(BEGIN_US, Alarm::Strike);
         self.alarm(BEGIN_US + self.plan.faulty_us, Alarm::Heal);
-        let quiet_us = BEGIN_US + self.plan.faulty_us + RECOVERY_US + PEACE_US;
-        while self.cluster.next_us().is_some_and(|next_us| next_us < quiet_us + QUIET_US) {
+        let healed_us = BEGIN_US + self.plan.faulty_us;
+        let end_us = healed_us + RECOVERY_US + PEACE_US + QUIET_US;
+        let quiet_us = if self.plan.is_brief { healed_us + BRIEF_PEACE_US } else { end_us - QUIET_US };
+        if self.plan.is_brief {
+            self.alarm(quiet_us, Alarm::Look);
+        }
+        while !self.is_over && self.cluster.next_us().is_some_and(|next_us| next_us < end_us) {
             self.report.events += 1;
             for id in std::mem::take(&mut self.cluster.reborn) {
                 self.invariants.reborn(&self.cluster, &id);
@@ -180,6 +175,9 @@ impl Run {
             ("messages cut off", traffic.cut),
             ("updates acknowledged by fewer than asked for", self.invariants.durability.acknowledged_by_fewer),
             ("updates in several records", self.invariants.ledger.ids_with_several_records() as u64),
+            ("retries with a stamp of their own", self.invariants.ledger.ids_stamped_twice() as u64),
+            ("updates under an id without a stamp", self.clients.iter().map(|client| client.unstamped).sum()),
+            ("a client's clock jumped", self.clients.iter().map(|client| client.jumps).sum()),
         ] {
             *self.faults.counts.entry(kind).or_default() += count;
         }
@@ -192,7 +190,8 @@ impl Run {
         for n in 0..self.clients.len() {
             self.note(n, Outcome::Unknown);
         }
-        std::mem::take(&mut self.record).judge(&self.cluster, self.plan.users, self.report.lost)?;
+        let twice = self.invariants.ledger.ids_stamped_twice() > 0;
+        std::mem::take(&mut self.record).judge(&self.cluster, self.plan.users, self.report.lost, twice)?;
         if self.report.lost && self.plan.flavour == Flavour::Wild {
             return Ok(());
         }
@@ -207,7 +206,7 @@ impl Run {
     fn ring(&mut self, alarm: Alarm, quiet_us: u64) -> Result<(), Violation> {
         match alarm {
             Alarm::Begin(n) => {
-                if self.cluster.now_us() < quiet_us {
+                if self.cluster.now_us() < quiet_us && self.clients[n].operations < self.plan.operations_max {
                     self.clients[n].begin(self.cluster.now_us());
                     self.began_us[n] = self.cluster.now_us();
                     self.attempt(n);
@@ -238,6 +237,11 @@ impl Run {
             Alarm::Heal => {
                 self.healed_us = Some(self.cluster.now_us());
                 self.faults.heal(&self.plan, &mut self.cluster);
+            }
+            Alarm::Look => {
+                let is_quiet = self.clients.iter().all(|client| client.operation.is_none());
+                self.is_over = is_quiet && self.invariants.is_at_rest(&self.cluster);
+                self.alarm(LOOK_US, Alarm::Look);
             }
         }
         Ok(())
@@ -334,6 +338,7 @@ impl Run {
         let mut add = |kind| *self.faults.counts.entry(kind).or_default() += 1;
         for notice in notices {
             match notice {
+                Notice::Accepted(record) if is_vain(record) => add("deletes that took nothing away"),
                 Notice::Waiting { .. } => add("requests that waited"),
                 Notice::Pulled { .. } => add("pulls"),
                 Notice::SnapshotBegins { .. } => add("snapshots begun"),
@@ -353,4 +358,8 @@ impl Run {
             }
         }
     }
+}
+
+fn is_vain(record: &natter_common::record::Record) -> bool {
+    matches!(record.request, Some(Update::Delete { .. })) && record.deleted.is_none()
 }

@@ -29,11 +29,12 @@ pub struct ExactlyOnce {
 
 impl ExactlyOnce {
     /// A replica manager applied a record.
-    pub fn applied(&mut self, id: &ReplicaId, record: &Record, stands: bool) -> Result<(), Violation> {
+    pub fn applied(&mut self, ledger: &Ledger, id: &ReplicaId, record: &Record, stands: bool) -> Result<(), Violation> {
         let Some((key, _)) = record.row().filter(|_| stands) else { return Ok(()) };
         let place = (id.clone(), key);
         let (standing, before) = self.standing.entry(place).or_insert((record.id, BTreeSet::new()));
-        check(!before.contains(&record.id), "an update takes effect once", || {
+        let is_again = before.contains(&record.id) && !ledger.is_stamped_twice(record.id);
+        check(!is_again, "an update takes effect once", || {
             format!(
                 "at {id}, {} of {} takes the place of {standing} and had its effect before",
                 record.name(),
@@ -50,15 +51,13 @@ impl ExactlyOnce {
     /// An update was answered.
     pub fn answered(&mut self, ledger: &Ledger, operation: &Operation, reply: &ClientReply) -> Result<(), Violation> {
         let Asked::Update(update) = &operation.asked else { return Ok(()) };
-        for record in ledger.covered(&reply.label.replicas) {
-            if reply.label.replicas.get(&record.i) == record.seq {
-                let right = record.request == Some(*update) && operation.id.is_none_or(|id| id == record.id);
-                check(right, "the label names the update", || format!("{operation:?} got {record:?}"))?;
-                let first = self.answers.entry(record.id).or_insert(reply.value.clone());
-                check(*first == reply.value, "a retry gets the first answer", || {
-                    format!("{} got {first:?} and {:?}", record.id, reply.value)
-                })?;
-            }
+        for record in ledger.named(&reply.label.replicas) {
+            let right = record.request == Some(*update) && operation.id.is_none_or(|id| id == record.id);
+            check(right, "the label names the update", || format!("{operation:?} got {record:?}"))?;
+            let first = self.answers.entry(record.id).or_insert(reply.value.clone());
+            check(*first == reply.value, "a retry gets the first answer", || {
+                format!("{} got {first:?} and {:?}", record.id, reply.value)
+            })?;
         }
         Ok(())
     }

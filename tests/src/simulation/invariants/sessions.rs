@@ -91,10 +91,7 @@ impl Sessions {
         update: &Update,
         reply: &ClientReply,
     ) -> Result<(), Violation> {
-        for record in ledger.covered(&reply.label.replicas) {
-            if reply.label.replicas.get(&record.i) != record.seq || record.request.is_none() {
-                continue;
-            }
+        for record in ledger.named(&reply.label.replicas).filter(|record| record.request.is_some()) {
             check(record.stamp > operation.prev.clock, "a write follows what its session saw", || {
                 format!("{operation:?} was stamped {}", record.stamp)
             })?;

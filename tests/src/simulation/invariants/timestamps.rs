@@ -30,7 +30,10 @@ impl Timestamps {
     ) -> Result<(), Violation> {
         let (value, held) = (manager.value_timestamp(), manager.replica_timestamp());
         check(held.covers(value), "value <= replica timestamp", || format!("{id} applied {value}, holds {held}"))?;
-        let before = self.before.entry(id.clone()).or_default();
+        if !self.before.contains_key(id) {
+            self.before.insert(id.clone(), (Timestamp::new(), Timestamp::new()));
+        }
+        let Some(before) = self.before.get_mut(id) else { return Ok(()) };
         let rises = ledger.covers(value, &before.0) && ledger.covers(held, &before.1);
         check(rises, "timestamps never fall", || format!("{id} from {before:?} to ({value}, {held})"))?;
         if before.0 != *value || before.1 != *held {
@@ -39,13 +42,14 @@ impl Timestamps {
             shown.0.merge(value);
             shown.1.merge(held);
         }
+        let nothing = (Timestamp::new(), Timestamp::new());
         for (other, entry) in manager.timestamp_table().iter() {
             let Some((other_manager, _)) = cluster.processes.get(other).and_then(|process| process.replica()) else {
                 continue;
             };
-            let shown = self.shown.get(other).cloned().unwrap_or_default();
+            let (value, held) = self.shown.get(other).unwrap_or(&nothing);
             let true_enough =
-                ledger.covers(&shown.1, &entry.replica_timestamp) && ledger.covers(&shown.0, &entry.value_timestamp);
+                ledger.covers(held, &entry.replica_timestamp) && ledger.covers(value, &entry.value_timestamp);
             check(true_enough, "the timestamp table is never ahead of the truth", || {
                 format!("{id} believes {entry:?} of {other_manager}")
             })?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use natter_common::ids::ReplicaId;
 use natter_common::replica_manager::ReplicaManager;
+use natter_common::timestamp::Timestamp;
 
 use super::ledger::Ledger;
 use super::{Violation, check};
@@ -17,7 +18,7 @@ const SLACK_US: u64 = 400_000;
 /// After which number each log began, for each origin.
 #[derive(Debug, Default)]
 pub struct Truncation {
-    starts: BTreeMap<(ReplicaId, ReplicaId), u64>,
+    starts: BTreeMap<ReplicaId, Timestamp>,
 }
 
 impl Truncation {
@@ -30,8 +31,17 @@ impl Truncation {
         manager: &ReplicaManager,
         took_snapshot: bool,
     ) -> Result<(), Violation> {
-        for (origin, start) in manager.log().starts().iter() {
-            let before = self.starts.insert((process.id.clone(), origin.clone()), start).unwrap_or(0);
+        if !self.starts.contains_key(&process.id) {
+            self.starts.insert(process.id.clone(), Timestamp::new());
+        }
+        let Some(starts) = self.starts.get_mut(&process.id) else { return Ok(()) };
+        let now = manager.log().starts();
+        if starts.covers(&now) {
+            return Ok(());
+        }
+        for (origin, start) in now.iter() {
+            let before = starts.get(origin);
+            starts.set(origin, start);
             if start <= before || took_snapshot {
                 continue;
             }
