@@ -31,4 +31,5 @@ regressions! {
     somebody_retired_who_is_there_after_all_is_in_the_timestamps_again: 1_038_112
     a_request_does_not_wait_for_somebody_who_is_retired_meanwhile: 1_018_409
     a_snapshot_knows_the_executed_updates_of_the_retired: 30_247
+    an_update_acknowledged_when_its_only_holder_had_just_died_is_excused_as_lost: 20_029_753
 }

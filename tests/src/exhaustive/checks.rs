@@ -122,7 +122,7 @@ impl Checks {
 
     /// A session hears an answer.
     pub(super) fn answered(&mut self, operation: &Operation, answer: &ClientAnswer) -> Result<(), Broken> {
-        self.sessions.answered(&self.ledger, operation, answer)?;
+        self.sessions.answered(&self.ledger, operation, answer, &|_| false)?;
         if let Ok(reply) = answer {
             self.exactly_once.answered(&self.ledger, operation, reply)?;
         }

@@ -127,7 +127,12 @@ impl Invariants {
         answer: &ClientAnswer,
     ) -> Result<(), Violation> {
         self.note_lost(cluster, &operation.prev.replicas);
-        self.sessions.answered(&self.ledger, operation, answer)?;
+        let Self { ledger, durability, sessions, .. } = self;
+        let is_lost = |id| {
+            let mut records = ledger.records_of(id).map(|record| record.name());
+            records.all(|name| durability.holder(ledger, cluster, &name).is_none())
+        };
+        sessions.answered(ledger, operation, answer, &is_lost)?;
         if let Ok(reply) = answer {
             self.exactly_once.answered(&self.ledger, operation, reply)?;
         }

@@ -43,8 +43,8 @@ impl Record {
         self.history.operations.push(history::Operation { session, kind, start_us, end_us, outcome });
     }
 
-    /// Everything has come to rest: decides about all of it. What replica managers have counts only where nothing was
-    /// lost by more faults than are promised to be survived. Where the retry of an id without a stamp was stamped by itself
+    /// Everything has come to rest: decides about all of it, but where the last copy of something shown was lost (`is_lost`), by
+    /// more faults than are promised to be survived: who saw it cannot see it again. Where the retry of an id without a stamp was stamped by itself
     /// (`twice`), an update may take its effect again, and sessions see that.
     pub fn judge(mut self, cluster: &Cluster, users: u32, is_lost: bool, twice: bool) -> Result<(), Violation> {
         self.history.initial = rows(&base_rows());
@@ -60,6 +60,6 @@ impl Record {
             })
             .collect();
         let verdict = history::check(&self.history);
-        check(verdict.is_ok() || twice, "the history", || verdict.to_string())
+        check(verdict.is_ok() || twice || is_lost, "the history", || verdict.to_string())
     }
 }

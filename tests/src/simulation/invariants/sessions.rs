@@ -28,8 +28,14 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// An operation has an answer.
-    pub fn answered(&mut self, ledger: &Ledger, operation: &Operation, answer: &ClientAnswer) -> Result<(), Violation> {
+    /// An operation has an answer. `is_lost` says of an update whether nobody is left who holds it.
+    pub fn answered(
+        &mut self,
+        ledger: &Ledger,
+        operation: &Operation,
+        answer: &ClientAnswer,
+        is_lost: &dyn Fn(UpdateId) -> bool,
+    ) -> Result<(), Violation> {
         let label = match answer {
             Ok(ClientReply { label, .. }) | Err(FrontendError::Refused { label, .. }) => label,
             Err(FrontendError::BadRequest(text)) => {
@@ -41,7 +47,7 @@ impl Sessions {
         };
         check(label.clock >= ledger.greatest_stamp(&label.replicas), "the clock of a label", || format!("{label:?}"))?;
         match (&operation.asked, answer) {
-            (Asked::Query(query), Ok(reply)) => self.query(ledger, operation, query, reply),
+            (Asked::Query(query), Ok(reply)) => self.query(ledger, operation, query, reply, is_lost),
             (Asked::Update(update), Ok(reply)) => self.update(ledger, operation, update, reply),
             (_, Err(FrontendError::Refused { refusal, label, .. })) => refused(ledger, operation, *refusal, label),
             (_, Err(_)) => Ok(()),
@@ -54,6 +60,7 @@ impl Sessions {
         operation: &Operation,
         query: &Query,
         reply: &ClientReply,
+        is_lost: &dyn Fn(UpdateId) -> bool,
     ) -> Result<(), Violation> {
         covers_prev(ledger, operation, &reply.label)?;
         let rows = ledger.rows_at(&reply.label.replicas);
@@ -64,20 +71,27 @@ impl Sessions {
         match &reply.value {
             Answer::Rating(rating) => {
                 let key = RatingKey { user_id: rating.user_id, movie_id: rating.movie_id };
-                self.sees(operation, key, &rows)
+                self.sees(operation, key, &rows, is_lost)
             }
             Answer::Ratings(ratings) => ratings.ratings.iter().try_for_each(|rating| {
                 let key = RatingKey { user_id: rating.user_id, movie_id: rating.movie_id };
-                self.sees(operation, key, &rows)
+                self.sees(operation, key, &rows, is_lost)
             }),
             Answer::Average(_) | Answer::Movies(_) => Ok(()),
         }
     }
 
-    fn sees(&mut self, operation: &Operation, key: RatingKey, rows: &Rows) -> Result<(), Violation> {
+    fn sees(
+        &mut self,
+        operation: &Operation,
+        key: RatingKey,
+        rows: &Rows,
+        is_lost: &dyn Fn(UpdateId) -> bool,
+    ) -> Result<(), Violation> {
         let order = rows.get(&key).map(|row| row.order()).unwrap_or_default();
         let seen = self.seen.entry((operation.session.clone(), key)).or_default();
-        check(order >= *seen, "read your writes, monotonic reads", || {
+        // Whether so much may be lost, is not for this to say.
+        check(order >= *seen || seen.1.is_some_and(is_lost), "read your writes, monotonic reads", || {
             format!("{operation:?} sees {order:?} after {seen:?}")
         })?;
         *seen = order;
