@@ -27,12 +27,13 @@ const PYTHON_PACKAGES: [&str; 2] = ["nats-py==2.16.0", "msgpack==1.2.4"];
 /// A package index that doesn't answer must not hold up the tests for long.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(180);
 /// Programs of Natter, and where their options are defined.
-const PROGRAMS: [(&str, &[&str]); 6] = [
+const PROGRAMS: [(&str, &[&str]); 7] = [
     ("bench", &["bins/bench/src/arguments.rs"]),
     ("client", &["bins/client/src/commands.rs", "broker/src/options.rs"]),
     ("cluster", &["bins/cluster/src/arguments.rs", "broker/src/options.rs"]),
     ("dataset", &["bins/dataset/src/main.rs", "bins/dataset/src/export.rs", "broker/src/options.rs"]),
     ("frontend", &["bins/frontend/src/lib.rs", "broker/src/options.rs"]),
+    ("parts", &["bins/parts/src/main.rs"]),
     ("replica", &["bins/replica/src/lib.rs", "broker/src/options.rs"]),
 ];
 
