@@ -139,7 +139,7 @@ pub enum Command {
               value_parser = clap::value_parser!(u32).range(1..=i64::from(SEARCH_LIMIT_MAX)))]
         limit: u32,
     },
-    /// Import the ratings of a CSV file: userId,movieId,rating[,timestamp]
+    /// Import the ratings of a CSV file: userId,movieId,rating and, if there is one, timestamp
     ///
     /// Ratings that are not there are created, others updated; each counts as made when it is sent first, and the
     /// timestamps in the file are left out. An import that was interrupted goes on when the same command is given again; a
