@@ -12,6 +12,7 @@ pub mod frontend;
 pub mod ids;
 pub mod label;
 pub mod messages;
+mod missed;
 pub mod presence;
 pub mod rating;
 pub mod record;

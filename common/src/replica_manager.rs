@@ -49,6 +49,7 @@ use crate::clock::{Now, Stamp};
 use crate::ids::ReplicaId;
 use crate::label::Label;
 use crate::messages::{Mode, Reply, Status};
+use crate::missed::Missed;
 use crate::rating::RatingKey;
 use crate::record::RecordRef;
 use crate::roster::Roster;
@@ -141,8 +142,12 @@ pub struct ReplicaManager {
     changes: Changes,
     /// What was saved last.
     saved: State,
-    /// Of those who are gone for good, how many records are held by those who are left.
-    left_behind: BTreeMap<ReplicaId, u64>,
+    /// Those who are gone for good, by all that is known here.
+    dead: BTreeSet<ReplicaId>,
+    /// Records of those who are gone that a `prev` names and nobody shows.
+    missed: Missed,
+    /// The same, where only a client says so.
+    claimed: Missed,
     /// Whether somebody may come back with what is missing.
     is_somebody_awaited: bool,
     /// Up to which record of whom somebody was let go on without it.
@@ -191,7 +196,9 @@ impl ReplicaManager {
             just_retired: Timestamp::new(),
             changes: Changes::default(),
             saved: State::default(),
-            left_behind: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            missed: Missed::default(),
+            claimed: Missed::default(),
             is_somebody_awaited: true,
             lost: Timestamp::new(),
             lost_records: 0,

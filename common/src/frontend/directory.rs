@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::ReplicaId;
 use crate::messages::{Presence, Reply, Status};
+use crate::missed::Missed;
 use crate::roster::{Change, MISSED_INTERVALS_MAX, PRESENCE_INTERVAL_MS, Roster};
 use crate::timestamp::Timestamp;
 
@@ -33,6 +34,10 @@ pub(super) struct Directory {
     turn: usize,
     /// Since when everybody had the time to show up.
     listening_since_ms: u64,
+    /// Records of those who are gone that this frontend has seen and nobody shows.
+    missed: Missed,
+    /// The same, where only a session says so.
+    claimed: Missed,
 }
 
 impl Directory {
@@ -47,6 +52,8 @@ impl Directory {
             silent: BTreeSet::new(),
             turn: 0,
             listening_since_ms: now_ms,
+            missed: Missed::default(),
+            claimed: Missed::default(),
         }
     }
 
@@ -106,18 +113,52 @@ impl Directory {
         self.holds.retain(|id, _| roster.get(id).is_some());
         self.silent.retain(|id| roster.get(id).is_some());
         self.lagging.retain(|id| roster.get(id).is_some());
+        let (mut missed, mut claimed) = (std::mem::take(&mut self.missed), std::mem::take(&mut self.claimed));
+        for missed in [&mut missed, &mut claimed] {
+            let is_gone = |id: &ReplicaId| self.roster.get(id).is_some_and(|member| !member.is_present());
+            missed.retain(|origin, count| is_gone(origin) && self.held_by_those_left(origin) < count);
+        }
+        (self.missed, self.claimed) = (missed, claimed);
         gone
     }
 
-    /// Takes out of `seen` what nobody will ever have: records of those who died with them.
-    pub(super) fn forget_the_dead(&self, seen: &mut Timestamp, now_ms: u64) {
-        for dead in self.roster.dead(now_ms) {
-            let shown = self.roster.present().filter_map(|(id, _)| self.holds.get(id));
-            let held = shown.map(|holds| holds.get(&dead)).max().unwrap_or(0);
-            if held < seen.get(&dead) {
-                seen.set(&dead, held);
+    /// Takes out of this frontend's own `prev` what nobody will ever have: records of those who died with them.
+    pub(super) fn forget_the_dead(&mut self, prev: &mut Timestamp, now_ms: u64) {
+        let mut missed = std::mem::take(&mut self.missed);
+        self.forget_missed(&mut missed, prev, now_ms);
+        self.missed = missed;
+    }
+
+    /// The same of what a session brings, which nothing proves.
+    pub(super) fn forget_the_dead_claimed(&mut self, prev: &mut Timestamp, now_ms: u64) {
+        let mut claimed = std::mem::take(&mut self.claimed);
+        self.forget_missed(&mut claimed, prev, now_ms);
+        self.claimed = claimed;
+    }
+
+    fn forget_missed(&self, missed: &mut Missed, prev: &mut Timestamp, now_ms: u64) {
+        let gone: Vec<(ReplicaId, u64)> = self
+            .roster
+            .all()
+            .filter(|(_, member)| !member.is_present())
+            .map(|(id, _)| (id.clone(), prev.get(id)))
+            .filter(|(id, count)| *count > self.held_by_those_left(id))
+            .collect();
+        if gone.is_empty() {
+            return;
+        }
+        let dead = self.roster.dead(now_ms);
+        for (origin, count) in gone {
+            if missed.note(&origin, count, now_ms) && dead.contains(&origin) {
+                prev.set(&origin, self.held_by_those_left(&origin));
             }
         }
+    }
+
+    /// How many of the updates of `origin` those who are there are known to hold.
+    fn held_by_those_left(&self, origin: &ReplicaId) -> u64 {
+        let shown = self.roster.present().filter_map(|(id, _)| self.holds.get(id));
+        shown.map(|holds| holds.get(origin)).max().unwrap_or(0)
     }
 
     pub(super) fn connected(&mut self, now_ms: u64) {

@@ -57,6 +57,7 @@ impl ReplicaManager {
         }
         loop {
             let mut progress = false;
+            self.prove_retired();
             let behind: Vec<ReplicaId> = self
                 .log
                 .replica_timestamp()

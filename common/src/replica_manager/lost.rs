@@ -1,33 +1,46 @@
 //! Lost records: accepted by replica managers in memory that died for good, and held by nobody who is left.
 //!
 //! With more losses than `FAULT_TOLERANCE` covers, a `prev` can name a record that nobody will ever have. Whoever waits
-//! for it stops after [`crate::roster::LOST_AFTER_MS`], loudly: the alternative is a session that can never be answered again. Somebody
-//! durable, or only OFFLINE, is waited for: it may come back with the record.
+//! for it stops after [`crate::roster::LOST_AFTER_MS`] of missing it, loudly: the alternative is a session that can never be
+//! answered again. Somebody durable, or only OFFLINE, is waited for: it may come back with the record.
 
+use super::update_log::UpdateLog;
 use super::{Notice, ReplicaManager, Step};
 use crate::ids::ReplicaId;
 use crate::timestamp::Timestamp;
 
 /// How many of the dead are remembered.
-const LEFT_BEHIND_MAX: usize = 4096;
+const DEAD_MAX: usize = 4096;
 
 impl ReplicaManager {
-    /// Finds out whose records nobody can bring any more, and how far they are held by those who are left.
+    /// Finds out whose records nobody can bring any more.
     pub(super) fn find_lost(&mut self, step: &mut Step<'_>) {
         let now_ms = step.now.monotonic_ms;
         self.is_somebody_awaited = self.roster.may_somebody_return(now_ms);
         for dead in self.roster.dead(now_ms) {
-            if self.left_behind.len() < LEFT_BEHIND_MAX {
-                self.left_behind.insert(dead, 0);
+            if self.dead.len() < DEAD_MAX {
+                self.dead.insert(dead);
             }
         }
-        let (roster, table, log, retired) = (&self.roster, &self.table, &self.log, &self.retired);
-        self.left_behind.retain(|dead, held| {
-            let shown = roster.present().filter_map(|(id, _)| table.get(id));
-            *held = shown.map(|entry| entry.replica_timestamp.get(dead)).max().unwrap_or(0);
-            *held = (*held).max(log.replica_timestamp().get(dead)).max(retired.get(dead));
-            !roster.get(dead).is_some_and(|member| member.is_present())
-        });
+        let roster = &self.roster;
+        self.dead.retain(|id| !roster.get(id).is_some_and(|member| member.is_present()));
+        let (mut missed, mut claimed) = (std::mem::take(&mut self.missed), std::mem::take(&mut self.claimed));
+        for missed in [&mut missed, &mut claimed] {
+            missed.retain(|origin, count| self.is_gone(origin) && self.held_by_those_left(origin) < count);
+        }
+        (self.missed, self.claimed) = (missed, claimed);
+    }
+
+    /// Whether `id` was there once, and is not now.
+    fn is_gone(&self, id: &ReplicaId) -> bool {
+        self.roster.get(id).map_or_else(|| self.dead.contains(id), |member| !member.is_present())
+    }
+
+    /// How many of the updates of `origin` are held by those who are there.
+    fn held_by_those_left(&self, origin: &ReplicaId) -> u64 {
+        let shown = self.roster.present().filter_map(|(id, _)| self.table.get(id));
+        let held = shown.map(|entry| entry.replica_timestamp.get(origin)).max().unwrap_or(0);
+        held.max(self.log.replica_timestamp().get(origin)).max(self.retired.get(origin))
     }
 
     /// What has to be applied for `prev`: `prev` itself, less what is retired or lost. `proven` says that all of it was
@@ -35,25 +48,39 @@ impl ReplicaManager {
     pub(super) fn required(&mut self, prev: &Timestamp, proven: bool, step: &mut Step<'_>) -> Timestamp {
         let mut required = prev.clone();
         self.retired.strip(&mut required);
-        let lost: Vec<(ReplicaId, u64, u64)> = required
+        let held_here = |log: &UpdateLog, origin: &ReplicaId| log.replica_timestamp().get(origin);
+        let missing: Vec<(ReplicaId, u64)> = required
             .iter()
-            .filter_map(|(origin, count)| {
-                let held_here = self.log.replica_timestamp().get(origin);
-                let known_as_lost = || (self.lost.get(origin) >= count).then_some(held_here);
-                let left_behind = self.left_behind.get(origin).copied().filter(|_| !self.is_somebody_awaited);
-                let held = left_behind.or_else(known_as_lost);
-                Some((origin.clone(), held.filter(|held| *held < count)?, count))
-            })
+            .filter(|(origin, count)| held_here(&self.log, origin) < *count)
+            .map(|(origin, count)| (origin.clone(), count))
             .collect();
-        for (origin, held, count) in lost {
-            required.set(&origin, held);
-            let known = self.lost.get(&origin);
-            if proven && known < count {
-                self.lost_records = self.lost_records.saturating_add(count - known.max(held));
-                self.lost.set(&origin, count);
-                step.notice(Notice::Lost { origin, after: held, until: count });
+        for (origin, count) in missing {
+            if self.lost.get(&origin) >= count {
+                required.set(&origin, held_here(&self.log, &origin));
+            } else if self.is_gone(&origin) {
+                let held = self.held_by_those_left(&origin);
+                if held < count && self.is_missed_in_vain(&origin, count, proven, step) {
+                    required.set(&origin, held);
+                    if proven {
+                        self.note_lost(origin, held, count, step);
+                    }
+                }
             }
         }
         required
+    }
+
+    /// Whether update `count` of `origin`, who is gone, and which nobody shows, is lost by now.
+    fn is_missed_in_vain(&mut self, origin: &ReplicaId, count: u64, proven: bool, step: &Step<'_>) -> bool {
+        let missed = if proven { &mut self.missed } else { &mut self.claimed };
+        let in_vain = missed.note(origin, count, step.now.monotonic_ms);
+        in_vain && self.dead.contains(origin) && !self.is_somebody_awaited
+    }
+
+    fn note_lost(&mut self, origin: ReplicaId, held: u64, count: u64, step: &mut Step<'_>) {
+        let known = self.lost.get(&origin);
+        self.lost_records = self.lost_records.saturating_add(count - known.max(held));
+        self.lost.set(&origin, count);
+        step.notice(Notice::Lost { origin, after: held, until: count });
     }
 }

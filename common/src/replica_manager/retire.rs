@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::{Notice, ReplicaManager, Step};
 use crate::clock::Stamp;
 use crate::ids::{ReplicaId, UpdateId};
-use crate::record::Record;
+use crate::record::{Record, RecordRef};
 use crate::timestamp::Timestamp;
 
 /// How many retired replica managers are remembered, for the sake of old labels. Beyond that none is retired.
@@ -141,6 +141,18 @@ impl ReplicaManager {
                 self.set_retired(id, count);
                 step.notice(Notice::Retired { id: id.clone(), count });
             }
+        }
+    }
+
+    /// Who has applied a record that retires has applied all of what it retires, which nobody shows by itself any more.
+    pub(super) fn prove_retired(&mut self) {
+        loop {
+            let is_shown = |name: &RecordRef| {
+                self.proven.get(&name.i) >= name.seq || self.table.is_applied_by_someone(&name.i, name.seq)
+            };
+            let shown = self.retirements.iter().filter(|(name, _)| is_shown(name)).map(|(_, (retires, _))| retires);
+            let Some(news) = shown.filter(|retires| !self.proven.covers(retires)).next().cloned() else { return };
+            self.proven.merge(&news);
         }
     }
 

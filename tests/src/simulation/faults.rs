@@ -50,6 +50,7 @@ pub struct Faults {
     generator: Rng,
     strikes: u64,
     troubled: BTreeMap<ReplicaId, u64>,
+    long_cut_until_us: u64,
     names: usize,
 }
 
@@ -57,7 +58,15 @@ impl Faults {
     /// Nothing has gone wrong yet.
     pub fn new(seed: u64) -> Self {
         let generator = Rng::with_seed(seed);
-        Self { counts: Counts::new(), seed, generator, strikes: 0, troubled: BTreeMap::new(), names: 0 }
+        Self {
+            counts: Counts::new(),
+            seed,
+            generator,
+            strikes: 0,
+            troubled: BTreeMap::new(),
+            long_cut_until_us: 0,
+            names: 0,
+        }
     }
 
     /// Starts a replica manager under a new id.
@@ -109,8 +118,17 @@ impl Faults {
         let now_us = cluster.now_us();
         self.troubled
             .retain(|id, until_us| *until_us > now_us || !cluster.is_serving(id) && cluster.process(id).is_alive());
-        let kind = self.kind(plan);
-        let for_us = self.generator.u64(50_000..4_000_000);
+        if now_us < self.long_cut_until_us {
+            return None;
+        }
+        let (kind, for_us) = match plan.long_cut_us {
+            long_us if long_us > 0 && self.strikes == 1 => (Kind::Cut, long_us),
+            _ => (self.kind(plan), self.generator.u64(50_000..4_000_000)),
+        };
+        if for_us == plan.long_cut_us && plan.faults.contains(&kind) {
+            self.count("a long cut");
+            self.long_cut_until_us = now_us + for_us;
+        }
         match kind {
             _ if !plan.faults.contains(&kind) => None,
             Kind::FrontendCrash | Kind::FrontendPause => self.strike_frontend(kind, cluster, for_us),

@@ -10,7 +10,7 @@ use super::outcome::{Failure, Report};
 use super::run::run;
 
 /// The kinds of things that must have happened in a run over many seeds: otherwise the simulation has lost its teeth.
-const MUST_HAPPEN: [&str; 29] = [
+const MUST_HAPPEN: [&str; 30] = [
     "a replica manager was restarted from its disk",
     "snapshots merged",
     "snapshots broken off",
@@ -30,6 +30,7 @@ const MUST_HAPPEN: [&str; 29] = [
     "a client's clock jumped",
     "a cut",
     "a cut in one direction",
+    "a long cut",
     "messages lost",
     "messages duplicated",
     "messages overtaken",
@@ -42,7 +43,7 @@ const MUST_HAPPEN: [&str; 29] = [
     "pulls",
 ];
 /// So many histories show every kind of fault.
-pub const HISTORIES_MIN: u64 = 500;
+pub const HISTORIES_MIN: u64 = 1000;
 
 /// What happened in many runs.
 #[derive(Clone, Debug, Default)]

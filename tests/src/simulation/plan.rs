@@ -7,6 +7,9 @@ use fastrand::Rng;
 use super::network::Weather;
 use super::only::Kind;
 
+/// Of so many seeds, one has a long cut.
+const LONG_CUT_ONE_OF: u32 = 100;
+
 /// What may go wrong in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
@@ -55,6 +58,9 @@ pub struct Plan {
     pub fault_us_max: u64,
     /// How long there are faults, in microseconds.
     pub faulty_us: u64,
+    /// If not 0, the first fault is a cut between some of the processes for so long, in microseconds: for longer than
+    /// those who are silent count as alive.
+    pub long_cut_us: u64,
     /// Whether the run ends as soon as everything is well again: many short ones see as much as a few long ones, but for
     /// what takes its time.
     pub is_brief: bool,
@@ -113,6 +119,7 @@ impl Plan {
             think_us_max: [5_000, 50_000, 400_000][generator.usize(..3)],
             fault_us_max: [400_000, 1_500_000, 4_000_000][generator.usize(..3)],
             faulty_us: if is_brief { generator.u64(500_000..2_500_000) } else { generator.u64(2_000_000..10_000_000) },
+            long_cut_us: 0,
             is_brief,
             tick_us: if is_brief { 40_000 } else { 20_000 },
             jump_ms_max: if generator.u32(..3) == 0 { generator.i64(1000..8000) } else { 0 },
@@ -122,6 +129,24 @@ impl Plan {
             skipped: BTreeSet::new(),
             faults: Kind::ALL.iter().map(|(kind, _)| *kind).collect(),
         }
+    }
+
+    /// One seed of many is about a long cut.
+    pub fn draw_long_cut(mut self, seed: u64) -> Self {
+        let mut generator = Rng::with_seed(seed ^ 0x6c6f_6e67);
+        if generator.u32(..LONG_CUT_ONE_OF) > 0 {
+            return self;
+        }
+        self.long_cut_us = generator.u64(12_000_000..25_000_000);
+        self.faulty_us = self.long_cut_us + generator.u64(500_000..3_000_000);
+        self.flavour = Flavour::Wild;
+        self.replicas = self.replicas.max(3);
+        // Who has a disk is waited for, however long that takes.
+        self.durable_permille = 0;
+        self.is_brief = false;
+        self.tick_us = 40_000;
+        self.think_us_max = self.think_us_max.max(50_000);
+        self
     }
 
     /// How many replica managers may be in trouble at a time.

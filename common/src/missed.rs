@@ -1,0 +1,60 @@
+//! What is missed: updates of those who are gone, which somebody has seen and nobody who is there shows.
+//!
+//! Silence is no proof of death: behind a partial partition somebody may be silent here and heard by a third one, who brings
+//! all its updates, only later. So an update counts as lost when its origin is dead by all that is known here, *and* it
+//! was missed for [`LOST_AFTER_MS`] in vain.
+
+use std::collections::BTreeMap;
+
+use crate::ids::ReplicaId;
+use crate::roster::LOST_AFTER_MS;
+
+/// For each origin, the number of the first of its updates that is missed, and since when, in milliseconds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Missed {
+    origins: BTreeMap<ReplicaId, (u64, u64)>,
+}
+
+impl Missed {
+    /// Update `count` of `origin` is missed. Says whether it, or an earlier one, has been for [`LOST_AFTER_MS`].
+    pub(crate) fn note(&mut self, origin: &ReplicaId, count: u64, now_ms: u64) -> bool {
+        let (first, since_ms) = self.origins.entry(origin.clone()).or_insert((count, now_ms));
+        if *first > count {
+            (*first, *since_ms) = (count, now_ms);
+        }
+        now_ms.saturating_sub(*since_ms) >= LOST_AFTER_MS
+    }
+
+    /// Forgets what is not missed any more, as `is_missed` says of an origin and a number.
+    pub(crate) fn retain(&mut self, mut is_missed: impl FnMut(&ReplicaId, u64) -> bool) {
+        self.origins.retain(|origin, (count, _)| is_missed(origin, *count));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn r(n: u32) -> ReplicaId {
+        ReplicaId::new(&format!("r{n}")).unwrap()
+    }
+
+    #[test]
+    fn an_update_is_missed_in_vain_after_a_while_counted_from_when_it_was_missed_first() {
+        let mut missed = Missed::default();
+        assert!(!missed.note(&r(1), 8, 60_000));
+        assert!(!missed.note(&r(1), 8, 60_000 + LOST_AFTER_MS - 1));
+        assert!(missed.note(&r(1), 8, 60_000 + LOST_AFTER_MS));
+        assert!(missed.note(&r(1), 9, 60_000 + LOST_AFTER_MS), "what depends on it");
+        assert!(!missed.note(&r(1), 7, 60_000 + LOST_AFTER_MS), "not what came before it");
+        assert!(!missed.note(&r(2), 8, 60_000 + LOST_AFTER_MS), "nor what somebody else accepted");
+    }
+
+    #[test]
+    fn what_has_come_is_not_missed_and_the_next_one_has_its_own_time() {
+        let mut missed = Missed::default();
+        missed.note(&r(1), 8, 0);
+        missed.retain(|_, count| count > 8);
+        assert!(!missed.note(&r(1), 9, LOST_AFTER_MS));
+    }
+}
