@@ -1,0 +1,11 @@
+//! One frontend, input by input: whom it asks, when it asks somebody else, and what it tells its clients.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
+#[path = "frontend/bench.rs"]
+mod bench;
+#[path = "frontend/choice.rs"]
+mod choice;
+#[path = "frontend/queries.rs"]
+mod queries;
+#[path = "frontend/updates.rs"]
+mod updates;
