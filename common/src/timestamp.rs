@@ -13,6 +13,9 @@ use crate::ids::ReplicaId;
 /// a count exactly, and one more can be added to it.
 pub const COUNT_MAX: u64 = 1 << 53;
 
+/// No timestamp has more entries than this; what has is made up.
+pub const ENTRIES_MAX: usize = 10_000;
+
 /// Beyond this many entries a length that a message declares is not believed before they are there.
 const RESERVED_ENTRIES_MAX: usize = 64;
 
@@ -101,6 +104,20 @@ impl Timestamp {
                 self.raise(replica, *count);
             }
         }
+    }
+
+    /// The same with what somebody else says, again and again: if that becomes more than a timestamp can have, what was said
+    /// before counts no more, so that nobody's word grows without bound.
+    pub fn merge_said(&mut self, said: &Self) {
+        self.merge(said);
+        if self.len() > ENTRIES_MAX {
+            self.clone_from(said);
+        }
+    }
+
+    /// Whether it is of a size that a real one has.
+    pub fn is_plausible(&self) -> bool {
+        self.len() <= ENTRIES_MAX && self.entries().iter().all(|(_, count)| *count <= COUNT_MAX)
     }
 
     /// Whether every update that `other` covers is covered: `other <= self`.

@@ -60,14 +60,14 @@ impl Directory {
     pub(super) fn heard(&mut self, presence: Presence, now_ms: u64) {
         let id = presence.id.clone();
         let replica_timestamp = presence.replica_timestamp.clone().unwrap_or_default().replicas;
-        if self.roster.heard(presence, now_ms) != Change::Refused {
+        if replica_timestamp.is_plausible() && self.roster.heard(presence, now_ms) != Change::Refused {
             self.silent.remove(&id);
             if replica_timestamp.covers(&self.settled) {
                 self.lagging.remove(&id);
             } else {
                 self.lagging.insert(id.clone());
             }
-            self.holds.entry(id).or_default().merge(&replica_timestamp);
+            self.holds.entry(id).or_default().merge_said(&replica_timestamp);
         }
     }
 
@@ -79,7 +79,7 @@ impl Directory {
         }
         let Some(holds) = self.holds.get_mut(id) else { return };
         match reply {
-            Reply::Answered { label, .. } | Reply::Refused { label, .. } => holds.merge(&label.replicas),
+            Reply::Answered { label, .. } | Reply::Refused { label, .. } => holds.merge_said(&label.replicas),
             Reply::Accepted { records, .. } | Reply::Held { records, .. } => {
                 for record in records {
                     holds.raise(&record.i, record.seq);

@@ -16,13 +16,6 @@ const GOSSIP_RECORDS_MAX: usize = 1000;
 const GOSSIP_BYTES_MAX: usize = 256 * 1024;
 /// A newcomer is shown who is there at most so long after the presence before, in milliseconds.
 const NEWCOMERS_WAIT_MS: u64 = 50;
-/// How many entries a `prev` or a timestamp from outside may have.
-const TIMESTAMP_ENTRIES_MAX: usize = 10_000;
-
-/// Whether a timestamp from outside is of a size that a real one has.
-fn is_plausible(timestamp: &Timestamp) -> bool {
-    timestamp.len() <= TIMESTAMP_ENTRIES_MAX && timestamp.iter().all(|(_, count)| count <= COUNT_MAX)
-}
 
 impl ReplicaManager {
     /// Sends the records accepted since the last message to all, and acknowledgements to the origins of those taken in.
@@ -101,7 +94,7 @@ impl ReplicaManager {
             let movie_id = record.request.as_ref().map(|request| request.key().movie_id);
             let reason = if !(1..=COUNT_MAX).contains(&record.seq) || !(1..=COPIES_MAX).contains(&record.copies) {
                 "a number in it is out of range"
-            } else if !is_plausible(&record.prev) || !is_plausible(&record.retires) {
+            } else if !record.prev.is_plausible() || !record.retires.is_plausible() {
                 "its prev, or what it retires, has too many entries, or a count that is out of range"
             } else if record.request.is_some() != record.retires.is_empty() {
                 "it must either write to a rating or retire"
@@ -142,7 +135,7 @@ impl ReplicaManager {
     pub(super) fn takes_in(&self, id: &ReplicaId, timestamps: &[&Timestamp]) -> bool {
         *id != self.config.id
             && !self.foreign.contains_key(id)
-            && timestamps.iter().all(|timestamp| is_plausible(timestamp))
+            && timestamps.iter().all(|timestamp| timestamp.is_plausible())
     }
 
     /// Two replica managers with equal value timestamps must show equal digests.

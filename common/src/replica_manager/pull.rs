@@ -62,7 +62,8 @@ impl Pulls {
 
     /// Notes what is missing, and gives what has been for longer than `patience_ms`.
     fn overdue(&mut self, shown: &Timestamp, held: &Timestamp, patience_ms: u64, now_ms: u64) -> Timestamp {
-        self.missing.retain(|origin, (count, _)| *count > held.get(origin));
+        // What nobody shows any more is not missed: those who had it are gone.
+        self.missing.retain(|origin, (count, _)| *count > held.get(origin) && *count <= shown.get(origin));
         for (origin, count) in shown.iter().filter(|(origin, count)| *count > held.get(origin)) {
             self.missing.entry(origin.clone()).or_insert((count, now_ms));
         }

@@ -28,16 +28,16 @@ impl TimestampTable {
             Some(entry) => entry,
             None => self.entries.entry(id.clone()).or_default(),
         };
-        entry.replica_timestamp.merge(replica_timestamp);
+        entry.replica_timestamp.merge_said(replica_timestamp);
         if let Some(value_timestamp) = value_timestamp {
-            entry.value_timestamp.merge(value_timestamp);
+            entry.value_timestamp.merge_said(value_timestamp);
         }
     }
 
     /// The same, where `id` is in the table already.
     pub fn heard_if_known(&mut self, id: &ReplicaId, replica_timestamp: &Timestamp) {
         if let Some(entry) = self.entries.get_mut(id) {
-            entry.replica_timestamp.merge(replica_timestamp);
+            entry.replica_timestamp.merge_said(replica_timestamp);
         }
     }
 

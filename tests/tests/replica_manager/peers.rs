@@ -257,6 +257,28 @@ fn what_somebody_waits_for_is_pulled_sooner() {
 }
 
 #[test]
+fn what_only_the_dead_had_is_not_missed_for_ever() {
+    let mut bench = Bench::serving_beside(&["a", "b"]);
+    bench.hear(Input::Presence(presence("a", Status::Active, &[("a", 1)])));
+    bench.pass_beside(&["b"], 2_000);
+    // It had not told anybody. Who waits for something that nobody is known to hold has everybody asked all the same.
+    bench.query(read(1, &[("b", 1)]));
+    assert_eq!(pulls(&bench.pass(20)), ["b"]);
+}
+
+#[test]
+fn nobodys_word_grows_without_bound() {
+    let mut bench = Bench::serving_beside(&["a"]);
+    let said = |part: usize| -> Timestamp { (0..6_000).map(|n| (id(&format!("x{part}-{n}")), 1)).collect() };
+    for part in 0..3 {
+        let replica_timestamp = Replicas { replicas: said(part) };
+        bench.hear(Input::Acknowledgement(Acknowledgement { id: id("a"), replica_timestamp }));
+    }
+    let entry = bench.manager.timestamp_table().get(&id("a")).unwrap();
+    assert_eq!(entry.replica_timestamp, said(2));
+}
+
+#[test]
 fn four_peers_are_pulled_from_at_the_same_time_and_no_more() {
     let names = ["a", "b", "c", "d", "e", "f"];
     let mut bench = Bench::serving_beside(&names);
