@@ -1,0 +1,161 @@
+//! A frontend that is told nothing true.
+
+use natter_common::clock::Now;
+use natter_common::edge::encode_reply;
+use natter_common::frontend::{Config, Frontend, Input, Output};
+use natter_common::ids::ReplicaId;
+use natter_common::wire::{self, Format};
+
+use super::draw::OWN;
+use super::messages::Messages;
+use crate::simulation::process::EPOCH_MS;
+
+/// So many inputs are drawn at most.
+const INPUTS_MAX: usize = 400;
+/// So many requests may wait.
+const QUEUE_LENGTH_MAX: usize = 16;
+/// A client has its answer within this time, in milliseconds.
+const TIMEOUT_MS: u64 = 2_000;
+/// So much is asked for at most because of one input, or of one reply in it.
+const OUTPUTS_PER_THING_MAX: usize = 200;
+
+/// What happened, to see that it was worth the while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// How many inputs there were.
+    pub inputs: usize,
+    /// How many clients asked.
+    pub asked: usize,
+    /// How many of them were answered with a value.
+    pub answered: usize,
+    /// How many were told why not.
+    pub refused: usize,
+}
+
+struct Victim {
+    frontend: Frontend,
+    now: Now,
+    things: usize,
+    outputs: usize,
+    told: Told,
+    last_client: u64,
+    /// Whom it asked, and under which number.
+    asked: Vec<(ReplicaId, u64)>,
+}
+
+/// Draws a life of a frontend, checking after every input; in the end everybody who asked must have had one answer.
+///
+/// # Panics
+///
+/// Where it stops, forgets a client, or grows beyond its limits.
+pub fn live(bytes: &[u8]) -> Told {
+    let mut messages = Messages::new(bytes, EPOCH_MS);
+    let now = Now { monotonic_ms: 1_000, wall_ms: EPOCH_MS };
+    let config = Config {
+        id: ReplicaId::new(OWN).unwrap(),
+        version: "1".to_owned(),
+        fault_tolerance: 1 + u32::from(messages.draw.byte() % 3),
+        strict: messages.draw.once_in(4),
+        timeout_ms: TIMEOUT_MS,
+        queue_length_max: QUEUE_LENGTH_MAX,
+        seed: 1,
+    };
+    let mut frontend = Frontend::new(config, now);
+    frontend.serve();
+    let mut victim =
+        Victim { frontend, now, things: 0, outputs: 0, told: Told::default(), last_client: 0, asked: Vec::new() };
+    while !messages.draw.is_over() && victim.told.inputs < INPUTS_MAX {
+        match messages.draw.below(16) {
+            0 => victim.wait(20, 100),
+            1 => victim.wait(3, 1 + (messages.draw.count() >> 1) % (1 << 40)),
+            2 => victim.now.wall_ms = messages.draw.count(),
+            _ => {
+                let input = victim.input(&mut messages);
+                victim.hear(input);
+            }
+        }
+    }
+    victim.wait(3, TIMEOUT_MS);
+    let told = victim.told;
+    assert_eq!(told.asked, told.answered + told.refused, "somebody has no answer, or two");
+    told
+}
+
+impl Victim {
+    fn input(&mut self, messages: &mut Messages<'_>) -> Input {
+        match messages.draw.below(16) {
+            0..=4 => {
+                self.last_client += 1;
+                Input::Request(self.last_client, messages.client_request())
+            }
+            5..=7 => Input::Presence(messages.presence()),
+            8..=11 => {
+                let mut replies = messages.replies();
+                // Mostly of somebody who was asked, and to what it was asked.
+                if let (Some((asked, _)), false) = (self.asked.last(), messages.draw.once_in(8)) {
+                    replies.id = asked.clone();
+                    let numbers = self.asked.iter().rev().filter(|(id, _)| *id == replies.id).map(|(_, n)| *n);
+                    for (reply, n) in replies.replies.iter_mut().zip(numbers) {
+                        reply.n = n;
+                    }
+                    self.asked.pop();
+                }
+                Input::Replies(replies)
+            }
+            12 => Input::Unreachable(messages.draw.id()),
+            13 if messages.draw.once_in(4) => Input::Disconnected,
+            13 => Input::Connected,
+            _ => Input::Tick { listened: !messages.draw.once_in(4) },
+        }
+    }
+
+    fn wait(&mut self, ticks: usize, each_ms: u64) {
+        for _ in 0..ticks {
+            self.now.monotonic_ms += each_ms;
+            self.now.wall_ms = self.now.wall_ms.saturating_add(each_ms);
+            self.hear(Input::Tick { listened: true });
+        }
+    }
+
+    fn hear(&mut self, input: Input) {
+        self.told.inputs += 1;
+        self.told.asked += usize::from(matches!(input, Input::Request(..)));
+        self.things += 1 + if let Input::Replies(replies) = &input { replies.replies.len() } else { 0 };
+        let mut outputs = Vec::new();
+        self.frontend.step(self.now, input, &mut outputs);
+        self.outputs += outputs.len();
+        for output in outputs {
+            self.look_at(output);
+        }
+        assert!(self.frontend.pending() <= QUEUE_LENGTH_MAX);
+        assert!(self.outputs <= OUTPUTS_PER_THING_MAX * self.things, "{} outputs", self.outputs);
+        assert!(!self.frontend.to_string().is_empty());
+    }
+
+    /// What is told to others can be written.
+    fn look_at(&mut self, output: Output) {
+        match output {
+            Output::Update(id, request) => {
+                drop(wire::encode(&request).unwrap());
+                self.asked.push((id, request.n));
+            }
+            Output::Confirm(id, request) => {
+                drop(wire::encode(&request).unwrap());
+                self.asked.push((id, request.n));
+            }
+            Output::Query(id, request) => {
+                drop(wire::encode(&request).unwrap());
+                self.asked.push((id, request.n));
+            }
+            Output::Presence(presence) => drop(wire::encode(&presence).unwrap()),
+            Output::Notice(notice) => assert!(!notice.to_string().is_empty()),
+            Output::Answer(_, answer) => {
+                for format in [Format::MessagePack, Format::Json] {
+                    drop(encode_reply(&answer, format).unwrap());
+                }
+                self.told.answered += usize::from(answer.is_ok());
+                self.told.refused += usize::from(answer.is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! A replica manager that is told nothing true.
+
+use std::sync::Arc;
+
+use natter_common::clock::Now;
+use natter_common::ids::ReplicaId;
+use natter_common::messages::{Mode, Presence, SnapshotPart, SnapshotRequest, Status};
+use natter_common::record::Record;
+use natter_common::replica_manager::{Config, Input, Output, ReplicaManager, ReplyTo};
+use natter_common::timestamp::{ENTRIES_MAX, Timestamp};
+use natter_common::wire;
+
+use super::draw::OWN;
+use super::messages::{DATASET, Messages};
+use crate::simulation::disk::{Disk, Sync};
+use crate::simulation::process::EPOCH_MS;
+use crate::simulation::value::MemoryValue;
+
+/// So many inputs are drawn at most.
+const INPUTS_MAX: usize = 400;
+/// No message that is made here is longer than a broker takes, in bytes.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// So much is asked for at most because of one input, or of one thing that an input brought.
+const OUTPUTS_PER_THING_MAX: usize = 40;
+
+/// What happened, to see that it was worth the while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// How many inputs there were.
+    pub inputs: usize,
+    /// How much the core asked for.
+    pub outputs: usize,
+    /// How many updates it has applied.
+    pub applied: usize,
+    /// How many snapshots it has begun to merge.
+    pub merged: usize,
+    /// How often it went on from its disk.
+    pub recovered: usize,
+}
+
+struct Victim {
+    manager: ReplicaManager,
+    value: MemoryValue,
+    disk: Option<Disk>,
+    now: Now,
+    /// Whose log it asked for last, and whose snapshot.
+    pulled: Option<ReplicaId>,
+    fetched: Option<(ReplicaId, SnapshotRequest)>,
+    /// How many records and executed updates it was given, or accepted.
+    things: usize,
+    told: Told,
+}
+
+/// Draws a life of a replica manager, checking after every input.
+///
+/// # Panics
+///
+/// Where it stops, forgets what a timestamp means, or grows beyond what it was given.
+pub fn live(bytes: &[u8]) -> Told {
+    let mut messages = Messages::new(bytes, EPOCH_MS);
+    let disk = messages.draw.byte().is_multiple_of(2).then(|| Disk::new(Sync::Full));
+    let now = Now { monotonic_ms: 1_000, wall_ms: EPOCH_MS };
+    let mut victim = Victim {
+        manager: ReplicaManager::new(config(disk.is_some()), now),
+        value: MemoryValue::new(),
+        disk,
+        now,
+        pulled: None,
+        fetched: None,
+        things: 0,
+        told: Told::default(),
+    };
+    if !messages.draw.once_in(4) {
+        // It serves, and two others are there.
+        victim.wait(16, 100);
+        for name in ["a", "b"] {
+            victim.hear(Input::Presence(presence(name)));
+        }
+    }
+    while !messages.draw.is_over() && victim.told.inputs < INPUTS_MAX {
+        match messages.draw.below(24) {
+            0 => victim.wait(20, 100),
+            1 => victim.wait(3, 1 + (messages.draw.count() >> 1) % (1 << 40)),
+            2 => victim.restart(),
+            3 => victim.now.wall_ms = messages.draw.count(),
+            _ => {
+                let input = victim.input(&mut messages);
+                victim.hear(input);
+            }
+        }
+    }
+    victim.told
+}
+
+/// A sound one.
+fn presence(name: &str) -> Presence {
+    let dataset = Some(DATASET.to_owned());
+    Presence { status: Status::Active, dataset, ..Presence::of_the_past(ReplicaId::new(name).unwrap(), false) }
+}
+
+fn config(durable: bool) -> Config {
+    Config {
+        id: ReplicaId::new(OWN).unwrap(),
+        version: "1".to_owned(),
+        dataset: DATASET.to_owned(),
+        mode: Mode::Measured,
+        gossip_interval_ms: 500,
+        forget_after_ms: 5_000,
+        durable,
+        message_bytes_max: MESSAGE_BYTES_MAX,
+        seed: 1,
+    }
+}
+
+impl Victim {
+    fn input(&mut self, messages: &mut Messages<'_>) -> Input {
+        let to = ReplyTo { subject: Arc::from("reply"), n: messages.draw.count() };
+        match messages.draw.below(20) {
+            0..=3 => Input::Presence(messages.presence()),
+            4 | 5 => {
+                let mut gossip = messages.gossip();
+                self.fit(&mut gossip.records, messages);
+                Input::Gossip(gossip)
+            }
+            6 => Input::Acknowledgement(messages.acknowledgement()),
+            7 => Input::Log(to, messages.log_request()),
+            8 | 9 => {
+                let mut page = messages.log_page();
+                if let (Some(asked), false) = (&self.pulled, messages.draw.once_in(4)) {
+                    page.id = asked.clone();
+                }
+                self.fit(&mut page.records, messages);
+                Input::LogPage(page)
+            }
+            10 => Input::PullFailed(messages.draw.id()),
+            11 => Input::Snapshot(to, messages.snapshot_request()),
+            12 | 13 => {
+                let mut reply = messages.snapshot_reply();
+                if let (Some((id, request)), false) = (&self.fetched, messages.draw.once_in(4)) {
+                    reply.id = id.clone();
+                    if let SnapshotPart::Chunk(chunk) = &mut reply.part {
+                        chunk.from = request.from.clone();
+                        if request.snapshot != 0 {
+                            chunk.snapshot = request.snapshot;
+                        }
+                    }
+                }
+                Input::SnapshotReply(reply)
+            }
+            14 => Input::Merge,
+            15 => Input::Update(to, messages.update_request()),
+            16 => Input::Query(to, messages.query_request()),
+            17 => Input::Confirm(to, messages.confirm_request()),
+            18 if messages.draw.once_in(8) => Input::Status(to, messages.status_request().mode),
+            18 => Input::Connected,
+            _ => {
+                let queue_length = if messages.draw.once_in(4) { usize::MAX } else { 0 };
+                Input::Tick { queue_length, listened: !messages.draw.once_in(4) }
+            }
+        }
+    }
+
+    /// Most records are the next of their origin, and depend on nothing.
+    fn fit(&self, records: &mut [Arc<Record>], messages: &mut Messages<'_>) {
+        for record in records {
+            if !messages.draw.once_in(4) {
+                let seq = self.manager.replica_timestamp().get(&record.i) + 1;
+                *record = Arc::new(Record { seq, prev: Timestamp::new(), ..record.as_ref().clone() });
+            }
+        }
+    }
+
+    fn wait(&mut self, ticks: usize, each_ms: u64) {
+        for _ in 0..ticks {
+            self.now.monotonic_ms += each_ms;
+            self.now.wall_ms = self.now.wall_ms.saturating_add(each_ms);
+            self.hear(Input::Tick { queue_length: 0, listened: true });
+        }
+    }
+
+    /// The process ends, and another goes on with what it saved.
+    fn restart(&mut self) {
+        let Some(disk) = &self.disk else { return };
+        let (saved, value) = disk.contents();
+        self.manager =
+            ReplicaManager::recover(config(true), saved, &[], self.now).expect("what it saved fits together");
+        self.value = value;
+        (self.pulled, self.fetched) = (None, None);
+        self.told.recovered += 1;
+        self.check();
+    }
+
+    fn hear(&mut self, input: Input) {
+        self.told.inputs += 1;
+        self.things += 1 + things_in(&input);
+        let merging = self.manager.is_merging();
+        let mut outputs = Vec::new();
+        let stepped = self.manager.step(self.now, input, &mut self.value, &mut outputs);
+        stepped.expect("a value in memory does not fail");
+        self.manager.flush(self.now, &mut self.value, &mut outputs);
+        if let Some(disk) = &mut self.disk {
+            disk.commit(self.manager.take_changes(), &self.value);
+        }
+        self.told.merged += usize::from(!merging && self.manager.is_merging());
+        self.told.outputs += outputs.len();
+        for output in &outputs {
+            self.look_at(output);
+        }
+        self.check();
+    }
+
+    /// Nothing that is told to others is too long, or cannot be written.
+    fn look_at(&mut self, output: &Output) {
+        let message = match output {
+            Output::Reply(_, reply) => wire::encode(reply),
+            Output::Status(_, reply) => wire::encode(reply),
+            Output::Log(_, page) => wire::encode(page),
+            Output::Gossip(gossip) => wire::encode(gossip),
+            Output::Acknowledge(_, acknowledgement) => wire::encode(acknowledgement),
+            Output::Pull(peer, request) => {
+                self.pulled = Some(peer.clone());
+                wire::encode(request)
+            }
+            Output::Snapshot(_, reply) => wire::encode(reply),
+            Output::FetchSnapshot(peer, request) => {
+                self.fetched = Some((peer.clone(), request.clone()));
+                wire::encode(request)
+            }
+            Output::Presence(presence) => wire::encode(presence),
+            Output::Notice(notice) => {
+                assert!(!notice.to_string().is_empty());
+                self.told.applied += usize::from(format!("{notice:?}").starts_with("Applied"));
+                return;
+            }
+            Output::Stop(_) | Output::TakeNewId { .. } => return,
+        };
+        let length = message.expect("what it says can be written").len();
+        assert!(length <= MESSAGE_BYTES_MAX, "a message of {length} bytes: {output:?}");
+    }
+
+    fn check(&self) {
+        let manager = &self.manager;
+        let (value, held) = (manager.value_timestamp(), manager.replica_timestamp());
+        assert!(held.covers(value), "it has applied {value} and holds {held}");
+        assert!(manager.log().len() <= self.things, "a log of {}", manager.log().len());
+        assert!(manager.executed_operations().len() <= self.things);
+        assert!(manager.waiting() <= self.told.inputs);
+        let said = manager.timestamp_table().iter();
+        let entries = said.map(|(_, entry)| entry.replica_timestamp.len().max(entry.value_timestamp.len()));
+        assert!(entries.max().unwrap_or(0) <= ENTRIES_MAX, "somebody's word grows without bound");
+        let outputs_max = OUTPUTS_PER_THING_MAX * self.things;
+        assert!(self.told.outputs <= outputs_max, "{} outputs", self.told.outputs);
+        assert!(!manager.to_string().is_empty());
+    }
+}
+
+/// How many records and executed updates an input brings.
+fn things_in(input: &Input) -> usize {
+    match input {
+        Input::Gossip(gossip) => gossip.records.len(),
+        Input::LogPage(page) => page.records.len() + page.gone.len(),
+        Input::SnapshotReply(reply) => match &reply.part {
+            SnapshotPart::Chunk(chunk) => chunk.executed.len() + chunk.rows.len() + chunk.retired.replicas.len(),
+            SnapshotPart::Unavailable { .. } => 0,
+        },
+        _ => 0,
+    }
+}

@@ -1,0 +1,75 @@
+//! Protocol cores that are told what no sound process says; see `natter_tests::hostile`.
+//!
+//! `HOSTILE_SEED=n` goes through one seed again; `HOSTILE_SEEDS=n` through that many from `HOSTILE_FIRST` on.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use natter_tests::hostile::{frontend, replica_manager};
+
+/// So many seeds, where nobody says how many.
+const SEEDS: u64 = 400;
+/// A life is drawn from so many bytes at most.
+const BYTES_MAX: usize = 4096;
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// Whether so many seeds are gone through that all that matters must have happened.
+fn is_all() -> bool {
+    variable("HOSTILE_SEED").is_none() && variable("HOSTILE_SEEDS").is_none()
+}
+
+/// Goes through the seeds, and names the one that fails.
+fn seeds(test: &str, mut live: impl FnMut(&[u8])) {
+    let (first, count) = match variable("HOSTILE_SEED") {
+        Some(seed) => (seed, 1),
+        None => (variable("HOSTILE_FIRST").unwrap_or(1), variable("HOSTILE_SEEDS").unwrap_or(SEEDS)),
+    };
+    for seed in first..first + count {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let length = random.usize(..BYTES_MAX);
+        let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(length).collect();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| live(&bytes))) {
+            println!("reproduce: HOSTILE_SEED={seed} cargo test -p natter-tests --test hostile {test}");
+            resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn a_replica_manager_stands_whatever_it_is_told() {
+    let mut all = replica_manager::Told::default();
+    seeds("a_replica_manager", |bytes| {
+        let told = replica_manager::live(bytes);
+        all.inputs += told.inputs;
+        all.outputs += told.outputs;
+        all.applied += told.applied;
+        all.merged += told.merged;
+        all.recovered += told.recovered;
+    });
+    println!("{all:?}");
+    if is_all() {
+        assert!(
+            all.applied > 100 && all.merged > 0 && all.recovered > 100,
+            "it was told nothing that matters: {all:?}"
+        );
+    }
+}
+
+#[test]
+fn a_frontend_answers_everybody_once_whatever_it_is_told() {
+    let mut all = frontend::Told::default();
+    seeds("a_frontend", |bytes| {
+        let told = frontend::live(bytes);
+        all.inputs += told.inputs;
+        all.asked += told.asked;
+        all.answered += told.answered;
+        all.refused += told.refused;
+    });
+    println!("{all:?}");
+    if is_all() {
+        assert!(all.answered > 50 && all.refused > 500, "it was told nothing that matters: {all:?}");
+    }
+}
