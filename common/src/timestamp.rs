@@ -16,6 +16,9 @@ pub const COUNT_MAX: u64 = 1 << 53;
 /// No timestamp has more entries than this; what has is made up.
 pub const ENTRIES_MAX: usize = 10_000;
 
+/// Up to so many entries are put in one by one.
+const FEW_ENTRIES: usize = 64;
+
 /// Beyond this many entries a length that a message declares is not believed before they are there.
 const RESERVED_ENTRIES_MAX: usize = 64;
 
@@ -99,6 +102,11 @@ impl Timestamp {
     pub fn merge(&mut self, other: &Self) {
         if self.0.is_none() {
             self.0.clone_from(&other.0);
+        } else if other.len() > FEW_ENTRIES {
+            // Each entry that is put between others moves all that follow it.
+            *self = Self::of(
+                self.iter().chain(other.iter()).map(|(id, count)| (id.clone(), count.max(self.get(id)))).collect(),
+            );
         } else if !self.is_shared_with(other) {
             for (replica, count) in other.entries() {
                 self.raise(replica, *count);
@@ -238,6 +246,12 @@ mod tests {
         })
     }
 
+    fn many() -> impl Strategy<Value = Timestamp> {
+        prop::collection::vec((0u32..400, 0u64..4), 0..200).prop_map(|entries| {
+            entries.into_iter().map(|(n, count)| (ReplicaId::new(&format!("r{n}")).unwrap(), count)).collect()
+        })
+    }
+
     fn merged(a: &Timestamp, b: &Timestamp) -> Timestamp {
         let mut merged = a.clone();
         merged.merge(b);
@@ -286,6 +300,15 @@ mod tests {
         #[test]
         fn merge_is_idempotent(a in timestamps()) {
             prop_assert_eq!(merged(&a, &a), a);
+        }
+
+        #[test]
+        fn many_entries_are_merged_as_few_are(a in many(), b in many()) {
+            let mut one_by_one = a.clone();
+            for (id, count) in b.iter() {
+                one_by_one.raise(id, count);
+            }
+            prop_assert_eq!(merged(&a, &b), one_by_one);
         }
 
         #[test]

@@ -13,6 +13,7 @@ use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
 use crate::label::Label;
 use crate::rating::Stars;
 use crate::subjects::Operation;
+use crate::timestamp::Timestamp;
 
 /// What may stand in a batch, in words.
 pub(super) const OPERATIONS: &str = "create, update, delete, read or average";
@@ -95,15 +96,8 @@ impl Field {
         for (key, value) in entries {
             match (key, value) {
                 (Self::Text(name), Self::Map(counts)) if name == "replicas" => {
-                    for (id, count) in counts {
-                        let known = match id {
-                            Self::Text(text) => ReplicaId::new(text).ok(),
-                            _ => None,
-                        };
-                        let known = known.ok_or_else(|| no_label(format!("{id} is not a replica id")))?;
-                        let count = count.as_u64().ok_or_else(|| no_label(format!("{count} is not a count")))?;
-                        label.replicas.raise(&known, count);
-                    }
+                    let entries: Result<Timestamp, FrontendError> = counts.iter().map(Self::entry).collect();
+                    label.replicas.merge(&entries?);
                 }
                 (Self::Text(name), Self::Missing) if name == "replicas" || name == "clock" => {}
                 (Self::Text(name), other) if name == "replicas" => {
@@ -117,6 +111,17 @@ impl Field {
             }
         }
         Ok(label)
+    }
+
+    /// An entry of a label's timestamp.
+    fn entry((id, count): &(Self, Self)) -> Result<(ReplicaId, u64), FrontendError> {
+        let known = match id {
+            Self::Text(text) => ReplicaId::new(text).ok(),
+            _ => None,
+        };
+        let known = known.ok_or_else(|| no_label(format!("{id} is not a replica id")))?;
+        let count = count.as_u64().ok_or_else(|| no_label(format!("{count} is not a count")))?;
+        Ok((known, count))
     }
 
     fn number_id<T: TryFrom<u64>>(&self, name: &str) -> Result<T, FrontendError> {
