@@ -1,7 +1,7 @@
 //! A frontend that is told nothing true.
 
 use natter_common::clock::Now;
-use natter_common::edge::encode_reply;
+use natter_common::edge::{encode_batch_reply, encode_reply};
 use natter_common::frontend::{Config, Frontend, Input, Output};
 use natter_common::ids::ReplicaId;
 use natter_common::wire::{self, Format};
@@ -14,6 +14,8 @@ use crate::simulation::process::EPOCH_MS;
 const INPUTS_MAX: usize = 400;
 /// So many requests may wait.
 const QUEUE_LENGTH_MAX: usize = 16;
+/// So long is a reply at most, in bytes.
+const REPLY_BYTES_MAX: usize = 2_000;
 /// A client has its answer within this time, in milliseconds.
 const TIMEOUT_MS: u64 = 2_000;
 /// So much is asked for at most because of one input, or of one reply in it.
@@ -149,6 +151,12 @@ impl Victim {
             }
             Output::Presence(presence) => drop(wire::encode(&presence).unwrap()),
             Output::Notice(notice) => assert!(!notice.to_string().is_empty()),
+            Output::BatchAnswer(_, reply) => {
+                for format in [Format::MessagePack, Format::Json] {
+                    drop(encode_batch_reply(&reply, format, REPLY_BYTES_MAX).unwrap());
+                }
+                self.told.answered += 1;
+            }
             Output::Answer(_, answer) => {
                 for format in [Format::MessagePack, Format::Json] {
                     drop(encode_reply(&answer, format).unwrap());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use natter_common::edge::ClientRequest;
+use natter_common::edge::{Answers, ClientBatch, ClientRequest, FrontendError, SingleOperation};
 use natter_common::label::Label;
 use natter_common::messages::{
     Acknowledgement, ConfirmRequest, Gossip, LogPage, LogRequest, Mode, NumberedReply, Presence, QueryRequest, Refusal,
@@ -319,11 +319,29 @@ impl<'bytes> Messages<'bytes> {
 
     /// What a client asks, as it is after it was checked.
     pub fn client_request(&mut self) -> ClientRequest {
+        if self.draw.once_in(8) {
+            let operations = (0..self.draw.below(6)).map(|_| self.batched()).collect();
+            let answers = if self.draw.once_in(2) { Answers::Brief } else { Answers::Full };
+            return ClientRequest::Batch(ClientBatch { operations, prev: self.label(), answers });
+        }
+        let prev = self.label();
+        match self.operation() {
+            SingleOperation::Update { request, id } => ClientRequest::Update { request, id, prev },
+            SingleOperation::Query(request) => ClientRequest::Query { request, prev },
+        }
+    }
+
+    fn operation(&mut self) -> SingleOperation {
         if self.draw.byte().is_multiple_of(2) {
             let id = self.draw.perhaps(Draw::update_id);
-            ClientRequest::Update { request: self.update(), id, prev: self.label() }
+            SingleOperation::Update { request: self.update(), id }
         } else {
-            ClientRequest::Query { request: self.query(), prev: self.label() }
+            SingleOperation::Query(self.query())
         }
+    }
+
+    /// One of a batch, now and then one that could not be understood.
+    fn batched(&mut self) -> Result<SingleOperation, FrontendError> {
+        if self.draw.once_in(8) { Err(FrontendError::BadRequest(self.text())) } else { Ok(self.operation()) }
     }
 }

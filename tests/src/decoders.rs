@@ -1,0 +1,57 @@
+//! Everything that reads what others wrote, and for each what must hold of any bytes whatever:
+//!
+//! - it never panics, and uses no more time and memory than the bytes warrant;
+//! - what can be read can be written, and reads as the same again;
+//! - what a sound process writes reads as it was ([`wire`] draws such messages, from `hostile`).
+//!
+//! `cargo test` runs the checks on arbitrary bytes and on examples that were tampered with ([`tamper`]); the targets of
+//! `fuzz/` on what a fuzzer thinks of.
+
+pub mod programs;
+pub mod tamper;
+pub mod wire;
+
+/// Checks that what must hold does, for these bytes. Says whether they could be read.
+///
+/// # Panics
+///
+/// Where it doesn't.
+pub type Check = fn(&[u8]) -> bool;
+
+/// Something that reads bytes.
+#[derive(Clone, Copy)]
+pub struct Decoder {
+    /// Its name: of the fuzz target, and of what fails.
+    pub name: &'static str,
+    /// What must hold.
+    pub check: Check,
+    /// Draws bytes that it reads.
+    pub example: fn(&[u8]) -> Vec<u8>,
+    /// How much its check costs: so many fewer cases are run in `cargo test`.
+    pub cost: u64,
+}
+
+/// All of them.
+pub const ALL: [Decoder; 21] = [
+    wire::GOSSIP,
+    wire::RECORD,
+    wire::ACKNOWLEDGEMENT,
+    wire::LOG_REQUEST,
+    wire::LOG_PAGE,
+    wire::UPDATES,
+    wire::QUERIES,
+    wire::CONFIRMS,
+    wire::REPLIES,
+    wire::SNAPSHOT_REQUEST,
+    wire::SNAPSHOT_REPLY,
+    wire::PRESENCE,
+    wire::STATUS_REQUEST,
+    wire::STATUS_REPLY,
+    wire::LABEL,
+    wire::STATE,
+    wire::CLIENT_REPLY,
+    wire::CLIENT_REQUEST,
+    wire::IDS,
+    programs::CLIENT_DECODE,
+    programs::DATA_SET,
+];
