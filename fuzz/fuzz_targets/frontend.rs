@@ -1,0 +1,7 @@
+#![no_main]
+
+use natter_tests::hostile::frontend;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    frontend::live(bytes);
+});

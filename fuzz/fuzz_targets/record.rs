@@ -1,0 +1,7 @@
+#![no_main]
+
+use natter_tests::decoders::wire;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    (wire::RECORD.check)(bytes);
+});
