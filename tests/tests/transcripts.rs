@@ -34,6 +34,7 @@ macro_rules! transcripts {
 }
 
 transcripts! {
+    a_partial_partition_loses_nothing
     a_replica_returns_from_its_disk
     an_acceptor_dies_between_its_reply_and_its_gossip
     case_01_a_label_names_one_record_that_enough_hold

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use natter_common::roster::LOST_AFTER_MS;
 use natter_tests::harness::{BrokerPlan, DEADLINE, Observer, Way, World};
 use natter_tests::live::{Stage, StagePlan};
 
@@ -60,8 +61,8 @@ async fn routes_between_brokers_are_cut_and_blocked() {
     let seed = seed();
     let world = World::without_broker(ROLES).await;
     let mut plan = StagePlan::new("routes_between_brokers_are_cut_and_blocked", KEEP_IN);
-    // At each broker a replica, at the first two a frontend. The replicas are durable: who is in memory, and was not heard
-    // for ten seconds, is not waited for any more, and on a busy machine this may take longer.
+    // At each broker a replica, at the first two a frontend. The replicas are durable: whoever lacks what only a replica in memory
+    // has, that was not heard for ten seconds, waits no more, and on a busy machine this may take longer.
     plan.know_all_brokers = false;
     (plan.durable, plan.in_memory) = (3, 0);
     let mut stage = Stage::start(&world, plan, seed).await;
@@ -88,6 +89,29 @@ async fn routes_between_brokers_are_cut_and_blocked() {
     stage.brokers.open_all_routes();
     stage.until_well().await;
     println!("{} connections between brokers broke; {}", stage.brokers.broken_routes(), stage.finish().await);
+}
+
+/// The first two brokers don't hear each other for longer than it takes until a replica in memory counts as dead, and the third
+/// hears both: nobody has died, and nothing is given up.
+#[tokio::test]
+async fn replicas_in_memory_that_do_not_hear_each_other_for_long_lose_nothing_while_a_third_hears_both() {
+    const DEAD_AFTER: Duration = Duration::from_millis(LOST_AFTER_MS + 2000);
+    let seed = seed();
+    let world = World::without_broker(ROLES).await;
+    let name = "replicas_in_memory_that_do_not_hear_each_other_for_long_lose_nothing_while_a_third_hears_both";
+    let mut plan = StagePlan::new(name, KEEP_IN);
+    plan.know_all_brokers = false;
+    (plan.durable, plan.in_memory) = (0, 3);
+    let mut stage = Stage::start(&world, plan, seed).await;
+    stage.brokers.set_route(0, 1, Way::Cut);
+    let began = Instant::now();
+    while began.elapsed() < DEAD_AFTER {
+        stage.sessions.until_answered(50).await;
+    }
+    stage.sessions.until_answered(200).await;
+    stage.brokers.open_all_routes();
+    stage.until_well().await;
+    println!("{}", stage.finish().await);
 }
 
 /// How often an answer was refused because it would be old, or an update was acknowledged by one replica alone.
