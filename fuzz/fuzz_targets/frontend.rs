@@ -1,6 +1,6 @@
 #![no_main]
 
-use natter_tests::hostile::frontend;
+use natter_simulation::hostile::frontend;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     frontend::live(bytes);

@@ -188,7 +188,7 @@ fn hard_cases_in_the_table_have_their_transcripts() {
     let numbers =
         document.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")).map(|(first, _)| first);
     let numbers: Vec<&str> = numbers.filter(|first| first.len() == 2 && first.parse::<u8>().is_ok()).collect();
-    let folder = std::fs::read_dir(root().join("tests/tests/transcripts")).unwrap();
+    let folder = std::fs::read_dir(root().join("simulation/tests/transcripts")).unwrap();
     let files: Vec<String> = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     for number in &numbers {
         let found = files.iter().any(|name| name.starts_with(&format!("case_{number}_")));
@@ -248,7 +248,7 @@ fn options_that_the_documents_name_are_defined() {
 /// Those that are put in on purpose must go where the code is now.
 #[test]
 fn the_patch_with_the_bugs_fits() {
-    let patch = std::fs::File::open(root().join("tests/bugs/seeded.patch")).unwrap();
+    let patch = std::fs::File::open(root().join("simulation/bugs/seeded.patch")).unwrap();
     let mut command = Command::new("patch");
     command.args(["--dry-run", "--batch", "--forward", "--strip=1"]).current_dir(root()).stdin(patch);
     match command.output() {

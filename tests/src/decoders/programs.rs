@@ -9,7 +9,7 @@ use natter_database::{DataError, DataSource, Store};
 
 use super::Decoder;
 use super::wire::{GOSSIP, REPLIES};
-use crate::hostile::draw::Draw;
+use natter_simulation::hostile::draw::Draw;
 
 /// MessagePack becomes JSON, and is no longer in it than so many times.
 const TIMES_MAX: usize = 40;

@@ -25,8 +25,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Decoder;
-use crate::hostile::messages::Messages;
-use crate::simulation::process::EPOCH_MS;
+use natter_simulation::hostile::messages::Messages;
+use natter_simulation::simulation::process::EPOCH_MS;
 
 /// What is read is written in no more than so many times its length, and [`SPARE_BYTES`]: fields that were left out.
 const TIMES_MAX: usize = 8;

@@ -4,7 +4,7 @@ use natter_common::ids::{MovieId, UpdateId, UserId};
 use natter_common::rating::Stars;
 use serde_json::Value;
 
-use crate::history::{Cell, Kind, Mean, Row, Seen};
+use natter_simulation::history::{Cell, Kind, Mean, Row, Seen};
 
 /// What an answer's `value` shows to who asked for `kind`.
 pub(super) fn seen(kind: &Kind, value: &Value) -> Result<Seen, String> {

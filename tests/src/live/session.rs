@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::answers;
 use super::sessions::{Shared, movies, users};
 use crate::harness::{Answer, Refusal, Session, Silence, Wire, update_id_above};
-use crate::history::{Kind, Outcome, Reason, Seen};
+use natter_simulation::history::{Kind, Outcome, Reason, Seen};
 
 /// Longer than a frontend's `--timeout`.
 const PATIENCE: Duration = Duration::from_secs(3);

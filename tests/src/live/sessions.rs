@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::session::Worker;
 use super::tally::Tally;
 use crate::harness::{DEADLINE, Wire};
-use crate::history::{Cell, History, Recorder, Row};
+use natter_simulation::history::{Cell, History, Recorder, Row};
 
 /// Whose ratings are written and read: all that have any in the small data set, and others.
 const USERS: [u32; 8] = [1, 2, 42, u32::MAX, 100, 101, 102, 103];

@@ -11,7 +11,7 @@ use super::answers;
 use super::digests::DigestWatch;
 use super::sessions::{Sessions, SessionsPlan, movies, users};
 use crate::harness::{BrokerCluster, BrokerPlan, Cluster, DEADLINE, Encoding, Wire, World, data};
-use crate::history::{self, Final, file};
+use natter_simulation::history::{self, Final, file};
 
 /// How long one question to a replica may wait there, in milliseconds.
 const WAIT_MS: u64 = 1000;
@@ -253,7 +253,7 @@ impl<'w> Stage<'w> {
             File::create(&path).and_then(|file| file::write(&self.sessions.history(), &mut BufWriter::new(file)));
         match written {
             Ok(()) => eprintln!(
-                "the history is kept in {0}; check it again:\n  cargo run -p natter-tests --bin check_history -- {0}",
+                "the history is kept in {0}; check it again:\n  cargo run -p natter-simulation --bin check_history -- {0}",
                 path.display()
             ),
             Err(error) => eprintln!("the history cannot be kept in {}: {error}", path.display()),

@@ -1,4 +1,4 @@
-//! Random runs of the real protocol cores in virtual time; see `natter_tests::simulation`.
+//! Random runs of the real protocol cores in virtual time; see `natter_simulation::simulation`.
 //!
 //! Without more said, it runs the seeds from 1 on and then fresh ones, which it names. `SIM_SEED=n` runs one seed and prints
 //! what happens; with `SIM_ONLY="..."` only what that leaves of it; with `SIM_SHRINK=1`, where it fails, it looks for a
@@ -8,10 +8,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use natter_tests::simulation::many::{HISTORIES_MIN, Total};
-use natter_tests::simulation::only::Only;
-use natter_tests::simulation::run::{run, run_only};
-use natter_tests::simulation::shrink::shrink;
+use natter_simulation::simulation::many::{HISTORIES_MIN, Total};
+use natter_simulation::simulation::only::Only;
+use natter_simulation::simulation::run::{run, run_only};
+use natter_simulation::simulation::shrink::shrink;
 
 /// So many seeds are the same every time.
 const SAME: u64 = 500;

@@ -3,7 +3,7 @@
 //! A seed shows the same only while the simulation draws the same; afterwards it is one more history.
 #![allow(clippy::panic, reason = "test code")]
 
-use natter_tests::simulation::run::run;
+use natter_simulation::simulation::run::run;
 
 fn holds(seed: u64) {
     if let Err(failure) = run(seed, true) {

@@ -1,4 +1,4 @@
-//! Every order of events in small clusters of the real protocol cores; see `natter_tests::exhaustive`.
+//! Every order of events in small clusters of the real protocol cores; see `natter_simulation::exhaustive`.
 //!
 //! `EXHAUSTIVE=n` searches up to that many states of each configuration instead of what CI does.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
@@ -8,8 +8,8 @@ use std::time::Instant;
 use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::Stars;
 use natter_common::request::{Query, Update};
-use natter_tests::exhaustive::{Configuration, search};
-use natter_tests::simulation::client::Asked;
+use natter_simulation::exhaustive::{Configuration, search};
+use natter_simulation::simulation::client::Asked;
 
 /// So many states of a configuration are searched in CI.
 const STATES_MAX: usize = 60_000;

@@ -1,7 +1,7 @@
 //! The definition itself, on histories of a few operations: is there an order of all writes that extends the causal order,
 //! such that each read sees the last write of its key among those that it knows? Biswas & Enea 2019, causal consistency.
 
-use natter_tests::history::check;
+use natter_simulation::history::check;
 use proptest::prelude::*;
 
 use crate::tale::{Tale, by};
@@ -91,7 +91,7 @@ fn permutations(items: Vec<usize>, right: &dyn Fn(&[usize]) -> bool) -> bool {
 }
 
 fn tale(all: &[Done]) -> Tale {
-    let initial = natter_tests::history::Cell { rating: Some(crate::tale::stars(9)), update_id: None };
+    let initial = natter_simulation::history::Cell { rating: Some(crate::tale::stars(9)), update_id: None };
     all.iter().fold(Tale::new().initial(1, 9).initial(2, 9), |tale, done| {
         let (session, film) = (format!("s{}", done.session), done.film as u32 + 1);
         match done {

@@ -13,7 +13,7 @@ use natter_common::replica_manager::{Config, Input, Notice, Output, ReplicaManag
 use natter_common::request::{Query, Update};
 use natter_common::timestamp::Timestamp;
 use natter_common::value::{Digest, Value};
-use natter_tests::simulation::value::MemoryValue;
+use natter_simulation::simulation::value::MemoryValue;
 
 /// Unix milliseconds at the beginning.
 pub(crate) const WALL_MS: u64 = 1_700_000_000_000;

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use natter_common::ids::{MovieId, UpdateId};
 use natter_common::rating::{RatingKey, Stars};
 use natter_common::request::Update;
-use natter_tests::history::{Cell, Final, History, Kind, Mean, Outcome, Reason, Recorder, Row, Seen};
+use natter_simulation::history::{Cell, Final, History, Kind, Mean, Outcome, Reason, Recorder, Row, Seen};
 
 use crate::tale::{movie, stars, user};
 

@@ -1,4 +1,4 @@
-//! The history checker: what it accepts, what it rejects and by which name; see `natter_tests::history`.
+//! The history checker: what it accepts, what it rejects and by which name; see `natter_simulation::history`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
 
 #[path = "history/brute_force.rs"]
@@ -16,7 +16,7 @@ mod tale;
 
 use std::time::Instant;
 
-use natter_tests::history::check;
+use natter_simulation::history::check;
 
 use model::{Plan, history};
 

@@ -1,13 +1,13 @@
 //! Transcripts: executions that break a careless design, each as a text that reads as a worked example. The language of
-//! their commands is in `natter_tests::simulation::transcript`.
+//! their commands is in `natter_simulation::simulation::transcript`.
 //!
-//! After a deliberate change, `TRANSCRIPTS=write cargo test -p natter-tests --test transcripts` writes what is observed now
+//! After a deliberate change, `TRANSCRIPTS=write cargo test -p natter-simulation --test transcripts` writes what is observed now
 //! into the files below `tests/transcripts/`: read the difference before you keep it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use std::path::Path;
 
-use natter_tests::simulation::transcript::perform;
+use natter_simulation::simulation::transcript::perform;
 
 fn check(name: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(format!("{name}.txt"));

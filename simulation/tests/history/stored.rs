@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use natter_tests::history::{Outcome, file, formats};
+use natter_simulation::history::{Outcome, file, formats};
 
 use crate::model::{Plan, history};
 use crate::tale::{NOTHING, Tale, by, create, exists};

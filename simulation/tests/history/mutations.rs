@@ -6,7 +6,7 @@ use fastrand::Rng;
 use natter_common::ids::UpdateId;
 use natter_common::rating::RatingKey;
 use natter_common::request::Update;
-use natter_tests::history::{Cell, History, Kind, Outcome, Promise, Row, Seen, check};
+use natter_simulation::history::{Cell, History, Kind, Outcome, Promise, Row, Seen, check};
 
 use crate::model::{Plan, history};
 use crate::tale::{id, stars};
@@ -31,13 +31,13 @@ fn must_be_found(mutation: Mutation, promises: &[Promise]) {
 
 /// The single reads: (number of the operation, key, what was seen).
 fn reads(history: &History) -> Vec<(usize, RatingKey, Cell)> {
-    let read = |(n, operation): (usize, &natter_tests::history::Operation)| match (&operation.kind, &operation.outcome)
-    {
-        (&Kind::Read { user_id, movie_id }, Outcome::Ok(Seen::Cell(cell))) => {
-            Some((n, RatingKey { user_id, movie_id }, *cell))
-        }
-        _ => None,
-    };
+    let read =
+        |(n, operation): (usize, &natter_simulation::history::Operation)| match (&operation.kind, &operation.outcome) {
+            (&Kind::Read { user_id, movie_id }, Outcome::Ok(Seen::Cell(cell))) => {
+                Some((n, RatingKey { user_id, movie_id }, *cell))
+            }
+            _ => None,
+        };
     history.operations.iter().enumerate().filter_map(read).collect()
 }
 
@@ -206,7 +206,7 @@ fn a_deleted_rating_that_is_there_at_the_end() {
             let live: HashSet<_> = history.finals[0].rows.iter().map(Row::key).collect();
             // What a retried delete took away the first time is not told.
             let unknown = history.operations.iter().filter(|operation| operation.outcome == Outcome::Unknown);
-            let unknown: HashSet<_> = unknown.filter_map(natter_tests::history::Operation::id).collect();
+            let unknown: HashSet<_> = unknown.filter_map(natter_simulation::history::Operation::id).collect();
             let mut taken = Vec::new();
             for operation in &history.operations {
                 if operation.id().is_some_and(|id| unknown.contains(&id)) {

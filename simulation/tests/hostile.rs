@@ -1,11 +1,11 @@
-//! Protocol cores that are told what no sound process says; see `natter_tests::hostile`.
+//! Protocol cores that are told what no sound process says; see `natter_simulation::hostile`.
 //!
 //! `HOSTILE_SEED=n` goes through one seed again; `HOSTILE_SEEDS=n` through that many from `HOSTILE_FIRST` on.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use natter_tests::hostile::{frontend, replica_manager};
+use natter_simulation::hostile::{frontend, replica_manager};
 
 /// So many seeds, where nobody says how many.
 const SEEDS: u64 = 400;
@@ -32,7 +32,7 @@ fn seeds(test: &str, mut live: impl FnMut(&[u8])) {
         let length = random.usize(..BYTES_MAX);
         let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(length).collect();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| live(&bytes))) {
-            println!("reproduce: HOSTILE_SEED={seed} cargo test -p natter-tests --test hostile {test}");
+            println!("reproduce: HOSTILE_SEED={seed} cargo test -p natter-simulation --test hostile {test}");
             resume_unwind(panic);
         }
     }

@@ -1,6 +1,6 @@
 //! One history for each way to break a promise, and its like that breaks none.
 
-use natter_tests::history::{Outcome, Promise, Reason, Seen};
+use natter_simulation::history::{Outcome, Promise, Reason, Seen};
 
 use crate::tale::{NOTHING, Tale, by, create, delete, exists, gone, not_found, row, update};
 
@@ -235,7 +235,7 @@ fn a_session_that_does_two_things_at_once_is_no_session() {
 #[test]
 fn a_write_whose_session_never_learned_its_id_is_no_thin_air() {
     let mut tale = Tale::new().does("a", create(1, 1), Outcome::Unknown).reads("b", 1, by(1));
-    if let natter_tests::history::Kind::Write { id, .. } = &mut tale.history.operations[0].kind {
+    if let natter_simulation::history::Kind::Write { id, .. } = &mut tale.history.operations[0].kind {
         *id = None;
     }
     tale.is_accepted();
@@ -247,7 +247,7 @@ fn a_write_whose_session_never_learned_its_id_is_no_thin_air() {
 fn a_delete_whose_id_only_the_frontend_knows_is_no_thin_air() {
     let nameless = |session: &str, tale: Tale| {
         let mut tale = tale.deletes(session, 1, 9, by(1));
-        if let Some(natter_tests::history::Kind::Write { id, .. }) =
+        if let Some(natter_simulation::history::Kind::Write { id, .. }) =
             tale.history.operations.last_mut().map(|operation| &mut operation.kind)
         {
             *id = None;

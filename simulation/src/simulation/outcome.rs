@@ -53,6 +53,6 @@ impl fmt::Display for Failure {
             only => format!(" SIM_ONLY=\"{only}\""),
         };
         let seed = self.seed;
-        write!(f, "reproduce: SIM_SEED={seed}{only} cargo test -p natter-tests --test simulation -- --nocapture")
+        write!(f, "reproduce: SIM_SEED={seed}{only} cargo test -p natter-simulation --test simulation -- --nocapture")
     }
 }

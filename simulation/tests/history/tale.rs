@@ -3,7 +3,7 @@
 use natter_common::ids::{MovieId, UpdateId, UserId};
 use natter_common::rating::Stars;
 use natter_common::request::Update;
-use natter_tests::history::{
+use natter_simulation::history::{
     Cell, Final, History, Kind, Mean, Operation, Outcome, Promise, Reason, Row, Seen, Verdict, check,
 };
 

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use natter_tests::simulation::many::{Total, run_many};
+use natter_simulation::simulation::many::{Total, run_many};
 
 const USAGE: &str = "simulate --seeds N [--first F] [--jobs J] [--chunk C]";
 

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::process::ExitCode;
 
-use natter_tests::history::{self, History, formats};
+use natter_simulation::history::{self, History, formats};
 
 const USAGE: &str = "check_history FILE [--plume FILE] [--awdit FILE] [--dbcop FILE]";
 
