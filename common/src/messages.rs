@@ -39,6 +39,9 @@ pub struct UpdateRequest {
     /// Whether the frontend has seen all of `prev` itself, in labels of replica managers: a client's word proves nothing.
     #[serde(default)]
     pub proven: bool,
+    /// Those in `prev` that the frontend does not hear: what is missing of others is never given up as lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unheard: Vec<ReplicaId>,
     /// What to do.
     pub request: Update,
     /// The frontend's stamp: the same in every attempt, unless a replica manager had it stamped again.
@@ -61,6 +64,9 @@ pub struct QueryRequest {
     /// Whether the frontend has seen all of `prev` itself, in labels of replica managers: a client's word proves nothing.
     #[serde(default)]
     pub proven: bool,
+    /// Those in `prev` that the frontend does not hear: what is missing of others is never given up as lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unheard: Vec<ReplicaId>,
     /// What to tell.
     pub request: Query,
     /// How long the replica manager may keep it waiting, in milliseconds.

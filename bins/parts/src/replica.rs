@@ -118,6 +118,7 @@ impl Replica {
                 id: UpdateId::from_stamp(Stamp(stamp), n),
                 prev: self.core.value_timestamp().clone(),
                 proven: true,
+                unheard: Vec::new(),
                 request: update(n)?,
                 stamp: Stamp(stamp),
                 copies: 2,
@@ -257,6 +258,7 @@ pub(crate) fn read(batch: u64) -> Result<()> {
                 n,
                 prev: replica.core.value_timestamp().clone(),
                 proven: true,
+                unheard: Vec::new(),
                 request: Query::Read { user_id, movie_id: MovieId::try_from(1 + n % MOVIES)? },
                 wait_ms: 1500,
             });

@@ -34,6 +34,8 @@ pub(super) struct Directory {
     turn: usize,
     /// Since when everybody had the time to show up.
     listening_since_ms: u64,
+    /// Those in this frontend's own `prev` that are not heard.
+    unheard: Vec<ReplicaId>,
     /// Records of those who are gone that this frontend has seen and nobody shows.
     missed: Missed,
     /// The same, where only a session says so.
@@ -52,6 +54,7 @@ impl Directory {
             silent: BTreeSet::new(),
             turn: 0,
             listening_since_ms: now_ms,
+            unheard: Vec::new(),
             missed: Missed::default(),
             claimed: Missed::default(),
         }
@@ -119,6 +122,7 @@ impl Directory {
             missed.retain(|origin, count| is_gone(origin) && self.held_by_those_left(origin) < count);
         }
         (self.missed, self.claimed) = (missed, claimed);
+        self.unheard = self.find_unheard(seen);
         gone
     }
 
@@ -153,6 +157,15 @@ impl Directory {
                 prev.set(&origin, self.held_by_those_left(&origin));
             }
         }
+    }
+
+    /// Those in `prev` that are not heard. `seen_here` says that this frontend's own `prev` covers it.
+    pub(super) fn unheard(&self, prev: &Timestamp, seen_here: bool) -> Vec<ReplicaId> {
+        if seen_here { self.unheard.clone() } else { self.find_unheard(prev) }
+    }
+
+    fn find_unheard(&self, prev: &Timestamp) -> Vec<ReplicaId> {
+        prev.iter().map(|(id, _)| id).filter(|id| !self.is_present(id)).cloned().collect()
     }
 
     /// How many of the updates of `origin` those who are there are known to hold.

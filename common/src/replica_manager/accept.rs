@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::waiting::{Parked, Request, WaitingConfirm};
 use super::{Notice, ReplicaManager, ReplyTo, Step};
 use crate::clock::is_too_far_ahead;
+use crate::ids::ReplicaId;
 use crate::messages::{ConfirmRequest, Refusal, Reply, UpdateRequest};
 use crate::rating::RatingKey;
 use crate::record::{COPIES_MAX, Deleted, ExecutedOperation, Record, RecordRef};
@@ -61,7 +62,7 @@ impl ReplicaManager {
             step.reply(parked.to, reply);
             return Ok(());
         }
-        if let Some(missing) = self.first_missing(&request.prev, request.proven, step)? {
+        if let Some(missing) = self.first_missing(&request.prev, request.proven, &request.unheard, step)? {
             self.park(missing, parked, step);
             return Ok(());
         }
@@ -115,7 +116,7 @@ impl ReplicaManager {
     fn accept(&mut self, request: &UpdateRequest, row: Option<Row>, step: &mut Step<'_>) -> Reply {
         let own = self.config.id.clone();
         let deleted = takes_away(request, row);
-        let mut prev = self.required(&request.prev, request.proven, step);
+        let mut prev = self.required(&request.prev, request.proven, Some(&request.unheard), step);
         if deleted.is_some() {
             // Who is told what was taken away has read it: that comes before the record, everywhere.
             prev.merge(&self.value_timestamp);
@@ -159,17 +160,18 @@ impl ReplicaManager {
     }
 
     /// The first update in `prev` that is not applied and cannot be applied now. `proven` says that a frontend has seen all
-    /// of `prev` in labels.
+    /// of `prev` in labels; `unheard`, whom it does not hear.
     pub(super) fn first_missing(
         &mut self,
         prev: &Timestamp,
         proven: bool,
+        unheard: &[ReplicaId],
         step: &mut Step<'_>,
     ) -> Result<Option<RecordRef>, ValueError> {
         if self.value_timestamp.covers(prev) {
             return Ok(None);
         }
-        let mut prev = self.required(prev, proven, step);
+        let mut prev = self.required(prev, proven, Some(unheard), step);
         if proven {
             // A label names only what enough replica managers hold: it proves that what is held here may be shown.
             let held = prev.common(self.log.replica_timestamp());

@@ -88,7 +88,7 @@ impl ReplicaManager {
     /// Whether everything in `prev` is applied, but for what is lost.
     pub(super) fn covers(&mut self, prev: &Timestamp, step: &mut Step<'_>) -> bool {
         self.value_timestamp.covers(prev) || {
-            let required = self.required(prev, true, step);
+            let required = self.required(prev, true, None, step);
             self.value_timestamp.covers(&required)
         }
     }

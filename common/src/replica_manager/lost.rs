@@ -44,14 +44,22 @@ impl ReplicaManager {
     }
 
     /// What has to be applied for `prev`: `prev` itself, less what is retired or lost. `proven` says that all of it was
-    /// once shown; a client's word is no loss.
-    pub(super) fn required(&mut self, prev: &Timestamp, proven: bool, step: &mut Step<'_>) -> Timestamp {
+    /// once shown; a client's word is no loss. `unheard` are those whom the frontend that asks does not hear either: others
+    /// are there, whatever is known here.
+    pub(super) fn required(
+        &mut self,
+        prev: &Timestamp,
+        proven: bool,
+        unheard: Option<&[ReplicaId]>,
+        step: &mut Step<'_>,
+    ) -> Timestamp {
         let mut required = prev.clone();
         self.retired.strip(&mut required);
         let held_here = |log: &UpdateLog, origin: &ReplicaId| log.replica_timestamp().get(origin);
         let missing: Vec<(ReplicaId, u64)> = required
             .iter()
             .filter(|(origin, count)| held_here(&self.log, origin) < *count)
+            .filter(|(origin, _)| unheard.is_none_or(|unheard| unheard.contains(origin)))
             .map(|(origin, count)| (origin.clone(), count))
             .collect();
         for (origin, count) in missing {

@@ -8,7 +8,7 @@ use crate::value::{QueryError, ValueError};
 impl ReplicaManager {
     pub(super) fn handle_query(&mut self, parked: Parked, step: &mut Step<'_>) -> Result<(), ValueError> {
         let Request::Query(query) = &parked.request else { return Ok(()) };
-        if let Some(missing) = self.first_missing(&query.prev, query.proven, step)? {
+        if let Some(missing) = self.first_missing(&query.prev, query.proven, &query.unheard, step)? {
             self.park(missing, parked, step);
             return Ok(());
         }

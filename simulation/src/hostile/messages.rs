@@ -150,6 +150,7 @@ impl<'bytes> Messages<'bytes> {
             id: self.draw.update_id(),
             prev: self.draw.timestamp(),
             proven: self.draw.byte().is_multiple_of(2),
+            unheard: self.draw.some(2, Draw::id),
             request: self.update(),
             stamp: self.draw.stamp(self.wall_ms),
             copies: self.draw.count() as u32,
@@ -162,7 +163,7 @@ impl<'bytes> Messages<'bytes> {
     pub fn query_request(&mut self) -> QueryRequest {
         let (n, prev) = (self.draw.count(), self.draw.timestamp());
         let (proven, request) = (self.draw.byte().is_multiple_of(2), self.query());
-        QueryRequest { n, prev, proven, request, wait_ms: self.draw.count() }
+        QueryRequest { n, prev, proven, unheard: self.draw.some(2, Draw::id), request, wait_ms: self.draw.count() }
     }
 
     /// To be confirmed.

@@ -195,7 +195,15 @@ impl Faults {
                 cluster.pause(&victim);
                 Some((for_us, Cure::Wake(victim)))
             }
-            Kind::Cut => Some((for_us, Cure::Mend(self.cut(cluster, &victim)))),
+            Kind::Cut if for_us == plan.long_cut_us => {
+                let all = cluster.alive(Role::Replica);
+                Some((for_us, Cure::Mend(self.cut(cluster, &victim, &all, false))))
+            }
+            Kind::Cut => {
+                let all: Vec<_> = [Role::Replica, Role::Frontend].map(|role| cluster.alive(role)).concat();
+                let everybody = self.generator.u32(..3) == 0;
+                Some((for_us, Cure::Mend(self.cut(cluster, &victim, &all, everybody))))
+            }
             Kind::Status => {
                 let mode = [Mode::Offline, Mode::Arbitrary, Mode::Overloaded][self.generator.usize(..3)];
                 self.count(match mode {
@@ -271,21 +279,18 @@ impl Faults {
         }
     }
 
-    /// Cuts `victim` off from some others, in one direction or both.
-    fn cut(&mut self, cluster: &mut Cluster, victim: &ReplicaId) -> Vec<Link> {
-        let all = self.generator.u32(..3) == 0;
+    /// Cuts `victim` off from some of `others`, or all, in one direction or both.
+    fn cut(&mut self, cluster: &mut Cluster, victim: &ReplicaId, others: &[ReplicaId], all: bool) -> Vec<Link> {
         let (inward, outward) = [(true, true), (true, false), (false, true)][self.generator.usize(..3)];
         self.count(if inward && outward { "a cut" } else { "a cut in one direction" });
-        let others: Vec<ReplicaId> =
-            cluster.alive(Role::Replica).into_iter().chain(cluster.alive(Role::Frontend)).collect();
         let mut links = Vec::new();
         for other in others {
-            if other != *victim && (all || self.generator.bool()) {
+            if other != victim && (all || self.generator.bool()) {
                 if inward {
                     links.push((other.clone(), victim.clone()));
                 }
                 if outward {
-                    links.push((victim.clone(), other));
+                    links.push((victim.clone(), other.clone()));
                 }
             }
         }

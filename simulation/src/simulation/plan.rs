@@ -58,8 +58,8 @@ pub struct Plan {
     pub fault_us_max: u64,
     /// How long there are faults, in microseconds.
     pub faulty_us: u64,
-    /// If not 0, the first fault is a cut between some of the processes for so long, in microseconds: for longer than
-    /// those who are silent count as alive.
+    /// If not 0, the first fault is a cut between some replica managers for so long, in microseconds: for longer than those
+    /// who are silent count as alive. Frontends hear all meanwhile: who is apart with a frontend cannot tell that others live.
     pub long_cut_us: u64,
     /// Whether the run ends as soon as everything is well again: many short ones see as much as a few long ones, but for
     /// what takes its time.

@@ -68,12 +68,23 @@ pub(crate) fn named(n: u64) -> (UpdateId, Stamp) {
 
 pub(crate) fn update(n: u64, request: Update) -> UpdateRequest {
     let (id, stamp) = named(n);
-    UpdateRequest { n, id, prev: Timestamp::new(), proven: false, request, stamp, copies: 1, fresh: true, wait_ms: 500 }
+    UpdateRequest {
+        n,
+        id,
+        prev: Timestamp::new(),
+        proven: false,
+        unheard: Vec::new(),
+        request,
+        stamp,
+        copies: 1,
+        fresh: true,
+        wait_ms: 500,
+    }
 }
 
 pub(crate) fn read(n: u64, prev: &[(&str, u64)]) -> QueryRequest {
     let request = Query::Read { user_id: UserId::new(7).unwrap(), movie_id: MovieId::new(2).unwrap() };
-    QueryRequest { n, prev: timestamp(prev), proven: false, request, wait_ms: 500 }
+    QueryRequest { n, prev: timestamp(prev), proven: false, unheard: Vec::new(), request, wait_ms: 500 }
 }
 
 pub(crate) fn confirm(n: u64, wait_ms: u64) -> ConfirmRequest {

@@ -238,6 +238,7 @@ impl Question {
             n: 1,
             prev: Timestamp::new(),
             proven: false,
+            unheard: Vec::new(),
             request: Query::Read { user_id: UserId::try_from(1_u64)?, movie_id: MovieId::new(1)? },
             wait_ms: 1000,
         };

@@ -26,7 +26,7 @@ fn to(n: u64) -> ReplyTo {
 /// A request that waits from `since_ms` to `deadline_ms`.
 fn parked(n: u64, since_ms: u64, deadline_ms: u64) -> Parked {
     let request = Query::Average { movie_id: MovieId::new(1).unwrap() };
-    let query = QueryRequest { n, prev: Timestamp::new(), proven: false, request, wait_ms: 0 };
+    let query = QueryRequest { n, prev: Timestamp::new(), proven: false, unheard: Vec::new(), request, wait_ms: 0 };
     Parked { to: to(n), request: Request::Query(query), deadline_ms, since_ms }
 }
 
