@@ -136,6 +136,20 @@ impl Frontend {
 
     /// Handles one input to completion. Equal histories give equal outputs.
     pub fn step(&mut self, now: Now, input: Input, outputs: &mut Vec<Output>) {
+        self.directory.next_turn(false);
+        self.handle(now, input, outputs);
+    }
+
+    /// Handles inputs that came together: those that are to be asked of somebody are asked of the same one, as far as that
+    /// can be, so that they go in one message.
+    pub fn step_together(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, outputs: &mut Vec<Output>) {
+        self.directory.next_turn(true);
+        for input in inputs {
+            self.handle(now, input, outputs);
+        }
+    }
+
+    fn handle(&mut self, now: Now, input: Input, outputs: &mut Vec<Output>) {
         let mut step = Step::new(now, outputs);
         match input {
             Input::Request(client, request) => self.handle_request(client, request, &mut step),

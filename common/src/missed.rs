@@ -22,7 +22,13 @@ impl Missed {
         if *first > count {
             (*first, *since_ms) = (count, now_ms);
         }
-        now_ms.saturating_sub(*since_ms) >= LOST_AFTER_MS
+        self.is_in_vain(origin, count, now_ms)
+    }
+
+    /// Whether update `count` of `origin`, or an earlier one, has been missed for [`LOST_AFTER_MS`].
+    pub(crate) fn is_in_vain(&self, origin: &ReplicaId, count: u64, now_ms: u64) -> bool {
+        let entry = self.origins.get(origin);
+        entry.is_some_and(|(first, since_ms)| *first <= count && now_ms.saturating_sub(*since_ms) >= LOST_AFTER_MS)
     }
 
     /// Forgets what is not missed any more, as `is_missed` says of an origin and a number.
@@ -45,7 +51,7 @@ mod tests {
         assert!(!missed.note(&r(1), 8, 60_000));
         assert!(!missed.note(&r(1), 8, 60_000 + LOST_AFTER_MS - 1));
         assert!(missed.note(&r(1), 8, 60_000 + LOST_AFTER_MS));
-        assert!(missed.note(&r(1), 9, 60_000 + LOST_AFTER_MS), "what depends on it");
+        assert!(missed.is_in_vain(&r(1), 9, 60_000 + LOST_AFTER_MS), "what depends on it");
         assert!(!missed.note(&r(1), 7, 60_000 + LOST_AFTER_MS), "not what came before it");
         assert!(!missed.note(&r(2), 8, 60_000 + LOST_AFTER_MS), "nor what somebody else accepted");
     }

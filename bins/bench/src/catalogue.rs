@@ -7,6 +7,8 @@ use crate::world::jetstream::{JetStreamPlan, Storage};
 
 /// The name of the raw subject in each section.
 pub(crate) const RAW: &str = "raw";
+/// The name of raw requests by the client library's own means.
+pub(crate) const CLIENT: &str = "raw-client";
 
 /// What is measured together, in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +77,8 @@ pub(crate) enum World {
 pub(crate) enum Asked {
     /// The raw responder.
     Echo,
+    /// The raw responder, by the client library's own `request`.
+    Request,
     /// A frontend: so many reads among 100 requests, the others updates.
     Natter {
         /// How many.
@@ -181,6 +185,13 @@ const BATCH: (usize, Load) = (1000, Load::Closed { in_flight: 4 });
 
 fn core(list: &mut List<'_>, full: &[Load], most: &[Load]) {
     let quick = list.arguments.quick;
+    list.add(
+        CLIENT,
+        "the same by the client's own request()",
+        World::Raw,
+        Asked::Request,
+        if quick { most } else { full },
+    );
     for frontends in [1, 2] {
         let world = World::Cluster(list.plan(frontends));
         for (name, title, reads_percent) in MIXES {

@@ -6,6 +6,7 @@
 //! - [`exchange`]: requests and their replies over a few connections, many open on each; [`pace`]: when they are made
 //! - [`workload`]: what is asked, and whether the answer is right: [`raw`], [`natter`] with [`keys`], [`batch`],
 //!   [`kv`]
+//! - [`requests`]: the same raw requests by the client library's own means, to compare with
 //! - [`convergence`]: how long after its acknowledgement an update is readable everywhere
 //!
 //! It is lean, so that it measures the system and not itself: one thread, one reply subscription a connection, prepared
@@ -22,6 +23,7 @@ mod natter;
 mod pace;
 mod process;
 mod raw;
+mod requests;
 mod workload;
 
 pub(crate) use process::main;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::catalogue::{RAW, Section};
+use crate::catalogue::{CLIENT, RAW, Section};
 use crate::load::job::{Load, Outcome};
 use crate::measurements::Results;
 use crate::statistics::Spread;
@@ -66,6 +66,17 @@ pub(crate) fn targets(results: &Results) -> Vec<Target> {
         target("reads, 512 in flight, to raw", AtLeast(0.90), to_raw("read")),
         target("updates held by 2, 512 in flight, to raw", AtLeast(0.75), to_raw("update")),
         target("95/5 mix, 512 in flight, to raw", AtLeast(0.85), to_raw("mix95")),
+        target("reads, 512 in flight, to raw by request()", AtLeast(0.90), per_second(Section::Core, "read", CLIENT)),
+        target(
+            "updates, 512 in flight, to raw by request()",
+            AtLeast(0.75),
+            per_second(Section::Core, "update", CLIENT),
+        ),
+        target(
+            "95/5 mix, 512 in flight, to raw by request()",
+            AtLeast(0.85),
+            per_second(Section::Core, "mix95", CLIENT),
+        ),
         target("read, 1 in flight, p50 to raw's", AtMost(2.2), p50("read")),
         target("update, 1 in flight, p50 to raw's", AtMost(2.8), p50("update")),
         target(
@@ -127,7 +138,7 @@ mod tests {
         ];
         let results = Results { measurements, ..Results::default() };
         let met: Vec<Option<bool>> = targets(&results).iter().map(Target::is_met).collect();
-        assert_eq!(met[..5], [Some(true), Some(false), None, Some(true), Some(false)]);
-        assert!(met[5..].iter().all(Option::is_none));
+        assert_eq!(met[..8], [Some(true), Some(false), None, None, None, None, Some(true), Some(false)]);
+        assert!(met[8..].iter().all(Option::is_none));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::service::Service;
+use futures_util::FutureExt;
 use natter_broker::clocks::Clocks;
 use natter_broker::connection::{ConnectError, ConnectionEvent, ConnectionSettings, Patience, connect};
 use natter_broker::live::Live;
@@ -15,7 +16,7 @@ use natter_common::frontend::{Config, Frontend, Input, Output};
 use natter_common::subjects::Subjects;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, timeout};
-use tracing::{info, warn};
+use tracing::{Level, enabled, info, warn};
 
 use crate::clients::{Arrival, Clients, start_service};
 use crate::inbox::{Delivery, Inbox};
@@ -142,6 +143,7 @@ impl Shell {
                     None => break,
                 },
             }
+            self.read_what_waits(&mut pulse);
             self.handle_batch().await;
         }
         self.leave(pulse, farewell).await;
@@ -165,6 +167,16 @@ impl Shell {
                 (client, Ok(request)) => self.inputs.push(Input::Request(client, request)),
                 (client, Err(error)) => self.outputs.push(Output::Answer(client, Err(error))),
             }
+        }
+    }
+
+    /// Whatever has come meanwhile is handled in the same batch.
+    fn read_what_waits(&mut self, pulse: &mut Pulse) {
+        if let Some(batch) = self.inbox.next().now_or_never().flatten() {
+            self.read_inbox(batch, pulse);
+        }
+        if let Some(arrivals) = next_arrivals(&mut self.clients).now_or_never().flatten() {
+            self.read(arrivals);
         }
     }
 
@@ -195,10 +207,12 @@ impl Shell {
 
     async fn handle_batch(&mut self) {
         let now = self.clocks.now();
-        for input in self.inputs.drain(..) {
-            steps::log_input(self.core.id(), &input);
-            self.core.step(now, input, &mut self.outputs);
+        if enabled!(Level::DEBUG) {
+            for input in &self.inputs {
+                steps::log_input(self.core.id(), input);
+            }
         }
+        self.core.step_together(now, self.inputs.drain(..), &mut self.outputs);
         for output in &self.outputs {
             steps::log_output(self.core.id(), output, &mut self.moderation);
         }

@@ -9,9 +9,6 @@ use tracing::{Level, debug, enabled, info, warn};
 
 /// Logs what came in.
 pub(crate) fn log_input(frontend: &ReplicaId, input: &Input) {
-    if !enabled!(Level::DEBUG) {
-        return;
-    }
     match input {
         Input::Request(client, ClientRequest::Query { request, prev }) => {
             debug!(%frontend, request = client, method = request.method(), params = ?request, %prev, "query");

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use async_nats::service::Service;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use natter_broker::clocks::Clocks;
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::moderation::Moderation;
@@ -179,7 +179,18 @@ impl Shell {
             if !self.take_in(gathered).await {
                 return Ok(());
             }
+            self.take_in_what_waits().await;
             self.handle_batch().await?;
+        }
+    }
+
+    /// Whatever has come meanwhile is handled in the same batch.
+    async fn take_in_what_waits(&mut self) {
+        if let Some(batch) = self.inbox.gossip.next().now_or_never().flatten() {
+            self.take_in(Gathered::Gossip(batch)).await;
+        }
+        if let Some(batch) = self.inbox.requests.next().now_or_never().flatten() {
+            self.take_in(Gathered::Requests(batch)).await;
         }
     }
 

@@ -11,6 +11,8 @@ use crate::timestamp::Timestamp;
 /// Gossip brings everybody what this frontend has seen within this time, in milliseconds; who showed itself later and
 /// lacked it lags behind.
 const GOSSIP_TAKES_MS: u64 = 100;
+/// So many requests that came together go to the same replica manager, in one message.
+const TURN_REQUESTS_MAX: usize = 1024;
 /// Replica managers that are gone for so long are forgotten, in milliseconds.
 const FORGET_AFTER_MS: u64 = 600_000;
 
@@ -30,8 +32,11 @@ pub(super) struct Directory {
     proven: BTreeSet<ReplicaId>,
     /// Those that kept somebody waiting since they last showed themselves.
     silent: BTreeSet<ReplicaId>,
-    /// Whose turn it is.
+    /// Whose turn it is, and for how many more requests.
     turn: usize,
+    left_in_turn: usize,
+    /// How many requests a turn has.
+    turn_requests: usize,
     /// Since when everybody had the time to show up.
     listening_since_ms: u64,
     /// Those in this frontend's own `prev` that are not heard.
@@ -53,6 +58,8 @@ impl Directory {
             proven: BTreeSet::new(),
             silent: BTreeSet::new(),
             turn: 0,
+            left_in_turn: 0,
+            turn_requests: 1,
             listening_since_ms: now_ms,
             unheard: Vec::new(),
             missed: Missed::default(),
@@ -129,18 +136,21 @@ impl Directory {
     /// Takes out of this frontend's own `prev` what nobody will ever have: records of those who died with them.
     pub(super) fn forget_the_dead(&mut self, prev: &mut Timestamp, now_ms: u64) {
         let mut missed = std::mem::take(&mut self.missed);
-        self.forget_missed(&mut missed, prev, now_ms);
+        self.forget_missed(prev, now_ms, |origin, count| missed.note(origin, count, now_ms));
         self.missed = missed;
     }
 
     /// The same of what a session brings, which nothing proves.
     pub(super) fn forget_the_dead_claimed(&mut self, prev: &mut Timestamp, now_ms: u64) {
         let mut claimed = std::mem::take(&mut self.claimed);
-        self.forget_missed(&mut claimed, prev, now_ms);
+        let is_known = |origin: &ReplicaId, count| self.missed.is_in_vain(origin, count, now_ms);
+        self.forget_missed(prev, now_ms, |origin, count| {
+            is_known(origin, count) || claimed.note(origin, count, now_ms)
+        });
         self.claimed = claimed;
     }
 
-    fn forget_missed(&self, missed: &mut Missed, prev: &mut Timestamp, now_ms: u64) {
+    fn forget_missed(&self, prev: &mut Timestamp, now_ms: u64, mut is_in_vain: impl FnMut(&ReplicaId, u64) -> bool) {
         let gone: Vec<(ReplicaId, u64)> = self
             .roster
             .all()
@@ -153,7 +163,7 @@ impl Directory {
         }
         let dead = self.roster.dead(now_ms);
         for (origin, count) in gone {
-            if missed.note(&origin, count, now_ms) && dead.contains(&origin) {
+            if is_in_vain(&origin, count) && dead.contains(&origin) {
                 prev.set(&origin, self.held_by_those_left(&origin));
             }
         }
@@ -244,6 +254,12 @@ impl Directory {
         self.roster.all().all(|(_, member)| member.is_up() || member.presence.status == Status::Left)
     }
 
+    /// It is somebody else's turn, whose requests go `together` or singly.
+    pub(super) fn next_turn(&mut self, together: bool) {
+        self.turn_requests = if together { TURN_REQUESTS_MAX } else { 1 };
+        self.left_in_turn = 0;
+    }
+
     /// Whom to ask: those that have answered before and are not silent now first, ACTIVE before OVERLOADED, those that should hold `prev` first, by turns.
     ///
     /// What this frontend has seen itself (`seen_here`), gossip has brought to everybody who doesn't lag behind; what a
@@ -254,7 +270,11 @@ impl Directory {
         seen_here: bool,
         not: impl Fn(&ReplicaId) -> bool,
     ) -> Option<ReplicaId> {
-        self.turn = self.turn.wrapping_add(1);
+        if self.left_in_turn == 0 {
+            self.turn = self.turn.wrapping_add(1);
+            self.left_in_turn = self.turn_requests;
+        }
+        self.left_in_turn -= 1;
         let count = self.roster.up().count().max(1);
         let turn = self.turn % count;
         self.roster

@@ -80,8 +80,11 @@ impl ReplicaManager {
 
     /// Whether update `count` of `origin`, who is gone, and which nobody shows, is lost by now.
     fn is_missed_in_vain(&mut self, origin: &ReplicaId, count: u64, proven: bool, step: &Step<'_>) -> bool {
-        let missed = if proven { &mut self.missed } else { &mut self.claimed };
-        let in_vain = missed.note(origin, count, step.now.monotonic_ms);
+        let now_ms = step.now.monotonic_ms;
+        let in_vain = match proven {
+            true => self.missed.note(origin, count, now_ms),
+            false => self.missed.is_in_vain(origin, count, now_ms) || self.claimed.note(origin, count, now_ms),
+        };
         in_vain && self.dead.contains(origin) && !self.is_somebody_awaited
     }
 

@@ -150,8 +150,8 @@ impl ReplicaManager {
             let is_shown = |name: &RecordRef| {
                 self.proven.get(&name.i) >= name.seq || self.table.is_applied_by_someone(&name.i, name.seq)
             };
-            let shown = self.retirements.iter().filter(|(name, _)| is_shown(name)).map(|(_, (retires, _))| retires);
-            let Some(news) = shown.filter(|retires| !self.proven.covers(retires)).next().cloned() else { return };
+            let mut shown = self.retirements.iter().filter(|(name, _)| is_shown(name)).map(|(_, (retires, _))| retires);
+            let Some(news) = shown.find(|retires| !self.proven.covers(retires)).cloned() else { return };
             self.proven.merge(&news);
         }
     }

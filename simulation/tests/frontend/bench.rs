@@ -158,8 +158,13 @@ impl Bench {
     }
 
     pub(crate) fn query(&mut self, prev: Label) -> Vec<Output> {
+        let request = self.request(prev);
+        self.hear(request)
+    }
+
+    pub(crate) fn request(&mut self, prev: Label) -> Input {
         self.clients += 1;
-        self.hear(Input::Request(self.clients, ClientRequest::Query { request: average(), prev }))
+        Input::Request(self.clients, ClientRequest::Query { request: average(), prev })
     }
 
     pub(crate) fn update(&mut self, id: Option<UpdateId>, prev: Label) -> Vec<Output> {

@@ -185,3 +185,16 @@ fn what_died_with_the_last_who_had_it_is_not_waited_for() {
     assert_eq!(names(&asked), ["b"]);
     assert_eq!(asked[0].1.prev, crate::bench::timestamp(&[("a", 3), ("b", 1)]));
 }
+
+#[test]
+fn requests_that_came_together_go_to_the_same_replica_manager() {
+    let mut bench = Bench::beside(&["a", "b", "c"]);
+    let mut outputs = Vec::new();
+    for _ in 0..3 {
+        let requests: Vec<Input> = (0..5).map(|_| bench.request(label(&[]))).collect();
+        bench.frontend.step_together(bench.now, requests, &mut outputs);
+        let asked = queries(&std::mem::take(&mut outputs));
+        assert_eq!(asked.len(), 5);
+        assert!(asked.iter().all(|(replica, _)| *replica == asked[0].0), "{:?}", names(&asked));
+    }
+}

@@ -22,7 +22,7 @@ const OPEN_MAX: usize = 32_768;
 /// What a frontend's refusal begins with.
 const TOO_MANY: &str = "OVERLOADED";
 /// The longest latency that is told, in nanoseconds.
-const LONGEST_NS: u64 = 60_000_000_000;
+pub(super) const LONGEST_NS: u64 = 60_000_000_000;
 
 /// A connection and the inbox for all its replies: `_INBOX.….<slot>`.
 pub(super) struct Connection {
@@ -40,6 +40,11 @@ impl Connection {
         let ready = tokio::time::timeout(LAST_ANSWER, replies.next()).await;
         ready.ok().flatten().ok_or_else(|| anyhow!("the broker does not answer"))?;
         Ok(Self { client, inbox, replies })
+    }
+
+    /// The connection itself.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 }
 

@@ -53,6 +53,13 @@ pub(crate) enum Target {
         /// The length of a payload.
         bytes: usize,
     },
+    /// The raw responder, by the client library's own `request`; in a closed loop only.
+    Requests {
+        /// Where it listens.
+        subject: String,
+        /// The length of a payload.
+        bytes: usize,
+    },
     /// Ratings of a Natter cluster, taken from its data set.
     Natter {
         /// The cluster's prefix.

@@ -18,7 +18,7 @@ use super::keys::Keys;
 use super::kv::{Kv, Versions};
 use super::natter::{Natter, find_keys};
 use super::raw::Raw;
-use super::{convergence, kv};
+use super::{convergence, kv, requests};
 use crate::block_on;
 
 /// Does what lines on standard input say, until it ends.
@@ -124,6 +124,10 @@ async fn measure(memory: &mut Memory, job: &Job) -> Result<Outcome> {
     match &job.target {
         Target::Echo { subject, bytes } => {
             run(connections, &mut Raw::new(subject, *bytes), job.load, span, job.seed).await
+        }
+        Target::Requests { subject, bytes } => {
+            let clients: Vec<Client> = connections.iter().map(|connection| connection.client().clone()).collect();
+            requests::run(&clients, &mut Raw::new(subject, *bytes), most, span).await
         }
         Target::Natter { prefix, reads_percent, users, keys, exact } => {
             let subjects = subjects_of(prefix)?;

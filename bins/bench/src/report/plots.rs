@@ -118,7 +118,7 @@ fn colour(asked: Asked) -> usize {
     match asked {
         Asked::Natter { .. } | Asked::Batch { .. } => 0,
         Asked::Kv(_) => 1,
-        Asked::Echo => 5,
+        Asked::Echo | Asked::Request => 5,
     }
 }
 

@@ -112,6 +112,7 @@ fn kv_beside(subject: &Subject) -> Option<&'static str> {
             _,
             Asked::Kv(KvOperation::Put | KvOperation::Get | KvOperation::DirectGet)
             | Asked::Echo
+            | Asked::Request
             | Asked::Natter { .. }
             | Asked::Batch { .. },
         ) => None,

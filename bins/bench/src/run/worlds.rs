@@ -73,6 +73,9 @@ impl Worlds {
                 let target = Target::Kv { bucket, operation, keys: KEYS, bytes, exact };
                 Ok((jetstream.url(storage)?.to_owned(), target))
             }
+            (_, Asked::Request) => {
+                Ok((broker.to_owned(), Target::Requests { subject: ECHO_SUBJECT.to_owned(), bytes }))
+            }
             _ => Ok((broker.to_owned(), Target::Echo { subject: ECHO_SUBJECT.to_owned(), bytes })),
         }
     }
