@@ -11,6 +11,8 @@ use crate::timestamp::Timestamp;
 /// Gossip brings everybody what this frontend has seen within this time, in milliseconds; who showed itself later and
 /// lacked it lags behind.
 const GOSSIP_TAKES_MS: u64 = 100;
+/// So many of those that are not heard are named in a request; what is missing of others is not given up.
+const UNHEARD_MAX: usize = 100;
 /// So many requests that came together go to the same replica manager, in one message.
 const TURN_REQUESTS_MAX: usize = 1024;
 /// Replica managers that are gone for so long are forgotten, in milliseconds.
@@ -175,7 +177,7 @@ impl Directory {
     }
 
     fn find_unheard(&self, prev: &Timestamp) -> Vec<ReplicaId> {
-        prev.iter().map(|(id, _)| id).filter(|id| !self.is_present(id)).cloned().collect()
+        prev.iter().map(|(id, _)| id).filter(|id| !self.is_present(id)).take(UNHEARD_MAX).cloned().collect()
     }
 
     /// How many of the updates of `origin` those who are there are known to hold.
