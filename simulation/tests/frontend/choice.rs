@@ -188,7 +188,7 @@ fn what_died_with_the_last_who_had_it_is_not_waited_for() {
 
 #[test]
 fn requests_that_came_together_go_to_the_same_replica_manager() {
-    let mut bench = Bench::beside(&["a", "b", "c"]);
+    let mut bench = Bench::with(Config { queue_length_max: 100, ..config() }, &["a", "b", "c"]);
     let mut outputs = Vec::new();
     for _ in 0..3 {
         let requests: Vec<Input> = (0..5).map(|_| bench.request(label(&[]))).collect();
