@@ -12,8 +12,8 @@ use tracing::error;
 
 use crate::clients::Clients;
 
-/// About how many bytes of requests go in one message.
-const MESSAGE_BYTES: usize = 128 * 1024;
+/// About how many bytes of requests go in one message, where the broker takes twice as much.
+const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// About how many bytes a request takes, beside its `prev`, and an entry of that.
 const REQUEST_BYTES: usize = 250;
 const PREV_ENTRY_BYTES: usize = 40;
@@ -37,14 +37,14 @@ impl<T: Serialize> Batches<T> {
         }
     }
 
-    /// The messages, each for one replica manager.
-    fn drain(&mut self) -> Vec<(ReplicaId, Requests<T>)> {
+    /// The messages, each for one replica manager, of about `bytes_max` at most.
+    fn drain(&mut self, bytes_max: usize) -> Vec<(ReplicaId, Requests<T>)> {
         let mut messages = Vec::new();
         for (replica, requests) in std::mem::take(&mut self.requests) {
             let mut message = Vec::new();
             let mut total = 0;
             for (bytes, request) in requests {
-                if total + bytes > MESSAGE_BYTES && !message.is_empty() {
+                if total + bytes > bytes_max && !message.is_empty() {
                     messages.push((replica.clone(), Requests { requests: std::mem::take(&mut message) }));
                     total = 0;
                 }
@@ -64,6 +64,7 @@ pub(crate) struct Outbox {
     own: ReplicaId,
     replies: String,
     messages: u64,
+    message_bytes: usize,
     live: Live,
     updates: Batches<UpdateRequest>,
     confirms: Batches<ConfirmRequest>,
@@ -73,6 +74,7 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub(crate) fn new(publisher: Publisher, subjects: Subjects, own: ReplicaId, replies: String, live: Live) -> Self {
         Self {
+            message_bytes: message_bytes(&publisher),
             publisher,
             subjects,
             own,
@@ -83,6 +85,12 @@ impl Outbox {
             confirms: Batches::new("confirm"),
             queries: Batches::new("query"),
         }
+    }
+
+    /// The connection is lost, or there again, perhaps to a broker with other limits.
+    pub(crate) fn set_connected(&mut self, connected: bool) {
+        self.publisher.set_connected(connected);
+        self.message_bytes = message_bytes(&self.publisher);
     }
 
     /// Performs all `outputs`.
@@ -118,7 +126,9 @@ impl Outbox {
                 Output::Notice(_) => {}
             }
         }
-        let (updates, confirms, queries) = (self.updates.drain(), self.confirms.drain(), self.queries.drain());
+        let bytes_max = self.message_bytes;
+        let (updates, confirms) = (self.updates.drain(bytes_max), self.confirms.drain(bytes_max));
+        let queries = self.queries.drain(bytes_max);
         self.send(updates, self.updates.endpoint).await;
         self.send(confirms, self.confirms.endpoint).await;
         self.send(queries, self.queries.endpoint).await;
@@ -133,6 +143,10 @@ impl Outbox {
             self.publisher.publish_with_reply(subject, reply, payload.into()).await;
         }
     }
+}
+
+fn message_bytes(publisher: &Publisher) -> usize {
+    MESSAGE_BYTES_MAX.min(publisher.client().server_info().max_payload / 2)
 }
 
 fn encoded(message: &impl Serialize) -> Option<Vec<u8>> {

@@ -11,9 +11,8 @@ use crate::roster::{Change, MEMBERS_MAX, PRESENCE_INTERVAL_MS};
 use crate::timestamp::{COUNT_MAX, Timestamp};
 use crate::value::{Digest, ValueError};
 
-/// How many records, and about how many bytes, a gossip message has at most: well below the broker's largest payload.
+/// How many records a gossip message has at most.
 const GOSSIP_RECORDS_MAX: usize = 1000;
-const GOSSIP_BYTES_MAX: usize = 256 * 1024;
 /// A newcomer is shown who is there at most so long after the presence before, in milliseconds.
 const NEWCOMERS_WAIT_MS: u64 = 50;
 
@@ -25,7 +24,7 @@ impl ReplicaManager {
         // Without a digest there is no gossip; what is new is told when the rows are exact again.
         while self.gossiped < accepted && !self.is_merging() {
             let news = self.log.of_origin_after(&own, self.gossiped);
-            let records = UpdateLog::page(news, GOSSIP_RECORDS_MAX, GOSSIP_BYTES_MAX);
+            let records = UpdateLog::page(news, GOSSIP_RECORDS_MAX, self.page_bytes());
             self.gossiped = records.last().map_or(accepted, |record| record.seq);
             let gossip = self.gossip(records, step);
             step.outputs.push(Output::Gossip(gossip));

@@ -8,8 +8,10 @@ use crate::messages::{LogPage, LogRequest, Replicas};
 use crate::timestamp::Timestamp;
 use crate::value::ValueError;
 
-/// How many records, and about how many bytes, one page of a log has.
+/// How many records one page of a log has.
 const PAGE_RECORDS_MAX: usize = 1000;
+/// About how many bytes records have together in one message: half of what the broker takes, within these limits.
+const PAGE_BYTES_MIN: usize = 16 * 1024;
 const PAGE_BYTES_MAX: usize = 256 * 1024;
 /// Gossip brings a record within a hop or two; what is missing for longer is pulled.
 const GOSSIP_TAKES_MS: u64 = 100;
@@ -142,6 +144,11 @@ impl ReplicaManager {
         step.outputs.push(Output::Pull(peer, LogRequest { id: self.config.id.clone(), have }));
     }
 
+    /// About how many bytes of records go in one message.
+    pub(super) fn page_bytes(&self) -> usize {
+        (self.config.message_bytes_max / 2).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX)
+    }
+
     pub(super) fn handle_log_request(&mut self, to: ReplyTo, request: LogRequest, step: &mut Step<'_>) {
         if !self.takes_in(&request.id, &[&request.have.replicas]) {
             return;
@@ -155,7 +162,7 @@ impl ReplicaManager {
             value_timestamp: Replicas::from(&self.value_timestamp),
             start: Replicas { replicas: self.log.starts() },
             gone: self.gone_for_good(),
-            records: self.log.after(&request.have.replicas, PAGE_RECORDS_MAX, PAGE_BYTES_MAX),
+            records: self.log.after(&request.have.replicas, PAGE_RECORDS_MAX, self.page_bytes()),
         };
         step.outputs.push(Output::Log(to, page));
     }
