@@ -12,7 +12,7 @@ use natter_simulation::exhaustive::{Configuration, search};
 use natter_simulation::simulation::client::Asked;
 
 /// So many states of a configuration are searched in CI.
-const STATES_MAX: usize = 60_000;
+const STATES_MAX: usize = 30_000;
 
 fn user() -> UserId {
     UserId::new(7).unwrap()
