@@ -10,6 +10,8 @@ use tracing::{debug, warn};
 /// How long one message may wait for the connection. Beyond that the broker is as good as gone, and what core NATS
 /// would lose anyway is not waited for.
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(500);
+/// Messages that hold what waits have about so many bytes at most, where the broker takes twice as much.
+const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// How long it may take until the broker has answered.
 const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(15);
 /// It is asked again after this: a question can be lost, as when the connection breaks just then.
@@ -22,12 +24,14 @@ pub struct Publisher {
     client: Client,
     connected: bool,
     dropped: u64,
+    message_bytes: usize,
 }
 
 impl Publisher {
     /// Over this connection, which is up.
     pub fn new(client: Client) -> Self {
-        Self { client, connected: true, dropped: 0 }
+        let message_bytes = message_bytes(&client);
+        Self { client, connected: true, dropped: 0, message_bytes }
     }
 
     /// The connection.
@@ -35,13 +39,19 @@ impl Publisher {
         &self.client
     }
 
-    /// The connection is lost, or there again.
+    /// About how many bytes a message may have that holds many things: at most half of what the broker takes.
+    pub fn message_bytes(&self) -> usize {
+        self.message_bytes
+    }
+
+    /// The connection is lost, or there again, perhaps to a broker with other limits.
     pub fn set_connected(&mut self, connected: bool) {
         if connected && self.dropped > 0 {
             warn!(dropped = self.dropped, "messages were dropped while the broker was gone");
             self.dropped = 0;
         }
         self.connected = connected;
+        self.message_bytes = message_bytes(&self.client);
     }
 
     /// Sends a message.
@@ -81,6 +91,10 @@ impl Publisher {
             }
         }
     }
+}
+
+fn message_bytes(client: &Client) -> usize {
+    MESSAGE_BYTES_MAX.min(client.server_info().max_payload / 2)
 }
 
 /// The broker did not answer.

@@ -12,8 +12,6 @@ use tracing::error;
 
 use crate::clients::Clients;
 
-/// About how many bytes of requests go in one message, where the broker takes twice as much.
-const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// About how many bytes a request takes, beside its `prev`, and an entry of that.
 const REQUEST_BYTES: usize = 250;
 const PREV_ENTRY_BYTES: usize = 40;
@@ -64,7 +62,6 @@ pub(crate) struct Outbox {
     own: ReplicaId,
     replies: String,
     messages: u64,
-    message_bytes: usize,
     live: Live,
     updates: Batches<UpdateRequest>,
     confirms: Batches<ConfirmRequest>,
@@ -74,7 +71,6 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub(crate) fn new(publisher: Publisher, subjects: Subjects, own: ReplicaId, replies: String, live: Live) -> Self {
         Self {
-            message_bytes: message_bytes(&publisher),
             publisher,
             subjects,
             own,
@@ -85,12 +81,6 @@ impl Outbox {
             confirms: Batches::new("confirm"),
             queries: Batches::new("query"),
         }
-    }
-
-    /// The connection is lost, or there again, perhaps to a broker with other limits.
-    pub(crate) fn set_connected(&mut self, connected: bool) {
-        self.publisher.set_connected(connected);
-        self.message_bytes = message_bytes(&self.publisher);
     }
 
     /// Performs all `outputs`.
@@ -126,7 +116,7 @@ impl Outbox {
                 Output::Notice(_) => {}
             }
         }
-        let bytes_max = self.message_bytes;
+        let bytes_max = self.publisher.message_bytes();
         let (updates, confirms) = (self.updates.drain(bytes_max), self.confirms.drain(bytes_max));
         let queries = self.queries.drain(bytes_max);
         self.send(updates, self.updates.endpoint).await;
@@ -143,10 +133,6 @@ impl Outbox {
             self.publisher.publish_with_reply(subject, reply, payload.into()).await;
         }
     }
-}
-
-fn message_bytes(publisher: &Publisher) -> usize {
-    MESSAGE_BYTES_MAX.min(publisher.client().server_info().max_payload / 2)
 }
 
 fn encoded(message: &impl Serialize) -> Option<Vec<u8>> {

@@ -192,11 +192,11 @@ impl Shell {
     fn hear(&mut self, event: ConnectionEvent) {
         match event {
             ConnectionEvent::Connected => {
-                self.outbox.set_connected(true);
+                self.outbox.publisher.set_connected(true);
                 self.inputs.push(Input::Connected);
             }
             ConnectionEvent::Disconnected => {
-                self.outbox.set_connected(false);
+                self.outbox.publisher.set_connected(false);
                 self.inputs.push(Input::Disconnected);
             }
             ConnectionEvent::SlowConsumer { dropped } => {

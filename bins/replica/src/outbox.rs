@@ -18,8 +18,6 @@ use tracing::error;
 
 use crate::inbox::Inbox;
 
-/// About how many bytes of replies go in one message, where the broker takes twice as much.
-const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why a replica manager must not run like this.
@@ -42,7 +40,6 @@ pub(crate) struct Outbox {
     own: ReplicaId,
     pull_replies: String,
     live: Live,
-    message_bytes: usize,
     /// What was shown last.
     presence: Option<Presence>,
     /// Replies by reply subject: those of one message's requests go back in one message.
@@ -57,8 +54,7 @@ impl Outbox {
         pull_replies: String,
         live: Live,
     ) -> Self {
-        let message_bytes = message_bytes(&publisher);
-        Self { publisher, subjects, own, pull_replies, live, message_bytes, presence: None, replies: BTreeMap::new() }
+        Self { publisher, subjects, own, pull_replies, live, presence: None, replies: BTreeMap::new() }
     }
 
     /// Performs all `outputs`. `Err` is why this replica manager must not run like this.
@@ -118,8 +114,6 @@ impl Outbox {
             ConnectionEvent::Disconnected => self.publisher.set_connected(false),
             ConnectionEvent::SlowConsumer { .. } => {}
         }
-        // It may be another broker, with other limits.
-        self.message_bytes = message_bytes(&self.publisher);
     }
 
     /// Sends what is on its way, and closes the connection.
@@ -134,7 +128,7 @@ impl Outbox {
         let mut bytes = 0;
         for reply in replies {
             bytes += weight(&reply.reply);
-            if bytes > self.message_bytes && !message.is_empty() {
+            if bytes > self.publisher.message_bytes() && !message.is_empty() {
                 let replies = std::mem::take(&mut message);
                 self.respond(subject, &Replies { id: self.own.clone(), replies }, inbox).await;
                 bytes = weight(&reply.reply);
@@ -171,10 +165,6 @@ impl Outbox {
             self.publisher.publish(subject, payload.into()).await;
         }
     }
-}
-
-fn message_bytes(publisher: &Publisher) -> usize {
-    MESSAGE_BYTES_MAX.min(publisher.client().server_info().max_payload / 2)
 }
 
 fn encoded(format: Format, message: &impl Serialize) -> Option<Vec<u8>> {
