@@ -280,7 +280,7 @@ impl Frontend {
         }
         if now_ms >= self.presence_due_ms {
             self.presence_due_ms = now_ms + PRESENCE_INTERVAL_MS;
-            self.directory.forget_the_dead(&mut self.prev.replicas, now_ms);
+            self.directory.forget_the_dead(&mut self.prev.replicas, true, now_ms);
             let presence = self.presence(step.now);
             step.outputs.push(Output::Presence(presence));
         }

@@ -10,31 +10,42 @@ use crate::ids::ReplicaId;
 use crate::roster::LOST_AFTER_MS;
 
 /// For each origin, the number of the first of its updates that is missed, and since when, in milliseconds.
+type Origins = BTreeMap<ReplicaId, (u64, u64)>;
+
+/// What is missed: of what labels of replica managers prove, and of what clients only claim, which must not make
+/// anything proven count as lost sooner.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Missed {
-    origins: BTreeMap<ReplicaId, (u64, u64)>,
+    proven: Origins,
+    claimed: Origins,
 }
 
 impl Missed {
     /// Update `count` of `origin` is missed. Says whether it, or an earlier one, has been for [`LOST_AFTER_MS`].
-    pub(crate) fn note(&mut self, origin: &ReplicaId, count: u64, now_ms: u64) -> bool {
-        let (first, since_ms) = self.origins.entry(origin.clone()).or_insert((count, now_ms));
+    pub(crate) fn note(&mut self, origin: &ReplicaId, count: u64, proven: bool, now_ms: u64) -> bool {
+        if !proven && is_in_vain(&self.proven, origin, count, now_ms) {
+            return true;
+        }
+        let origins = if proven { &mut self.proven } else { &mut self.claimed };
+        let (first, since_ms) = origins.entry(origin.clone()).or_insert((count, now_ms));
         if *first > count {
             (*first, *since_ms) = (count, now_ms);
         }
-        self.is_in_vain(origin, count, now_ms)
-    }
-
-    /// Whether update `count` of `origin`, or an earlier one, has been missed for [`LOST_AFTER_MS`].
-    pub(crate) fn is_in_vain(&self, origin: &ReplicaId, count: u64, now_ms: u64) -> bool {
-        let entry = self.origins.get(origin);
-        entry.is_some_and(|(first, since_ms)| *first <= count && now_ms.saturating_sub(*since_ms) >= LOST_AFTER_MS)
+        is_in_vain(origins, origin, count, now_ms)
     }
 
     /// Forgets what is not missed any more, as `is_missed` says of an origin and a number.
     pub(crate) fn retain(&mut self, mut is_missed: impl FnMut(&ReplicaId, u64) -> bool) {
-        self.origins.retain(|origin, (count, _)| is_missed(origin, *count));
+        for origins in [&mut self.proven, &mut self.claimed] {
+            origins.retain(|origin, (count, _)| is_missed(origin, *count));
+        }
     }
+}
+
+/// Whether update `count` of `origin`, or an earlier one, has been missed for [`LOST_AFTER_MS`].
+fn is_in_vain(origins: &Origins, origin: &ReplicaId, count: u64, now_ms: u64) -> bool {
+    let entry = origins.get(origin);
+    entry.is_some_and(|(first, since_ms)| *first <= count && now_ms.saturating_sub(*since_ms) >= LOST_AFTER_MS)
 }
 
 #[cfg(test)]
@@ -48,19 +59,29 @@ mod tests {
     #[test]
     fn an_update_is_missed_in_vain_after_a_while_counted_from_when_it_was_missed_first() {
         let mut missed = Missed::default();
-        assert!(!missed.note(&r(1), 8, 60_000));
-        assert!(!missed.note(&r(1), 8, 60_000 + LOST_AFTER_MS - 1));
-        assert!(missed.note(&r(1), 8, 60_000 + LOST_AFTER_MS));
-        assert!(missed.is_in_vain(&r(1), 9, 60_000 + LOST_AFTER_MS), "what depends on it");
-        assert!(!missed.note(&r(1), 7, 60_000 + LOST_AFTER_MS), "not what came before it");
-        assert!(!missed.note(&r(2), 8, 60_000 + LOST_AFTER_MS), "nor what somebody else accepted");
+        assert!(!missed.note(&r(1), 8, true, 60_000));
+        assert!(!missed.note(&r(1), 8, true, 60_000 + LOST_AFTER_MS - 1));
+        assert!(missed.note(&r(1), 8, true, 60_000 + LOST_AFTER_MS));
+        assert!(missed.note(&r(1), 9, true, 60_000 + LOST_AFTER_MS), "what depends on it");
+        assert!(!missed.note(&r(1), 7, true, 60_000 + LOST_AFTER_MS), "not what came before it");
+        assert!(!missed.note(&r(2), 8, true, 60_000 + LOST_AFTER_MS), "nor what somebody else accepted");
     }
 
     #[test]
     fn what_has_come_is_not_missed_and_the_next_one_has_its_own_time() {
         let mut missed = Missed::default();
-        missed.note(&r(1), 8, 0);
+        missed.note(&r(1), 8, true, 0);
         missed.retain(|_, count| count > 8);
-        assert!(!missed.note(&r(1), 9, LOST_AFTER_MS));
+        assert!(!missed.note(&r(1), 9, true, LOST_AFTER_MS));
+    }
+
+    #[test]
+    fn what_is_only_claimed_makes_nothing_proven_lost_but_what_is_proven_lost_ends_claims() {
+        let mut missed = Missed::default();
+        missed.note(&r(1), 8, false, 0);
+        assert!(!missed.note(&r(1), 8, true, LOST_AFTER_MS));
+        assert!(missed.note(&r(1), 8, false, LOST_AFTER_MS));
+        missed.note(&r(2), 8, true, 0);
+        assert!(missed.note(&r(2), 9, false, LOST_AFTER_MS));
     }
 }

@@ -146,8 +146,6 @@ pub struct ReplicaManager {
     dead: BTreeSet<ReplicaId>,
     /// Records of those who are gone that a `prev` names and nobody shows.
     missed: Missed,
-    /// The same, where only a client says so.
-    claimed: Missed,
     /// Whether somebody may come back with what is missing.
     is_somebody_awaited: bool,
     /// Up to which record of whom somebody was let go on without it.
@@ -198,7 +196,6 @@ impl ReplicaManager {
             saved: State::default(),
             dead: BTreeSet::new(),
             missed: Missed::default(),
-            claimed: Missed::default(),
             is_somebody_awaited: true,
             lost: Timestamp::new(),
             lost_records: 0,

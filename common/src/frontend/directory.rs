@@ -43,10 +43,8 @@ pub(super) struct Directory {
     listening_since_ms: u64,
     /// Those in this frontend's own `prev` that are not heard.
     unheard: Vec<ReplicaId>,
-    /// Records of those who are gone that this frontend has seen and nobody shows.
+    /// Records of those who are gone that a `prev` names and nobody shows.
     missed: Missed,
-    /// The same, where only a session says so.
-    claimed: Missed,
 }
 
 impl Directory {
@@ -65,7 +63,6 @@ impl Directory {
             listening_since_ms: now_ms,
             unheard: Vec::new(),
             missed: Missed::default(),
-            claimed: Missed::default(),
         }
     }
 
@@ -125,34 +122,17 @@ impl Directory {
         self.holds.retain(|id, _| roster.get(id).is_some());
         self.silent.retain(|id| roster.get(id).is_some());
         self.lagging.retain(|id| roster.get(id).is_some());
-        let (mut missed, mut claimed) = (std::mem::take(&mut self.missed), std::mem::take(&mut self.claimed));
-        for missed in [&mut missed, &mut claimed] {
-            let is_gone = |id: &ReplicaId| self.roster.get(id).is_some_and(|member| !member.is_present());
-            missed.retain(|origin, count| is_gone(origin) && self.held_by_those_left(origin) < count);
-        }
-        (self.missed, self.claimed) = (missed, claimed);
+        let mut missed = std::mem::take(&mut self.missed);
+        let is_gone = |id: &ReplicaId| self.roster.get(id).is_some_and(|member| !member.is_present());
+        missed.retain(|origin, count| is_gone(origin) && self.held_by_those_left(origin) < count);
+        self.missed = missed;
         self.unheard = self.find_unheard(seen);
         gone
     }
 
-    /// Takes out of this frontend's own `prev` what nobody will ever have: records of those who died with them.
-    pub(super) fn forget_the_dead(&mut self, prev: &mut Timestamp, now_ms: u64) {
-        let mut missed = std::mem::take(&mut self.missed);
-        self.forget_missed(prev, now_ms, |origin, count| missed.note(origin, count, now_ms));
-        self.missed = missed;
-    }
-
-    /// The same of what a session brings, which nothing proves.
-    pub(super) fn forget_the_dead_claimed(&mut self, prev: &mut Timestamp, now_ms: u64) {
-        let mut claimed = std::mem::take(&mut self.claimed);
-        let is_known = |origin: &ReplicaId, count| self.missed.is_in_vain(origin, count, now_ms);
-        self.forget_missed(prev, now_ms, |origin, count| {
-            is_known(origin, count) || claimed.note(origin, count, now_ms)
-        });
-        self.claimed = claimed;
-    }
-
-    fn forget_missed(&self, prev: &mut Timestamp, now_ms: u64, mut is_in_vain: impl FnMut(&ReplicaId, u64) -> bool) {
+    /// Takes out of `prev` what nobody will ever have: records of those who died with them. `proven` says that it is this
+    /// frontend's own; what a session brings proves nothing.
+    pub(super) fn forget_the_dead(&mut self, prev: &mut Timestamp, proven: bool, now_ms: u64) {
         let gone: Vec<(ReplicaId, u64)> = self
             .roster
             .all()
@@ -165,7 +145,7 @@ impl Directory {
         }
         let dead = self.roster.dead(now_ms);
         for (origin, count) in gone {
-            if is_in_vain(&origin, count) && dead.contains(&origin) {
+            if self.missed.note(&origin, count, proven, now_ms) && dead.contains(&origin) {
                 prev.set(&origin, self.held_by_those_left(&origin));
             }
         }

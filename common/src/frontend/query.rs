@@ -33,7 +33,7 @@ pub(super) struct PendingQuery {
 
 impl Frontend {
     pub(super) fn begin_query(&mut self, client: u64, request: Query, mut prev: Label, step: &mut Step<'_>) {
-        self.directory.forget_the_dead_claimed(&mut prev.replicas, step.now.monotonic_ms);
+        self.directory.forget_the_dead(&mut prev.replicas, false, step.now.monotonic_ms);
         let seen_here = self.prev.replicas.covers(&prev.replicas);
         prev.merge(&self.prev);
         let mut query = PendingQuery {

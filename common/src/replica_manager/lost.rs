@@ -24,11 +24,9 @@ impl ReplicaManager {
         }
         let roster = &self.roster;
         self.dead.retain(|id| !roster.get(id).is_some_and(|member| member.is_present()));
-        let (mut missed, mut claimed) = (std::mem::take(&mut self.missed), std::mem::take(&mut self.claimed));
-        for missed in [&mut missed, &mut claimed] {
-            missed.retain(|origin, count| self.is_gone(origin) && self.held_by_those_left(origin) < count);
-        }
-        (self.missed, self.claimed) = (missed, claimed);
+        let mut missed = std::mem::take(&mut self.missed);
+        missed.retain(|origin, count| self.is_gone(origin) && self.held_by_those_left(origin) < count);
+        self.missed = missed;
     }
 
     /// Whether `id` was there once, and is not now.
@@ -80,11 +78,7 @@ impl ReplicaManager {
 
     /// Whether update `count` of `origin`, who is gone, and which nobody shows, is lost by now.
     fn is_missed_in_vain(&mut self, origin: &ReplicaId, count: u64, proven: bool, step: &Step<'_>) -> bool {
-        let now_ms = step.now.monotonic_ms;
-        let in_vain = match proven {
-            true => self.missed.note(origin, count, now_ms),
-            false => self.missed.is_in_vain(origin, count, now_ms) || self.claimed.note(origin, count, now_ms),
-        };
+        let in_vain = self.missed.note(origin, count, proven, step.now.monotonic_ms);
         in_vain && self.dead.contains(origin) && !self.is_somebody_awaited
     }
 
