@@ -1,7 +1,9 @@
 //! Housekeeping: what everybody knows leaves the log, and what is old leaves the executed-operation table.
 
 use super::{ReplicaManager, Step};
+use crate::ids::ReplicaId;
 use crate::messages::Status;
+use crate::roster::Member;
 use crate::timestamp::Timestamp;
 
 /// How often it is done, in milliseconds.
@@ -28,20 +30,26 @@ impl ReplicaManager {
         self.snapshots.expire(now_ms);
     }
 
-    /// A record leaves the log when it is applied here and the timestamp table shows it at every replica manager that is
-    /// there, or was less than [`super::Config::forget_after_ms`] ago. Who was in memory and said LEFT is gone.
+    /// A record leaves the log when it is applied here and the timestamp table shows it at everybody who is awaited.
     fn truncate(&mut self, now_ms: u64) {
         let mut everywhere = self.value_timestamp.clone();
-        for (id, member) in self.roster.all() {
-            let is_awaited = now_ms.saturating_sub(member.heard_ms) <= self.config.forget_after_ms;
-            let is_dead = member.presence.status == Status::Left && member.presence.durable == Some(false);
-            if is_awaited && !is_dead {
-                let holds = self.table.get(id).map(|entry| &entry.replica_timestamp);
-                everywhere = holds.map_or_else(Timestamp::new, |holds| everywhere.common(holds));
-            }
+        for id in self.awaited(now_ms) {
+            let holds = self.table.get(id).map(|entry| &entry.replica_timestamp);
+            everywhere = holds.map_or_else(Timestamp::new, |holds| everywhere.common(holds));
         }
         for (origin, seq) in everywhere.iter() {
             self.log.truncate(origin, seq);
         }
+    }
+
+    /// The replica managers that are there, or were less than [`super::Config::forget_after_ms`] ago: they may ask for what
+    /// they lack. Who was in memory and said LEFT is gone.
+    pub(super) fn awaited(&self, now_ms: u64) -> impl Iterator<Item = &ReplicaId> {
+        let is_awaited = move |member: &Member| {
+            let is_recent = now_ms.saturating_sub(member.heard_ms) <= self.config.forget_after_ms;
+            let is_dead = member.presence.status == Status::Left && member.presence.durable == Some(false);
+            is_recent && !is_dead
+        };
+        self.roster.all().filter(move |(_, member)| is_awaited(member)).map(|(id, _)| id)
     }
 }

@@ -39,11 +39,13 @@ const COPIES: u32 = 2;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Retired {
     counts: BTreeMap<ReplicaId, u64>,
+    /// Those whose entry came back, with the number at which they were retired.
+    came_back: BTreeMap<ReplicaId, u64>,
 }
 
 impl Retired {
     pub(super) fn from_counts(counts: &Timestamp) -> Self {
-        Self { counts: counts.iter().map(|(id, count)| (id.clone(), count)).collect() }
+        Self { counts: counts.iter().map(|(id, count)| (id.clone(), count)).collect(), came_back: BTreeMap::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -77,7 +79,7 @@ impl Retired {
 
 impl ReplicaManager {
     /// Retires who is gone for good: who kept its state in memory, or will not use its id again, and is forgotten.
-    /// Everybody present must have applied the same of its updates, and the log here let them go, so that nobody needs
+    /// Everybody awaited must have applied the same of its updates, and the log here let them go, so that nobody needs
     /// its entry any more.
     pub(super) fn retire(&mut self, step: &mut Step<'_>) {
         let now_ms = step.now.monotonic_ms;
@@ -100,10 +102,11 @@ impl ReplicaManager {
             })
             .filter(|(id, count)| self.log.start(id) == *count && self.log.replica_timestamp().get(id) == *count)
             .filter(|(id, count)| {
-                // Nothing is shown by who has retired it already.
-                let applied = |entry: &super::timestamp_table::Entry| entry.value_timestamp.get(id);
-                let agrees = |peer| self.table.get(peer).is_some_and(|entry| [0, *count].contains(&applied(entry)));
-                self.roster.present().all(|(peer, _)| agrees(peer))
+                // Nothing is shown by who has none of it, nor by who has retired it: here that was so, too, until it came back.
+                let came_back = self.retired.came_back.get(*id) == Some(count);
+                let agrees = |applied| applied == *count || (applied == 0 && came_back);
+                let shown = |peer| self.table.get(peer).map(|entry| entry.value_timestamp.get(id));
+                self.awaited(now_ms).all(|peer| shown(peer).is_some_and(agrees))
             })
             .take(RETIRED_AT_ONCE_MAX)
             .map(|(id, count)| (id.clone(), count))
@@ -182,6 +185,7 @@ impl ReplicaManager {
         self.table.forget_origin(id, count);
         self.mortal.remove(id);
         self.just_retired.raise(id, count);
+        self.retired.came_back.remove(id);
         if self.retired.get(id) < count {
             self.retired.counts.insert(id.clone(), count);
             self.changes.retired.push((id.clone(), Some(count)));
@@ -244,6 +248,7 @@ impl ReplicaManager {
     /// The entry of `id` counts again.
     pub(super) fn unretire(&mut self, id: &ReplicaId, step: &mut Step<'_>) {
         if let Some(count) = self.retired.counts.remove(id) {
+            self.retired.came_back.insert(id.clone(), count);
             self.value_timestamp.raise(id, count);
             self.jump(id, count, step);
             self.changes.retired.push((id.clone(), None));

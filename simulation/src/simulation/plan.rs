@@ -149,6 +149,16 @@ impl Plan {
         self
     }
 
+    /// The broker's largest payload, in bytes. Where logs are truncated it takes several messages to bring a snapshot: one for
+    /// each row or executed update, or for ten of them after a long cut, when there are ten times as many.
+    pub fn message_bytes_max(&self) -> usize {
+        match (self.forget_after_ms < 600_000, self.long_cut_us > 0) {
+            (false, _) => 1 << 20,
+            (true, false) => 600,
+            (true, true) => 6000,
+        }
+    }
+
     /// How many replica managers may be in trouble at a time.
     pub fn troubled_max(&self) -> usize {
         match self.flavour {

@@ -109,7 +109,7 @@ impl Run {
             tick_us: plan.tick_us,
             processing_us_max: plan.processing_us_max,
             forget_after_ms: plan.forget_after_ms,
-            message_bytes_max: if plan.forget_after_ms < 600_000 { 600 } else { 1 << 20 },
+            message_bytes_max: plan.message_bytes_max(),
             ..Settings::default()
         };
         let mut run = Self {
