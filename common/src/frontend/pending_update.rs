@@ -107,6 +107,11 @@ impl PendingUpdate {
         self.values.get(record).or_else(any)
     }
 
+    /// Whether all who were asked to accept it have said that they did not. Who did, and died, may have passed it on before.
+    pub(super) fn can_be_held_by_nobody(&self) -> bool {
+        self.uncertain.is_empty() && self.holders.is_empty()
+    }
+
     /// `replica` says that it holds these records of the update.
     pub(super) fn is_held_by(&mut self, replica: &ReplicaId, records: Vec<RecordRef>, clock: Stamp) {
         self.clock = self.clock.max(clock);

@@ -161,7 +161,7 @@ impl Frontend {
             request: update.request,
             stamp: update.stamp,
             copies: self.config.fault_tolerance,
-            fresh: update.fresh && update.uncertain.is_empty(),
+            fresh: update.fresh && update.can_be_held_by_nobody(),
             wait_ms: self.wait_ms(update.deadline_ms, step),
         };
         update.asked.insert(replica.clone());
@@ -322,7 +322,7 @@ impl Frontend {
         floor: Stamp,
         step: &mut Step<'_>,
     ) -> Result<(), FrontendError> {
-        if update.uncertain.is_empty() {
+        if update.can_be_held_by_nobody() {
             update.stamped_again += 1;
             if update.stamped_again > STAMPED_AGAIN_MAX {
                 return Err(clock_ahead(&update.prev));

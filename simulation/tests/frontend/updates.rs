@@ -149,6 +149,23 @@ fn a_stamp_that_is_not_above_the_rating_is_made_anew() {
 }
 
 #[test]
+fn what_was_accepted_is_not_stamped_anew_though_its_acceptor_died() {
+    let mut bench = Bench::beside(&["a", "b", "c"]);
+    let outputs = bench.update(None, label(&[]));
+    let (acceptor, request) = asked(&outputs);
+    let (other, confirm) = confirms(&outputs).pop().unwrap();
+    bench.reply(&acceptor, request.n, accepted(&acceptor, 1));
+    bench.hear(Input::Unreachable(id(&acceptor)));
+    let (second, again) = asked(&bench.reply(&other, confirm.n, Reply::NotHeld));
+    assert_eq!((again.id, again.stamp), (request.id, request.stamp));
+    assert!(!again.fresh, "somebody may have its record");
+    // Nor where the clock here is ahead.
+    let wall_ms = bench.now.wall_ms - 100_000;
+    let (_, third) = asked(&bench.reply(&second, again.n, Reply::StampAhead { wall_ms }));
+    assert_eq!(third.stamp, request.stamp);
+}
+
+#[test]
 fn a_frontend_whose_clock_is_ahead_stamps_by_that_of_the_replica() {
     let mut bench = Bench::beside(&["a", "b"]);
     let (acceptor, request) = asked(&bench.update(None, label(&[])));
