@@ -1,9 +1,13 @@
 //! Publishing without ever standing still, and knowing that the broker hears us.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Subject};
 use bytes::Bytes;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -81,7 +85,7 @@ impl Publisher {
                 (None, None) => self.client.publish(subject.clone(), payload).await,
             }
         };
-        match timeout(PUBLISH_TIMEOUT, sending).await {
+        match within(PUBLISH_TIMEOUT, sending).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%subject, %error, "a message cannot be sent"),
             Err(_) => {
@@ -90,6 +94,19 @@ impl Publisher {
                 self.dropped += 1;
             }
         }
+    }
+}
+
+/// What `future` gives within `duration`. Mostly that is there at once, and no timer is made.
+///
+/// # Errors
+///
+/// It took longer.
+pub async fn within<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => timeout(duration, future).await,
     }
 }
 

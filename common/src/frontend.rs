@@ -125,7 +125,7 @@ impl Frontend {
 
     /// How many requests have no answer yet, each operation of a batch counted.
     pub fn pending(&self) -> usize {
-        self.pending.len() + self.batches.held()
+        self.pending.held() + self.batches.held()
     }
 
     /// Whether there are as many to ask as updates need, or everybody has had the time to show up.
@@ -160,7 +160,7 @@ impl Frontend {
                 }
                 self.fail_attempts_at(&replica, &mut step);
             }
-            Input::Presence(presence) => self.hear_presence(presence, &mut step),
+            Input::Presence(presence) => self.hear_presence(*presence, &mut step),
             Input::Connected => self.directory.connected(now.monotonic_ms),
             Input::Disconnected => self.directory.disconnected(),
             Input::Tick { listened } => self.tick(listened, &mut step),
@@ -177,7 +177,7 @@ impl Frontend {
     /// Says goodbye. Requests that were sent before that became known are still handled.
     pub fn leave(&mut self, now: Now, outputs: &mut Vec<Output>) {
         self.stage = Stage::Left;
-        outputs.push(Output::Presence(self.presence(now)));
+        outputs.push(Output::Presence(Box::new(self.presence(now))));
     }
 
     fn handle_request(&mut self, client: u64, request: ClientRequest, step: &mut Step<'_>) {
@@ -212,6 +212,10 @@ impl Frontend {
     /// Learns the label of an answer that reflects all of `prev`: what the label leaves out was retired, and what it has
     /// stands for that.
     fn learn(&mut self, prev: &Label, label: &Label) {
+        if self.prev.replicas.is_shared_with(&label.replicas) {
+            self.prev.clock = self.prev.clock.max(label.clock);
+            return;
+        }
         let replaced: Vec<ReplicaId> = self
             .prev
             .replicas
@@ -282,7 +286,7 @@ impl Frontend {
             self.presence_due_ms = now_ms + PRESENCE_INTERVAL_MS;
             self.directory.forget_the_dead(&mut self.prev.replicas, true, now_ms);
             let presence = self.presence(step.now);
-            step.outputs.push(Output::Presence(presence));
+            step.outputs.push(Output::Presence(Box::new(presence)));
         }
     }
 

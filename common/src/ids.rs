@@ -16,6 +16,9 @@ use crate::clock::Stamp;
 /// The longest id token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 64;
 
+/// What a replica id looks like.
+pub(crate) const ID_SHAPE: &str = "an id of 1 to 64 of the characters A-Z a-z 0-9 _ -";
+
 /// So many ids of messages share their tokens; one more takes the place of another.
 const KNOWN_IDS_MAX: usize = 256;
 
@@ -145,7 +148,7 @@ impl<'de> Deserialize<'de> for ReplicaId {
         impl de::Visitor<'_> for Visitor {
             type Value = ReplicaId;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an id of 1 to 64 of the characters A-Z a-z 0-9 _ -")
+                f.write_str(ID_SHAPE)
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<ReplicaId, E> {
                 ReplicaId::known(text).map_err(E::custom)

@@ -19,7 +19,7 @@ pub mod record;
 pub mod replica_manager;
 pub mod request;
 pub mod roster;
-mod sequence;
+pub mod sequence;
 pub mod session;
 pub mod subjects;
 pub mod timestamp;

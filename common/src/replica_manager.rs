@@ -281,7 +281,7 @@ impl ReplicaManager {
         let offline = self.status.status() == Status::Offline;
         match input {
             Input::Status(to, mode) => self.handle_status(to, mode, &mut step),
-            Input::Presence(presence) => self.hear_presence(presence, &mut step),
+            Input::Presence(presence) => self.hear_presence(*presence, &mut step),
             Input::Connected => self.roster.connected(now.monotonic_ms),
             Input::Disconnected => self.roster.disconnected(),
             Input::Tick { queue_length, listened } => self.tick(queue_length, listened, &mut step)?,
@@ -335,7 +335,7 @@ impl ReplicaManager {
     pub fn leave(&mut self, now: Now, value: &mut dyn Value, outputs: &mut Vec<Output>) {
         self.flush(now, value, outputs);
         self.left = true;
-        outputs.push(Output::Presence(self.presence(now, value)));
+        outputs.push(Output::Presence(Box::new(self.presence(now, value))));
     }
 
     /// Applies what can be applied and lets those go on who waited for it, until nothing more happens.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 /// Values by number. Numbers are given in ascending order from 1 and never again; a value is found by its number in a
 /// step. Made for what is short-lived: it is as long as the time from the oldest value that is left to the latest.
 #[derive(Clone, Debug)]
-pub(crate) struct Sequence<T> {
+pub struct Sequence<T> {
     /// The number of the first place.
     first: u64,
     /// `None` where nothing is any more, or its value is taken out for a while.
@@ -21,13 +21,13 @@ impl<T> Default for Sequence<T> {
 
 impl<T> Sequence<T> {
     /// The next number, whose place is empty.
-    pub(crate) fn reserve(&mut self) -> u64 {
+    pub fn reserve(&mut self) -> u64 {
         self.places.push_back(None);
         self.first + self.places.len() as u64 - 1
     }
 
     /// Puts a value into its place. One whose place was given up is dropped.
-    pub(crate) fn put(&mut self, number: u64, value: T) {
+    pub fn put(&mut self, number: u64, value: T) {
         if let Some(place) = self.place(number) {
             let is_new = place.replace(value).is_none();
             self.length += usize::from(is_new);
@@ -35,20 +35,20 @@ impl<T> Sequence<T> {
     }
 
     /// The value of this number.
-    pub(crate) fn get(&self, number: u64) -> Option<&T> {
+    pub fn get(&self, number: u64) -> Option<&T> {
         let position = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.places.get(position)?.as_ref()
     }
 
     /// Takes the value out of its place, which it may be put into again.
-    pub(crate) fn take(&mut self, number: u64) -> Option<T> {
+    pub fn take(&mut self, number: u64) -> Option<T> {
         let value = self.place(number)?.take()?;
         self.length -= 1;
         Some(value)
     }
 
     /// Gives up the value of this number, and its place. At most one other value may be taken out meanwhile, a later one.
-    pub(crate) fn end(&mut self, number: u64) {
+    pub fn end(&mut self, number: u64) {
         self.take(number);
         if number == self.first {
             while let Some(None) = self.places.front() {
@@ -59,12 +59,12 @@ impl<T> Sequence<T> {
     }
 
     /// How many values there are.
-    pub(crate) fn len(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.length
     }
 
     /// The values in the order of their numbers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.places.iter().flatten()
     }
 

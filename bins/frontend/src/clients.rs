@@ -10,9 +10,10 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, ReadyChunks, SelectAll};
 use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
-use natter_broker::publisher::Publisher;
+use natter_broker::publisher::{Publisher, within};
 use natter_common::edge::{self, BatchReply, ClientReply, ClientRequest, EncodedReply, FrontendError, decode_request};
 use natter_common::ids::ReplicaId;
+use natter_common::sequence::Sequence;
 use natter_common::subjects::{FRONTEND_QUEUE, Operation, Subjects};
 use natter_common::wire::{Format, WireError};
 use tracing::error;
@@ -28,20 +29,19 @@ pub(crate) struct Arrival {
     operation: Operation,
     /// Whether the subject's last token is the user.
     names_user: bool,
-    request: Request,
+    request: Box<Request>,
 }
 
 /// A client that waits for its answer.
 struct Waiting {
-    request: Request,
+    request: Box<Request>,
     format: Format,
 }
 
 /// Requests that come in, and clients that wait.
 pub(crate) struct Clients {
     arrivals: ReadyChunks<SelectAll<BoxStream<'static, Arrival>>>,
-    waiting: HashMap<u64, Waiting>,
-    last: u64,
+    waiting: Sequence<Waiting>,
     malformed: Malformed,
     /// Once the connection that clients come in by is being drained, answers leave by the other one.
     leaving: bool,
@@ -73,13 +73,14 @@ impl Clients {
                     continue;
                 }
                 let endpoint = service.endpoint_builder().name(name).queue_group(FRONTEND_QUEUE).add(subject).await?;
-                arrivals.push(endpoint.map(move |request| Arrival { operation, names_user, request }).boxed());
+                // A request is large, and handed on several times.
+                let arrived = move |request| Arrival { operation, names_user, request: Box::new(request) };
+                arrivals.push(endpoint.map(arrived).boxed());
             }
         }
         Ok(Self {
             arrivals: arrivals.ready_chunks(BATCH_MAX),
-            waiting: HashMap::new(),
-            last: 0,
+            waiting: Sequence::default(),
             malformed: Malformed::default(),
             leaving: false,
         })
@@ -99,12 +100,12 @@ impl Clients {
         if let (Err(error), None) = (&decoded, &message.reply) {
             self.malformed.count(&message.subject, error);
         }
-        self.last += 1;
+        let client = self.waiting.reserve();
         let format = Format::of(&message.payload);
         // A batch that waits for its answer need not be kept.
         request.message.payload = Bytes::new();
-        self.waiting.insert(self.last, Waiting { request, format });
-        (self.last, decoded)
+        self.waiting.put(client, Waiting { request, format });
+        (client, decoded)
     }
 
     /// Answers a client. `publisher` is the way that stays open while this process leaves.
@@ -114,17 +115,23 @@ impl Clients {
         answer: Result<ClientReply, FrontendError>,
         publisher: &mut Publisher,
     ) {
-        let Some(waiting) = self.waiting.remove(&client) else { return };
+        let Some(waiting) = self.take(client) else { return };
         let reply = edge::encode_reply(&answer, waiting.format);
-        self.respond(waiting.request, reply, publisher).await;
+        self.respond(*waiting.request, reply, publisher).await;
     }
 
     /// Answers a client that sent a batch.
     pub(crate) async fn answer_batch(&mut self, client: u64, answer: BatchReply, publisher: &mut Publisher) {
-        let Some(waiting) = self.waiting.remove(&client) else { return };
+        let Some(waiting) = self.take(client) else { return };
         let bytes_max = publisher.client().server_info().max_payload;
         let reply = edge::encode_batch_reply(&answer, waiting.format, bytes_max);
-        self.respond(waiting.request, reply, publisher).await;
+        self.respond(*waiting.request, reply, publisher).await;
+    }
+
+    fn take(&mut self, client: u64) -> Option<Waiting> {
+        let waiting = self.waiting.take(client);
+        self.waiting.end(client);
+        waiting
     }
 
     async fn respond(&self, request: Request, reply: Result<EncodedReply, WireError>, publisher: &mut Publisher) {
@@ -147,9 +154,9 @@ impl Clients {
             // The service counts it as an error, but leaves the body empty.
             Some((code, text)) if body.is_empty() => {
                 let error = ServiceError { code: usize::from(code), status: header_text(&text) };
-                tokio::time::timeout(RESPOND_TIMEOUT, request.respond(Err(error))).await
+                within(RESPOND_TIMEOUT, request.respond(Err(error))).await
             }
-            _ => tokio::time::timeout(RESPOND_TIMEOUT, request.respond_with_headers(Ok(body.into()), headers)).await,
+            _ => within(RESPOND_TIMEOUT, request.respond_with_headers(Ok(body.into()), headers)).await,
         };
         // Without a reply subject, or without a broker, nobody waits for it.
         let _ = responding;

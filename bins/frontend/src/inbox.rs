@@ -52,7 +52,7 @@ impl Inbox {
         if !is_reply {
             match decode::<Presence>(&message.payload) {
                 Ok(presence) if presence.id.as_str() == Subjects::last_token(&message.subject) => {
-                    inputs.push(Input::Presence(presence));
+                    inputs.push(Input::Presence(Box::new(presence)));
                 }
                 Ok(_) => self.malformed.count(&message.subject, &"the id in it is not the one in its subject"),
                 Err(error) => self.malformed.count(&message.subject, &error),

@@ -48,7 +48,7 @@ impl Requester {
             let id = ReplicaId::known(replica)?;
             let presence =
                 Presence { role: Role::Replica, status: Status::Active, ..Presence::of_the_past(id.clone(), false) };
-            core.step(now, Input::Presence(presence), &mut outputs);
+            core.step(now, Input::Presence(Box::new(presence)), &mut outputs);
             let replies = Replies { id, replies: vec![NumberedReply { n: 0, reply: Reply::NotHeld }] };
             core.step(now, Input::Replies(replies), &mut outputs);
         }

@@ -65,7 +65,7 @@ impl Replica {
             replica.step(Input::Tick { queue_length: 0, listened: true })?;
             for other in ["r2-abcdefgh", "r3-abcdefgh"] {
                 let presence = replica.presence(id(other)?);
-                replica.step(Input::Presence(presence))?;
+                replica.step(Input::Presence(Box::new(presence)))?;
             }
         }
         ensure!(replica.core.status() == Status::Active, "it does not serve");

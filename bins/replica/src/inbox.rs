@@ -207,7 +207,11 @@ impl Inbox {
         let payload = &message.payload;
         let (input, id) = match channel {
             Channel::Gossip => with_id(decode(payload), |gossip: &Gossip| &gossip.id, Input::Gossip),
-            Channel::Presence => with_id(decode(payload), |presence: &Presence| &presence.id, Input::Presence),
+            Channel::Presence => with_id(
+                decode(payload),
+                |presence: &Presence| &presence.id,
+                |presence| Input::Presence(Box::new(presence)),
+            ),
             Channel::LogPage => with_id(decode(payload), |page: &LogPage| &page.id, Input::LogPage),
             Channel::Snapshot => with_id(decode(payload), |reply: &SnapshotReply| &reply.id, Input::SnapshotReply),
             Channel::Acknowledgement => {

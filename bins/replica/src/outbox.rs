@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::live::Live;
-use natter_broker::publisher::Publisher;
+use natter_broker::publisher::{Publisher, within};
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{NumberedReply, Presence, Replies, Reply, Role};
 use natter_common::replica_manager::{Output, ReplyTo};
@@ -73,7 +73,7 @@ impl Outbox {
                 Output::FetchSnapshot(peer, request) => self.ask(&peer, "snapshot", &request).await,
                 Output::Presence(presence) => {
                     self.show(Role::Replica, &presence).await;
-                    self.presence = Some(presence);
+                    self.presence = Some(*presence);
                 }
                 Output::Notice(_) => {}
                 Output::Stop(reason) => return Err(Refusal::Stop(reason)),
@@ -144,7 +144,7 @@ impl Outbox {
             Some((request, format)) => {
                 if let Some(payload) = encoded(format, answer) {
                     // A client that takes no message for so long is disconnected; its frontend asks again.
-                    let _ = tokio::time::timeout(RESPOND_TIMEOUT, request.respond(Ok(payload.into()))).await;
+                    let _ = within(RESPOND_TIMEOUT, request.respond(Ok(payload.into()))).await;
                 }
             }
             None => self.publish(subject.to_string(), answer).await,

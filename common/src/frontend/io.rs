@@ -16,7 +16,7 @@ pub enum Input {
     /// The broker says that nobody listens where this replica manager should.
     Unreachable(ReplicaId),
     /// A replica manager shows itself.
-    Presence(Presence),
+    Presence(Box<Presence>),
     /// The connection to the broker is there again.
     Connected,
     /// The connection to the broker is lost.
@@ -42,7 +42,7 @@ pub enum Output {
     /// To the client with this number, who sent a batch.
     BatchAnswer(u64, BatchReply),
     /// To everybody.
-    Presence(Presence),
+    Presence(Box<Presence>),
     /// For the log file.
     Notice(Notice),
 }

@@ -47,7 +47,7 @@ pub enum Input {
     /// There is time for [`super::ReplicaManager::is_merging`].
     Merge,
     /// A replica manager shows itself.
-    Presence(Presence),
+    Presence(Box<Presence>),
     /// Somebody asks for the status, or sets the mode first.
     Status(ReplyTo, Option<Mode>),
     /// The connection to the broker is there again.
@@ -84,7 +84,7 @@ pub enum Output {
     /// Ask this replica manager for a chunk of its snapshot.
     FetchSnapshot(ReplicaId, SnapshotRequest),
     /// To everybody.
-    Presence(Presence),
+    Presence(Box<Presence>),
     /// For the log file, or to be counted.
     Notice(Notice),
     /// This replica manager must not run here; the text says why. The shell ends the process.

@@ -101,7 +101,7 @@ impl ReplicaManager {
     pub(super) fn show_presence(&mut self, step: &mut Step<'_>) {
         self.presence_due_ms = step.now.monotonic_ms + PRESENCE_INTERVAL_MS;
         let presence = self.presence(step.now, step.value);
-        step.outputs.push(Output::Presence(presence));
+        step.outputs.push(Output::Presence(Box::new(presence)));
     }
 
     pub(super) fn presence(&self, now: Now, value: &dyn Value) -> Presence {

@@ -348,10 +348,10 @@ impl State {
 
     fn show(&mut self, id: &ReplicaId, presence: &Presence) -> Result<(), Broken> {
         for other in self.replicas.keys().filter(|other| *other != id).cloned().collect::<Vec<_>>() {
-            self.step_replica(&other, replica_manager::Input::Presence(presence.clone()))?;
+            self.step_replica(&other, replica_manager::Input::Presence(Box::new(presence.clone())))?;
         }
         for frontend in self.frontends.keys().cloned().collect::<Vec<_>>() {
-            self.step_frontend(&frontend, frontend::Input::Presence(presence.clone()))?;
+            self.step_frontend(&frontend, frontend::Input::Presence(Box::new(presence.clone())))?;
         }
         Ok(())
     }

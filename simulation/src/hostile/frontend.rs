@@ -90,7 +90,7 @@ impl Victim {
                 self.last_client += 1;
                 Input::Request(self.last_client, messages.client_request())
             }
-            5..=7 => Input::Presence(messages.presence()),
+            5..=7 => Input::Presence(Box::new(messages.presence())),
             8..=11 => {
                 let mut replies = messages.replies();
                 // Mostly of somebody who was asked, and to what it was asked.

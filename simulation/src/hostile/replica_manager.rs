@@ -74,7 +74,7 @@ pub fn live(bytes: &[u8]) -> Told {
         // It serves, and two others are there.
         victim.wait(16, 100);
         for name in ["a", "b"] {
-            victim.hear(Input::Presence(presence(name)));
+            victim.hear(Input::Presence(Box::new(presence(name))));
         }
     }
     while !messages.draw.is_over() && victim.told.inputs < INPUTS_MAX {
@@ -116,7 +116,7 @@ impl Victim {
     fn input(&mut self, messages: &mut Messages<'_>) -> Input {
         let to = ReplyTo { subject: Arc::from("reply"), n: messages.draw.count() };
         match messages.draw.below(20) {
-            0..=3 => Input::Presence(messages.presence()),
+            0..=3 => Input::Presence(Box::new(messages.presence())),
             4 | 5 => {
                 let mut gossip = messages.gossip();
                 self.fit(&mut gossip.records, messages);

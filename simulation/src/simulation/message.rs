@@ -45,7 +45,7 @@ pub enum Message {
     /// A replica manager to itself: there is time to merge.
     Merge,
     /// Replica manager to everybody.
-    Presence(Presence),
+    Presence(Box<Presence>),
     /// The broker to whoever sent a request: nobody listens there.
     Unreachable(ReplicaId),
     /// Somebody sets a mode.

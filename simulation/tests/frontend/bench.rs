@@ -140,7 +140,7 @@ impl Bench {
         for _ in 0..for_ms / 20 {
             if self.now.monotonic_ms.is_multiple_of(200) {
                 for presence in self.shown.clone() {
-                    outputs.extend(self.hear(Input::Presence(presence)));
+                    outputs.extend(self.hear(Input::Presence(Box::new(presence))));
                 }
             }
             self.now.monotonic_ms += 20;
@@ -154,7 +154,7 @@ impl Bench {
     pub(crate) fn show(&mut self, presence: Presence) -> Vec<Output> {
         self.shown.retain(|shown| shown.id != presence.id);
         self.shown.push(presence.clone());
-        self.hear(Input::Presence(presence))
+        self.hear(Input::Presence(Box::new(presence)))
     }
 
     pub(crate) fn query(&mut self, prev: Label) -> Vec<Output> {

@@ -148,7 +148,7 @@ fn it_is_ready_when_enough_are_there_or_all_had_the_time() {
 fn it_shows_itself_with_what_it_has_seen() {
     let presences = |outputs: &[Output]| {
         let presence = |output: &Output| match output {
-            Output::Presence(presence) => Some(presence.clone()),
+            Output::Presence(presence) => Some(Presence::clone(presence)),
             _ => None,
         };
         outputs.iter().filter_map(presence).collect::<Vec<Presence>>()

@@ -144,7 +144,7 @@ impl Bench {
     pub(crate) fn serving_beside(names: &[&str]) -> Self {
         let mut bench = Self::serving();
         for name in names {
-            bench.hear(Input::Presence(presence(name, Status::Active, &[])));
+            bench.hear(Input::Presence(Box::new(presence(name, Status::Active, &[]))));
         }
         bench
     }
@@ -178,7 +178,7 @@ impl Bench {
                     value_timestamp: Some(Replicas { replicas: shown.value_timestamp }),
                     ..presence(name, Status::Active, &[])
                 };
-                outputs.extend(self.hear(Input::Presence(presence)));
+                outputs.extend(self.hear(Input::Presence(Box::new(presence))));
             }
             outputs.extend(self.pass(100));
         }
@@ -242,7 +242,7 @@ pub(crate) fn gossips(outputs: &[Output]) -> Vec<Gossip> {
 
 pub(crate) fn presences(outputs: &[Output]) -> Vec<Presence> {
     let presence = |output: &Output| match output {
-        Output::Presence(presence) => Some(presence.clone()),
+        Output::Presence(presence) => Some(Presence::clone(presence)),
         _ => None,
     };
     outputs.iter().filter_map(presence).collect()

@@ -39,12 +39,12 @@ fn a_newcomer_is_shown_soon_who_is_there() {
     let mut bench = Bench::serving();
     bench.pass(500 - 100);
     assert_eq!(presences(&bench.pass(40)).len(), 0);
-    bench.hear(Input::Presence(presence("a", Status::Active, &[])));
+    bench.hear(Input::Presence(Box::new(presence("a", Status::Active, &[]))));
     assert_eq!(presences(&bench.pass(20)).len(), 1);
-    bench.hear(Input::Presence(presence("b", Status::Active, &[])));
+    bench.hear(Input::Presence(Box::new(presence("b", Status::Active, &[]))));
     assert_eq!(presences(&bench.pass(40)).len(), 0, "many at a time are shown together");
     assert_eq!(presences(&bench.pass(20)).len(), 1);
-    assert!(bench.hear(Input::Presence(presence("b", Status::Active, &[]))).is_empty(), "no newcomer");
+    assert!(bench.hear(Input::Presence(Box::new(presence("b", Status::Active, &[])))).is_empty(), "no newcomer");
     assert_eq!(presences(&bench.pass(480)).len(), 0);
 }
 
@@ -60,7 +60,7 @@ fn who_does_not_show_itself_is_not_believed() {
     let entry = bench.manager.timestamp_table().get(&id("a")).unwrap();
     assert_eq!(entry.replica_timestamp, timestamp(&[("a", 1), ("x", 5)]));
     // Nor is anybody who says to be this one.
-    bench.hear(Input::Presence(presence("own", Status::Active, &[("own", 7)])));
+    bench.hear(Input::Presence(Box::new(presence("own", Status::Active, &[("own", 7)]))));
     assert!(bench.manager.timestamp_table().get(&id("own")).is_none());
 }
 
@@ -98,10 +98,10 @@ fn a_count_that_nobody_can_have_makes_a_message_unbelievable() {
     let absurd = replicas(&[("x", COUNT_MAX + 1)]);
     let mut bench = Bench::serving_beside(&["a"]);
     bench.hear(Input::Acknowledgement(Acknowledgement { id: id("a"), replica_timestamp: absurd.clone() }));
-    bench.hear(Input::Presence(Presence {
+    bench.hear(Input::Presence(Box::new(Presence {
         replica_timestamp: Some(absurd.clone()),
         ..presence("a", Status::Active, &[])
-    }));
+    })));
     assert!(bench.manager.timestamp_table().get(&id("a")).unwrap().replica_timestamp.is_empty());
     for count in [COUNT_MAX + 1, u64::MAX] {
         let outputs = bench.hear(Input::Log(to(1), LogRequest { id: id("a"), have: replicas(&[("x", count)]) }));
@@ -165,9 +165,9 @@ fn equal_timestamps_and_other_digests_are_told_loudly() {
 fn somebody_with_another_data_set_is_ignored_and_told_once_in_a_while() {
     let mut bench = Bench::serving();
     let foreign = Presence { dataset: Some("songs".to_owned()), ..presence("a", Status::Active, &[("a", 1)]) };
-    let told = Bench::notices(&bench.hear(Input::Presence(foreign.clone())));
+    let told = Bench::notices(&bench.hear(Input::Presence(Box::new(foreign.clone()))));
     assert!(told.len() == 1 && told[0].contains("another data set (songs)"), "{told:?}");
-    assert!(bench.hear(Input::Presence(foreign)).is_empty());
+    assert!(bench.hear(Input::Presence(Box::new(foreign))).is_empty());
     bench.gossip("a", &[("a", 1)], vec![record("a", 1, 1, create(2))]);
     assert!(bench.manager.log().is_empty() && bench.manager.timestamp_table().get(&id("a")).is_none());
 }
@@ -177,7 +177,7 @@ fn of_two_data_sets_the_later_one_must_go() {
     let of =
         |uptime_ms| Presence { dataset: Some("songs".to_owned()), uptime_ms, ..presence("a", Status::Active, &[]) };
     let stops = |bench: &mut Bench, uptime_ms| {
-        let outputs = bench.hear(Input::Presence(of(uptime_ms)));
+        let outputs = bench.hear(Input::Presence(Box::new(of(uptime_ms))));
         matches!(&outputs[..], [Output::Stop(text)] if text.contains("replica a started from another data set"))
     };
     let mut bench = Bench::new(config());
@@ -192,9 +192,9 @@ fn of_two_data_sets_the_later_one_must_go() {
 fn an_old_directory_is_noticed_by_what_others_know() {
     let knows = presence("a", Status::Active, &[("own", 3)]);
     let mut bench = Bench::new(Config { durable: true, ..config() });
-    let outputs = bench.hear(Input::Presence(knows.clone()));
+    let outputs = bench.hear(Input::Presence(Box::new(knows.clone())));
     assert!(outputs.iter().any(|output| matches!(output, Output::TakeNewId { known: 3, held: 0 })), "{outputs:?}");
-    let outputs = Bench::new(config()).hear(Input::Presence(knows));
+    let outputs = Bench::new(config()).hear(Input::Presence(Box::new(knows)));
     assert!(!outputs.iter().any(|output| matches!(output, Output::TakeNewId { .. })), "it has nothing to be old");
 }
 
@@ -229,7 +229,7 @@ fn an_answer_that_nobody_asked_for_is_not_read() {
 #[test]
 fn a_peer_whose_pull_failed_is_left_alone_for_a_while() {
     let mut bench = Bench::serving_beside(&["a"]);
-    bench.hear(Input::Presence(presence("a", Status::Active, &[("a", 1)])));
+    bench.hear(Input::Presence(Box::new(presence("a", Status::Active, &[("a", 1)]))));
     assert_eq!(pulls(&bench.pass(120)), ["a"]);
     bench.hear(Input::PullFailed(id("a")));
     assert!(pulls(&bench.pass_beside(&["a"], 200)).is_empty());
@@ -259,7 +259,7 @@ fn what_somebody_waits_for_is_pulled_sooner() {
 #[test]
 fn what_only_the_dead_had_is_not_missed_for_ever() {
     let mut bench = Bench::serving_beside(&["a", "b"]);
-    bench.hear(Input::Presence(presence("a", Status::Active, &[("a", 1)])));
+    bench.hear(Input::Presence(Box::new(presence("a", Status::Active, &[("a", 1)]))));
     bench.pass_beside(&["b"], 2_000);
     // It had not told anybody. Who waits for something that nobody is known to hold has everybody asked all the same.
     bench.query(read(1, &[("b", 1)]));
@@ -283,7 +283,7 @@ fn four_peers_are_pulled_from_at_the_same_time_and_no_more() {
     let names = ["a", "b", "c", "d", "e", "f"];
     let mut bench = Bench::serving_beside(&names);
     for name in names {
-        bench.hear(Input::Presence(presence(name, Status::Active, &[(name, 1)])));
+        bench.hear(Input::Presence(Box::new(presence(name, Status::Active, &[(name, 1)]))));
     }
     assert_eq!(pulls(&bench.pass(120)), ["a", "b", "c", "d"]);
     bench.hear(page("a", &[("a", 1)], &[], vec![record("a", 1, 1, create(2))]));

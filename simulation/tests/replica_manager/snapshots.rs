@@ -52,7 +52,7 @@ fn reply(name: &str, chunk: SnapshotChunk) -> Input {
 fn loading() -> Bench {
     let mut bench = Bench::serving_beside(&["a", "b"]);
     for name in ["a", "b"] {
-        bench.hear(Input::Presence(presence(name, Status::Active, &[("x", 9)])));
+        bench.hear(Input::Presence(Box::new(presence(name, Status::Active, &[("x", 9)]))));
     }
     bench.pass(120);
     let page = LogPage {

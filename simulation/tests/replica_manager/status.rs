@@ -58,12 +58,12 @@ fn who_is_offline_says_so_and_nothing_else() {
 fn who_was_offline_catches_up_before_it_serves() {
     let mut bench = Bench::serving_beside(&["a"]);
     set(&mut bench, Some(Mode::Offline));
-    bench.hear(Input::Presence(presence("a", Status::Active, &[("a", 1)])));
+    bench.hear(Input::Presence(Box::new(presence("a", Status::Active, &[("a", 1)]))));
     let (reply, _) = set(&mut bench, Some(Mode::Measured));
     assert_eq!(reply.status, Status::Joining);
     assert_eq!(numbered(&bench.query(read(1, &[]))), [(1, Reply::NotServing)]);
     // Who is OFFLINE itself has nothing to catch up with.
-    bench.hear(Input::Presence(presence("a", Status::Offline, &[("a", 1)])));
+    bench.hear(Input::Presence(Box::new(presence("a", Status::Offline, &[("a", 1)]))));
     bench.pass(20);
     assert_eq!(bench.manager.status(), Status::Active);
 }

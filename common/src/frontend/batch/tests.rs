@@ -162,7 +162,7 @@ impl World {
             snapshot: None,
             prev: None,
         };
-        self.step(Input::Presence(presence));
+        self.step(Input::Presence(Box::new(presence)));
     }
 
     fn step(&mut self, input: Input) {
