@@ -1,7 +1,5 @@
 //! What is known of an update that has no answer yet.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::clock::Stamp;
 use crate::ids::{ReplicaId, UpdateId};
 use crate::label::Label;
@@ -9,7 +7,8 @@ use crate::messages::Refusal;
 use crate::record::RecordRef;
 use crate::request::{Answer, Update};
 
-/// An update that has no answer yet.
+/// An update that has no answer yet. Of all that there may be several of there is mostly one, and seldom more than three:
+/// a vector holds them.
 #[derive(Clone, Debug)]
 pub(super) struct PendingUpdate {
     pub(super) client: u64,
@@ -28,7 +27,7 @@ pub(super) struct PendingUpdate {
     pub(super) deadline_ms: u64,
     pub(super) wake_ms: u64,
     /// While the id is looked up: who has not answered yet.
-    pub(super) looking_up: BTreeSet<ReplicaId>,
+    pub(super) looking_up: Vec<ReplicaId>,
     /// Whether everybody who was asked has said that it does not hold the id.
     pub(super) held_by_nobody: bool,
     /// Whether the id is looked up because of a refusal.
@@ -38,17 +37,17 @@ pub(super) struct PendingUpdate {
     /// Who is asked to accept it now.
     pub(super) acceptor: Option<ReplicaId>,
     /// Who was asked to accept it in this round.
-    pub(super) asked: BTreeSet<ReplicaId>,
+    pub(super) asked: Vec<ReplicaId>,
     /// Attempts to have it accepted that may have succeeded, by number, and who was asked. One may have been asked twice.
-    pub(super) uncertain: BTreeMap<u64, ReplicaId>,
+    pub(super) uncertain: Vec<(u64, ReplicaId)>,
     /// Who was asked to confirm it and has not answered yet.
-    pub(super) confirming: BTreeSet<ReplicaId>,
+    pub(super) confirming: Vec<ReplicaId>,
     /// Who was asked to confirm it in this round and could not.
-    pub(super) declined: BTreeSet<ReplicaId>,
-    /// Who holds which record of it, in their own words.
-    pub(super) holders: BTreeMap<RecordRef, BTreeSet<ReplicaId>>,
+    pub(super) declined: Vec<ReplicaId>,
+    /// Who holds which record of it, in their own words; both in their order.
+    pub(super) holders: Vec<(RecordRef, Vec<ReplicaId>)>,
     /// The answers of those who accepted it, by the record that they gave it for.
-    pub(super) values: BTreeMap<RecordRef, Answer>,
+    pub(super) values: Vec<(RecordRef, Answer)>,
     /// At least the stamp of every record that the label will cover.
     pub(super) clock: Stamp,
     /// A refusal that is not certain while somebody may have accepted it.
@@ -82,17 +81,17 @@ impl PendingUpdate {
             may_be_fresh: false,
             deadline_ms,
             wake_ms: 0,
-            looking_up: BTreeSet::new(),
+            looking_up: Vec::new(),
             held_by_nobody: false,
             verifying: false,
             verified_dead: false,
             acceptor: None,
-            asked: BTreeSet::new(),
-            uncertain: BTreeMap::new(),
-            confirming: BTreeSet::new(),
-            declined: BTreeSet::new(),
-            holders: BTreeMap::new(),
-            values: BTreeMap::new(),
+            asked: Vec::new(),
+            uncertain: Vec::new(),
+            confirming: Vec::new(),
+            declined: Vec::new(),
+            holders: Vec::new(),
+            values: Vec::new(),
             clock: Stamp::ZERO,
             refused: None,
             behind: false,
@@ -103,8 +102,9 @@ impl PendingUpdate {
     /// The answer that goes with `record`, if somebody gave it. That of another record of the update does as well, but for
     /// a DELETE: each record tells what it took away, and its label only covers that.
     pub(super) fn answer(&self, record: &RecordRef) -> Option<&Answer> {
-        let any = || self.values.values().next().filter(|_| self.request.stars().is_some());
-        self.values.get(record).or_else(any)
+        let its_own = self.values.iter().find(|(of, _)| of == record);
+        let any = || self.values.first().filter(|_| self.request.stars().is_some());
+        its_own.or_else(any).map(|(_, answer)| answer)
     }
 
     /// Whether all who were asked to accept it have said that they did not. Who did, and died, may have passed it on before.
@@ -118,7 +118,15 @@ impl PendingUpdate {
         // Whatever others refused since, it is accepted.
         self.refused = None;
         for record in records {
-            self.holders.entry(record).or_default().insert(replica.clone());
+            match self.holders.binary_search_by(|(known, _)| known.cmp(&record)) {
+                Ok(place) => {
+                    let holders = &mut self.holders[place].1;
+                    if let Err(place) = holders.binary_search(replica) {
+                        holders.insert(place, replica.clone());
+                    }
+                }
+                Err(place) => self.holders.insert(place, (record, vec![replica.clone()])),
+            }
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The way of an update: looked up where it may be a retry, accepted by one replica manager, confirmed by others.
 
-use std::collections::BTreeSet;
-
 use super::pending_update::PendingUpdate;
 use super::{Attempt, Frontend, Kind, Notice, Outcome, Output, Pending, Step, clock_ahead};
 use crate::clock::{STAMP_AHEAD_MS_MAX, Stamp};
@@ -69,16 +67,17 @@ impl Frontend {
     fn look_up(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) {
         let reachable = self.directory.reachable();
         update.held_by_nobody = !reachable.is_empty();
-        let uncertain: BTreeSet<ReplicaId> = update.uncertain.values().cloned().collect();
-        let others: Vec<ReplicaId> = reachable.into_iter().filter(|id| !uncertain.contains(id)).collect();
-        let everybody: Vec<ReplicaId> = uncertain.into_iter().chain(others).collect();
+        let mut everybody: Vec<ReplicaId> = update.uncertain.iter().map(|(_, id)| id.clone()).collect();
+        everybody.sort();
+        everybody.dedup();
+        everybody.extend(reachable.into_iter().filter(|id| update.uncertain.iter().all(|(_, other)| other != id)));
         for replica in &everybody {
             let n = self.attempt(update.token, replica, Kind::LookUp);
             update.attempts.push(n);
             let request = ConfirmRequest { n, id: update.id, acceptor: None, wait_ms: 0 };
             step.outputs.push(Output::Confirm(replica.clone(), request));
         }
-        update.looking_up = everybody.into_iter().collect();
+        update.looking_up = everybody;
     }
 
     /// Does what is to be done next. Gives the time to look again, or `None` where the client has its answer.
@@ -90,7 +89,7 @@ impl Frontend {
         let again_ms = update.deadline_ms.min(now_ms + self.patience_ms());
         // A refusal counts unless somebody may have accepted the update: then it may take effect all the same. What was
         // said before the death of those was certain proves nothing.
-        let are_dead = update.uncertain.values().all(|id| self.directory.is_dead(id));
+        let are_dead = update.uncertain.iter().all(|(_, id)| self.directory.is_dead(id));
         let verified = update.verifying && (update.verified_dead || !are_dead);
         if update.refused.is_some() && !update.uncertain.is_empty() && !verified {
             update.verifying = true;
@@ -142,7 +141,7 @@ impl Frontend {
     fn send_update(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) -> bool {
         // Somebody who holds it already knows the first answer.
         let leading = self.leading(update).map(|(_, holders)| holders).unwrap_or_default();
-        let holders = leading.iter().chain(update.holders.values().flatten());
+        let holders = leading.iter().chain(update.holders.iter().flat_map(|(_, holders)| holders));
         let mut holders = holders.filter(|id| self.directory.is_up(id)).peekable();
         let chosen = if holders.peek().is_some() {
             holders.find(|id| !update.asked.contains(*id)).cloned()
@@ -164,9 +163,9 @@ impl Frontend {
             fresh: update.fresh && update.can_be_held_by_nobody(),
             wait_ms: self.wait_ms(update.deadline_ms, step),
         };
-        update.asked.insert(replica.clone());
-        update.uncertain.insert(n, replica.clone());
-        update.confirming.remove(&replica);
+        update.asked.push(replica.clone());
+        update.uncertain.push((n, replica.clone()));
+        update.confirming.retain(|id| *id != replica);
         update.acceptor = Some(replica.clone());
         step.outputs.push(Output::Update(replica, request));
         true
@@ -174,15 +173,14 @@ impl Frontend {
 
     /// Has so many others say when they hold it as are needed beside the acceptor.
     fn have_it_confirmed(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) {
-        let leading: BTreeSet<ReplicaId> =
-            self.leading(update).map(|(_, holders)| holders.into_iter().collect()).unwrap_or_default();
+        let leading = self.leading(update).map(|(_, holders)| holders).unwrap_or_default();
         let counted = |id: &ReplicaId, update: &PendingUpdate| {
             leading.contains(id)
                 || update.acceptor.as_ref() == Some(id)
                 || update.confirming.contains(id)
                 || update.declined.contains(id)
         };
-        let mut sure = leading.len() + update.confirming.difference(&leading).count();
+        let mut sure = leading.len() + update.confirming.iter().filter(|id| !leading.contains(id)).count();
         if update.acceptor.as_ref().is_some_and(|id| !leading.contains(id)) {
             sure += 1;
         }
@@ -195,7 +193,7 @@ impl Frontend {
             // Not much longer than until it is asked again: what was refused meanwhile is never held.
             let wait_ms = self.wait_ms(update.deadline_ms, step).min(2 * self.patience_ms());
             step.outputs.push(Output::Confirm(replica.clone(), ConfirmRequest { n, id: update.id, acceptor, wait_ms }));
-            update.confirming.insert(replica);
+            update.confirming.push(replica);
             sure += 1;
         }
     }
@@ -221,7 +219,7 @@ impl Frontend {
     /// The record that most hold of those who are there, and who they are; of those that enough hold, one whose answer is
     /// known.
     fn leading(&self, update: &PendingUpdate) -> Option<(RecordRef, Vec<ReplicaId>)> {
-        let present = |holders: &BTreeSet<ReplicaId>| -> Vec<ReplicaId> {
+        let present = |holders: &[ReplicaId]| -> Vec<ReplicaId> {
             holders.iter().filter(|id| self.directory.is_present(id)).cloned().collect()
         };
         let records = update.holders.iter().map(|(record, holders)| (record, present(holders)));
@@ -242,7 +240,7 @@ impl Frontend {
     ) -> Option<u64> {
         let replica = &attempt.replica;
         if attempt.kind == Kind::LookUp {
-            update.looking_up.remove(replica);
+            update.looking_up.retain(|id| id != replica);
             update.held_by_nobody &= match &outcome {
                 Outcome::Reply(reply) => *reply == Reply::NotHeld,
                 Outcome::Gone => self.directory.is_dead(replica),
@@ -256,9 +254,9 @@ impl Frontend {
             }
         }
         if attempt.kind == Kind::Confirm {
-            update.confirming.remove(replica);
+            update.confirming.retain(|id| id != replica);
             if !matches!(outcome, Outcome::Reply(Reply::Held { .. })) {
-                update.declined.insert(replica.clone());
+                update.declined.push(replica.clone());
             }
         }
         if attempt.kind == Kind::Accept {
@@ -267,13 +265,13 @@ impl Frontend {
             }
             // Whoever answers at all has not accepted it, or says so.
             if let Outcome::Reply(_) = &outcome {
-                update.uncertain.remove(&attempt.n);
+                update.uncertain.retain(|(n, _)| *n != attempt.n);
             }
         }
         match outcome {
             Outcome::Reply(Reply::Accepted { value, records, clock }) => {
                 if let Some(record) = records.first() {
-                    update.values.insert(record.clone(), value);
+                    update.values.push((record.clone(), value));
                 }
                 update.is_held_by(replica, records, clock);
             }
