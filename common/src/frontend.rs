@@ -28,6 +28,7 @@ mod update;
 pub use io::{Input, Notice, Output};
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::clock::{HybridLogicalClock, Now, Stamp};
 use crate::edge::{ClientRequest, FrontendError};
@@ -154,11 +155,11 @@ impl Frontend {
         match input {
             Input::Request(client, request) => self.handle_request(client, request, &mut step),
             Input::Replies(replies) => self.hear_replies(replies, &mut step),
-            Input::Unreachable(replica) => {
+            Input::Unreachable(replica, undelivered) => {
                 if self.directory.unreachable(&replica) {
                     step.notice(Notice::ReplicaGone(replica.clone()));
                 }
-                self.fail_attempts_at(&replica, &mut step);
+                self.fail_attempts_at(&replica, &undelivered, &mut step);
             }
             Input::Presence(presence) => self.hear_presence(*presence, &mut step),
             Input::Connected => self.directory.connected(now.monotonic_ms),
@@ -240,12 +241,13 @@ impl Frontend {
         self.put_back(attempt.token, pending, wake_ms);
     }
 
-    fn fail_attempts_at(&mut self, replica: &ReplicaId, step: &mut Step<'_>) {
+    fn fail_attempts_at(&mut self, replica: &ReplicaId, undelivered: &Range<u64>, step: &mut Step<'_>) {
         let lost: Vec<u64> =
             self.attempts.iter().filter(|attempt| attempt.replica == *replica).map(|attempt| attempt.n).collect();
         for n in lost {
             if let Some(attempt) = self.attempts.take(n) {
-                self.conclude(attempt, Outcome::Gone, step);
+                let outcome = if undelivered.contains(&n) { Outcome::Undelivered } else { Outcome::Gone };
+                self.conclude(attempt, outcome, step);
             }
         }
     }
@@ -258,7 +260,7 @@ impl Frontend {
             (false, true) => step.notice(Notice::ReplicaJoined(id.clone())),
             (true, false) => {
                 step.notice(Notice::ReplicaGone(id.clone()));
-                self.fail_attempts_at(&id, step);
+                self.fail_attempts_at(&id, &(0..0), step);
             }
             _ => {}
         }
@@ -274,7 +276,7 @@ impl Frontend {
         let now_ms = step.now.monotonic_ms;
         for id in self.directory.tick(now_ms, listened, &self.prev.replicas) {
             step.notice(Notice::ReplicaGone(id.clone()));
-            self.fail_attempts_at(&id, step);
+            self.fail_attempts_at(&id, &(0..0), step);
         }
         while let Some(entry) = self.timers.first_entry().filter(|entry| *entry.key() <= now_ms) {
             let (due_ms, tokens) = entry.remove_entry();

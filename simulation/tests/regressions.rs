@@ -32,6 +32,8 @@ regressions! {
     a_request_does_not_wait_for_somebody_who_is_retired_meanwhile: 1_018_409
     a_snapshot_knows_the_executed_updates_of_the_retired: 30_247
     an_accepted_update_is_not_stamped_again_when_its_acceptor_has_died: 40_019_644
+    a_refusal_waits_for_one_who_is_cut_off_and_may_have_heard_of_the_update: 60_009_038
+    what_came_to_nobody_does_not_keep_a_refusal_from_being_certain: 60_029_903
     nobody_is_retired_while_one_who_is_awaited_has_none_of_its_updates: 30_379_019
     a_newcomer_believes_a_retirement_that_others_have_applied: 117_692_489_575_961_899
     an_update_acknowledged_when_its_only_holder_had_just_died_is_excused_as_lost: 20_029_753

@@ -7,6 +7,8 @@ mod alone;
 mod bench;
 #[path = "replica_manager/peers.rs"]
 mod peers;
+#[path = "replica_manager/retiring.rs"]
+mod retiring;
 #[path = "replica_manager/snapshots.rs"]
 mod snapshots;
 #[path = "replica_manager/status.rs"]

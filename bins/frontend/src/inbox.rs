@@ -1,5 +1,7 @@
 //! What replica managers send: presence and replies.
 
+use std::ops::Range;
+
 use async_nats::{Client, Message, StatusCode};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, ReadyChunks, SelectAll};
@@ -26,8 +28,8 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Listens. `replies` is where replica managers answer, with the replica manager's id and a number as the last two
-    /// tokens.
+    /// Listens. `replies` is where replica managers answer, with the replica manager's id and the numbers of the requests as
+    /// the last two tokens.
     pub(crate) async fn subscribe(
         client: &Client,
         subjects: &Subjects,
@@ -59,11 +61,10 @@ impl Inbox {
             }
             return;
         }
-        let Some(replica) = message.subject.rsplit('.').nth(1).and_then(|token| ReplicaId::new(token).ok()) else {
-            return;
-        };
+        let mut tokens = message.subject.rsplit('.');
+        let (Some(numbers), Some(Ok(replica))) = (tokens.next(), tokens.next().map(ReplicaId::known)) else { return };
         if message.status == Some(StatusCode::NO_RESPONDERS) {
-            inputs.push(Input::Unreachable(replica));
+            inputs.push(Input::Unreachable(replica, numbers_of(numbers)));
             return;
         }
         match decode::<Replies>(&message.payload) {
@@ -72,4 +73,14 @@ impl Inbox {
             Err(error) => self.malformed.count(&message.subject, &error),
         }
     }
+}
+
+/// The token of a reply subject that says which requests went in one message: the first and the last number.
+pub(crate) fn numbers_token(numbers: &Range<u64>) -> String {
+    format!("{}-{}", numbers.start, numbers.end)
+}
+
+fn numbers_of(token: &str) -> Range<u64> {
+    let numbers = token.split_once('-').and_then(|(start, end)| Some(start.parse().ok()?..end.parse().ok()?));
+    numbers.unwrap_or(0..0)
 }

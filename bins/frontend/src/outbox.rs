@@ -1,5 +1,7 @@
 //! What goes out: the core's outputs, performed. Requests that go to one replica manager go in one message.
 
+use std::ops::Range;
+
 use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
 use natter_common::frontend::Output;
@@ -11,6 +13,7 @@ use serde::Serialize;
 use tracing::error;
 
 use crate::clients::Clients;
+use crate::inbox::numbers_token;
 
 /// About how many bytes a request takes, beside its `prev`, and an entry of that.
 const REQUEST_BYTES: usize = 250;
@@ -19,39 +22,61 @@ const PREV_ENTRY_BYTES: usize = 40;
 /// Requests that wait to be sent, by replica manager in the order of their first.
 struct Batches<T> {
     endpoint: &'static str,
-    requests: Vec<(ReplicaId, Vec<(usize, T)>)>,
+    waiting: Vec<(ReplicaId, Vec<Waiting<T>>)>,
+}
+
+struct Waiting<T> {
+    n: u64,
+    /// About how many it takes in a message.
+    bytes: usize,
+    request: T,
+}
+
+/// Requests that go to one replica manager in one message.
+struct Batch<T> {
+    replica: ReplicaId,
+    requests: Vec<T>,
+    /// All their numbers are among these, and no others of the same kind for the same replica manager.
+    numbers: Range<u64>,
 }
 
 impl<T: Serialize> Batches<T> {
     fn new(endpoint: &'static str) -> Self {
-        Self { endpoint, requests: Vec::new() }
+        Self { endpoint, waiting: Vec::new() }
     }
 
-    fn push(&mut self, replica: ReplicaId, prev_entries: usize, request: T) {
-        let bytes = REQUEST_BYTES + PREV_ENTRY_BYTES * prev_entries;
-        match self.requests.iter_mut().find(|(id, _)| *id == replica) {
-            Some((_, requests)) => requests.push((bytes, request)),
-            None => self.requests.push((replica, vec![(bytes, request)])),
+    fn push(&mut self, replica: ReplicaId, n: u64, prev_entries: usize, request: T) {
+        let waiting = Waiting { n, bytes: REQUEST_BYTES + PREV_ENTRY_BYTES * prev_entries, request };
+        match self.waiting.iter_mut().find(|(id, _)| *id == replica) {
+            Some((_, others)) => others.push(waiting),
+            None => self.waiting.push((replica, vec![waiting])),
         }
     }
 
     /// The messages, each for one replica manager, of about `bytes_max` at most.
-    fn drain(&mut self, bytes_max: usize) -> Vec<(ReplicaId, Requests<T>)> {
-        let mut messages = Vec::new();
-        for (replica, requests) in std::mem::take(&mut self.requests) {
-            let mut message = Vec::new();
-            let mut total = 0;
-            for (bytes, request) in requests {
-                if total + bytes > bytes_max && !message.is_empty() {
-                    messages.push((replica.clone(), Requests { requests: std::mem::take(&mut message) }));
-                    total = 0;
+    fn drain(&mut self, bytes_max: usize) -> Vec<Batch<T>> {
+        let mut batches: Vec<Batch<T>> = Vec::new();
+        for (replica, waiting) in std::mem::take(&mut self.waiting) {
+            // None is open at the first.
+            let mut total = usize::MAX;
+            let count = waiting.len();
+            for Waiting { n, bytes, request } in waiting {
+                total = total.saturating_add(bytes);
+                match batches.last_mut().filter(|_| total <= bytes_max) {
+                    Some(batch) => {
+                        batch.requests.push(request);
+                        batch.numbers.end = n + 1;
+                    }
+                    None => {
+                        let mut requests = Vec::with_capacity(count);
+                        requests.push(request);
+                        batches.push(Batch { replica: replica.clone(), requests, numbers: n..n + 1 });
+                        total = bytes;
+                    }
                 }
-                total += bytes;
-                message.push(request);
             }
-            messages.push((replica, Requests { requests: message }));
         }
-        messages
+        batches
     }
 }
 
@@ -61,7 +86,6 @@ pub(crate) struct Outbox {
     subjects: Subjects,
     own: ReplicaId,
     replies: String,
-    messages: u64,
     live: Live,
     updates: Batches<UpdateRequest>,
     confirms: Batches<ConfirmRequest>,
@@ -75,7 +99,6 @@ impl Outbox {
             subjects,
             own,
             replies,
-            messages: 0,
             live,
             updates: Batches::new("update"),
             confirms: Batches::new("confirm"),
@@ -88,13 +111,11 @@ impl Outbox {
         for output in outputs.drain(..) {
             match output {
                 Output::Update(replica, request) => {
-                    let prev = request.prev.len();
-                    self.updates.push(replica, prev, request);
+                    self.updates.push(replica, request.n, request.prev.len(), request);
                 }
-                Output::Confirm(replica, request) => self.confirms.push(replica, 0, request),
+                Output::Confirm(replica, request) => self.confirms.push(replica, request.n, 0, request),
                 Output::Query(replica, request) => {
-                    let prev = request.prev.len();
-                    self.queries.push(replica, prev, request);
+                    self.queries.push(replica, request.n, request.prev.len(), request);
                 }
                 Output::Answer(client, answer) => {
                     if let Some(clients) = clients {
@@ -124,11 +145,10 @@ impl Outbox {
         self.send(queries, self.queries.endpoint).await;
     }
 
-    async fn send<T: Serialize>(&mut self, messages: Vec<(ReplicaId, Requests<T>)>, endpoint: &str) {
-        for (replica, requests) in messages {
-            let Some(payload) = encoded(&requests) else { continue };
-            self.messages += 1;
-            let reply = format!("{}.{replica}.{}", self.replies, self.messages);
+    async fn send<T: Serialize>(&mut self, batches: Vec<Batch<T>>, endpoint: &str) {
+        for Batch { replica, requests, numbers } in batches {
+            let Some(payload) = encoded(&Requests { requests }) else { continue };
+            let reply = format!("{}.{replica}.{}", self.replies, numbers_token(&numbers));
             let subject = self.subjects.replica(&replica, endpoint);
             self.publisher.publish_with_reply(subject, reply, payload.into()).await;
         }

@@ -27,7 +27,7 @@ pub(crate) fn log_input(frontend: &ReplicaId, input: &Input) {
         Input::Replies(replies) => {
             debug!(%frontend, replica = %replies.id, replies = replies.replies.len(), "replies");
         }
-        Input::Unreachable(replica) => debug!(%frontend, %replica, "nobody listens there"),
+        Input::Unreachable(replica, _) => debug!(%frontend, %replica, "nobody listens there"),
         _ => {}
     }
 }

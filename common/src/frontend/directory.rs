@@ -189,6 +189,11 @@ impl Directory {
         self.roster.get(id).is_some_and(|member| member.is_unreachable() && member.presence.durable != Some(true))
     }
 
+    /// Whether somebody is away who may know what others don't, and come back.
+    pub(super) fn is_somebody_away(&self, now_ms: u64) -> bool {
+        self.roster.is_somebody_away(now_ms)
+    }
+
     pub(super) fn has_somebody_up(&self) -> bool {
         self.roster.up().next().is_some()
     }

@@ -1,6 +1,7 @@
 //! Everything that can happen to a frontend, and everything it asks of its shell.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::edge::{BatchReply, ClientReply, ClientRequest, FrontendError};
 use crate::ids::{ReplicaId, UpdateId};
@@ -13,8 +14,9 @@ pub enum Input {
     Request(u64, ClientRequest),
     /// A replica manager answers.
     Replies(Replies),
-    /// The broker says that nobody listens where this replica manager should.
-    Unreachable(ReplicaId),
+    /// The broker says that nobody listens where this replica manager should: what has these numbers, of the requests for it
+    /// that went in one message, has come to nobody.
+    Unreachable(ReplicaId, Range<u64>),
     /// A replica manager shows itself.
     Presence(Box<Presence>),
     /// The connection to the broker is there again.

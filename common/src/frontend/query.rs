@@ -116,7 +116,7 @@ impl Frontend {
                 return None;
             }
             Outcome::Reply(Reply::Behind) => query.behind = true,
-            Outcome::Reply(_) | Outcome::Gone => {}
+            Outcome::Reply(_) | Outcome::Gone | Outcome::Undelivered => {}
         }
         self.send_query(query, step)
     }

@@ -99,8 +99,10 @@ impl Frontend {
         if !update.looking_up.is_empty() {
             return Some(again_ms);
         }
-        let is_certain = update.holders.is_empty()
-            && (update.uncertain.is_empty() || (update.verified_dead && are_dead && update.held_by_nobody));
+        // Who is away may have heard of it from one that is dead.
+        let is_lost =
+            update.verified_dead && are_dead && update.held_by_nobody && !self.directory.is_somebody_away(now_ms);
+        let is_certain = update.holders.is_empty() && (update.uncertain.is_empty() || is_lost);
         if let (Some((refusal, label)), true) = (&update.refused, is_certain) {
             let text = refusal.explain(Some(update.request.key()), update.request.key().movie_id);
             let error = FrontendError::Refused { refusal: *refusal, text, label: label.clone() };
@@ -243,7 +245,7 @@ impl Frontend {
             update.looking_up.retain(|id| id != replica);
             update.held_by_nobody &= match &outcome {
                 Outcome::Reply(reply) => *reply == Reply::NotHeld,
-                Outcome::Gone => self.directory.is_dead(replica),
+                Outcome::Gone | Outcome::Undelivered => self.directory.is_dead(replica),
             };
             let is_news = update.may_be_fresh
                 && update.held_by_nobody
@@ -264,7 +266,7 @@ impl Frontend {
                 update.acceptor = None;
             }
             // Whoever answers at all has not accepted it, or says so.
-            if let Outcome::Reply(_) = &outcome {
+            if let Outcome::Reply(_) | Outcome::Undelivered = &outcome {
                 update.uncertain.retain(|(n, _)| *n != attempt.n);
             }
         }
@@ -308,7 +310,8 @@ impl Frontend {
                 return None;
             }
             Outcome::Reply(Reply::Behind) => update.behind = true,
-            Outcome::Reply(Reply::NotHeld | Reply::NotServing | Reply::Answered { .. }) | Outcome::Gone => {}
+            Outcome::Reply(Reply::NotHeld | Reply::NotServing | Reply::Answered { .. }) => {}
+            Outcome::Gone | Outcome::Undelivered => {}
         }
         self.drive(update, step)
     }
@@ -339,8 +342,8 @@ impl Frontend {
             step.answer(update.client, Err(error));
             return None;
         }
-        if !update.looking_up.is_empty() {
-            // Only those that can be reached are asked.
+        if !update.looking_up.is_empty() || update.refused.is_some() {
+            // Only those that can be reached are asked, and others may be by now.
             update.looking_up.clear();
             update.held_by_nobody = false;
             update.verifying = false;

@@ -274,14 +274,14 @@ impl State {
             let input = match message {
                 Message::Ask(n, request) => frontend::Input::Request(n, request),
                 Message::Replies(replies) => frontend::Input::Replies(replies),
-                Message::Unreachable(gone) => frontend::Input::Unreachable(gone),
+                Message::Unreachable(gone, requests) => frontend::Input::Unreachable(gone, requests),
                 _ => return Ok(()),
             };
             return self.step_frontend(to, input);
         }
         // Nobody listens there, as the broker says at once to who sent a request.
         if message.is_request() {
-            let gone = Message::Unreachable(to.clone());
+            let gone = Message::Unreachable(to.clone(), message.numbers());
             self.links.entry((to.clone(), from.clone())).or_default().push_back(gone);
         }
         Ok(())

@@ -104,7 +104,7 @@ impl Victim {
                 }
                 Input::Replies(replies)
             }
-            12 => Input::Unreachable(messages.draw.id()),
+            12 => Input::Unreachable(messages.draw.id(), 0..messages.draw.below(100) as u64),
             13 if messages.draw.once_in(4) => Input::Disconnected,
             13 => Input::Connected,
             _ => Input::Tick { listened: !messages.draw.once_in(4) },

@@ -401,7 +401,7 @@ impl Cluster {
                 self.deliver(NO_RESPONDERS_US, (to, from), Message::Answer(n, Err(error)));
             } else if message.is_request() {
                 let broker = ReplicaId::new("broker").unwrap();
-                self.deliver(NO_RESPONDERS_US, (broker, from), Message::Unreachable(to));
+                self.deliver(NO_RESPONDERS_US, (broker, from), Message::Unreachable(to, message.numbers()));
             }
             return Happened::Nothing;
         }

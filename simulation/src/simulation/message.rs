@@ -1,6 +1,7 @@
 //! What travels between the processes of a simulated cluster.
 
 use std::fmt;
+use std::ops::Range;
 
 use natter_common::edge::{ClientReply, ClientRequest, FrontendError};
 use natter_common::ids::ReplicaId;
@@ -46,8 +47,8 @@ pub enum Message {
     Merge,
     /// Replica manager to everybody.
     Presence(Box<Presence>),
-    /// The broker to whoever sent a request: nobody listens there.
-    Unreachable(ReplicaId),
+    /// The broker to whoever sent a request: nobody listens there, and what has these numbers has come to nobody.
+    Unreachable(ReplicaId, Range<u64>),
     /// Somebody sets a mode.
     SetMode(Mode),
 }
@@ -70,7 +71,7 @@ impl Message {
             Self::Chunk(_) => "chunk",
             Self::Merge => "merge",
             Self::Presence(_) => "presence",
-            Self::Unreachable(_) => "unreachable",
+            Self::Unreachable(..) => "unreachable",
             Self::SetMode(_) => "mode",
         }
     }
@@ -78,6 +79,17 @@ impl Message {
     /// Whether the sender is told when nobody listens.
     pub fn is_request(&self) -> bool {
         matches!(self, Self::Update(_) | Self::Query(_) | Self::Confirm(_) | Self::Pull(_) | Self::Snapshot(_))
+    }
+
+    /// The numbers of a frontend's requests in it.
+    pub fn numbers(&self) -> Range<u64> {
+        let n = match self {
+            Self::Update(request) => request.n,
+            Self::Query(request) => request.n,
+            Self::Confirm(request) => request.n,
+            _ => return 0..0,
+        };
+        n..n + 1
     }
 }
 
@@ -203,7 +215,7 @@ impl fmt::Display for Message {
                 let held = presence.replica_timestamp.clone().unwrap_or_default().replicas;
                 write!(f, "presence {} held={held}", presence.status)
             }
-            Self::Unreachable(id) => write!(f, "no responders at {id}"),
+            Self::Unreachable(id, _) => write!(f, "no responders at {id}"),
             Self::SetMode(mode) => write!(f, "mode {mode}"),
         }
     }

@@ -100,7 +100,7 @@ fn presence_is_a_claim_and_an_answer_is_proof() {
     let outputs = bench.show(presence("b", Status::Active, &[]));
     assert!(outputs.is_empty(), "it is asked no more: {outputs:?}");
     // Who cannot be reached has to prove itself again.
-    bench.hear(Input::Unreachable(id("b")));
+    bench.hear(Input::Unreachable(id("b"), 0..0));
     bench.show(presence("b", Status::Active, &[]));
     assert_eq!((asked(&mut bench, &[]), asked(&mut bench, &[])), ("a".to_owned(), "a".to_owned()));
 }
@@ -118,8 +118,8 @@ fn it_tells_who_came_and_who_went() {
     assert_eq!(told(&bench.show(presence("b", Status::Joining, &[]))), [""; 0]);
     assert_eq!(told(&bench.show(presence("b", Status::Active, &[]))), ["replica b is there"]);
     assert_eq!(told(&bench.show(presence("b", Status::Left, &[]))), ["replica b is gone"]);
-    assert_eq!(told(&bench.hear(Input::Unreachable(id("b")))), [""; 0]);
-    assert_eq!(told(&bench.hear(Input::Unreachable(id("a")))), ["replica a is gone"]);
+    assert_eq!(told(&bench.hear(Input::Unreachable(id("b"), 0..0))), [""; 0]);
+    assert_eq!(told(&bench.hear(Input::Unreachable(id("a"), 0..0))), ["replica a is gone"]);
     bench.show(presence("a", Status::Active, &[]));
     bench.shown.clear();
     assert_eq!(told(&bench.pass(1_500)), [""; 0]);
@@ -175,7 +175,7 @@ fn what_died_with_the_last_who_had_it_is_not_waited_for() {
     bench.show(presence("b", Status::Overloaded, &[("a", 3)]));
     assert_eq!(asked_and_answered(&mut bench, &[], &[("a", 5)]), "a");
     bench.shown.retain(|shown| shown.id != id("a"));
-    bench.hear(Input::Unreachable(id("a")));
+    bench.hear(Input::Unreachable(id("a"), 0..0));
     bench.pass(8_000);
     assert_eq!(bench.frontend.prev(), &label(&[("a", 5)]));
     bench.pass(4_000);

@@ -111,7 +111,7 @@ fn nobody_may_yet_have_had_the_time_to_show_up() {
 fn an_attempt_fails_with_the_replica_that_is_gone() {
     let mut bench = Bench::beside(&["a", "b"]);
     let first = queries(&bench.query(label(&[]))).pop().unwrap();
-    let outputs = bench.hear(Input::Unreachable(id(&first.0)));
+    let outputs = bench.hear(Input::Unreachable(id(&first.0), 0..0));
     let second = queries(&outputs).pop().unwrap();
     assert_ne!(first.0, second.0);
     bench.shown.clear();

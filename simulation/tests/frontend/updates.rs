@@ -155,7 +155,7 @@ fn what_was_accepted_is_not_stamped_anew_though_its_acceptor_died() {
     let (acceptor, request) = asked(&outputs);
     let (other, confirm) = confirms(&outputs).pop().unwrap();
     bench.reply(&acceptor, request.n, accepted(&acceptor, 1));
-    bench.hear(Input::Unreachable(id(&acceptor)));
+    bench.hear(Input::Unreachable(id(&acceptor), 0..0));
     let (second, again) = asked(&bench.reply(&other, confirm.n, Reply::NotHeld));
     assert_eq!((again.id, again.stamp), (request.id, request.stamp));
     assert!(!again.fresh, "somebody may have its record");
@@ -268,8 +268,50 @@ fn a_dead_acceptor_is_replaced_at_once() {
     let mut bench = Bench::beside(&["a", "b", "c"]);
     let (first, request) = asked(&bench.update(None, label(&[])));
     bench.shown.retain(|shown| shown.id != id(&first));
-    let (second, again) = asked(&bench.hear(Input::Unreachable(id(&first))));
+    let (second, again) = asked(&bench.hear(Input::Unreachable(id(&first), 0..0)));
     assert!(second != first && again.id == request.id && !again.fresh);
+}
+
+#[test]
+fn what_came_to_nobody_was_accepted_by_nobody() {
+    let mut bench = Bench::beside(&["a", "b", "c"]);
+    let (first, request) = asked(&bench.update(None, label(&[])));
+    bench.shown.retain(|shown| shown.id != id(&first));
+    let (second, again) = asked(&bench.hear(Input::Unreachable(id(&first), request.n..request.n + 1)));
+    assert!(again.fresh, "it is as new as before");
+    // And a refusal is certain at once.
+    let refused = Reply::Refused { refusal: Refusal::RatingExists, label: label(&[]) };
+    assert_eq!(error(&bench.reply(&second, again.n, refused)), "409 RATING_EXISTS");
+}
+
+#[test]
+fn a_refusal_is_not_certain_while_one_is_away_who_may_have_heard_from_a_dead_acceptor() {
+    let refused = || Reply::Refused { refusal: Refusal::RatingExists, label: label(&[]) };
+    for is_away in [true, false] {
+        let others: &[&str] = if is_away { &["a", "b", "c"] } else { &["a", "b"] };
+        let mut bench = Bench::beside(others);
+        let (acceptor, _) = asked(&bench.update(None, label(&[])));
+        let other = if acceptor == "a" { "b" } else { "a" };
+        bench.shown.retain(|shown| shown.id == id(other));
+        if is_away {
+            let third = others.iter().find(|name| **name != acceptor && **name != other).unwrap();
+            bench.show(presence(third, Status::Offline, &[]));
+        }
+        let outputs = bench.hear(Input::Unreachable(id(&acceptor), 0..0));
+        let (_, again) = asked(&outputs);
+        let outputs = bench.reply(other, again.n, refused());
+        let looked_up = confirms(&outputs);
+        assert_eq!(names(&looked_up), [acceptor.as_str(), other]);
+        bench.hear(Input::Unreachable(id(&acceptor), 0..0));
+        let outputs = bench.reply(other, looked_up[1].1.n, Reply::NotHeld);
+        if is_away {
+            assert_eq!(answers(&outputs), []);
+            let text = answer(&bench.pass(TIMEOUT_MS)).unwrap_err().to_string();
+            assert!(text.starts_with("TIMEOUT: "), "{text}");
+        } else {
+            assert_eq!(error(&outputs), "409 RATING_EXISTS");
+        }
+    }
 }
 
 #[test]

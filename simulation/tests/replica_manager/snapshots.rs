@@ -8,11 +8,11 @@ use natter_common::messages::{
     LogPage, Replicas, SnapshotChunk, SnapshotPart, SnapshotPlace, SnapshotReply, SnapshotRequest, SnapshotRow, Status,
 };
 use natter_common::rating::Stars;
-use natter_common::record::ExecutedOperation;
+use natter_common::record::{ExecutedOperation, Record};
 use natter_common::replica_manager::{Config, Input, Output};
 use natter_common::timestamp::COUNT_MAX;
 
-use crate::bench::{Bench, config, create, id, named, presence, replicas, timestamp, to, update};
+use crate::bench::{Bench, config, create, dropped, id, named, presence, record, replicas, timestamp, to, update};
 
 fn asked(outputs: &[Output]) -> Vec<(String, SnapshotRequest)> {
     let asked = |output: &Output| match output {
@@ -127,6 +127,44 @@ fn who_cannot_give_one_now_is_asked_again_soon() {
     let outputs = bench.hear(Input::SnapshotReply(SnapshotReply { id: id("a"), part: unavailable }));
     assert_eq!(Bench::notices(&outputs), ["begins the snapshot anew: a says: busy"]);
     assert_eq!(asked(&bench.pass_beside(&["a", "b"], 100)).len(), 1);
+}
+
+#[test]
+fn a_snapshot_that_breaks_off_leaves_nothing_behind() {
+    let mut bench = loading();
+    bench.hear(reply("a", chunk(SnapshotPlace::Start, 3, Some(SnapshotPlace::Executed))));
+    let unavailable = SnapshotPart::Unavailable { reason: "busy".to_owned() };
+    bench.hear(Input::SnapshotReply(SnapshotReply { id: id("a"), part: unavailable }));
+    assert_eq!(asked(&bench.pass_beside(&["a", "b"], 100)).len(), 1);
+    bench.hear(reply("a", chunk(SnapshotPlace::Start, 1, None)));
+    merge(&mut bench);
+    assert_eq!(bench.value.rows().len(), 1);
+}
+
+#[test]
+fn what_is_dropped_while_a_snapshot_is_taken_is_not_told() {
+    let absurd = || vec![Record { seq: 0, ..record("x", 1, 1, create(2)) }];
+    let mut bench = loading();
+    assert!(dropped(&bench.gossip("b", &[], absurd())).is_empty());
+    bench.hear(reply("a", chunk(SnapshotPlace::Start, 1, None)));
+    assert!(bench.manager.is_merging());
+    assert!(dropped(&bench.gossip("b", &[], absurd())).is_empty());
+    merge(&mut bench);
+    assert_eq!(dropped(&bench.gossip("b", &[], absurd())).len(), 1);
+}
+
+#[test]
+fn a_retirement_that_a_snapshot_does_not_reflect_has_another_one_taken() {
+    let mut bench = loading();
+    let retires = timestamp(&[("y", 2)]);
+    let retirement = Record { request: None, prev: retires.clone(), retires, ..record("b", 1, 1, create(2)) };
+    bench.gossip("b", &[("b", 1), ("x", 9)], vec![retirement]);
+    bench.hear(reply("a", chunk(SnapshotPlace::Start, 1, None)));
+    merge(&mut bench);
+    assert_eq!(bench.manager.value_timestamp(), &timestamp(&[("x", 9)]));
+    bench.hear(Input::Presence(Box::new(presence("b", Status::Active, &[("b", 1), ("x", 9)]))));
+    let peers: Vec<String> = asked(&bench.pass_beside(&["a", "b"], 600)).into_iter().map(|(peer, _)| peer).collect();
+    assert_eq!(peers, ["b"], "no log brings what it retires");
 }
 
 #[test]

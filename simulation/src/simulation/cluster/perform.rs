@@ -31,7 +31,7 @@ impl Cluster {
                 Message::Presence(presence) => {
                     process.hears(presence, now_us);
                 }
-                Message::Unreachable(gone) if process.frontend().is_some() => {
+                Message::Unreachable(gone, _) if process.frontend().is_some() => {
                     if let Some(heard) = process.heard.get_mut(gone) {
                         heard.serving_since_us = None;
                         heard.left_us = Some(now_us);
@@ -183,7 +183,7 @@ pub(crate) fn replica_input(id: &ReplicaId, from: ReplicaId, message: Message) -
         Message::Chunk(reply) => Input::SnapshotReply(reply),
         Message::Merge => Input::Merge,
         Message::Presence(presence) => Input::Presence(presence),
-        Message::Unreachable(gone) => Input::PullFailed(gone),
+        Message::Unreachable(gone, _) => Input::PullFailed(gone),
         Message::SetMode(mode) => Input::Status(reply_to(0), Some(mode)),
         Message::Ask(..) | Message::Answer(..) | Message::Replies(_) => panic!("{id} got {message} of {from}"),
     })
@@ -202,7 +202,7 @@ fn frontend_input(process: &mut Process, from: ReplicaId, message: Message) -> O
             Input::Request(process.last_caller, request)
         }
         Message::Replies(replies) => Input::Replies(replies),
-        Message::Unreachable(gone) => Input::Unreachable(gone),
+        Message::Unreachable(gone, requests) => Input::Unreachable(gone, requests),
         Message::Presence(presence) => Input::Presence(presence),
         _ => panic!("{} got {message} of {from}", process.id),
     })

@@ -1,0 +1,95 @@
+//! Who is gone for good leaves the timestamps, and not before nobody needs it.
+
+use std::sync::Arc;
+
+use natter_common::messages::{LogPage, LogRequest, Replicas, Status};
+use natter_common::record::Record;
+use natter_common::replica_manager::{Config, Input, Output};
+
+use crate::bench::{Bench, config, create, gossips, id, presence, pulls, record, replicas, timestamp, to};
+
+const FORGET_AFTER_MS: u64 = 5_000;
+
+/// One that has applied an update of `y`, which is in memory and falls silent now; `a` is there.
+fn beside_somebody_who_goes() -> Bench {
+    let mut bench = Bench::new(Config { forget_after_ms: FORGET_AFTER_MS, ..config() });
+    // Somebody who has just come does not judge who is gone.
+    bench.pass_beside(&["a", "y"], 2 * FORGET_AFTER_MS);
+    bench.gossip("y", &[("y", 1)], vec![record("y", 1, 1, create(2))]);
+    assert_eq!(bench.manager.value_timestamp(), &timestamp(&[("y", 1)]));
+    bench
+}
+
+fn shows(bench: &mut Bench, name: &str, applied: &[(&str, u64)]) {
+    bench.hear(Input::Presence(Box::new(presence(name, Status::Active, applied))));
+}
+
+/// What is retired by the records that were sent.
+fn retired(outputs: &[Output]) -> Vec<String> {
+    let records = gossips(outputs).into_iter().flat_map(|gossip| gossip.records);
+    records.filter(|record| record.request.is_none()).map(|record| record.retires.to_string()).collect()
+}
+
+#[test]
+fn who_is_gone_for_good_is_retired_when_all_have_its_updates() {
+    let mut bench = beside_somebody_who_goes();
+    shows(&mut bench, "a", &[("y", 1)]);
+    assert_eq!(retired(&bench.pass_beside(&["a"], FORGET_AFTER_MS)), Vec::<String>::new(), "it may come back");
+    assert_eq!(retired(&bench.pass_beside(&["a"], 2_000)), ["{y:1}"]);
+    // When another one holds that, it is so.
+    shows(&mut bench, "a", &[("own", 1), ("y", 1)]);
+    assert_eq!(bench.manager.value_timestamp(), &timestamp(&[("own", 1)]));
+}
+
+#[test]
+fn nobody_is_retired_while_one_who_is_there_has_none_of_its_updates() {
+    let mut bench = beside_somebody_who_goes();
+    shows(&mut bench, "a", &[]);
+    assert_eq!(retired(&bench.pass_beside(&["a"], 4 * FORGET_AFTER_MS)), Vec::<String>::new());
+    shows(&mut bench, "a", &[("y", 1)]);
+    assert_eq!(retired(&bench.pass_beside(&["a"], 2_000)), ["{y:1}"]);
+}
+
+#[test]
+fn who_is_away_for_a_moment_is_waited_for() {
+    let mut bench = beside_somebody_who_goes();
+    shows(&mut bench, "a", &[]);
+    bench.pass_beside(&["a"], FORGET_AFTER_MS - 1_000);
+    assert_eq!(retired(&bench.pass(FORGET_AFTER_MS - 500)), Vec::<String>::new(), "a may still ask for what it lacks");
+    assert_eq!(retired(&bench.pass(2_500)), ["{y:1}"]);
+}
+
+#[test]
+fn what_others_call_gone_is_believed_of_those_that_are_known() {
+    let mut bench = Bench::serving_beside(&["a"]);
+    shows(&mut bench, "a", &[("a", 1)]);
+    assert_eq!(pulls(&bench.pass(120)), ["a"]);
+    let page = |gone: &[&str], record: Record| {
+        Input::LogPage(LogPage {
+            id: id("a"),
+            replica_timestamp: replicas(&[(record.i.as_str(), 1)]),
+            value_timestamp: Replicas::default(),
+            start: Replicas::default(),
+            gone: gone.iter().map(|name| id(name)).collect(),
+            records: vec![Arc::new(record)],
+        })
+    };
+    // It is told of `z` before anything of `z` is known.
+    bench.hear(page(&["z"], record("a", 1, 1, create(2))));
+    let gone = |bench: &mut Bench| {
+        let request = LogRequest { id: id("a"), have: Replicas::default() };
+        match bench.hear(Input::Log(to(1), request)).pop() {
+            Some(Output::Log(_, page)) => page.gone,
+            other => panic!("{other:?}"),
+        }
+    };
+    bench.gossip("a", &[("a", 1), ("z", 1)], vec![record("z", 1, 2, create(3))]);
+    shows(&mut bench, "a", &[("a", 1), ("z", 1)]);
+    assert_eq!(bench.manager.value_timestamp(), &timestamp(&[("a", 1), ("z", 1)]));
+    assert_eq!(gone(&mut bench), []);
+    // Now it is.
+    shows(&mut bench, "a", &[("a", 2), ("z", 1)]);
+    assert_eq!(pulls(&bench.pass_beside(&["a"], 200)), ["a"]);
+    bench.hear(page(&["z"], record("a", 2, 3, create(4))));
+    assert_eq!(gone(&mut bench), [id("z")]);
+}
