@@ -242,8 +242,10 @@ impl Frontend {
     }
 
     fn fail_attempts_at(&mut self, replica: &ReplicaId, undelivered: &Range<u64>, step: &mut Step<'_>) {
-        let lost: Vec<u64> =
-            self.attempts.iter().filter(|attempt| attempt.replica == *replica).map(|attempt| attempt.n).collect();
+        // What went after that comes back by itself.
+        let until = if undelivered.is_empty() { u64::MAX } else { undelivered.end };
+        let is_lost = |attempt: &&Attempt| attempt.replica == *replica && attempt.n < until;
+        let lost: Vec<u64> = self.attempts.iter().filter(is_lost).map(|attempt| attempt.n).collect();
         for n in lost {
             if let Some(attempt) = self.attempts.take(n) {
                 let outcome = if undelivered.contains(&n) { Outcome::Undelivered } else { Outcome::Gone };

@@ -65,14 +65,6 @@ impl Member {
         self.unreachable
     }
 
-    /// Whether it is away, and may come back with what it knows.
-    fn may_return(&self, now_ms: u64) -> bool {
-        match self.present {
-            true => self.presence.status == Status::Offline,
-            false => self.presence.durable != Some(false) || now_ms.saturating_sub(self.seen_ms) < LOST_AFTER_MS,
-        }
-    }
-
     /// Whether it is there and serves.
     pub fn is_up(&self) -> bool {
         self.present && self.presence.is_serving()
@@ -218,12 +210,11 @@ impl Roster {
     /// Whether somebody may yet come back with what it knows: who is durable, who is OFFLINE only, who is gone for less
     /// than [`LOST_AFTER_MS`].
     pub fn may_somebody_return(&self, now_ms: u64) -> bool {
-        self.members.values().any(|member| member.may_return(now_ms))
-    }
-
-    /// The same, of those that are not known to have died.
-    pub fn is_somebody_away(&self, now_ms: u64) -> bool {
-        self.members.values().any(|member| member.may_return(now_ms) && !member.has_died())
+        let may_return = |member: &Member| match member.present {
+            true => member.presence.status == Status::Offline,
+            false => member.presence.durable != Some(false) || now_ms.saturating_sub(member.seen_ms) < LOST_AFTER_MS,
+        };
+        self.members.values().any(may_return)
     }
 
     /// Everybody remembered, gone or not.

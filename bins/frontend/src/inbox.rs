@@ -28,7 +28,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Listens. `replies` is where replica managers answer, with the replica manager's id and the numbers of the requests as
+    /// Listens. `replies` is where replica managers answer, with the replica manager's id and the numbers of the updates as
     /// the last two tokens.
     pub(crate) async fn subscribe(
         client: &Client,
@@ -75,7 +75,7 @@ impl Inbox {
     }
 }
 
-/// The token of a reply subject that says which requests went in one message: the first and the last number.
+/// The token of a reply subject that says which updates went in one message: the first number, and the one after the last.
 pub(crate) fn numbers_token(numbers: &Range<u64>) -> String {
     format!("{}-{}", numbers.start, numbers.end)
 }
@@ -83,4 +83,19 @@ pub(crate) fn numbers_token(numbers: &Range<u64>) -> String {
 fn numbers_of(token: &str) -> Range<u64> {
     let numbers = token.split_once('-').and_then(|(start, end)| Some(start.parse().ok()?..end.parse().ok()?));
     numbers.unwrap_or(0..0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_they_were_written() {
+        for numbers in [0..0, 1..2, 7..900, 0..u64::MAX] {
+            assert_eq!(numbers_of(&numbers_token(&numbers)), numbers);
+        }
+        for token in ["", "7", "7-", "-7", "a-b", "1-2-3"] {
+            assert!(numbers_of(token).is_empty(), "{token}");
+        }
+    }
 }

@@ -26,7 +26,8 @@ struct Batches<T> {
 }
 
 struct Waiting<T> {
-    n: u64,
+    /// That of an update: it matters whether it came to somebody.
+    number: Option<u64>,
     /// About how many it takes in a message.
     bytes: usize,
     request: T,
@@ -36,7 +37,7 @@ struct Waiting<T> {
 struct Batch<T> {
     replica: ReplicaId,
     requests: Vec<T>,
-    /// All their numbers are among these, and no others of the same kind for the same replica manager.
+    /// The numbers of all updates in it are among these, and of no others for the same replica manager.
     numbers: Range<u64>,
 }
 
@@ -45,8 +46,8 @@ impl<T: Serialize> Batches<T> {
         Self { endpoint, waiting: Vec::new() }
     }
 
-    fn push(&mut self, replica: ReplicaId, n: u64, prev_entries: usize, request: T) {
-        let waiting = Waiting { n, bytes: REQUEST_BYTES + PREV_ENTRY_BYTES * prev_entries, request };
+    fn push(&mut self, replica: ReplicaId, number: Option<u64>, prev_entries: usize, request: T) {
+        let waiting = Waiting { number, bytes: REQUEST_BYTES + PREV_ENTRY_BYTES * prev_entries, request };
         match self.waiting.iter_mut().find(|(id, _)| *id == replica) {
             Some((_, others)) => others.push(waiting),
             None => self.waiting.push((replica, vec![waiting])),
@@ -59,18 +60,19 @@ impl<T: Serialize> Batches<T> {
         for (replica, waiting) in std::mem::take(&mut self.waiting) {
             // None is open at the first.
             let mut total = usize::MAX;
-            let count = waiting.len();
-            for Waiting { n, bytes, request } in waiting {
+            let count = waiting.len().min(bytes_max / REQUEST_BYTES + 1);
+            for Waiting { number, bytes, request } in waiting {
+                let numbers = number.map_or(0..0, |number| number..number + 1);
                 total = total.saturating_add(bytes);
                 match batches.last_mut().filter(|_| total <= bytes_max) {
                     Some(batch) => {
                         batch.requests.push(request);
-                        batch.numbers.end = n + 1;
+                        batch.numbers.end = numbers.end;
                     }
                     None => {
                         let mut requests = Vec::with_capacity(count);
                         requests.push(request);
-                        batches.push(Batch { replica: replica.clone(), requests, numbers: n..n + 1 });
+                        batches.push(Batch { replica: replica.clone(), requests, numbers });
                         total = bytes;
                     }
                 }
@@ -111,11 +113,11 @@ impl Outbox {
         for output in outputs.drain(..) {
             match output {
                 Output::Update(replica, request) => {
-                    self.updates.push(replica, request.n, request.prev.len(), request);
+                    self.updates.push(replica, Some(request.n), request.prev.len(), request);
                 }
-                Output::Confirm(replica, request) => self.confirms.push(replica, request.n, 0, request),
+                Output::Confirm(replica, request) => self.confirms.push(replica, None, 0, request),
                 Output::Query(replica, request) => {
-                    self.queries.push(replica, request.n, request.prev.len(), request);
+                    self.queries.push(replica, None, request.prev.len(), request);
                 }
                 Output::Answer(client, answer) => {
                     if let Some(clients) = clients {
@@ -162,5 +164,34 @@ fn encoded(message: &impl Serialize) -> Option<Vec<u8>> {
             error!(%error, "a message cannot be encoded");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_the_updates_in_it_and_no_others() {
+        let id = |name| ReplicaId::new(name).unwrap();
+        let mut batches: Batches<u64> = Batches::new("update");
+        for (replica, n) in [("a", 1), ("b", 2), ("a", 3), ("a", 7), ("b", 9), ("a", 12)] {
+            batches.push(id(replica), Some(n), 0, n);
+        }
+        let drained = batches.drain(3 * REQUEST_BYTES);
+        let drained: Vec<_> =
+            drained.into_iter().map(|batch| (batch.replica.to_string(), batch.requests, batch.numbers)).collect();
+        let expected = [
+            ("a".to_owned(), vec![1, 3, 7], 1..8),
+            ("a".to_owned(), vec![12], 12..13),
+            ("b".to_owned(), vec![2, 9], 2..10),
+        ];
+        assert_eq!(drained, expected);
+        assert!(batches.drain(1).is_empty());
+        // Others need no names: who is asked to confirm twice says the same twice.
+        batches.push(id("a"), None, 0, 4);
+        batches.push(id("a"), None, 0, 5);
+        let numbers: Vec<_> = batches.drain(usize::MAX).into_iter().map(|batch| batch.numbers).collect();
+        assert!(matches!(&numbers[..], [numbers] if numbers.is_empty()), "{numbers:?}");
     }
 }

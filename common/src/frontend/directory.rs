@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ids::ReplicaId;
 use crate::messages::{Presence, Reply, Status};
 use crate::missed::Missed;
-use crate::roster::{Change, MISSED_INTERVALS_MAX, PRESENCE_INTERVAL_MS, Roster};
+use crate::roster::{Change, MISSED_INTERVALS_MAX, Member, PRESENCE_INTERVAL_MS, Roster};
 use crate::timestamp::Timestamp;
 
 /// Gossip brings everybody what this frontend has seen within this time, in milliseconds; who showed itself later and
@@ -189,9 +189,11 @@ impl Directory {
         self.roster.get(id).is_some_and(|member| member.is_unreachable() && member.presence.durable != Some(true))
     }
 
-    /// Whether somebody is away who may know what others don't, and come back.
-    pub(super) fn is_somebody_away(&self, now_ms: u64) -> bool {
-        self.roster.is_somebody_away(now_ms)
+    /// Whether somebody is away who may know what others don't, and come back. One that is silent may be paused, for however
+    /// long, and go on with what it was sent.
+    pub(super) fn is_somebody_away(&self) -> bool {
+        let is_away = |member: &Member| !member.is_present() || member.presence.status == Status::Offline;
+        self.roster.all().any(|(_, member)| is_away(member) && !member.has_died())
     }
 
     pub(super) fn has_somebody_up(&self) -> bool {

@@ -14,8 +14,8 @@ pub enum Input {
     Request(u64, ClientRequest),
     /// A replica manager answers.
     Replies(Replies),
-    /// The broker says that nobody listens where this replica manager should: what has these numbers, of the requests for it
-    /// that went in one message, has come to nobody.
+    /// The broker says that nobody listens where this replica manager should: of the updates that it was asked to accept,
+    /// those with these numbers have come to nobody. They went in one message.
     Unreachable(ReplicaId, Range<u64>),
     /// A replica manager shows itself.
     Presence(Box<Presence>),

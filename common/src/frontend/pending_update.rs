@@ -26,10 +26,12 @@ pub(super) struct PendingUpdate {
     pub(super) may_be_fresh: bool,
     pub(super) deadline_ms: u64,
     pub(super) wake_ms: u64,
-    /// While the id is looked up: who has not answered yet.
-    pub(super) looking_up: Vec<ReplicaId>,
+    /// While the id is looked up: who has not answered yet, with the number of the attempt.
+    pub(super) looking_up: Vec<(u64, ReplicaId)>,
     /// Whether everybody who was asked has said that it does not hold the id.
     pub(super) held_by_nobody: bool,
+    /// Whether everybody who may hold it could be asked.
+    pub(super) everybody_was_asked: bool,
     /// Whether the id is looked up because of a refusal.
     pub(super) verifying: bool,
     /// Whether that look-up began when all who may have accepted it were known to be dead.
@@ -83,6 +85,7 @@ impl PendingUpdate {
             wake_ms: 0,
             looking_up: Vec::new(),
             held_by_nobody: false,
+            everybody_was_asked: false,
             verifying: false,
             verified_dead: false,
             acceptor: None,

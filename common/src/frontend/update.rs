@@ -71,13 +71,16 @@ impl Frontend {
         everybody.sort();
         everybody.dedup();
         everybody.extend(reachable.into_iter().filter(|id| update.uncertain.iter().all(|(_, other)| other != id)));
-        for replica in &everybody {
-            let n = self.attempt(update.token, replica, Kind::LookUp);
+        let now_ms = step.now.monotonic_ms;
+        update.everybody_was_asked = !self.directory.is_somebody_away() && !self.directory.is_listening(now_ms);
+        update.looking_up.clear();
+        for replica in everybody {
+            let n = self.attempt(update.token, &replica, Kind::LookUp);
             update.attempts.push(n);
             let request = ConfirmRequest { n, id: update.id, acceptor: None, wait_ms: 0 };
             step.outputs.push(Output::Confirm(replica.clone(), request));
+            update.looking_up.push((n, replica));
         }
-        update.looking_up = everybody;
     }
 
     /// Does what is to be done next. Gives the time to look again, or `None` where the client has its answer.
@@ -100,8 +103,11 @@ impl Frontend {
             return Some(again_ms);
         }
         // Who is away may have heard of it from one that is dead.
-        let is_lost =
-            update.verified_dead && are_dead && update.held_by_nobody && !self.directory.is_somebody_away(now_ms);
+        let is_lost = update.verified_dead
+            && are_dead
+            && update.held_by_nobody
+            && update.everybody_was_asked
+            && !self.directory.is_somebody_away();
         let is_certain = update.holders.is_empty() && (update.uncertain.is_empty() || is_lost);
         if let (Some((refusal, label)), true) = (&update.refused, is_certain) {
             let text = refusal.explain(Some(update.request.key()), update.request.key().movie_id);
@@ -241,8 +247,10 @@ impl Frontend {
         step: &mut Step<'_>,
     ) -> Option<u64> {
         let replica = &attempt.replica;
-        if attempt.kind == Kind::LookUp {
-            update.looking_up.retain(|id| id != replica);
+        // What was said to an earlier look-up was said before what this one is about.
+        let looked_up = update.looking_up.iter().position(|(n, _)| *n == attempt.n);
+        if let Some(place) = looked_up {
+            update.looking_up.remove(place);
             update.held_by_nobody &= match &outcome {
                 Outcome::Reply(reply) => *reply == Reply::NotHeld,
                 Outcome::Gone | Outcome::Undelivered => self.directory.is_dead(replica),

@@ -39,17 +39,24 @@ const COPIES: u32 = 2;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Retired {
     counts: BTreeMap<ReplicaId, u64>,
-    /// Those whose entry came back, with the number at which they were retired.
-    came_back: BTreeMap<ReplicaId, u64>,
+    /// Those whose entry is kept, or came back, with the number at which others have retired them.
+    kept: BTreeMap<ReplicaId, u64>,
 }
 
 impl Retired {
     pub(super) fn from_counts(counts: &Timestamp) -> Self {
-        Self { counts: counts.iter().map(|(id, count)| (id.clone(), count)).collect(), came_back: BTreeMap::new() }
+        Self { counts: counts.iter().map(|(id, count)| (id.clone(), count)).collect(), kept: BTreeMap::new() }
     }
 
     pub(super) fn len(&self) -> usize {
         self.counts.len()
+    }
+
+    /// Others have retired `id`, whose entry is kept here.
+    fn keep(&mut self, id: &ReplicaId, count: u64) {
+        if self.kept.len() < RETIRED_MAX {
+            self.kept.insert(id.clone(), count);
+        }
     }
 
     /// The number of its last update; 0 where it is not retired.
@@ -102,9 +109,10 @@ impl ReplicaManager {
             })
             .filter(|(id, count)| self.log.start(id) == *count && self.log.replica_timestamp().get(id) == *count)
             .filter(|(id, count)| {
-                // Nothing is shown by who has none of it, nor by who has retired it: here that was so, too, until it came back.
-                let came_back = self.retired.came_back.get(*id) == Some(count);
-                let agrees = |applied| applied == *count || (applied == 0 && came_back);
+                // Nothing is shown by who has none of it, nor by who has retired it: only where it is known to be retired may
+                // that be the reason.
+                let is_retired = self.retired.kept.get(*id) == Some(count);
+                let agrees = |applied| applied == *count || (applied == 0 && is_retired);
                 let shown = |peer| self.table.get(peer).map(|entry| entry.value_timestamp.get(id));
                 self.awaited(now_ms).all(|peer| shown(peer).is_some_and(agrees))
             })
@@ -143,6 +151,8 @@ impl ReplicaManager {
             {
                 self.set_retired(id, count);
                 step.notice(Notice::Retired { id: id.clone(), count });
+            } else {
+                self.retired.keep(id, count);
             }
         }
     }
@@ -169,6 +179,7 @@ impl ReplicaManager {
             let count = if *id == self.config.id { count.min(held) } else { count };
             self.jump(id, count, step);
             self.value_timestamp.raise(id, count);
+            self.retired.keep(id, count);
         }
     }
 
@@ -185,7 +196,7 @@ impl ReplicaManager {
         self.table.forget_origin(id, count);
         self.mortal.remove(id);
         self.just_retired.raise(id, count);
-        self.retired.came_back.remove(id);
+        self.retired.kept.remove(id);
         if self.retired.get(id) < count {
             self.retired.counts.insert(id.clone(), count);
             self.changes.retired.push((id.clone(), Some(count)));
@@ -248,7 +259,7 @@ impl ReplicaManager {
     /// The entry of `id` counts again.
     pub(super) fn unretire(&mut self, id: &ReplicaId, step: &mut Step<'_>) {
         if let Some(count) = self.retired.counts.remove(id) {
-            self.retired.came_back.insert(id.clone(), count);
+            self.retired.keep(id, count);
             self.value_timestamp.raise(id, count);
             self.jump(id, count, step);
             self.changes.retired.push((id.clone(), None));

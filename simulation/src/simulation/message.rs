@@ -81,15 +81,12 @@ impl Message {
         matches!(self, Self::Update(_) | Self::Query(_) | Self::Confirm(_) | Self::Pull(_) | Self::Snapshot(_))
     }
 
-    /// The numbers of a frontend's requests in it.
+    /// The numbers of the updates in it that somebody is asked to accept.
     pub fn numbers(&self) -> Range<u64> {
-        let n = match self {
-            Self::Update(request) => request.n,
-            Self::Query(request) => request.n,
-            Self::Confirm(request) => request.n,
-            _ => return 0..0,
-        };
-        n..n + 1
+        match self {
+            Self::Update(request) => request.n..request.n + 1,
+            _ => 0..0,
+        }
     }
 }
 
