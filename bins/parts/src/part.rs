@@ -24,8 +24,8 @@ const PARTS: &[Part] = &[
     part("an update at its acceptor, of 100 in a message", replica::ROUNDS * 100, || replica::acceptor(100, 10_000)),
     Part {
         slow: true,
-        ..part("an update at its acceptor, of 100, after 10,000,000 updates", replica::ROUNDS * 100, || {
-            replica::acceptor(100, 10_000_000)
+        ..part("an update at its acceptor, of 100, after 1,000,000 updates", replica::ROUNDS * 100, || {
+            replica::acceptor(100, 1_000_000)
         })
     },
     part("an update at another replica", replica::ROUNDS, || replica::other(1)),
