@@ -150,12 +150,12 @@ impl Plan {
     }
 
     /// The broker's largest payload, in bytes. Where logs are truncated it takes several messages to bring a snapshot: one for
-    /// each row or executed update, or for ten of them after a long cut, when there are ten times as many.
+    /// each row or executed update, or for ten of them in a history that is not brief, when there are ten times as many.
     pub fn message_bytes_max(&self) -> usize {
-        match (self.forget_after_ms < 600_000, self.long_cut_us > 0) {
+        match (self.forget_after_ms < 600_000, self.is_brief) {
             (false, _) => 1 << 20,
-            (true, false) => 600,
-            (true, true) => 6000,
+            (true, true) => 600,
+            (true, false) => 6000,
         }
     }
 
