@@ -43,11 +43,11 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
 
-    /// How long each is measured in a round [default: 2s, with --quick 450ms]
+    /// How long each is measured in a round [default: 2s, with --quick 400ms]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) measure: Option<Duration>,
 
-    /// For how long before that what happens does not count [default: 500ms, with --quick 150ms]
+    /// For how long before that what happens does not count [default: 500ms, with --quick 100ms]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) warm_up: Option<Duration>,
 
@@ -87,12 +87,12 @@ pub(crate) struct BenchArgs {
 impl BenchArgs {
     /// How long each is measured in a round.
     pub(crate) fn measure(&self) -> Duration {
-        self.measure.unwrap_or(Duration::from_millis(if self.quick { 450 } else { 2000 }))
+        self.measure.unwrap_or(Duration::from_millis(if self.quick { 400 } else { 2000 }))
     }
 
     /// How long before that nothing counts.
     pub(crate) fn warm_up(&self) -> Duration {
-        self.warm_up.unwrap_or(Duration::from_millis(if self.quick { 150 } else { 500 }))
+        self.warm_up.unwrap_or(Duration::from_millis(if self.quick { 100 } else { 500 }))
     }
 
     /// How many requests are in flight, in ascending order.
@@ -137,7 +137,7 @@ mod tests {
         let quick = read(&["--quick"]).unwrap();
         assert_eq!(
             (quick.in_flight(), quick.measure().as_millis(), quick.warm_up().as_millis()),
-            (vec![1, 512], 450, 150)
+            (vec![1, 512], 400, 100)
         );
         let told = read(&["--quick", "--in-flight", "8,2,8", "--measure", "3s"]).unwrap();
         assert_eq!((told.in_flight(), told.measure().as_secs()), (vec![2, 8], 3));

@@ -285,6 +285,21 @@ fn what_came_to_nobody_was_accepted_by_nobody() {
 }
 
 #[test]
+fn what_was_said_to_a_look_up_before_an_acceptor_was_known_to_be_dead_does_not_count() {
+    let mut bench = Bench::beside(&["a", "b"]);
+    let (acceptor, _) = asked(&bench.update(None, label(&[])));
+    let (other, again) = asked(&bench.pass(PATIENCE_MS));
+    let refused = Reply::Refused { refusal: Refusal::RatingExists, label: label(&[]) };
+    let earlier = confirms(&bench.reply(&other, again.n, refused));
+    assert_eq!(names(&earlier), [acceptor.as_str(), other.as_str()]);
+    let later = confirms(&bench.hear(Input::Unreachable(id(&acceptor), 0..0)));
+    assert_eq!(names(&later), [acceptor.as_str(), other.as_str()], "everybody is asked again");
+    assert_eq!(answers(&bench.reply(&other, earlier[1].1.n, Reply::NotHeld)), []);
+    bench.hear(Input::Unreachable(id(&acceptor), 0..0));
+    assert_eq!(error(&bench.reply(&other, later[1].1.n, Reply::NotHeld)), "409 RATING_EXISTS");
+}
+
+#[test]
 fn a_refusal_is_not_certain_while_one_is_away_who_may_have_heard_from_a_dead_acceptor() {
     let refused = || Reply::Refused { refusal: Refusal::RatingExists, label: label(&[]) };
     for is_away in [true, false] {
