@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::ReplicaId;
 use crate::record::Record;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Timestamp, position_of};
 
 /// How many records that came before their turn are kept. Those beyond are pulled when it is their turn.
 pub const AHEAD_RECORDS_MAX: usize = 10_000;
@@ -31,11 +31,41 @@ pub enum Inserted {
 /// origin's entry in the replica timestamp.
 #[derive(Clone, Debug, Default)]
 pub struct UpdateLog {
-    origins: BTreeMap<ReplicaId, OriginLog>,
+    origins: Origins,
     replica_timestamp: Timestamp,
     length: usize,
     /// How many records came before their turn.
     ahead: usize,
+}
+
+/// The logs of origins, in the order of their ids.
+#[derive(Clone, Debug, Default)]
+struct Origins(Vec<(ReplicaId, OriginLog)>);
+
+impl Origins {
+    fn position(&self, id: &ReplicaId) -> Result<usize, usize> {
+        position_of(id, &self.0)
+    }
+
+    fn get(&self, id: &ReplicaId) -> Option<&OriginLog> {
+        self.position(id).ok().map(|position| &self.0[position].1)
+    }
+
+    fn get_mut(&mut self, id: &ReplicaId) -> Option<&mut OriginLog> {
+        self.position(id).ok().map(|position| &mut self.0[position].1)
+    }
+
+    fn get_or_insert(&mut self, id: &ReplicaId) -> &mut OriginLog {
+        let position = self.position(id).unwrap_or_else(|position| {
+            self.0.insert(position, (id.clone(), OriginLog::default()));
+            position
+        });
+        &mut self.0[position].1
+    }
+
+    fn remove(&mut self, id: &ReplicaId) -> Option<OriginLog> {
+        self.position(id).ok().map(|position| self.0.remove(position).1)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -64,8 +94,7 @@ impl UpdateLog {
 
     /// Puts `record` in its place and appends to `held` all records that are held by that, in order.
     pub fn insert(&mut self, record: Arc<Record>, held: &mut Vec<Arc<Record>>) -> Inserted {
-        let id = record.i.clone();
-        let mut next = self.replica_timestamp.get(&id) + 1;
+        let mut next = self.replica_timestamp.get(&record.i) + 1;
         if record.seq < next {
             return Inserted::Known;
         }
@@ -73,21 +102,23 @@ impl UpdateLog {
             if self.ahead >= AHEAD_RECORDS_MAX {
                 return Inserted::Dropped;
             }
-            let is_new = self.origins.entry(id).or_default().ahead.insert(record.seq, record).is_none();
+            let is_new = self.origins.get_or_insert(&record.i).ahead.insert(record.seq, record).is_none();
             self.ahead += usize::from(is_new);
             return Inserted::Ahead;
         }
-        let origin = self.origins.entry(id.clone()).or_default();
-        let mut turn = Some(record);
-        while let Some(record) = turn {
-            held.push(Arc::clone(&record));
-            origin.records.push_back(record);
+        let origin = self.origins.get_or_insert(&record.i);
+        let mut hold = |record: &Arc<Record>| {
+            origin.records.push_back(Arc::clone(record));
+            held.push(Arc::clone(record));
             self.length += 1;
+        };
+        hold(&record);
+        while let Some(later) = origin.ahead.remove(&(next + 1)) {
+            hold(&later);
             next += 1;
-            turn = origin.ahead.remove(&next);
-            self.ahead -= usize::from(turn.is_some());
+            self.ahead -= 1;
         }
-        self.replica_timestamp.set(&id, next - 1);
+        self.replica_timestamp.set(&record.i, next);
         Inserted::Held
     }
 
@@ -97,7 +128,7 @@ impl UpdateLog {
         if seq <= self.replica_timestamp.get(origin) {
             return;
         }
-        let log = self.origins.entry(origin.clone()).or_default();
+        let log = self.origins.get_or_insert(origin);
         self.length -= log.records.len();
         log.records.clear();
         let later = log.ahead.split_off(&(seq + 1));
@@ -156,11 +187,11 @@ impl UpdateLog {
         if self.ahead == 0 {
             return;
         }
-        for (id, origin) in &mut self.origins {
+        for (id, origin) in &mut self.origins.0 {
             let hopeless = origin.ahead.split_off(&(shown.get(id) + 1));
             self.ahead -= hopeless.len();
         }
-        self.origins.retain(|_, origin| !origin.records.is_empty() || !origin.ahead.is_empty());
+        self.origins.0.retain(|(_, origin)| !origin.records.is_empty() || !origin.ahead.is_empty());
     }
 
     /// The records of `origin` after number `seq`, in order.
@@ -174,7 +205,7 @@ impl UpdateLog {
     /// What someone who holds `have` lacks: at most `records_max` records of about `bytes_max` bytes, of each origin
     /// in order.
     pub fn after(&self, have: &Timestamp, records_max: usize, bytes_max: usize) -> Vec<Arc<Record>> {
-        let lacking = self.origins.keys().flat_map(|origin| self.of_origin_after(origin, have.get(origin)));
+        let lacking = self.origins.0.iter().flat_map(|(origin, _)| self.of_origin_after(origin, have.get(origin)));
         Self::page(lacking, records_max, bytes_max)
     }
 
