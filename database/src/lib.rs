@@ -1,8 +1,8 @@
 //! The value of a replica: data sets, and the store that updates are applied to and queries read.
 //!
 //! - [`source`]: where ratings come from: the sample, a MovieLens folder, a SQLite file
-//! - [`store`]: the store itself, `natter_common::value::Value` over SQLite, whose layout is in [`schema`], and `overlay`, what
-//!   updates wrote
+//! - [`store`]: the store itself, `natter_common::value::Value` over SQLite, whose layout is in [`schema`], `overlay`, what
+//!   updates wrote, and `read_rows`, what was read of the data set lately
 //! - [`directory`], `recovery`, `durable`, `generation`, `files`, `sealed`: the store of a durable replica, in a directory
 //!   of its own: how it is opened again, what it saves, and how damage and copies are noticed
 //! - [`export`]: writes a replica's ratings as a data set
@@ -32,6 +32,7 @@ mod movielens;
 mod overlay;
 pub mod progress;
 mod random;
+mod read_rows;
 mod records;
 mod recovery;
 pub mod schema;

@@ -35,9 +35,19 @@ impl Overlay {
         self.rows.len()
     }
 
+    /// What an update wrote there, to be replaced by what [`Overlay::note_write`] is then told of.
+    pub(crate) fn get_mut(&mut self, key: RatingKey) -> Option<&mut Row> {
+        self.rows.get_mut(&key)
+    }
+
     /// Writes a row.
     pub(crate) fn insert(&mut self, key: RatingKey, row: Row) {
         self.rows.insert(key, row);
+        self.note_write(key);
+    }
+
+    /// What stands there was written.
+    pub(crate) fn note_write(&mut self, key: RatingKey) {
         if let Some(unsaved) = &mut self.unsaved {
             unsaved.push(key);
         }

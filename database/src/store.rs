@@ -17,6 +17,7 @@ use crate::durable::Durable;
 use crate::error::{DataError, FileProblem};
 use crate::fingerprint::{Fingerprint, add, overlay_hash, subtract};
 use crate::overlay::Overlay;
+use crate::read_rows::ReadRows;
 use crate::schema;
 use crate::source::DataSource;
 
@@ -33,9 +34,11 @@ pub struct Store {
     digest: Digest,
     users: HashMap<UserId, UserCounts>,
     pub(crate) overlay: Overlay,
+    /// What was read of the data set lately.
+    read: ReadRows,
     /// Whether a transaction is open: it begins with the first write of a batch.
     is_writing: bool,
-    /// The sum of the overlay's rows.
+    /// The sum of the overlay's rows, where the store is durable: what is on disk is checked against it.
     pub(crate) overlay_sum: u64,
     /// What it takes to keep the main database on disk; `None` where it is in memory.
     pub(crate) durable: Option<Durable>,
@@ -92,6 +95,7 @@ impl Store {
             digest: description.digest,
             users,
             overlay: Overlay::default(),
+            read: ReadRows::default(),
             is_writing: false,
             overlay_sum: 0,
             durable: None,
@@ -172,9 +176,17 @@ impl Store {
         if self.users.get(&key.user_id).is_none_or(|counts| counts.in_base == 0) {
             return Ok(None);
         }
+        if let Some(read) = self.read.get(key) {
+            return Ok(read);
+        }
         let mut select = self.connection.prepare_cached(schema::SELECT_BASE_ROW)?;
-        let base = |row: &rusqlite::Row<'_>| Ok(stars(row, 0)?.map(|stars| Ok(base_row(stars, row.get(1)?))));
-        select.query_row((key.user_id.get(), key.movie_id.get()), base).optional()?.flatten().transpose()
+        let base = |row: &rusqlite::Row<'_>| {
+            let timestamp = row.get(1)?;
+            Ok(stars(row, 0)?.map(|stars| base_row(stars, timestamp)))
+        };
+        let found = select.query_row((key.user_id.get(), key.movie_id.get()), base).optional()?.flatten();
+        self.read.put(key, found);
+        Ok(found)
     }
 
     /// The first rows that were put aside, which are not any more.
@@ -201,9 +213,16 @@ impl Store {
     pub(crate) fn account_for_overlay(&mut self, key: RatingKey, base: Option<&Row>, row: &Row) {
         self.overlay.insert(key, *row);
         self.account(key, base, row);
+        self.sum_overlay(key, base, row);
     }
 
-    /// Keeps averages, counts and checksums in step with a row that takes the place of another.
+    /// Keeps the sum of the overlay's rows in step with a row that takes the place of another.
+    fn sum_overlay(&mut self, key: RatingKey, old: Option<&Row>, new: &Row) {
+        let gone = old.map_or(0, |old| overlay_hash(key, old));
+        self.overlay_sum = self.overlay_sum.wrapping_sub(gone).wrapping_add(overlay_hash(key, new));
+    }
+
+    /// Keeps averages, counts and the digest in step with a row that takes the place of another.
     fn account(&mut self, key: RatingKey, old: Option<&Row>, new: &Row) {
         let old_stars = old.and_then(|row| row.stars);
         self.catalogue.replace(key.movie_id, old_stars, new.stars);
@@ -213,9 +232,7 @@ impl Store {
         }
         if let Some(old) = old {
             subtract(&mut self.digest, key, old);
-            self.overlay_sum = self.overlay_sum.wrapping_sub(overlay_hash(key, old));
         }
-        self.overlay_sum = self.overlay_sum.wrapping_add(overlay_hash(key, new));
         add(&mut self.digest, key, new);
     }
 }
@@ -273,14 +290,26 @@ impl Value for Store {
     }
 
     fn apply(&mut self, key: RatingKey, row: Row) -> Result<bool, ValueError> {
-        let old = self.row(key)?;
-        if let Some(old) = &old
-            && old.order() >= row.order()
-        {
-            return Ok(*old == row);
-        }
-        self.overlay.insert(key, row);
+        let old = match self.overlay.get_mut(key) {
+            Some(stands) if stands.order() >= row.order() => return Ok(*stands == row),
+            Some(stands) => {
+                let old = std::mem::replace(stands, row);
+                self.overlay.note_write(key);
+                Some(old)
+            }
+            None => {
+                let base = self.find_in_base(key).map_err(self.failed("reading a rating"))?;
+                if let Some(base) = base.filter(|base| base.order() >= row.order()) {
+                    return Ok(base == row);
+                }
+                self.overlay.insert(key, row);
+                base
+            }
+        };
         self.account(key, old.as_ref(), &row);
+        if self.durable.is_some() {
+            self.sum_overlay(key, old.as_ref(), &row);
+        }
         Ok(true)
     }
 
