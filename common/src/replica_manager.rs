@@ -44,6 +44,7 @@ pub use io::{Input, Loudness, Notice, Output, ReplyTo};
 pub use recover::RecoverError;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::clock::{Now, Stamp};
 use crate::ids::ReplicaId;
@@ -51,11 +52,12 @@ use crate::label::Label;
 use crate::messages::{Mode, Reply, Status};
 use crate::missed::Missed;
 use crate::rating::RatingKey;
-use crate::record::RecordRef;
+use crate::record::{Record, RecordRef};
 use crate::roster::Roster;
 use crate::timestamp::Timestamp;
 use crate::value::{Row, Value, ValueError};
 
+use apply::HeldUntil;
 use catch_up::Phase;
 use durable::{Merging, State};
 use executed_operations::ExecutedOperations;
@@ -111,6 +113,9 @@ pub struct ReplicaManager {
     proven: Timestamp,
     /// Own records that are not yet applied, the greatest of each key: validation looks at them too.
     accepted: BTreeMap<RatingKey, (u64, Row)>,
+    held_until: HeldUntil,
+    /// What the last record accepted here depends on, with this replica manager's own entry and without.
+    depended: (Timestamp, Timestamp),
     waiting: Waiting,
     confirms: Confirms,
     pulls: Pulls,
@@ -174,6 +179,8 @@ impl ReplicaManager {
             clock: Stamp::ZERO,
             proven: Timestamp::new(),
             accepted: BTreeMap::new(),
+            held_until: HeldUntil::default(),
+            depended: (Timestamp::new(), Timestamp::new()),
             waiting: Waiting::default(),
             confirms: Confirms::default(),
             pulls: Pulls::default(),
@@ -277,7 +284,7 @@ impl ReplicaManager {
         value: &mut dyn Value,
         outputs: &mut Vec<Output>,
     ) -> Result<(), ValueError> {
-        let mut step = Step { now, value, outputs, quiet: self.quiet };
+        let mut step = Step::new(now, value, outputs, self.quiet);
         let offline = self.status.status() == Status::Offline;
         match input {
             Input::Status(to, mode) => self.handle_status(to, mode, &mut step),
@@ -307,7 +314,7 @@ impl ReplicaManager {
 
     /// Ends a batch of inputs: what they have to tell the other replica managers goes out in one message.
     pub fn flush(&mut self, now: Now, value: &mut dyn Value, outputs: &mut Vec<Output>) {
-        let mut step = Step { now, value, outputs, quiet: self.quiet };
+        let mut step = Step::new(now, value, outputs, self.quiet);
         if self.status.status() != Status::Offline {
             self.gossip_what_is_new(&mut step);
         }
@@ -342,9 +349,13 @@ impl ReplicaManager {
     fn settle(&mut self, step: &mut Step<'_>) -> Result<(), ValueError> {
         loop {
             self.apply_ready(step)?;
+            let just_retired = std::mem::take(&mut self.just_retired);
+            if self.waiting.is_empty() {
+                break;
+            }
             let mut ready = self.waiting.take_covered(&self.value_timestamp);
             // Nobody waits any more for the updates of those who left the timestamps.
-            ready.extend(self.waiting.take_covered(&std::mem::take(&mut self.just_retired)));
+            ready.extend(self.waiting.take_covered(&just_retired));
             if ready.is_empty() {
                 break;
             }
@@ -409,9 +420,15 @@ struct Step<'a> {
     value: &'a mut dyn Value,
     outputs: &'a mut Vec<Output>,
     quiet: bool,
+    /// Room for records on their way into the log.
+    held: Vec<Arc<Record>>,
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
+    fn new(now: Now, value: &'a mut dyn Value, outputs: &'a mut Vec<Output>, quiet: bool) -> Self {
+        Self { now, value, outputs, quiet, held: Vec::new() }
+    }
+
     fn reply(&mut self, to: ReplyTo, reply: Reply) {
         self.outputs.push(Output::Reply(to, reply));
     }

@@ -83,16 +83,23 @@ pub struct Roster {
     forget_after_ms: u64,
     connected: bool,
     tick_ms: u64,
+    changes: u64,
 }
 
 impl Roster {
     /// Nobody yet. Who is gone for `forget_after_ms` is forgotten.
     pub fn new(forget_after_ms: u64, now_ms: u64) -> Self {
-        Self { members: BTreeMap::new(), forget_after_ms, connected: true, tick_ms: now_ms }
+        Self { members: BTreeMap::new(), forget_after_ms, connected: true, tick_ms: now_ms, changes: 0 }
+    }
+
+    /// How often it may have changed who is there: what was found out from that stands as long as this is the same.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Takes in a presence message.
     pub fn heard(&mut self, presence: Presence, now_ms: u64) -> Change {
+        self.changes += 1;
         if !presence.is_plausible() {
             return Change::Refused;
         }
@@ -123,6 +130,7 @@ impl Roster {
 
     /// Remembers somebody from an earlier life of this process, who may be there or come back.
     pub fn remember(&mut self, id: ReplicaId, durable: bool, now_ms: u64) {
+        self.changes += 1;
         let presence = Presence::of_the_past(id.clone(), durable);
         let member = Member { presence, seen_ms: now_ms, heard_ms: now_ms, present: false, unreachable: false };
         self.members.entry(id).or_insert(member);
@@ -142,6 +150,7 @@ impl Roster {
 
     /// Counts `id` as gone until it is heard of again: the broker said that nobody listens there.
     pub fn unreachable(&mut self, id: &ReplicaId) {
+        self.changes += 1;
         if let Some(member) = self.members.get_mut(id) {
             member.present = false;
             member.unreachable = true;
@@ -151,6 +160,7 @@ impl Roster {
     /// Lets time pass and gives those that are gone by now. `listened` says whether everything that has come was heard:
     /// a presence message may be among what was not.
     pub fn tick(&mut self, now_ms: u64, listened: bool) -> Vec<ReplicaId> {
+        self.changes += 1;
         let silence_max_ms = PRESENCE_INTERVAL_MS * MISSED_INTERVALS_MAX;
         let paused = now_ms.saturating_sub(self.tick_ms) > PRESENCE_INTERVAL_MS;
         self.tick_ms = now_ms;

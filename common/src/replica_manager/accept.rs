@@ -58,7 +58,10 @@ impl ReplicaManager {
         let Request::Update(request) = &parked.request else { return Ok(()) };
         if let Some(first) = self.executed.first(&request.id) {
             let is_same = first.request == Some(request.request);
-            let reply = if is_same { self.accepted(first, &request.request, step) } else { Reply::IdInUse };
+            let reply = match is_same {
+                true => self.accepted(first, self.executed.names(&request.id), &request.request, step),
+                false => Reply::IdInUse,
+            };
             step.reply(parked.to, reply);
             return Ok(());
         }
@@ -121,7 +124,7 @@ impl ReplicaManager {
             // Who is told what was taken away has read it: that comes before the record, everywhere.
             prev.merge(&self.value_timestamp);
         }
-        prev.set(&own, 0); // its number says as much
+        let prev = self.without_own(prev);
         let record = Arc::new(Record {
             id: request.id,
             seq: self.log.replica_timestamp().get(&own) + 1,
@@ -136,7 +139,19 @@ impl ReplicaManager {
         step.detail(|| Notice::Accepted(Arc::clone(&record)));
         self.note_accepted(&record);
         self.hold(Arc::clone(&record), step);
-        self.accepted(&record.executed(), &request.request, step)
+        // Its id was not known before.
+        self.accepted(&record.executed(), vec![record.name()], &request.request, step)
+    }
+
+    /// What a record accepted here depends on beside the records before it: its number says as much as the entry of this
+    /// replica manager. Many in a row depend on the same; they share it.
+    fn without_own(&mut self, prev: Timestamp) -> Timestamp {
+        if !self.depended.0.is_shared_with(&prev) {
+            let mut without = prev.clone();
+            without.set(&self.config.id, 0);
+            self.depended = (prev, without);
+        }
+        self.depended.1.clone()
     }
 
     /// Validation looks at own records that are not applied yet.
@@ -150,13 +165,15 @@ impl ReplicaManager {
     }
 
     /// The answer to an update that is held here, the same every time.
-    fn accepted(&self, operation: &ExecutedOperation, request: &Update, step: &Step<'_>) -> Reply {
+    fn accepted(
+        &self,
+        operation: &ExecutedOperation,
+        records: Vec<RecordRef>,
+        request: &Update,
+        step: &Step<'_>,
+    ) -> Reply {
         let title = step.value.title(request.key().movie_id).unwrap_or_default();
-        Reply::Accepted {
-            value: Answer::Rating(operation.answer(request, title)),
-            records: self.executed.names(&operation.id),
-            clock: self.clock,
-        }
+        Reply::Accepted { value: Answer::Rating(operation.answer(request, title)), records, clock: self.clock }
     }
 
     /// The first update in `prev` that is not applied and cannot be applied now. `proven` says that a frontend has seen all

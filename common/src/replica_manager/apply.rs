@@ -1,5 +1,6 @@
 //! Holding records, and applying those that are stable.
 
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::{Notice, ReplicaManager, Step};
@@ -9,10 +10,28 @@ use crate::record::Record;
 use crate::timestamp::Timestamp;
 use crate::value::ValueError;
 
+/// Up to which number records are held by enough replica managers, as it was found last, with what that rests on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HeldUntil {
+    /// Whose records.
+    origin: Option<ReplicaId>,
+    /// How many copies they ask for.
+    copies: u32,
+    /// The record for which it was looked.
+    seq: u64,
+    /// The answer; below `seq` where that one is not held by enough.
+    until: u64,
+    /// [`super::TimestampTable::changes`] and [`super::Roster::changes`] then.
+    table: u64,
+    roster: u64,
+    /// [`ReplicaManager::proven`] then, as a copy: it is another as soon as that changes.
+    proven: Timestamp,
+}
+
 impl ReplicaManager {
     /// Puts a record into the log. What is held by that is known from now on, and confirmed to those who wait for it.
     pub(super) fn hold(&mut self, record: Arc<Record>, step: &mut Step<'_>) -> super::update_log::Inserted {
-        let mut held = Vec::new();
+        let mut held = std::mem::take(&mut step.held);
         let inserted = self.log.insert(record, &mut held);
         self.note_held(held, step);
         inserted
@@ -20,14 +39,14 @@ impl ReplicaManager {
 
     /// Holds the first `seq` records of `origin` without having them, as the value reflects them, or will.
     pub(super) fn jump(&mut self, origin: &ReplicaId, seq: u64, step: &mut Step<'_>) {
-        let mut held = Vec::new();
+        let mut held = std::mem::take(&mut step.held);
         self.log.jump(origin, seq, &mut held);
         self.note_held(held, step);
     }
 
     /// These records are held from now on.
-    fn note_held(&mut self, held: Vec<Arc<Record>>, step: &mut Step<'_>) {
-        for record in held {
+    fn note_held(&mut self, mut held: Vec<Arc<Record>>, step: &mut Step<'_>) {
+        for record in held.drain(..) {
             self.clock = self.clock.max(record.stamp);
             self.executed.insert(record.executed(), step.now.monotonic_ms);
             if self.config.durable {
@@ -42,10 +61,13 @@ impl ReplicaManager {
             }
             if record.i != self.config.id {
                 self.acknowledge_to_all |= record.copies > 2;
-                self.unacknowledged.insert(record.i.clone());
+                if !self.unacknowledged.contains(&record.i) {
+                    self.unacknowledged.insert(record.i.clone());
+                }
                 step.detail(|| Notice::Held(record));
             }
         }
+        step.held = held;
     }
 
     /// Applies every record that is stable, in causal order. Says whether there was one.
@@ -56,19 +78,15 @@ impl ReplicaManager {
             return Ok(false);
         }
         loop {
-            let mut progress = false;
             self.prove_retired();
-            let behind: Vec<ReplicaId> = self
-                .log
-                .replica_timestamp()
-                .iter()
-                .filter(|(id, held)| self.value_timestamp.get(id) < *held)
-                .map(|(id, _)| id.clone())
-                .collect();
-            for origin in behind {
-                while let Some(record) = self.next_stable(&origin, step) {
-                    self.apply(&record, step)?;
-                    progress = true;
+            if self.value_timestamp.covers(self.log.replica_timestamp()) {
+                return Ok(any);
+            }
+            let mut progress = false;
+            let held = self.log.replica_timestamp().clone();
+            for (origin, count) in held.iter() {
+                if self.value_timestamp.get(origin) < count {
+                    progress |= self.apply_stable(origin, step)?;
                 }
             }
             if !progress {
@@ -78,11 +96,25 @@ impl ReplicaManager {
         }
     }
 
-    /// The next record of `origin`, if it is stable: its dependencies are all in the value timestamp, and enough
-    /// replica managers hold it.
-    fn next_stable(&mut self, origin: &ReplicaId, step: &mut Step<'_>) -> Option<Arc<Record>> {
-        let record = Arc::clone(self.log.get(origin, self.value_timestamp.get(origin) + 1)?);
-        (self.is_held_by_enough(&record) && self.covers(&record.prev, step)).then_some(record)
+    /// Applies the next records of `origin`, as long as they are stable: their dependencies are all in the value
+    /// timestamp, and enough replica managers hold them. Says whether there was one.
+    fn apply_stable(&mut self, origin: &ReplicaId, step: &mut Step<'_>) -> Result<bool, ValueError> {
+        let mut any = false;
+        // A prev that was covered stays so, until somebody is retired.
+        let mut covered: Option<Arc<Record>> = None;
+        while let Some(record) = self.log.get(origin, self.value_timestamp.get(origin) + 1).cloned() {
+            if !self.is_held_by_enough(&record) {
+                break;
+            }
+            let is_covered = covered.as_ref().is_some_and(|before| before.prev.is_shared_with(&record.prev));
+            if !is_covered && !self.covers(&record.prev, step) {
+                break;
+            }
+            self.apply(&record, step)?;
+            any = true;
+            covered = Some(record).filter(|record| record.request.is_some());
+        }
+        Ok(any)
     }
 
     /// Whether everything in `prev` is applied, but for what is lost.
@@ -94,18 +126,46 @@ impl ReplicaManager {
     }
 
     /// Whether so many replica managers hold the record as it asks for, or all that are up.
-    fn is_held_by_enough(&self, record: &Record) -> bool {
-        let (origin, seq) = (&record.i, record.seq);
-        let enough = (record.copies as usize).min(1 + self.roster.up().count());
-        if enough <= 1 || self.proven.get(origin) >= seq || self.table.is_applied_by_someone(origin, seq) {
-            return true;
+    fn is_held_by_enough(&mut self, record: &Record) -> bool {
+        let found = &self.held_until;
+        let is_same = found.copies == record.copies
+            && (found.table, found.roster) == (self.table.changes(), self.roster.changes())
+            && found.origin.as_ref() == Some(&record.i)
+            && found.proven.is_shared_with(&self.proven);
+        // What is known of one record mostly holds for the next one.
+        if !is_same || (record.seq > found.until && record.seq < found.seq) {
+            let (copies, seq) = (record.copies, record.seq);
+            self.held_until = HeldUntil {
+                origin: Some(record.i.clone()),
+                copies,
+                seq,
+                until: self.held_until(&record.i, copies, seq),
+                table: self.table.changes(),
+                roster: self.roster.changes(),
+                proven: self.proven.clone(),
+            };
         }
+        record.seq <= self.held_until.until
+    }
+
+    /// Up to which number the records of `origin` that ask for so many copies are held by as many replica managers, or by
+    /// all that are up; a number below `seq` where that one is not.
+    fn held_until(&self, origin: &ReplicaId, copies: u32, seq: u64) -> u64 {
+        let enough = (copies as usize).min(1 + self.roster.up().count());
         // Who is gone may never come back with what it holds.
         let keeps = |id: &ReplicaId| self.roster.get(id).is_some_and(|member| member.is_present());
         let own = &self.config.id;
-        let is_others = origin != own;
-        let others = self.table.holders(origin, seq).filter(|id| *id != origin && *id != own && keeps(id));
-        1 + usize::from(is_others && keeps(origin)) + others.take(enough).count() >= enough
+        let known = 1 + usize::from(origin != own && keeps(origin));
+        let Some(lacking) = enough.checked_sub(known).filter(|lacking| *lacking > 0) else { return u64::MAX };
+        let shown = self.proven.get(origin).max(self.table.applied_by_someone(origin));
+        let of_interest = seq.max(shown.saturating_add(1));
+        let holders = self.table.iter().filter_map(|(id, entry)| {
+            let held = entry.replica_timestamp.get(origin);
+            (held >= of_interest && id != origin && id != own && keeps(id)).then_some(held)
+        });
+        let mut held: Vec<u64> = holders.collect();
+        held.sort_unstable_by(|a, b| b.cmp(a));
+        held.get(lacking - 1).copied().unwrap_or(shown)
     }
 
     fn apply(&mut self, record: &Arc<Record>, step: &mut Step<'_>) -> Result<(), ValueError> {
@@ -113,8 +173,11 @@ impl ReplicaManager {
         if let Some((key, row)) = record.row() {
             self.snapshots.before_write(key, step.value)?;
             stands = step.value.apply(key, row)?;
-            if record.i == self.config.id && self.accepted.get(&key).is_some_and(|(seq, _)| *seq == record.seq) {
-                self.accepted.remove(&key);
+            if record.i == self.config.id
+                && let Entry::Occupied(entry) = self.accepted.entry(key)
+                && entry.get().0 == record.seq
+            {
+                entry.remove();
             }
         }
         self.value_timestamp.set(&record.i, record.seq);

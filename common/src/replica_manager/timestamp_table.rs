@@ -19,11 +19,13 @@ pub struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct TimestampTable {
     entries: BTreeMap<ReplicaId, Entry>,
+    changes: u64,
 }
 
 impl TimestampTable {
     /// `id` said that it holds `replica_timestamp` and, where it said so, has applied `value_timestamp`.
     pub fn heard(&mut self, id: &ReplicaId, replica_timestamp: &Timestamp, value_timestamp: Option<&Timestamp>) {
+        self.changes += 1;
         let entry = match self.entries.get_mut(id) {
             Some(entry) => entry,
             None => self.entries.entry(id.clone()).or_default(),
@@ -36,9 +38,15 @@ impl TimestampTable {
 
     /// The same, where `id` is in the table already.
     pub fn heard_if_known(&mut self, id: &ReplicaId, replica_timestamp: &Timestamp) {
+        self.changes += 1;
         if let Some(entry) = self.entries.get_mut(id) {
             entry.replica_timestamp.merge_said(replica_timestamp);
         }
+    }
+
+    /// How often it may have changed: what was found out from it stands as long as that is the same.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// What `id` said, or nothing.
@@ -46,19 +54,19 @@ impl TimestampTable {
         self.entries.get(id)
     }
 
-    /// Who is known to hold record `seq` of `origin`.
-    pub fn holders(&self, origin: &ReplicaId, seq: u64) -> impl Iterator<Item = &ReplicaId> {
-        let holds = move |entry: &Entry| entry.replica_timestamp.get(origin) >= seq;
-        self.entries.iter().filter(move |(_, entry)| holds(entry)).map(|(id, _)| id)
+    /// How many updates of `origin` somebody is known to have applied.
+    pub fn applied_by_someone(&self, origin: &ReplicaId) -> u64 {
+        self.entries.values().map(|entry| entry.value_timestamp.get(origin)).max().unwrap_or(0)
     }
 
     /// Whether anyone is known to have applied record `seq` of `origin`.
     pub fn is_applied_by_someone(&self, origin: &ReplicaId, seq: u64) -> bool {
-        self.entries.values().any(|entry| entry.value_timestamp.get(origin) >= seq)
+        self.applied_by_someone(origin) >= seq
     }
 
     /// The first `count` updates of `origin` say nothing any more, of whoever has no more of them.
     pub fn forget_origin(&mut self, origin: &ReplicaId, count: u64) {
+        self.changes += 1;
         for entry in self.entries.values_mut() {
             for timestamp in [&mut entry.replica_timestamp, &mut entry.value_timestamp] {
                 if timestamp.get(origin) <= count {
@@ -70,6 +78,7 @@ impl TimestampTable {
 
     /// Forgets those that `keep` doesn't want.
     pub fn retain(&mut self, mut keep: impl FnMut(&ReplicaId) -> bool) {
+        self.changes += 1;
         self.entries.retain(|id, _| keep(id));
     }
 

@@ -156,6 +156,9 @@ impl Confirms {
 
     /// Those that wait for `id`.
     pub fn take(&mut self, id: &UpdateId) -> Vec<WaitingConfirm> {
+        if self.length == 0 {
+            return Vec::new();
+        }
         let confirms = self.waiting.remove(id).unwrap_or_default();
         for confirm in &confirms {
             self.deadlines.remove(&(confirm.deadline_ms, *id));
