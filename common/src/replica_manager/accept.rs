@@ -139,7 +139,7 @@ impl ReplicaManager {
         step.detail(|| Notice::Accepted(Arc::clone(&record)));
         self.note_accepted(&record);
         self.hold(Arc::clone(&record), step);
-        // Its id was not known before.
+        debug_assert_eq!(self.executed.names(&record.id), [record.name()], "its id was not known before");
         self.accepted(&record.executed(), vec![record.name()], &request.request, step)
     }
 

@@ -145,7 +145,9 @@ impl ReplicaManager {
                 proven: self.proven.clone(),
             };
         }
-        record.seq <= self.held_until.until
+        let is_held = record.seq <= self.held_until.until;
+        debug_assert_eq!(is_held, record.seq <= self.held_until(&record.i, record.copies, record.seq));
+        is_held
     }
 
     /// Up to which number the records of `origin` that ask for so many copies are held by as many replica managers, or by
