@@ -35,6 +35,7 @@ mod recover;
 mod retire;
 mod snapshots;
 mod status;
+mod step;
 pub mod timestamp_table;
 pub mod update_log;
 pub mod waiting;
@@ -44,7 +45,6 @@ pub use io::{Input, Loudness, Notice, Output, ReplyTo};
 pub use recover::RecoverError;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::clock::{Now, Stamp};
 use crate::ids::ReplicaId;
@@ -52,7 +52,7 @@ use crate::label::Label;
 use crate::messages::{Mode, Reply, Status};
 use crate::missed::Missed;
 use crate::rating::RatingKey;
-use crate::record::{Record, RecordRef};
+use crate::record::RecordRef;
 use crate::roster::Roster;
 use crate::timestamp::Timestamp;
 use crate::value::{Row, Value, ValueError};
@@ -66,6 +66,7 @@ use pull::Pulls;
 use retire::Retired;
 use snapshots::Snapshots;
 use status::StatusMachine;
+use step::Step;
 use timestamp_table::TimestampTable;
 use update_log::UpdateLog;
 use waiting::{Confirms, Request, Waiting};
@@ -411,37 +412,6 @@ impl ReplicaManager {
     /// What the value reflects.
     fn label(&self) -> Label {
         Label { replicas: self.value_timestamp.clone(), clock: self.clock }
-    }
-}
-
-/// What the handling of one input needs beside the replica manager itself.
-struct Step<'a> {
-    now: Now,
-    value: &'a mut dyn Value,
-    outputs: &'a mut Vec<Output>,
-    quiet: bool,
-    /// Room for records on their way into the log.
-    held: Vec<Arc<Record>>,
-}
-
-impl<'a> Step<'a> {
-    fn new(now: Now, value: &'a mut dyn Value, outputs: &'a mut Vec<Output>, quiet: bool) -> Self {
-        Self { now, value, outputs, quiet, held: Vec::new() }
-    }
-
-    fn reply(&mut self, to: ReplyTo, reply: Reply) {
-        self.outputs.push(Output::Reply(to, reply));
-    }
-
-    fn notice(&mut self, notice: Notice) {
-        self.outputs.push(Output::Notice(notice));
-    }
-
-    /// Tells of one record among many, if anybody listens.
-    fn detail(&mut self, notice: impl FnOnce() -> Notice) {
-        if !self.quiet {
-            self.notice(notice());
-        }
     }
 }
 
