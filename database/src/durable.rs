@@ -1,17 +1,19 @@
-//! A store on disk: what a batch saves beside the ratings, and when the write-ahead log moves into the main file.
+//! A store on disk: whose it is, when the write-ahead log moves into the main file, and how it is closed.
 
 use std::path::Path;
 
 use natter_common::ids::ReplicaId;
-use natter_common::replica_manager::{Changes, Saved};
-use natter_common::value::{Digest, Value, ValueError};
-use natter_common::wire::WireError;
+use natter_common::replica_manager::Saved;
+use natter_common::value::ValueError;
 use rusqlite::{Connection, ErrorCode};
 use serde::{Deserialize, Serialize};
 
 use crate::directory::DataDirectory;
 use crate::files::Watched;
 use crate::generation;
+use crate::kept::Kept;
+use crate::save::unencodable;
+use crate::saved::Checksums;
 use crate::schema;
 use crate::sealed::seal;
 use crate::store::Store;
@@ -19,7 +21,7 @@ use crate::store::Store;
 /// The log is moved into the main file after the commit with which it becomes longer than this, in bytes: so it neither
 /// fills the disk nor takes long to be read at the next start, and the pages that are written most are moved once for
 /// many commits.
-const LOG_BYTES_MAX: u64 = 64 << 20;
+const LOG_BYTES_MAX: u64 = 16 << 20;
 
 /// A log that is shorter is left alone by an idle replica, in bytes: reading it costs a start nothing.
 const IDLE_LOG_BYTES_MAX: u64 = 1 << 20;
@@ -71,14 +73,6 @@ pub struct Recovered {
     pub sync_before: Option<Sync>,
 }
 
-/// A retired replica manager.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct RetiredCount {
-    pub(crate) id: ReplicaId,
-    /// The number of its last update.
-    pub(crate) count: u64,
-}
-
 /// What it takes to keep a store on disk.
 #[derive(Debug)]
 pub(crate) struct Durable {
@@ -88,8 +82,14 @@ pub(crate) struct Durable {
     pub(crate) log: Watched,
     pub(crate) log_number: u32,
     pub(crate) sync: Sync,
-    /// Those on disk: over the ratings, over the overlay's rows.
-    pub(crate) checksums: (Digest, u64),
+    /// Which records are on disk, and which rows nothing else has there.
+    pub(crate) kept: Kept,
+    /// The sum of the rows in the table of ratings.
+    pub(crate) written_sum: u64,
+    /// How many updates are known there without their records.
+    pub(crate) executed: u64,
+    /// Those on disk.
+    pub(crate) checksums: Checksums,
     /// SQLite's count of changes when the last commit had ended.
     pub(crate) changes: u64,
 }
@@ -119,12 +119,7 @@ impl Durable {
     }
 }
 
-const SAVING: &str = "saving a batch";
 const CHECKPOINT: &str = "moving the write-ahead log into the database";
-
-fn unencodable(error: WireError) -> ValueError {
-    ValueError { doing: SAVING, reason: error.to_string() }
-}
 
 impl Store {
     /// Whether it outlives the process.
@@ -135,48 +130,6 @@ impl Store {
     /// Where it is kept; `None` in memory.
     pub fn directory(&self) -> Option<&Path> {
         self.durable.as_ref().map(|durable| durable.directory.path())
-    }
-
-    /// Saves what a batch changed, in the transaction that also has what it did to the ratings: before its
-    /// [`Store::commit`].
-    pub fn save(&mut self, changes: &Changes) -> Result<(), ValueError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        self.begin_writing()?;
-        let failed = self.failed(SAVING);
-        let run = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| {
-            let execute = || self.connection.prepare_cached(sql)?.execute(parameters);
-            execute().map(drop).map_err(&failed)
-        };
-        // Dropped first: what a batch forgot and learnt again is kept. What is kept without need is forgotten again by
-        // the next life.
-        for record in &changes.forgotten {
-            run(schema::DELETE_RECORD, &[&record.i.as_str(), &(record.seq as i64)])?;
-            run(schema::DELETE_EXECUTED, &[&record.i.as_str(), &(record.seq as i64)])?;
-        }
-        for record in &changes.held {
-            let body = seal(record.as_ref()).map_err(unencodable)?;
-            run(schema::UPSERT_RECORD, &[&record.i.as_str(), &(record.seq as i64), &body])?;
-        }
-        for operation in &changes.executed {
-            let body = seal(operation).map_err(unencodable)?;
-            run(schema::UPSERT_EXECUTED, &[&operation.i.as_str(), &(operation.seq as i64), &body])?;
-        }
-        for (id, count) in &changes.retired {
-            match *count {
-                Some(count) => {
-                    let body = seal(&RetiredCount { id: id.clone(), count }).map_err(unencodable)?;
-                    run(schema::UPSERT_RETIRED, &[&id.as_str(), &body])?;
-                }
-                None => run(schema::DELETE_RETIRED, &[&id.as_str()])?,
-            }
-        }
-        if let Some(state) = &changes.state {
-            let body = seal(state).map_err(unencodable)?;
-            run(schema::UPSERT_STATE, &[&"state", &body])?;
-        }
-        Ok(())
     }
 
     /// Saves under which id the replica goes on: on the disk when this returns, also in [`Sync::Normal`], because an id
@@ -217,16 +170,18 @@ impl Store {
         Ok(pages.max(0) as u64 * LOG_PAGE_BYTES)
     }
 
-    /// Moves the log into the main file if it is worth the while, for a replica that had nothing to write for some
-    /// seconds: its next start is quick then, and nobody waits meanwhile.
+    /// Writes what only records have on disk, and moves the log into the main file if it is worth the while, for a replica
+    /// that had nothing to write for some seconds: its next start is quick then, and nobody waits meanwhile.
     pub fn checkpoint_if_idle(&mut self) -> Result<(), ValueError> {
+        self.write_all_rows()?;
         if self.log_bytes()? > IDLE_LOG_BYTES_MAX { self.checkpoint() } else { Ok(()) }
     }
 
     /// Moves all into the main file, notes that nothing is missing in it, and closes it. Between batches only.
-    pub fn close_cleanly(self) -> Result<(), ValueError> {
-        let Some(durable) = &self.durable else { return Ok(()) };
+    pub fn close_cleanly(mut self) -> Result<(), ValueError> {
         self.check_files()?;
+        self.write_all_rows()?;
+        let Some(durable) = &self.durable else { return Ok(()) };
         let mark = generation::clean_mark(durable.log_number);
         synced(&self.connection, |connection| {
             write_mark(connection, mark, |_| Ok(()))?;
@@ -248,16 +203,6 @@ impl Store {
     #[doc(hidden)]
     pub fn limit_pages(&self, pages: u32) -> Result<(), ValueError> {
         self.connection.pragma_update(Some("main"), "max_page_count", pages).map_err(self.failed("limiting the size"))
-    }
-
-    /// Writes the checksums where they are others than those on disk: part of each transaction.
-    pub(crate) fn save_checksums(&mut self) -> Result<(), ValueError> {
-        let checksums = (self.digest(), self.overlay_sum);
-        let Some(durable) = self.durable.as_mut().filter(|durable| durable.checksums != checksums) else {
-            return Ok(());
-        };
-        durable.checksums = checksums;
-        write_checksums(&self.connection, checksums).map_err(self.failed(SAVING))
     }
 
     /// Before anybody is told of what was committed: are the files still those of the directory?
@@ -340,11 +285,6 @@ pub(crate) fn apply_sync(connection: &Connection, sync: Sync) -> rusqlite::Resul
 /// and remove what has its name by then.
 pub(crate) fn keep_log_on_close(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
     connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
-}
-
-pub(crate) fn write_checksums(connection: &Connection, (digest, overlay): (Digest, u64)) -> rusqlite::Result<()> {
-    write_meta(connection, "digest", &format!("{:016x}", digest.0))?;
-    write_meta(connection, "overlay", &format!("{overlay:016x}"))
 }
 
 pub(crate) fn write_meta(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {

@@ -3,8 +3,9 @@
 //! - [`source`]: where ratings come from: the sample, a MovieLens folder, a SQLite file
 //! - [`store`]: the store itself, `natter_common::value::Value` over SQLite, whose layout is in [`schema`], `overlay`, what
 //!   updates wrote, and `read_rows`, what was read of the data set lately
-//! - [`directory`], `recovery`, `durable`, `generation`, `files`, `sealed`: the store of a durable replica, in a directory
-//!   of its own: how it is opened again, what it saves, and how damage and copies are noticed
+//! - [`directory`], `recovery`, `durable`, `save`, `saved`, `kept`, `generation`, `files`, `sealed`: the store of a durable
+//!   replica, in a directory of its own: how it is opened again, what it saves and when, and how damage and copies are
+//!   noticed
 //! - [`export`]: writes a replica's ratings as a data set
 //! - `answers`, `catalogue`, `fold`: how queries are answered, the films in memory, case and accents in a search
 //! - [`fingerprint`]: the data set's fingerprint and the digest of the ratings
@@ -28,6 +29,7 @@ mod fold;
 pub mod generate;
 mod generation;
 pub mod import;
+mod kept;
 mod movielens;
 mod overlay;
 pub mod progress;
@@ -35,6 +37,8 @@ mod random;
 mod read_rows;
 mod records;
 mod recovery;
+mod save;
+mod saved;
 pub mod schema;
 mod sealed;
 pub mod source;

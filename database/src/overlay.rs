@@ -1,8 +1,8 @@
 //! What updates wrote, in memory: every read of the hot path looks here first, and only then into the base.
 //!
 //! A point read or a write of SQLite costs several times as much as one of this map, and every update costs one of each at
-//! every replica. A durable store writes the same rows to its database too, with each batch ([`Overlay::take_unsaved`]),
-//! and fills the map from there when it is opened.
+//! every replica. A durable store has the same rows in its database too, or records that bring them back
+//! ([`Overlay::take_unsaved`], [`crate::kept`]), and fills the map from there when it is opened.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -11,12 +11,15 @@ use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::RatingKey;
 use natter_common::value::Row;
 
+use crate::fingerprint::overlay_hash;
+
 /// The rows that updates wrote, deletion markers among them, in the order of (user, movie).
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     rows: BTreeMap<RatingKey, Row>,
-    /// What was written since the last [`Overlay::take_unsaved`]; `None` where nobody saves it.
-    unsaved: Option<Vec<RatingKey>>,
+    /// What was written since the last [`Overlay::take_unsaved`], with the hash of what was there before, 0 where nothing
+    /// was; `None` where nobody saves it.
+    unsaved: Option<Vec<(RatingKey, u64)>>,
 }
 
 impl Overlay {
@@ -42,14 +45,14 @@ impl Overlay {
 
     /// Writes a row.
     pub(crate) fn insert(&mut self, key: RatingKey, row: Row) {
-        self.rows.insert(key, row);
-        self.note_write(key);
+        let old = self.rows.insert(key, row);
+        self.note_write(key, old.as_ref());
     }
 
-    /// What stands there was written.
-    pub(crate) fn note_write(&mut self, key: RatingKey) {
+    /// What stands there was written in place of `old`.
+    pub(crate) fn note_write(&mut self, key: RatingKey, old: Option<&Row>) {
         if let Some(unsaved) = &mut self.unsaved {
-            unsaved.push(key);
+            unsaved.push((key, old.map_or(0, |old| overlay_hash(key, old))));
         }
     }
 
@@ -67,11 +70,13 @@ impl Overlay {
         rows.map(|(key, row)| (key.movie_id, row))
     }
 
-    /// What was written and not saved yet, each row once and in order. It counts as saved from now on.
-    pub(crate) fn take_unsaved(&mut self) -> Vec<(RatingKey, Row)> {
-        let mut keys = self.unsaved.as_mut().map(std::mem::take).unwrap_or_default();
-        keys.sort_unstable();
-        keys.dedup();
-        keys.into_iter().filter_map(|key| self.rows.get(&key).map(|row| (key, *row))).collect()
+    /// Which rows were written and not saved yet, each once and in order, with the hash of what was there at first. They
+    /// count as saved from now on.
+    pub(crate) fn take_unsaved(&mut self) -> Vec<(RatingKey, u64)> {
+        let mut rows = self.unsaved.as_mut().map(std::mem::take).unwrap_or_default();
+        // Stable: of several writes the first one has what was there at first.
+        rows.sort_by_key(|(key, _)| *key);
+        rows.dedup_by_key(|(key, _)| *key);
+        rows
     }
 }

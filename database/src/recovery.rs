@@ -2,28 +2,22 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::sync::Arc;
 
 use natter_common::rating::{RatingKey, Stars};
-use natter_common::record::{ExecutedOperation, Record};
 use natter_common::replica_manager::Saved;
-use natter_common::replica_manager::durable::State;
-use natter_common::value::{Digest, Row, Value};
-use rusqlite::{Connection, ErrorCode, OptionalExtension};
-use serde::de::DeserializeOwned;
+use natter_common::value::{Row, Value};
+use rusqlite::{Connection, ErrorCode};
 
 use crate::base;
 use crate::builder::base_row;
 use crate::directory::{DataDirectory, sync_directory};
-use crate::durable::{
-    Durable, Identity, Recovered, RetiredCount, Sync, apply_sync, begin_next_log, keep_log_on_close, write_checksums,
-    write_meta,
-};
+use crate::durable::{Durable, Identity, Recovered, Sync, apply_sync, begin_next_log, keep_log_on_close, write_meta};
 use crate::error::{DataError, DirectoryProblem, FileProblem, OpenError};
 use crate::files::Watched;
 use crate::generation::{self, Header};
+use crate::kept::Kept;
+use crate::saved::{Checksums, convert, is_unused, read_checksums, read_meta, read_saved, read_state, write_checksums};
 use crate::schema;
-use crate::sealed::unseal;
 use crate::source::DataSource;
 use crate::store::{Store, keyed_row, stars};
 
@@ -38,16 +32,21 @@ impl Store {
     /// directory is damaged, or of a newer Natter: nothing in it is changed then.
     pub fn open_in(source: &DataSource, directory: DataDirectory, sync: Sync) -> Result<(Self, Recovered), OpenError> {
         let found = Database::open(&directory).map_err(|problem| directory.refuse(problem))?;
-        let Database { connection, mark, log_number } = found;
+        let Database { connection, format, mark, log_number } = found;
         source.attach(&connection)?;
         let (description, catalogue) =
             base::load(&connection).map_err(|problem| DataError::File { path: source.to_string(), problem })?;
         let unreadable = |error: rusqlite::Error| FileProblem::Damaged(error.to_string());
         let mut store = Self::assemble(connection, description, catalogue)
             .map_err(|error| DataError::File { path: source.to_string(), problem: unreadable(error) })?;
-        let recovered = store
-            .recover(mark)
-            .and_then(|recovered| store.take_into_use(&directory, &recovered, log_number, sync).map(|()| recovered))
+        let (recovered, kept, checksums) = store
+            .recover(format, mark)
+            .and_then(|(recovered, kept, written)| {
+                let checksums = Checksums { digest: store.digest().0, overlay: store.overlay_sum, written };
+                let begin = Beginning { recovered: &recovered, checksums, format, log_number, sync };
+                store.take_into_use(&directory, begin)?;
+                Ok((recovered, kept, checksums))
+            })
             .map_err(|problem| directory.refuse(problem))?;
         let watched = Watched::new(directory.database()).and_then(|main| Ok((main, Watched::new(directory.log())?)));
         let (main, log) = watched.map_err(|error| directory.refuse(DirectoryProblem::Failing(error.reason)))?;
@@ -57,37 +56,57 @@ impl Store {
             log,
             log_number: log_number + 1,
             sync,
-            checksums: (store.digest(), store.overlay_sum),
+            kept,
+            written_sum: checksums.written,
+            executed: recovered.saved.executed.len() as u64,
+            checksums,
             changes: store.connection.total_changes(),
         });
-        store.overlay.note_writes();
         Ok((store, recovered))
     }
 
-    /// Reads what was saved, and brings averages, counts and checksums up to the overlay.
-    fn recover(&mut self, mark: i32) -> Result<Recovered, DirectoryProblem> {
+    /// Reads what was saved, and brings averages, counts and checksums up to it. Gives the sum of the rows in the table of
+    /// ratings too.
+    fn recover(&mut self, format: u32, mark: i32) -> Result<(Recovered, Kept, u64), DirectoryProblem> {
         let connection = &self.connection;
         let Some(identity) = read_state::<Identity>(connection, "identity")? else {
-            return match is_unused(connection)? {
-                true => Ok(Recovered { identity: None, saved: Saved::default(), clean: true, sync_before: None }),
-                false => Err(DirectoryProblem::Damaged("it holds updates, but not the replica's id".to_owned())),
-            };
+            if !is_unused(connection, format)? {
+                return Err(DirectoryProblem::Damaged("it holds updates, but not the replica's id".to_owned()));
+            }
+            self.overlay.note_writes();
+            let nothing = Recovered { identity: None, saved: Saved::default(), clean: true, sync_before: None };
+            return Ok((nothing, Kept::default(), 0));
         };
         let (found, given) = (read_meta(connection, "fingerprint")?, self.fingerprint().to_string());
         if found != given {
             return Err(DirectoryProblem::OtherDataSet { found, given });
         }
-        let saved = read_saved(connection)?;
+        let (saved, mut kept) = read_saved(connection, format)?;
         let sync_before = Sync::named(&read_meta(connection, "sync")?);
+        let checksums = read_checksums(connection, format)?;
         self.scan_overlay()?;
-        let saved_checksum = |key| {
-            u64::from_str_radix(&read_meta(&self.connection, key)?, 16)
-                .map_err(|_| DirectoryProblem::Damaged(format!("meta has a {key} that is not a number")))
-        };
-        if (Digest(saved_checksum("digest")?), saved_checksum("overlay")?) != (self.digest(), self.overlay_sum) {
+        let written = self.overlay_sum;
+        self.apply_again(&saved, &mut kept)?;
+        if checksums != (Checksums { digest: self.digest().0, overlay: self.overlay_sum, written }) {
             return Err(DirectoryProblem::WrongRatings);
         }
-        Ok(Recovered { identity: Some(identity), saved, clean: generation::is_clean(mark), sync_before })
+        let clean = generation::is_clean(mark);
+        Ok((Recovered { identity: Some(identity), saved, clean, sync_before }, kept, written))
+    }
+
+    /// Applies the records that the value timestamp covers: rows that they wrote may be nowhere else.
+    fn apply_again(&mut self, saved: &Saved, kept: &mut Kept) -> Result<(), DirectoryProblem> {
+        self.overlay.note_writes();
+        let value_timestamp = &saved.state.value_timestamp.replicas;
+        for record in saved.records.iter().filter(|record| record.seq <= value_timestamp.get(&record.i)) {
+            if let Some((key, row)) = record.row() {
+                self.apply(key, row).map_err(|error| DirectoryProblem::Damaged(error.to_string()))?;
+            }
+        }
+        kept.cover(value_timestamp);
+        let others = kept.note_unwritten(self.overlay.take_unsaved(), &self.overlay);
+        debug_assert!(others.is_empty(), "what was applied again, records on disk have");
+        Ok(())
     }
 
     fn scan_overlay(&mut self) -> Result<(), DirectoryProblem> {
@@ -115,15 +134,12 @@ impl Store {
 
     /// The first write: marks the directory as in use, on the disk and in the main file itself, so that a copy without
     /// the log can be told from one that needs none.
-    fn take_into_use(
-        &self,
-        directory: &DataDirectory,
-        recovered: &Recovered,
-        log_number: u32,
-        sync: Sync,
-    ) -> Result<(), DirectoryProblem> {
-        let checksums = (self.digest(), self.overlay_sum);
+    fn take_into_use(&self, directory: &DataDirectory, begin: Beginning<'_>) -> Result<(), DirectoryProblem> {
+        let Beginning { recovered, checksums, format, log_number, sync } = begin;
         let begin = |connection: &Connection| {
+            if format == schema::DURABLE_FORMAT_OLD {
+                convert(connection, &recovered.saved)?;
+            }
             write_meta(connection, "fingerprint", &self.fingerprint().to_string())?;
             write_meta(connection, "sync", sync.name())?;
             write_checksums(connection, checksums)?;
@@ -139,9 +155,19 @@ impl Store {
     }
 }
 
+/// With what a directory is taken into use.
+struct Beginning<'a> {
+    recovered: &'a Recovered,
+    checksums: Checksums,
+    format: u32,
+    log_number: u32,
+    sync: Sync,
+}
+
 /// The database of a directory, with nothing attached, and nothing written to it yet.
 struct Database {
     connection: Connection,
+    format: u32,
     mark: i32,
     log_number: u32,
 }
@@ -170,10 +196,11 @@ impl Database {
         }
         let connection = base::connect_file(&path).map_err(problem)?;
         configure(&connection).map_err(problem)?;
-        let format = read_meta(&connection, "format")?;
-        if format.parse::<u32>().ok() != Some(schema::DURABLE_FORMAT_VERSION) {
-            return Err(DirectoryProblem::Newer { found: format, known: schema::DURABLE_FORMAT_VERSION });
-        }
+        let found = read_meta(&connection, "format")?;
+        let format = match found.parse() {
+            Ok(format @ (schema::DURABLE_FORMAT_OLD | schema::DURABLE_FORMAT_VERSION)) => format,
+            _ => return Err(DirectoryProblem::Newer { found, known: schema::DURABLE_FORMAT_VERSION }),
+        };
         if log_number.is_none() && !generation::is_clean(header.mark) {
             return Err(DirectoryProblem::WrongLog("is missing, or is no write-ahead log"));
         }
@@ -187,7 +214,7 @@ impl Database {
             // SQLite tells of it in several lines.
             return Err(DirectoryProblem::Damaged(sound.split_whitespace().collect::<Vec<_>>().join(" ")));
         }
-        Ok(Self { connection, mark, log_number: log_number.unwrap_or(0) })
+        Ok(Self { connection, format, mark, log_number: log_number.unwrap_or(0) })
     }
 }
 
@@ -208,6 +235,7 @@ fn make(directory: &DataDirectory) -> Result<(), DirectoryProblem> {
         connection.execute_batch("BEGIN")?;
         connection.execute_batch(schema::CREATE_OVERLAY)?;
         connection.execute_batch(schema::CREATE_STAGE)?;
+        connection.execute_batch(schema::CREATE_BATCH)?;
         connection.execute_batch(schema::CREATE_DURABLE)?;
         write_meta(&connection, "format", &schema::DURABLE_FORMAT_VERSION.to_string())?;
         connection.execute_batch("COMMIT")
@@ -234,7 +262,7 @@ fn begin_using(connection: &Connection) -> rusqlite::Result<i32> {
 }
 
 /// What an error of SQLite says of the directory.
-fn problem(error: rusqlite::Error) -> DirectoryProblem {
+pub(crate) fn problem(error: rusqlite::Error) -> DirectoryProblem {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DirectoryProblem::InUse { process: None },
         Some(
@@ -247,90 +275,4 @@ fn problem(error: rusqlite::Error) -> DirectoryProblem {
         ) => DirectoryProblem::Failing(error.to_string()),
         _ => DirectoryProblem::Damaged(error.to_string()),
     }
-}
-
-fn read_meta(connection: &Connection, key: &str) -> Result<String, DirectoryProblem> {
-    connection
-        .query_row("SELECT value FROM main.meta WHERE key = ?1", [key], |row| row.get(0))
-        .optional()
-        .map_err(problem)?
-        .ok_or_else(|| DirectoryProblem::Damaged(format!("meta has no {key}")))
-}
-
-fn read_state<T: DeserializeOwned>(connection: &Connection, name: &str) -> Result<Option<T>, DirectoryProblem> {
-    let body: Option<Vec<u8>> = connection
-        .query_row("SELECT body FROM main.state WHERE name = ?1", [name], |row| row.get(0))
-        .optional()
-        .map_err(problem)?;
-    body.map(|body| unseal(&body).map_err(|error| DirectoryProblem::Damaged(format!("its {name}: {error}"))))
-        .transpose()
-}
-
-/// Whether no update was ever saved.
-fn is_unused(connection: &Connection) -> Result<bool, DirectoryProblem> {
-    let sql = "SELECT NOT EXISTS (SELECT 1 FROM main.rating) AND NOT EXISTS (SELECT 1 FROM main.record)
-        AND NOT EXISTS (SELECT 1 FROM main.state)";
-    connection.query_row(sql, (), |row| row.get(0)).map_err(problem)
-}
-
-fn read_saved(connection: &Connection) -> Result<Saved, DirectoryProblem> {
-    let mut saved = Saved::default();
-    read_each(connection, "record", |record: Record, name| {
-        let is_named = name == (record.i.as_str(), record.seq);
-        saved.records.push(Arc::new(record));
-        is_named
-    })?;
-    read_each(connection, "executed", |operation: ExecutedOperation, name| {
-        let is_named = name == (operation.i.as_str(), operation.seq);
-        saved.executed.push(operation);
-        is_named
-    })?;
-    let retired = read_retired(connection)?;
-    saved.retired = retired.into_iter().map(|RetiredCount { id, count }| (id, count)).collect();
-    match read_state::<State>(connection, "state")? {
-        Some(state) => saved.state = state,
-        None if saved == Saved::default() => {}
-        None => return Err(DirectoryProblem::Damaged("it holds updates, but not where the replica stood".to_owned())),
-    }
-    let staged: i64 =
-        connection.query_row("SELECT COUNT(*) FROM main.staged", (), |row| row.get(0)).map_err(problem)?;
-    if let Some(merging) = saved.state.merging.as_ref().filter(|merging| staged as u64 > merging.rows) {
-        let rows = merging.rows;
-        return Err(DirectoryProblem::Damaged(format!("a snapshot of {rows} rows has {staged} left to be merged")));
-    }
-    Ok(saved)
-}
-
-/// Reads a table of records or of executed updates; `take` says whether what it is given has this name.
-fn read_each<T: DeserializeOwned>(
-    connection: &Connection,
-    table: &str,
-    mut take: impl FnMut(T, (&str, u64)) -> bool,
-) -> Result<(), DirectoryProblem> {
-    let mut select = connection.prepare(&format!("SELECT origin, seq, body FROM main.{table}")).map_err(problem)?;
-    let mut rows = select.query(()).map_err(problem)?;
-    while let Some(row) = rows.next().map_err(problem)? {
-        let (origin, seq): (String, i64) = (row.get(0).map_err(problem)?, row.get(1).map_err(problem)?);
-        let damaged = |what: &str| DirectoryProblem::Damaged(format!("{table} {origin}:{seq}: {what}"));
-        let body = row.get_ref(2).and_then(|value| Ok(value.as_blob()?)).map_err(problem)?;
-        let message = unseal(body).map_err(|error| damaged(&error))?;
-        if !take(message, (&origin, seq as u64)) {
-            return Err(damaged("it has another name inside"));
-        }
-    }
-    Ok(())
-}
-
-fn read_retired(connection: &Connection) -> Result<Vec<RetiredCount>, DirectoryProblem> {
-    let mut select = connection.prepare("SELECT id, body FROM main.retired").map_err(problem)?;
-    let rows = select
-        .query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))
-        .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
-        .map_err(problem)?;
-    let read = |(id, body): (String, Vec<u8>)| match unseal::<RetiredCount>(&body) {
-        Ok(retired) if retired.id.as_str() == id => Ok(retired),
-        Ok(_) => Err(DirectoryProblem::Damaged(format!("retired {id}: it has another name inside"))),
-        Err(error) => Err(DirectoryProblem::Damaged(format!("retired {id}: {error}"))),
-    };
-    rows.into_iter().map(read).collect()
 }

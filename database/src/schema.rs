@@ -60,8 +60,8 @@ pub const CREATE_BASE: &str = "
 
 /// The overlay: what updates wrote, as a durable replica keeps it.
 pub const CREATE_OVERLAY: &str = "
-    -- `half_stars` is NULL for a deletion marker. `stamp` is the update's, its 64 bits as a signed integer;
-    -- `update_id` the 16 bytes of a UUID, NULL only where a row has none.
+    -- Less the rows that records bring back. `half_stars` is NULL for a deletion marker. `stamp` is the update's, its 64
+    -- bits as a signed integer; `update_id` the 16 bytes of a UUID, NULL only where a row has none.
     CREATE TABLE main.rating (
         user_id INTEGER NOT NULL,
         movie_id INTEGER NOT NULL,
@@ -90,18 +90,24 @@ pub const CREATE_STAGE: &str = "
 pub const DURABLE_APPLICATION_ID: i32 = 0x4e41_5444;
 
 /// The version of the layout of a durable replica's file. A file with a greater one is refused.
-pub const DURABLE_FORMAT_VERSION: u32 = 1;
+pub const DURABLE_FORMAT_VERSION: u32 = 2;
 
-/// What a durable replica keeps beside the overlay. Each `body` is MessagePack and its checksum.
+/// The first version, which is brought up to this one when it is opened: it has a table `record` with a row for each
+/// record in the place of `batch`, the checksums in `meta`, and each row of the overlay written with its batch.
+pub(crate) const DURABLE_FORMAT_OLD: u32 = 1;
+
+/// The records of a durable replica. `body` is MessagePack and its checksum.
+pub const CREATE_BATCH: &str = "
+    -- Accepted updates, those that were saved together in one row: those of the log, those that only the
+    -- executed-operation table needs, and of those that are forgotten some that were saved together with others.
+    CREATE TABLE main.batch (
+        number INTEGER PRIMARY KEY,
+        body BLOB NOT NULL
+    ) STRICT;
+";
+
+/// What else a durable replica keeps beside the overlay. Each `body` is MessagePack and its checksum.
 pub const CREATE_DURABLE: &str = "
-    -- Accepted updates: those of the log, and those that only the executed-operation table needs.
-    CREATE TABLE main.record (
-        origin TEXT NOT NULL,
-        seq INTEGER NOT NULL,
-        body BLOB NOT NULL,
-        PRIMARY KEY (origin, seq)
-    ) STRICT, WITHOUT ROWID;
-
     -- What is known of updates by a snapshot, without their records.
     CREATE TABLE main.executed (
         origin TEXT NOT NULL,
@@ -116,28 +122,28 @@ pub const CREATE_DURABLE: &str = "
         body BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
 
-    -- identity (the replica's id, and its former ones), state (where it stands).
+    -- identity (the replica's id, and its former ones), state (where it stands), checksums (of the ratings as they stand,
+    -- of the overlay, of its rows in `rating`).
     CREATE TABLE main.state (
         name TEXT PRIMARY KEY,
         body BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
 
-    -- format (the version of this layout), fingerprint (of the data set), sync (how it was written last), digest (of the
-    -- ratings as they stand), overlay (the sum of the overlay's rows).
+    -- format (the version of this layout), fingerprint (of the data set), sync (how it was written last).
     CREATE TABLE main.meta (
         key TEXT PRIMARY KEY,
         value TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// Keeps a record.
-pub(crate) const UPSERT_RECORD: &str = "INSERT OR REPLACE INTO main.record VALUES (?1, ?2, ?3)";
+/// Keeps records.
+pub(crate) const INSERT_BATCH: &str = "INSERT INTO main.batch VALUES (?1, ?2)";
 
 /// Keeps what is known of an update.
-pub(crate) const UPSERT_EXECUTED: &str = "INSERT OR REPLACE INTO main.executed VALUES (?1, ?2, ?3)";
+pub(crate) const INSERT_EXECUTED: &str = "INSERT OR IGNORE INTO main.executed VALUES (?1, ?2, ?3)";
 
-/// Drops a record.
-pub(crate) const DELETE_RECORD: &str = "DELETE FROM main.record WHERE origin = ?1 AND seq = ?2";
+/// Drops records.
+pub(crate) const DELETE_BATCH: &str = "DELETE FROM main.batch WHERE number = ?1";
 
 /// Drops what is known of an update.
 pub(crate) const DELETE_EXECUTED: &str = "DELETE FROM main.executed WHERE origin = ?1 AND seq = ?2";
@@ -148,7 +154,7 @@ pub(crate) const UPSERT_RETIRED: &str = "INSERT OR REPLACE INTO main.retired VAL
 /// Drops that somebody is retired.
 pub(crate) const DELETE_RETIRED: &str = "DELETE FROM main.retired WHERE id = ?1";
 
-/// Keeps the identity or the state.
+/// Keeps the identity, the state or the checksums.
 pub(crate) const UPSERT_STATE: &str = "INSERT OR REPLACE INTO main.state VALUES (?1, ?2)";
 
 /// Keeps one of the short texts.

@@ -134,13 +134,7 @@ impl Store {
     /// Ends a batch: what was applied since the one before is written together. A durable store has it on disk then; what
     /// it says of its batches may be told to others.
     pub fn commit(&mut self) -> Result<(), ValueError> {
-        let unsaved = self.overlay.take_unsaved();
-        if !unsaved.is_empty() {
-            self.begin_writing()?;
-            for (key, row) in &unsaved {
-                self.upsert(schema::UPSERT_ROW, *key, row).map_err(self.failed("writing a rating"))?;
-            }
-        }
+        self.write_due_rows()?;
         if !self.is_writing {
             return Ok(());
         }
@@ -200,7 +194,7 @@ impl Store {
         Ok(rows)
     }
 
-    fn upsert(&self, sql: &str, key: RatingKey, row: &Row) -> rusqlite::Result<()> {
+    pub(crate) fn upsert(&self, sql: &str, key: RatingKey, row: &Row) -> rusqlite::Result<()> {
         let mut upsert = self.connection.prepare_cached(sql)?;
         let half_stars = row.stars.map(Stars::half_stars);
         let update_id = row.update_id.as_ref().map(UpdateId::as_bytes);
@@ -294,7 +288,7 @@ impl Value for Store {
             Some(stands) if stands.order() >= row.order() => return Ok(*stands == row),
             Some(stands) => {
                 let old = std::mem::replace(stands, row);
-                self.overlay.note_write(key);
+                self.overlay.note_write(key, Some(&old));
                 Some(old)
             }
             None => {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use natter_common::clock::Stamp;
 use natter_common::rating::RatingKey;
 use natter_common::record::RecordRef;
 use natter_common::replica_manager::{Changes, Saved};
@@ -14,7 +15,8 @@ use tempfile::TempDir;
 
 use crate::common::key;
 use crate::replica_files::{
-    MOVIE_NUMBERS, Place, Seen, copy_directory, counts, held, name, record, replica, row, seen, state,
+    MOVIE_NUMBERS, Place, Seen, applied, copy_directory, counts, held, name, record, replica, replicas, row, seen,
+    state,
 };
 
 /// What one batch does.
@@ -23,6 +25,8 @@ struct Batch {
     rows: Vec<(RatingKey, Row)>,
     /// How many more records of replica a are held.
     records: u64,
+    /// How many of those that are held are not applied yet, if those before were not either.
+    waiting: u64,
     /// Which record, or update known by a snapshot, is forgotten.
     forgotten: Option<RecordRef>,
     executed: Option<u64>,
@@ -44,6 +48,8 @@ fn batches() -> impl Strategy<Value = Vec<Batch>> {
     let row = (1u32..=3, prop::sample::select(MOVIE_NUMBERS.to_vec()), 0u64..20, 0u64..3).prop_map(
         |(user_number, movie_number, stamp, id)| {
             let half_stars = ((u64::from(user_number) + stamp * 3 + id) % 11) as u8;
+            // Some before, some after those of the records.
+            let stamp = Stamp::new(stamp * 10, 1).0;
             (key(user_number, movie_number), row((half_stars > 0).then_some(half_stars), stamp, id))
         },
     );
@@ -56,11 +62,13 @@ fn batches() -> impl Strategy<Value = Vec<Batch>> {
         1 => Just(Then::Kill),
         1 => Just(Then::CloseCleanly),
     ];
-    let parts = (prop::collection::vec(row, 0..5), 0u64..40, forgotten, prop::option::of(1u64..20), retired, then);
+    let counts = (0u64..40, 0u64..20);
+    let parts = (prop::collection::vec(row, 0..5), counts, forgotten, prop::option::of(1u64..20), retired, then);
     let batch = (parts, prop::bool::weighted(0.1)).prop_map(
-        |((rows, records, forgotten, executed, retired, what_then), is_lost)| Batch {
+        |((rows, (records, waiting), forgotten, executed, retired, what_then), is_lost)| Batch {
             rows,
             records,
+            waiting,
             forgotten,
             executed,
             retired,
@@ -75,6 +83,8 @@ fn batches() -> impl Strategy<Value = Vec<Batch>> {
 #[derive(Clone)]
 struct Model {
     saved: Saved,
+    /// They may still be there, beside records that were saved together with them.
+    forgotten: Vec<RecordRef>,
     seen: Seen,
 }
 
@@ -85,17 +95,24 @@ fn sorted(mut saved: Saved) -> Saved {
 }
 
 impl Model {
+    /// How many records of replica a are applied.
+    fn applied(&self) -> u64 {
+        self.saved.state.value_timestamp.replicas.get(&replica("a"))
+    }
+
     fn changes(&self, batch: &Batch) -> Changes {
         let first = held(&self.saved) + 1;
+        let last = first + batch.records - 1;
         Changes {
-            held: (first..first + batch.records).map(|seq| Arc::new(record("a", seq))).collect(),
+            held: (first..=last).map(|seq| Arc::new(record("a", seq))).collect(),
             executed: batch.executed.map(|seq| record("x", seq).executed()).into_iter().collect(),
             forgotten: batch.forgotten.clone().into_iter().collect(),
             retired: batch.retired.map(|(id, count)| (replica(&format!("z{id}")), count)).into_iter().collect(),
             // The clock goes on with each batch, so that no two are alike.
             state: Some(natter_common::replica_manager::durable::State {
                 clock: self.saved.state.clock.next(),
-                ..state(first + batch.records - 1)
+                value_timestamp: replicas(&[("a", self.applied().max(last.saturating_sub(batch.waiting)))]),
+                ..state(last)
             }),
         }
     }
@@ -103,6 +120,7 @@ impl Model {
     fn save(&mut self, changes: Changes) {
         let Changes { held, executed, forgotten, retired, state } = changes;
         let saved = &mut self.saved;
+        self.forgotten.extend(forgotten.clone());
         saved.records.retain(|record| !forgotten.contains(&record.name()));
         saved.executed.retain(|operation| !forgotten.contains(&operation.name()));
         saved.executed.retain(|operation| !executed.contains(operation));
@@ -116,7 +134,11 @@ impl Model {
 }
 
 fn assert_is(place: &Place, path: &Path, model: &Model) {
-    let (store, recovered) = place.open_at(path, Sync::Normal).unwrap();
+    let (store, mut recovered) = place.open_at(path, Sync::Normal).unwrap();
+    recovered
+        .saved
+        .records
+        .retain(|record| !model.forgotten.contains(&record.name()) || model.saved.records.contains(record));
     assert_eq!(sorted(recovered.saved), sorted(model.saved.clone()));
     assert_eq!(seen(&store), model.seen);
 }
@@ -129,12 +151,17 @@ proptest! {
         let place = Place::new();
         let copies = TempDir::new().unwrap();
         let mut store = place.start(Sync::Normal);
-        let mut model = Model { saved: Saved::default(), seen: seen(&store) };
+        let mut model = Model { saved: Saved::default(), forgotten: Vec::new(), seen: seen(&store) };
         for (n, batch) in batches.into_iter().enumerate() {
             for (key, row) in &batch.rows {
                 store.apply(*key, *row).unwrap();
             }
             let changes = model.changes(&batch);
+            let value_timestamp = &changes.state.as_ref().unwrap().value_timestamp.replicas;
+            for seq in model.applied() + 1..=value_timestamp.get(&replica("a")) {
+                let (key, row) = record("a", seq).row().unwrap();
+                store.apply(key, row).unwrap();
+            }
             store.save(&changes).unwrap();
             if batch.is_lost {
                 drop(store);
@@ -171,8 +198,7 @@ proptest! {
 const KEPT: u64 = 400;
 
 fn save_and_forget(store: &mut Store, seq: u64) {
-    store.apply(key(1 + (seq % 3) as u32, 1), row(Some(1 + (seq % 10) as u8), 1000 + seq, seq)).unwrap();
-    let held = vec![Arc::new(record("a", seq))];
+    let held = vec![applied(store, "a", seq)];
     let forgotten = seq.checked_sub(KEPT).map(|seq| name("a", seq)).into_iter().collect();
     store.save(&Changes { held, forgotten, state: Some(state(seq)), ..Changes::default() }).unwrap();
     store.commit().unwrap();
@@ -243,7 +269,7 @@ fn assert_copy(store: &Store, saved: &Saved, before: u64) {
     assert_eq!(saved.state.value_timestamp.replicas, counts(&[("a", count)]));
     // Batch n rated film 1 for user 1 + n % 3: the last three stand.
     for seq in count.saturating_sub(2).max(1)..=count {
-        let expected = row(Some(1 + (seq % 10) as u8), 1000 + seq, seq);
-        assert_eq!(store.row(key(1 + (seq % 3) as u32, 1)).unwrap(), Some(expected));
+        let (key, expected) = record("a", seq).row().unwrap();
+        assert_eq!(store.row(key).unwrap(), Some(expected));
     }
 }

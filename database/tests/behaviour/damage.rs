@@ -11,7 +11,7 @@ use natter_database::{DataDirectory, DataSource, Store, Sync};
 use rusqlite::Connection;
 
 use crate::common::{folder, key};
-use crate::replica_files::{MOVIES, Place, copy_directory, held, record, row, save_one, seen, state};
+use crate::replica_files::{MOVIES, Place, applied, copy_directory, held, record, row, save_one, seen, state};
 
 const AGAIN: &str = "move it away and start with an empty directory: the replica takes everything from the others";
 const ANEW: &str = "move the directory away and start with an empty one: the replica takes everything from the others";
@@ -172,7 +172,8 @@ fn every_flipped_byte_is_noticed_or_does_no_harm() {
     let mut store = place.start(Sync::Full);
     for seq in 1..=300 {
         store.apply(key(1 + seq as u32 % 100, 1), row((seq % 4 > 0).then_some(5), 1000 + seq, seq)).unwrap();
-        store.save(&Changes { held: vec![Arc::new(record("a", seq))], ..Changes::default() }).unwrap();
+        let held = vec![applied(&mut store, "a", seq)];
+        store.save(&Changes { held, ..Changes::default() }).unwrap();
     }
     store.save(&Changes { state: Some(state(300)), ..Changes::default() }).unwrap();
     store.commit().unwrap();
@@ -314,7 +315,6 @@ fn ratings_that_are_others_than_were_saved_are_refused() {
         "UPDATE rating SET stamp = stamp + 1 WHERE user_id = 1",
         "DELETE FROM rating WHERE user_id = 1",
         "INSERT INTO rating VALUES (9, 1, 3, 1, 1, x'00112233445566778899aabbccddeeff')",
-        "UPDATE meta SET value = '00' WHERE key = 'digest'",
     ] {
         let place = saved(true);
         change(&place, sql);
@@ -332,9 +332,9 @@ fn ratings_that_are_others_than_were_saved_are_refused() {
 #[test]
 fn what_cannot_be_read_back_is_refused() {
     for (sql, expected) in [
-        ("UPDATE record SET body = x'00' WHERE seq = 7", "record a:7: it has 1 bytes, which is too few"),
-        ("UPDATE record SET body = zeroblob(50) WHERE seq = 7", "record a:7: it does not match its checksum"),
-        ("UPDATE record SET seq = 70 WHERE seq = 7", "record a:70: it has another name inside"),
+        ("UPDATE batch SET body = x'00' WHERE number = 7", "batch 7: it has 1 bytes, which is too few"),
+        ("UPDATE batch SET body = zeroblob(50) WHERE number = 7", "batch 7: it does not match its checksum"),
+        ("UPDATE batch SET number = 70 WHERE number = 7", "batch 70: it has another number inside"),
         ("UPDATE state SET body = zeroblob(50) WHERE name = 'state'", "its state: it does not match its checksum"),
         (
             "UPDATE state SET body = zeroblob(50) WHERE name = 'identity'",
@@ -342,11 +342,14 @@ fn what_cannot_be_read_back_is_refused() {
         ),
         ("DELETE FROM state WHERE name = 'state'", "it holds updates, but not where the replica stood"),
         ("DELETE FROM state WHERE name = 'identity'", "it holds updates, but not the replica's id"),
-        ("DELETE FROM meta WHERE key = 'digest'", "meta has no digest"),
-        ("UPDATE meta SET value = 'x' WHERE key = 'digest'", "meta has a digest that is not a number"),
+        ("DELETE FROM state WHERE name = 'checksums'", "it has no checksums"),
+        (
+            "UPDATE state SET body = zeroblob(50) WHERE name = 'checksums'",
+            "its checksums: it does not match its checksum",
+        ),
         ("DELETE FROM meta WHERE key = 'format'", "meta has no format"),
         ("INSERT INTO retired VALUES ('z', x'0011223344556677')", "retired z: it does not match its checksum"),
-        ("DROP TABLE record", "no such table: main.record"),
+        ("DROP TABLE batch", "no such table: main.batch"),
         ("UPDATE rating SET half_stars = 99 WHERE user_id = 1", "Integer 99 out of range at index 2"),
     ] {
         let place = saved(true);
@@ -358,11 +361,11 @@ fn what_cannot_be_read_back_is_refused() {
 #[test]
 fn a_newer_format_is_refused_and_left_as_it_is() {
     let place = saved(true);
-    change(&place, "UPDATE meta SET value = '2' WHERE key = 'format'; PRAGMA wal_checkpoint(TRUNCATE);");
+    change(&place, "UPDATE meta SET value = '3' WHERE key = 'format'; PRAGMA wal_checkpoint(TRUNCATE);");
     let before = fs::read(place.file("replica.sqlite")).unwrap();
     assert_eq!(
         place.refusal(),
-        "--data-dir DIR: replica.sqlite was written by a newer Natter (format 2, this one knows 1): use that version, or \
+        "--data-dir DIR: replica.sqlite was written by a newer Natter (format 3, this one knows 2): use that version, or \
          another --data-dir"
     );
     assert_eq!(fs::read(place.file("replica.sqlite")).unwrap(), before);

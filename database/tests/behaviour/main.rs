@@ -13,3 +13,4 @@ mod queries;
 mod replica_files;
 mod sqlite_files;
 mod store;
+mod unwritten;

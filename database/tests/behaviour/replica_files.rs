@@ -103,7 +103,7 @@ pub(crate) fn record(origin: &str, seq: u64) -> Record {
         request: Some(Update::Create {
             user_id: key.user_id,
             movie_id: key.movie_id,
-            rating: Stars::from_half_stars(7).unwrap(),
+            rating: Stars::from_half_stars(1 + (seq % 10) as u8).unwrap(),
         }),
         retires: Timestamp::new(),
         stamp,
@@ -134,10 +134,17 @@ pub(crate) fn state(held: u64) -> State {
     }
 }
 
+/// The record, which is applied.
+pub(crate) fn applied(store: &mut Store, origin: &str, seq: u64) -> Arc<Record> {
+    let record = record(origin, seq);
+    let (key, row) = record.row().unwrap();
+    assert!(store.apply(key, row).unwrap());
+    Arc::new(record)
+}
+
 /// Rates film 1 and saves record `seq` of replica a, in one batch.
 pub(crate) fn save_one(store: &mut Store, seq: u64) {
-    store.apply(key(1 + (seq % 3) as u32, 1), row(Some(1 + (seq % 10) as u8), 1000 + seq, seq)).unwrap();
-    let held = vec![Arc::new(record("a", seq))];
+    let held = vec![applied(store, "a", seq)];
     store.save(&Changes { held, state: Some(state(seq)), ..Changes::default() }).unwrap();
     store.commit().unwrap();
 }

@@ -160,11 +160,11 @@ async fn damaged_newer_and_foreign_databases_are_refused_and_kept() {
     is_refused_and_kept(&world, &directory, &other, &expected).await;
 
     // The format stands right after its key.
-    let at = whole.windows(7).position(|bytes| bytes == b"format1").expect("the format's row");
+    let at = whole.windows(7).position(|bytes| bytes == b"format2").expect("the format's row");
     let mut newer = whole.clone();
     newer[at + 6] = b'9';
     fs::write(&path, &newer).unwrap();
-    let expected = "replica.sqlite was written by a newer Natter (format 9, this one knows 1): use that version, or \
+    let expected = "replica.sqlite was written by a newer Natter (format 9, this one knows 2): use that version, or \
         another --data-dir";
     is_refused_and_kept(&world, &directory, &database, expected).await;
 

@@ -1,0 +1,203 @@
+//! Which records are on disk, and which rows of the overlay nothing but a record has there.
+//!
+//! A row that a record wrote is not written with its batch: the record is on disk, and who opens the store applies again
+//! what the value timestamp covers. Such a row is **unwritten**, and the record **carries** it. It is written, many at a
+//! time and in the order of their keys, with the transaction that forgets the record or has a value timestamp that
+//! does not cover it, where too many are unwritten, and when the replica is idle or ends. A row that no record wrote, as
+//! one of a snapshot, is written with its batch.
+
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
+
+use natter_common::ids::ReplicaId;
+use natter_common::rating::RatingKey;
+use natter_common::record::{Record, RecordRef};
+use natter_common::timestamp::Timestamp;
+use natter_common::value::Row;
+
+use crate::overlay::Overlay;
+
+/// How many rows may be unwritten: what the next start has to apply again, and about 100 bytes of memory each.
+pub(crate) const UNWRITTEN_MAX: usize = 32_768;
+
+/// So many are written at once when there are more: few enough to keep nobody waiting, and neighbours share pages.
+const ROWS_AT_ONCE: usize = 1024;
+
+/// A row that is to be written, with the [`crate::fingerprint::overlay_hash`] of the one that it replaces on disk, 0
+/// where there is none.
+pub(crate) type Due = (RatingKey, u64);
+
+/// Records on disk, and what they carry.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// By origin and number.
+    records: BTreeMap<ReplicaId, BTreeMap<u64, Place>>,
+    /// How many records of each row of the table of batches are not forgotten.
+    batches: BTreeMap<i64, usize>,
+    /// The greatest number of such a row so far.
+    last_batch: i64,
+    /// What records write that the value timestamp does not cover, by origin and number.
+    waiting: BTreeMap<ReplicaId, BTreeMap<u64, (RatingKey, Row)>>,
+    /// What records write that it covers since the last commit.
+    applied: Vec<(RatingKey, Row, RecordRef)>,
+    /// As it was saved last.
+    value_timestamp: Timestamp,
+    unwritten: BTreeMap<RatingKey, Unwritten>,
+    /// Some unwritten rows that must not be so any longer, and perhaps others.
+    due: Vec<RatingKey>,
+    /// Up to where unwritten rows were written because there were too many.
+    swept: Option<RatingKey>,
+}
+
+/// Where a record is, and what it writes to.
+#[derive(Debug)]
+struct Place {
+    batch: i64,
+    key: Option<RatingKey>,
+}
+
+#[derive(Debug)]
+struct Unwritten {
+    carrier: RecordRef,
+    /// See [`Due`].
+    on_disk: u64,
+    is_due: bool,
+}
+
+impl Kept {
+    /// The number of the next batch, which was never used.
+    pub(crate) fn next_batch(&self) -> i64 {
+        self.last_batch + 1
+    }
+
+    /// Whether the record is known.
+    pub(crate) fn has(&self, record: &Record) -> bool {
+        self.records.get(&record.i).is_some_and(|records| records.contains_key(&record.seq))
+    }
+
+    /// The record is in `batch` from now on. Gives a batch that has nothing any more because of that.
+    pub(crate) fn hold(&mut self, record: &Record, batch: i64) -> Option<i64> {
+        *self.batches.entry(batch).or_default() += 1;
+        self.last_batch = self.last_batch.max(batch);
+        let written = record.row();
+        let place = Place { batch, key: written.map(|(key, _)| key) };
+        let old = self.records.entry(record.i.clone()).or_default().insert(record.seq, place);
+        if record.seq > self.value_timestamp.get(&record.i)
+            && let Some(written) = written
+        {
+            self.waiting.entry(record.i.clone()).or_default().insert(record.seq, written);
+        }
+        self.leave(old?.batch)
+    }
+
+    /// The record is not known any more: what it carries is due. Gives its batch, if that has nothing any more.
+    pub(crate) fn forget(&mut self, name: &RecordRef) -> Option<i64> {
+        let place = remove(&mut self.records, name)?;
+        remove(&mut self.waiting, name);
+        self.applied.retain(|(.., applied)| applied != name);
+        if let Some(key) = place.key
+            && let Some(unwritten) = self.unwritten.get_mut(&key).filter(|row| row.carrier == *name)
+        {
+            unwritten.is_due = true;
+            self.due.push(key);
+        }
+        self.leave(place.batch)
+    }
+
+    fn leave(&mut self, batch: i64) -> Option<i64> {
+        let left = self.batches.get_mut(&batch)?;
+        *left -= 1;
+        if *left > 0 {
+            return None;
+        }
+        self.batches.remove(&batch);
+        Some(batch)
+    }
+
+    /// What `value_timestamp` covers is applied, and at the next start applied again; what it does not is not.
+    pub(crate) fn cover(&mut self, value_timestamp: &Timestamp) {
+        // Who is retired is left out of it.
+        if !value_timestamp.covers(&self.value_timestamp) {
+            let is_left_out = |name: &RecordRef| value_timestamp.get(&name.i) < name.seq;
+            for (key, row) in self.unwritten.iter_mut().filter(|(_, row)| is_left_out(&row.carrier)) {
+                row.is_due = true;
+                self.due.push(*key);
+            }
+            self.applied.retain(|(.., name)| !is_left_out(name));
+            self.waiting.retain(|_, waiting| !waiting.is_empty());
+        }
+        for (origin, waiting) in &mut self.waiting {
+            let covered = value_timestamp.get(origin);
+            while let Some(first) = waiting.first_entry().filter(|first| *first.key() <= covered) {
+                let seq = *first.key();
+                let (key, row) = first.remove();
+                self.applied.push((key, row, RecordRef { i: origin.clone(), seq }));
+            }
+        }
+        self.value_timestamp.clone_from(value_timestamp);
+    }
+
+    /// Takes notice of a batch's rows, which are in order and each there once. Gives those that are to be written with it,
+    /// in order.
+    pub(crate) fn settle(&mut self, unsaved: Vec<Due>, overlay: &Overlay) -> Vec<Due> {
+        let mut rows = self.note_unwritten(unsaved, overlay);
+        for key in std::mem::take(&mut self.due) {
+            if self.unwritten.get(&key).is_some_and(|row| row.is_due) {
+                rows.extend(self.take(key).map(|on_disk| (key, on_disk)));
+            }
+        }
+        let too_many = self.unwritten.len().saturating_sub(UNWRITTEN_MAX);
+        if too_many > 0 {
+            rows.extend(self.take_some(too_many.max(ROWS_AT_ONCE)));
+        }
+        rows.sort_unstable();
+        rows
+    }
+
+    /// Those of `unsaved` are unwritten that a record has which was applied since the last time. Gives the others.
+    pub(crate) fn note_unwritten(&mut self, unsaved: Vec<Due>, overlay: &Overlay) -> Vec<Due> {
+        let mut applied = std::mem::take(&mut self.applied);
+        applied.retain(|(key, row, _)| overlay.get(*key) == Some(row));
+        applied.sort_unstable_by_key(|(key, ..)| *key);
+        let mut others = Vec::new();
+        for (key, on_disk) in unsaved {
+            let Ok(at) = applied.binary_search_by_key(&key, |(key, ..)| *key) else {
+                others.push((key, self.take(key).unwrap_or(on_disk)));
+                continue;
+            };
+            let carrier = applied[at].2.clone();
+            // Of a row that was not written before either, what is on disk is older.
+            let row = self.unwritten.entry(key).or_insert_with(|| Unwritten {
+                carrier: carrier.clone(),
+                on_disk,
+                is_due: false,
+            });
+            (row.carrier, row.is_due) = (carrier, false);
+        }
+        others
+    }
+
+    /// The row is unwritten no more.
+    fn take(&mut self, key: RatingKey) -> Option<u64> {
+        self.unwritten.remove(&key).map(|row| row.on_disk)
+    }
+
+    /// The next unwritten rows, at most so many.
+    pub(crate) fn take_some(&mut self, rows_max: usize) -> Vec<Due> {
+        let after = self.swept.map_or(Unbounded, Excluded);
+        let ahead = self.unwritten.range((after, Unbounded));
+        let behind = self.swept.into_iter().flat_map(|swept| self.unwritten.range(..=swept));
+        let keys: Vec<_> = ahead.chain(behind).take(rows_max).map(|(key, _)| *key).collect();
+        self.swept = keys.last().copied();
+        keys.into_iter().filter_map(|key| self.take(key).map(|on_disk| (key, on_disk))).collect()
+    }
+}
+
+fn remove<T>(records: &mut BTreeMap<ReplicaId, BTreeMap<u64, T>>, name: &RecordRef) -> Option<T> {
+    let of_origin = records.get_mut(&name.i)?;
+    let removed = of_origin.remove(&name.seq);
+    if of_origin.is_empty() {
+        records.remove(&name.i);
+    }
+    removed
+}

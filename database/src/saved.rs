@@ -1,0 +1,219 @@
+//! Records, checksums and the rest of what a durable replica saves beside the ratings, as they stand in its file.
+
+use std::sync::Arc;
+
+use natter_common::ids::ReplicaId;
+use natter_common::record::{ExecutedOperation, Record};
+use natter_common::replica_manager::Saved;
+use natter_common::replica_manager::durable::State;
+use natter_common::wire::WireError;
+use rusqlite::{Connection, OptionalExtension};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::durable::write_meta;
+use crate::error::DirectoryProblem;
+use crate::kept::Kept;
+use crate::recovery::problem;
+use crate::schema;
+use crate::sealed::{seal, unseal};
+
+/// So many records are in one row at most: it stays until all of them are forgotten.
+pub(crate) const BATCH_RECORDS: usize = 256;
+
+/// A retired replica manager.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RetiredCount {
+    pub(crate) id: ReplicaId,
+    /// The number of its last update.
+    pub(crate) count: u64,
+}
+
+/// Part of each transaction, so that no damage and no mixture of two times is taken for what was saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Checksums {
+    /// The digest of the ratings as they stand, records applied.
+    pub(crate) digest: u64,
+    /// The sum of the overlay's rows as they stand, records applied.
+    pub(crate) overlay: u64,
+    /// The sum of the rows that are in the table of ratings.
+    pub(crate) written: u64,
+}
+
+/// Records that were saved together, and the number of their row.
+#[derive(Serialize, Deserialize)]
+struct Batch<R> {
+    number: i64,
+    records: R,
+}
+
+pub(crate) fn read_meta(connection: &Connection, key: &str) -> Result<String, DirectoryProblem> {
+    connection
+        .query_row("SELECT value FROM main.meta WHERE key = ?1", [key], |row| row.get(0))
+        .optional()
+        .map_err(problem)?
+        .ok_or_else(|| DirectoryProblem::Damaged(format!("meta has no {key}")))
+}
+
+pub(crate) fn read_state<T: DeserializeOwned>(
+    connection: &Connection,
+    name: &str,
+) -> Result<Option<T>, DirectoryProblem> {
+    let body: Option<Vec<u8>> = connection
+        .query_row("SELECT body FROM main.state WHERE name = ?1", [name], |row| row.get(0))
+        .optional()
+        .map_err(problem)?;
+    body.map(|body| unseal(&body).map_err(|error| DirectoryProblem::Damaged(format!("its {name}: {error}"))))
+        .transpose()
+}
+
+/// Whether no update was ever saved.
+pub(crate) fn is_unused(connection: &Connection, format: u32) -> Result<bool, DirectoryProblem> {
+    let records = if format == schema::DURABLE_FORMAT_OLD { "record" } else { "batch" };
+    let sql = format!(
+        "SELECT NOT EXISTS (SELECT 1 FROM main.rating) AND NOT EXISTS (SELECT 1 FROM main.{records})
+         AND NOT EXISTS (SELECT 1 FROM main.state WHERE name <> 'checksums')"
+    );
+    connection.query_row(&sql, (), |row| row.get(0)).map_err(problem)
+}
+
+/// The checksums that were saved with the last batch.
+pub(crate) fn read_checksums(connection: &Connection, format: u32) -> Result<Checksums, DirectoryProblem> {
+    let damaged = |what: String| DirectoryProblem::Damaged(what);
+    if format != schema::DURABLE_FORMAT_OLD {
+        return read_state(connection, "checksums")?.ok_or_else(|| damaged("it has no checksums".to_owned()));
+    }
+    let number = |key| {
+        u64::from_str_radix(&read_meta(connection, key)?, 16)
+            .map_err(|_| damaged(format!("meta has a {key} that is not a number")))
+    };
+    let overlay = number("overlay")?;
+    Ok(Checksums { digest: number("digest")?, overlay, written: overlay })
+}
+
+/// All that was saved, and where its records are.
+pub(crate) fn read_saved(connection: &Connection, format: u32) -> Result<(Saved, Kept), DirectoryProblem> {
+    let mut saved = Saved::default();
+    let mut kept = Kept::default();
+    if format == schema::DURABLE_FORMAT_OLD {
+        read_named(connection, "record", |record: Record, name| {
+            let is_named = name == (record.i.as_str(), record.seq);
+            saved.records.push(Arc::new(record));
+            is_named
+        })?;
+        for (records, number) in in_batches(&saved.records) {
+            for record in records {
+                kept.hold(record, number);
+            }
+        }
+    } else {
+        saved.records = read_batches(connection, &mut kept)?;
+    }
+    read_named(connection, "executed", |operation: ExecutedOperation, name| {
+        let is_named = name == (operation.i.as_str(), operation.seq);
+        saved.executed.push(operation);
+        is_named
+    })?;
+    let retired = read_retired(connection)?;
+    saved.retired = retired.into_iter().map(|RetiredCount { id, count }| (id, count)).collect();
+    match read_state::<State>(connection, "state")? {
+        Some(state) => saved.state = state,
+        None if saved == Saved::default() => {}
+        None => return Err(DirectoryProblem::Damaged("it holds updates, but not where the replica stood".to_owned())),
+    }
+    let staged: i64 =
+        connection.query_row("SELECT COUNT(*) FROM main.staged", (), |row| row.get(0)).map_err(problem)?;
+    if let Some(merging) = saved.state.merging.as_ref().filter(|merging| staged as u64 > merging.rows) {
+        let rows = merging.rows;
+        return Err(DirectoryProblem::Damaged(format!("a snapshot of {rows} rows has {staged} left to be merged")));
+    }
+    Ok((saved, kept))
+}
+
+/// Records in a new table of batches, with the number of each.
+fn in_batches(records: &[Arc<Record>]) -> impl Iterator<Item = (&[Arc<Record>], i64)> {
+    records.chunks(BATCH_RECORDS).zip(1..)
+}
+
+/// Writes records into one row.
+pub(crate) fn write_batch(connection: &Connection, number: i64, records: &[Arc<Record>]) -> rusqlite::Result<()> {
+    let body = seal(&Batch { number, records }).map_err(unencodable)?;
+    connection.prepare_cached(schema::INSERT_BATCH)?.execute((number, &body)).map(drop)
+}
+
+/// Writes the checksums.
+pub(crate) fn write_checksums(connection: &Connection, checksums: Checksums) -> rusqlite::Result<()> {
+    let body = seal(&checksums).map_err(unencodable)?;
+    connection.prepare_cached(schema::UPSERT_STATE)?.execute(("checksums", &body)).map(drop)
+}
+
+fn unencodable(error: WireError) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(error.into())
+}
+
+/// Brings a file of the old format up to this one, in the transaction that begins its use.
+pub(crate) fn convert(connection: &Connection, saved: &Saved) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!("DROP TABLE main.record; {}", schema::CREATE_BATCH))?;
+    for (records, number) in in_batches(&saved.records) {
+        write_batch(connection, number, records)?;
+    }
+    connection.execute("DELETE FROM main.meta WHERE key IN ('digest', 'overlay')", ())?;
+    write_meta(connection, "format", &schema::DURABLE_FORMAT_VERSION.to_string())
+}
+
+fn read_batches(connection: &Connection, kept: &mut Kept) -> Result<Vec<Arc<Record>>, DirectoryProblem> {
+    let mut found = Vec::new();
+    let mut select = connection.prepare("SELECT number, body FROM main.batch ORDER BY number").map_err(problem)?;
+    let mut rows = select.query(()).map_err(problem)?;
+    while let Some(row) = rows.next().map_err(problem)? {
+        let number: i64 = row.get(0).map_err(problem)?;
+        let damaged = |what: String| DirectoryProblem::Damaged(format!("batch {number}: {what}"));
+        let body = row.get_ref(1).and_then(|value| Ok(value.as_blob()?)).map_err(problem)?;
+        let batch: Batch<Vec<Arc<Record>>> = unseal(body).map_err(&damaged)?;
+        if batch.number != number {
+            return Err(damaged("it has another number inside".to_owned()));
+        }
+        for record in batch.records {
+            // Who forgot a record and learnt it again has it twice.
+            if !kept.has(&record) {
+                found.push(Arc::clone(&record));
+            }
+            kept.hold(&record, number);
+        }
+    }
+    Ok(found)
+}
+
+/// Reads a table of records or of executed updates; `take` says whether what it is given has this name.
+fn read_named<T: DeserializeOwned>(
+    connection: &Connection,
+    table: &str,
+    mut take: impl FnMut(T, (&str, u64)) -> bool,
+) -> Result<(), DirectoryProblem> {
+    let mut select = connection.prepare(&format!("SELECT origin, seq, body FROM main.{table}")).map_err(problem)?;
+    let mut rows = select.query(()).map_err(problem)?;
+    while let Some(row) = rows.next().map_err(problem)? {
+        let (origin, seq): (String, i64) = (row.get(0).map_err(problem)?, row.get(1).map_err(problem)?);
+        let damaged = |what: &str| DirectoryProblem::Damaged(format!("{table} {origin}:{seq}: {what}"));
+        let body = row.get_ref(2).and_then(|value| Ok(value.as_blob()?)).map_err(problem)?;
+        let message = unseal(body).map_err(|error| damaged(&error))?;
+        if !take(message, (&origin, seq as u64)) {
+            return Err(damaged("it has another name inside"));
+        }
+    }
+    Ok(())
+}
+
+fn read_retired(connection: &Connection) -> Result<Vec<RetiredCount>, DirectoryProblem> {
+    let mut select = connection.prepare("SELECT id, body FROM main.retired").map_err(problem)?;
+    let rows = select
+        .query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
+        .map_err(problem)?;
+    let read = |(id, body): (String, Vec<u8>)| match unseal::<RetiredCount>(&body) {
+        Ok(retired) if retired.id.as_str() == id => Ok(retired),
+        Ok(_) => Err(DirectoryProblem::Damaged(format!("retired {id}: it has another name inside"))),
+        Err(error) => Err(DirectoryProblem::Damaged(format!("retired {id}: {error}"))),
+    };
+    rows.into_iter().map(read).collect()
+}
