@@ -1,6 +1,10 @@
 //! Messages between frontends and replica managers; what both show of themselves is in [`crate::presence`], snapshots are
 //! in `snapshot`. `docs/PROTOCOL.md` describes them for any language.
 
+mod records;
+mod replies;
+mod requests;
+mod rows;
 mod snapshot;
 
 use std::fmt;
@@ -18,10 +22,11 @@ use crate::timestamp::Timestamp;
 use crate::value::Digest;
 
 pub use crate::presence::{Mode, Presence, Role, Status, StatusReply, StatusRequest};
+pub use requests::Batched;
 pub use snapshot::{SnapshotChunk, SnapshotPart, SnapshotPlace, SnapshotReply, SnapshotRequest, SnapshotRow};
 
 /// Requests of one kind that go to one replica manager in one message.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Requests<T> {
     /// In the order in which they were sent.
     pub requests: Vec<T>,
@@ -94,6 +99,7 @@ pub struct Replies {
     /// Who answers.
     pub id: ReplicaId,
     /// Each with the number of its request.
+    #[serde(serialize_with = "rows::write_list", deserialize_with = "rows::read_list")]
     pub replies: Vec<NumberedReply>,
 }
 
@@ -209,7 +215,7 @@ pub struct Gossip {
     /// Over the sender's ratings at `value_timestamp`.
     pub digest: Digest,
     /// What the sender accepted since its last message; empty in an anti-entropy digest.
-    #[serde(default)]
+    #[serde(default, serialize_with = "rows::write_list", deserialize_with = "rows::read_list")]
     pub records: Vec<Arc<Record>>,
 }
 
@@ -247,6 +253,7 @@ pub struct LogPage {
     #[serde(default)]
     pub gone: Vec<ReplicaId>,
     /// The records.
+    #[serde(serialize_with = "rows::write_list", deserialize_with = "rows::read_list")]
     pub records: Vec<Arc<Record>>,
 }
 

@@ -63,6 +63,15 @@ impl Update {
         }
     }
 
+    /// Which of the three.
+    pub fn kind(&self) -> Method {
+        match self {
+            Self::Create { .. } => Method::Create,
+            Self::Update { .. } => Method::Update,
+            Self::Delete { .. } => Method::Delete,
+        }
+    }
+
     /// The method's name on the wire.
     pub fn method(&self) -> &'static str {
         match self {
@@ -71,6 +80,18 @@ impl Update {
             Self::Delete { .. } => "DELETE",
         }
     }
+}
+
+/// The method of an [`Update`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// Of [`Update::Create`].
+    Create,
+    /// Of [`Update::Update`].
+    Update,
+    /// Of [`Update::Delete`].
+    Delete,
 }
 
 /// An operation that only reads. On the wire `{method, params}`.

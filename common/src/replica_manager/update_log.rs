@@ -10,8 +10,9 @@ use crate::timestamp::{Timestamp, position_of};
 /// How many records that came before their turn are kept. Those beyond are pulled when it is their turn.
 pub const AHEAD_RECORDS_MAX: usize = 10_000;
 
-/// Roughly how many bytes a record takes in a message, beside its `prev`.
+/// Roughly how many bytes a record takes in a message, beside its `prev`; and one after another with the same `prev`.
 const RECORD_BYTES: usize = 240;
+const ROW_BYTES: usize = 64;
 const PREV_ENTRY_BYTES: usize = 48;
 
 /// What became of a record that was put into the log.
@@ -215,10 +216,20 @@ impl UpdateLog {
         records_max: usize,
         bytes_max: usize,
     ) -> Vec<Arc<Record>> {
-        let mut page = Vec::new();
+        let mut page: Vec<Arc<Record>> = Vec::new();
         let mut bytes = 0;
         for record in records.take(records_max) {
-            bytes += RECORD_BYTES + PREV_ENTRY_BYTES * record.prev.len();
+            bytes += match page.last() {
+                Some(before)
+                    if before.i == record.i
+                        && before.prev.is_shared_with(&record.prev)
+                        && record.request.is_some()
+                        && record.deleted.is_none() =>
+                {
+                    ROW_BYTES
+                }
+                _ => RECORD_BYTES + PREV_ENTRY_BYTES * record.prev.len(),
+            };
             if bytes > bytes_max && !page.is_empty() {
                 break;
             }

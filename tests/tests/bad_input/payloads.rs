@@ -124,6 +124,10 @@ pub(crate) fn absurd_requests(endpoint: &str, ids: &[String]) -> Vec<Vec<u8>> {
         json!({"n": n, "prev": prev, "wait_ms": wait_ms,
             "request": {"method": "READ", "params": {"user_id": 1, "movie_id": 1}}})
     };
+    let rows = |prev: &Value| {
+        let rows: Vec<Value> = (0..3000).map(|n| json!([n, 1, 1])).collect();
+        json!({"prev": prev, "wait_ms": 500, "rows": rows})
+    };
     match endpoint {
         "update" => vec![
             requests(vec![]),
@@ -135,6 +139,8 @@ pub(crate) fn absurd_requests(endpoint: &str, ids: &[String]) -> Vec<Vec<u8>> {
             requests(vec![]),
             requests(vec![query(u64::MAX, &heavy, 500)]),
             requests((0..3000).map(|n| query(n, &reached_by_nobody, 500)).collect()),
+            requests(vec![rows(&reached_by_nobody)]),
+            requests(vec![rows(&heavy)]),
             requests(vec![json!({"n": 1, "prev": {}, "wait_ms": u64::MAX,
                 "request": {"method": "ALL", "params": {"user_id": 1, "limit": u32::MAX, "after": u32::MAX}}})]),
             requests(vec![json!({"n": 1, "prev": {}, "wait_ms": 0,

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use super::{AHEAD_RECORDS_MAX, Inserted, PREV_ENTRY_BYTES, RECORD_BYTES, UpdateLog};
+use super::{AHEAD_RECORDS_MAX, Inserted, PREV_ENTRY_BYTES, RECORD_BYTES, ROW_BYTES, UpdateLog};
 use crate::clock::Stamp;
 use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
-use crate::record::Record;
+use crate::rating::Stars;
+use crate::record::{Deleted, Record};
 use crate::request::Update;
 use crate::timestamp::Timestamp;
 
@@ -155,8 +156,8 @@ fn a_page_has_what_is_lacking_origin_by_origin_as_far_as_it_goes() {
     let a = |seq| ("a".to_owned(), seq);
     assert_eq!(numbers(&log.after(&have, 9, usize::MAX)), [a(2), a(3), ("b".to_owned(), 3)]);
     assert_eq!(numbers(&log.after(&have, 2, usize::MAX)), [a(2), a(3)]);
-    assert_eq!(numbers(&log.after(&have, 9, 2 * RECORD_BYTES)), [a(2), a(3)]);
-    assert_eq!(numbers(&log.after(&have, 9, 2 * RECORD_BYTES - 1)), [a(2)]);
+    assert_eq!(numbers(&log.after(&have, 9, RECORD_BYTES + ROW_BYTES)), [a(2), a(3)]);
+    assert_eq!(numbers(&log.after(&have, 9, RECORD_BYTES + ROW_BYTES - 1)), [a(2)]);
     assert_eq!(numbers(&log.after(&have, 9, 0)), [a(2)], "one at least, or it never ends");
     assert_eq!(log.after(log.replica_timestamp(), 9, usize::MAX), []);
 }
@@ -189,4 +190,16 @@ fn what_waits_for_a_turn_that_never_comes_is_let_go() {
     assert_eq!(insert(&mut log, "b", 1).1, [1]);
     log.retain_ahead(&Timestamp::new());
     assert_eq!(log.len(), 6, "what is held stays");
+}
+
+#[test]
+fn a_record_that_tells_what_it_took_away_counts_as_one_by_itself() {
+    let telling = |seq| {
+        let rating = Stars::from_half_stars(3).unwrap();
+        let deleted = Some(Deleted { rating, timestamp: 5, update_id: None });
+        Arc::new(Record { deleted, ..record("a", seq).as_ref().clone() })
+    };
+    let records = [telling(1), telling(2)];
+    assert_eq!(UpdateLog::page(records.iter(), 9, 2 * RECORD_BYTES).len(), 2);
+    assert_eq!(UpdateLog::page(records.iter(), 9, 2 * RECORD_BYTES - 1).len(), 1);
 }

@@ -1,0 +1,79 @@
+//! Records in gossip and in pages of a log, as they are written.
+
+use std::sync::Arc;
+
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::rows::{Alike, IdBytes, NEITHER, Rows, UpdateFields};
+use crate::clock::Stamp;
+use crate::ids::{ReplicaId, UpdateId};
+use crate::record::{Deleted, Record};
+use crate::request::Update;
+use crate::timestamp::Timestamp;
+
+/// A record, or what several of one origin share, whose numbers are `seq` and those that follow.
+#[derive(Deserialize)]
+pub(crate) struct RecordItem {
+    id: Option<UpdateId>,
+    i: ReplicaId,
+    seq: u64,
+    prev: Timestamp,
+    request: Option<Update>,
+    #[serde(default)]
+    retires: Timestamp,
+    stamp: Option<Stamp>,
+    copies: u32,
+    deleted: Option<Deleted>,
+    rows: Option<Vec<(IdBytes, Stamp, UpdateFields)>>,
+}
+
+/// Whether all that it has fits into a row.
+fn is_plain(record: &Record) -> bool {
+    record.request.is_some() && record.retires.is_empty() && record.deleted.is_none()
+}
+
+impl Alike for Arc<Record> {
+    type Item<'de> = RecordItem;
+
+    fn goes_with(&self, next: &Self) -> bool {
+        self.seq.checked_add(1) == Some(next.seq)
+            && self.copies == next.copies
+            && self.i == next.i
+            && is_plain(self)
+            && is_plain(next)
+            && self.prev == next.prev
+    }
+
+    fn write<S: Serializer>(alike: &[Self], serializer: S) -> Result<S::Ok, S::Error> {
+        let [first, _, ..] = alike else { return alike.first().serialize(serializer) };
+        let mut item = serializer.serialize_struct("Records", 5)?;
+        item.serialize_field("i", &first.i)?;
+        item.serialize_field("seq", &first.seq)?;
+        item.serialize_field("prev", &first.prev)?;
+        item.serialize_field("copies", &first.copies)?;
+        let row =
+            |one: &Self| one.request.as_ref().map(|request| (IdBytes(one.id), one.stamp, UpdateFields::from(request)));
+        item.serialize_field("rows", &Rows(alike, row))?;
+        item.end()
+    }
+
+    fn read(item: RecordItem, list: &mut Vec<Self>) -> Result<(), &'static str> {
+        let RecordItem { id, i, seq, prev, request, retires, stamp, copies, deleted, rows } = item;
+        match (id, stamp, rows) {
+            (Some(id), Some(stamp), None) => {
+                list.push(Arc::new(Record { id, i, seq, prev, request, retires, stamp, copies, deleted }));
+            }
+            (None, None, Some(rows)) if request.is_none() && retires.is_empty() && deleted.is_none() => {
+                list.reserve(rows.len());
+                for (seq, (IdBytes(id), stamp, fields)) in (seq..=u64::MAX).zip(rows) {
+                    let (i, prev, request) = (i.clone(), prev.clone(), Some(fields.update()?));
+                    let (retires, deleted) = (Timestamp::new(), None);
+                    list.push(Arc::new(Record { id, i, seq, prev, request, retires, stamp, copies, deleted }));
+                }
+            }
+            _ => return Err(NEITHER),
+        }
+        Ok(())
+    }
+}

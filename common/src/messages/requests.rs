@@ -1,0 +1,254 @@
+//! Requests of one kind in one message, as they are written.
+
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::rows::{Alike, IdBytes, NEITHER, Rows, UpdateFields, read_list, write_list};
+use super::{ConfirmRequest, QueryRequest, Requests, UpdateRequest};
+use crate::clock::Stamp;
+use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
+use crate::request::{Query, Update};
+use crate::timestamp::Timestamp;
+
+/// About how many bytes a row takes; a request by itself, beside its `prev`; and an entry of that.
+const ROW_BYTES: usize = 64;
+const REQUEST_BYTES: usize = 250;
+const PREV_ENTRY_BYTES: usize = 40;
+
+/// What a message of several requests may have in it.
+pub trait Batched: Sized {
+    /// About how many bytes the request takes in a message, after `before`.
+    fn bytes_after(&self, before: Option<&Self>) -> usize;
+    #[doc(hidden)]
+    fn write_all<S: Serializer>(requests: &[Self], serializer: S) -> Result<S::Ok, S::Error>;
+    #[doc(hidden)]
+    fn read_all<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Self>, D::Error>;
+}
+
+impl<T: Alike + Request> Batched for T {
+    fn bytes_after(&self, before: Option<&Self>) -> usize {
+        match before {
+            Some(before) if before.goes_with(self) => ROW_BYTES,
+            _ => REQUEST_BYTES + PREV_ENTRY_BYTES * self.prev_entries(),
+        }
+    }
+    fn write_all<S: Serializer>(requests: &[Self], serializer: S) -> Result<S::Ok, S::Error> {
+        write_list(requests, serializer)
+    }
+    fn read_all<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Self>, D::Error> {
+        read_list(deserializer)
+    }
+}
+
+/// A request to a replica manager.
+pub(super) trait Request {
+    /// How many entries its `prev` has.
+    fn prev_entries(&self) -> usize;
+}
+
+impl Request for UpdateRequest {
+    fn prev_entries(&self) -> usize {
+        self.prev.len()
+    }
+}
+
+impl Request for QueryRequest {
+    fn prev_entries(&self) -> usize {
+        self.prev.len()
+    }
+}
+
+impl Request for ConfirmRequest {
+    fn prev_entries(&self) -> usize {
+        0
+    }
+}
+
+impl<T: Batched> Serialize for Requests<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct List<'a, T>(&'a [T]);
+        impl<T: Batched> Serialize for List<'_, T> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                T::write_all(self.0, serializer)
+            }
+        }
+        let mut message = serializer.serialize_struct("Requests", 1)?;
+        message.serialize_field("requests", &List(&self.requests))?;
+        message.end()
+    }
+}
+
+impl<'de, T: Batched> Deserialize<'de> for Requests<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(bound(deserialize = "T: Batched"))]
+        struct Message<T> {
+            #[serde(deserialize_with = "T::read_all")]
+            requests: Vec<T>,
+        }
+        Message::deserialize(deserializer).map(|Message { requests }| Self { requests })
+    }
+}
+
+/// A request to accept an update, or what several share.
+#[derive(Deserialize)]
+pub(crate) struct UpdateItem {
+    n: Option<u64>,
+    id: Option<UpdateId>,
+    prev: Timestamp,
+    #[serde(default)]
+    proven: bool,
+    #[serde(default)]
+    unheard: Vec<ReplicaId>,
+    request: Option<Update>,
+    stamp: Option<Stamp>,
+    copies: u32,
+    fresh: bool,
+    wait_ms: u64,
+    rows: Option<Vec<(u64, IdBytes, Stamp, UpdateFields)>>,
+}
+
+impl Alike for UpdateRequest {
+    type Item<'de> = UpdateItem;
+
+    fn goes_with(&self, next: &Self) -> bool {
+        self.unheard.is_empty()
+            && next.unheard.is_empty()
+            && (self.proven, self.copies, self.fresh, self.wait_ms)
+                == (next.proven, next.copies, next.fresh, next.wait_ms)
+            && self.prev == next.prev
+    }
+
+    fn write<S: Serializer>(alike: &[Self], serializer: S) -> Result<S::Ok, S::Error> {
+        let [first, _, ..] = alike else { return alike.first().serialize(serializer) };
+        let mut item = serializer.serialize_struct("UpdateRequests", 6)?;
+        item.serialize_field("prev", &first.prev)?;
+        item.serialize_field("proven", &first.proven)?;
+        item.serialize_field("copies", &first.copies)?;
+        item.serialize_field("fresh", &first.fresh)?;
+        item.serialize_field("wait_ms", &first.wait_ms)?;
+        let row = |one: &Self| (one.n, IdBytes(one.id), one.stamp, UpdateFields::from(&one.request));
+        item.serialize_field("rows", &Rows(alike, row))?;
+        item.end()
+    }
+
+    fn read(item: UpdateItem, list: &mut Vec<Self>) -> Result<(), &'static str> {
+        let UpdateItem { prev, proven, unheard, copies, fresh, wait_ms, .. } = item;
+        match (item.n, item.id, item.request, item.stamp, item.rows) {
+            (Some(n), Some(id), Some(request), Some(stamp), None) => {
+                list.push(Self { n, id, prev, proven, unheard, request, stamp, copies, fresh, wait_ms });
+            }
+            (None, None, None, None, Some(rows)) if unheard.is_empty() => {
+                list.reserve(rows.len());
+                for (n, IdBytes(id), stamp, fields) in rows {
+                    let (prev, unheard, request) = (prev.clone(), Vec::new(), fields.update()?);
+                    list.push(Self { n, id, prev, proven, unheard, request, stamp, copies, fresh, wait_ms });
+                }
+            }
+            _ => return Err(NEITHER),
+        }
+        Ok(())
+    }
+}
+
+/// A question, or what several reads share.
+#[derive(Deserialize)]
+pub(crate) struct QueryItem {
+    n: Option<u64>,
+    prev: Timestamp,
+    #[serde(default)]
+    proven: bool,
+    #[serde(default)]
+    unheard: Vec<ReplicaId>,
+    request: Option<Query>,
+    wait_ms: u64,
+    rows: Option<Vec<(u64, UserId, MovieId)>>,
+}
+
+/// What is read, where it is one rating.
+fn read_of(request: &Query) -> Option<(UserId, MovieId)> {
+    match *request {
+        Query::Read { user_id, movie_id } => Some((user_id, movie_id)),
+        _ => None,
+    }
+}
+
+impl Alike for QueryRequest {
+    type Item<'de> = QueryItem;
+
+    fn goes_with(&self, next: &Self) -> bool {
+        read_of(&self.request).is_some()
+            && read_of(&next.request).is_some()
+            && self.unheard.is_empty()
+            && next.unheard.is_empty()
+            && (self.proven, self.wait_ms) == (next.proven, next.wait_ms)
+            && self.prev == next.prev
+    }
+
+    fn write<S: Serializer>(alike: &[Self], serializer: S) -> Result<S::Ok, S::Error> {
+        let [first, _, ..] = alike else { return alike.first().serialize(serializer) };
+        let mut item = serializer.serialize_struct("Reads", 4)?;
+        item.serialize_field("prev", &first.prev)?;
+        item.serialize_field("proven", &first.proven)?;
+        item.serialize_field("wait_ms", &first.wait_ms)?;
+        let row = |one: &Self| read_of(&one.request).map(|(user_id, movie_id)| (one.n, user_id, movie_id));
+        item.serialize_field("rows", &Rows(alike, row))?;
+        item.end()
+    }
+
+    fn read(item: QueryItem, list: &mut Vec<Self>) -> Result<(), &'static str> {
+        let QueryItem { prev, proven, unheard, wait_ms, .. } = item;
+        match (item.n, item.request, item.rows) {
+            (Some(n), Some(request), None) => list.push(Self { n, prev, proven, unheard, request, wait_ms }),
+            (None, None, Some(rows)) if unheard.is_empty() => {
+                list.extend(rows.into_iter().map(|(n, user_id, movie_id)| {
+                    let request = Query::Read { user_id, movie_id };
+                    Self { n, prev: prev.clone(), proven, unheard: Vec::new(), request, wait_ms }
+                }));
+            }
+            _ => return Err(NEITHER),
+        }
+        Ok(())
+    }
+}
+
+/// A request to confirm an update, or what several share.
+#[derive(Deserialize)]
+pub(crate) struct ConfirmItem {
+    n: Option<u64>,
+    id: Option<UpdateId>,
+    #[serde(default)]
+    acceptor: Option<ReplicaId>,
+    wait_ms: u64,
+    rows: Option<Vec<(u64, IdBytes)>>,
+}
+
+impl Alike for ConfirmRequest {
+    type Item<'de> = ConfirmItem;
+
+    fn goes_with(&self, next: &Self) -> bool {
+        self.wait_ms == next.wait_ms && self.acceptor == next.acceptor
+    }
+
+    fn write<S: Serializer>(alike: &[Self], serializer: S) -> Result<S::Ok, S::Error> {
+        let [first, _, ..] = alike else { return alike.first().serialize(serializer) };
+        let mut item = serializer.serialize_struct("ConfirmRequests", 3)?;
+        item.serialize_field("acceptor", &first.acceptor)?;
+        item.serialize_field("wait_ms", &first.wait_ms)?;
+        item.serialize_field("rows", &Rows(alike, |one: &Self| (one.n, IdBytes(one.id))))?;
+        item.end()
+    }
+
+    fn read(item: ConfirmItem, list: &mut Vec<Self>) -> Result<(), &'static str> {
+        let ConfirmItem { acceptor, wait_ms, .. } = item;
+        match (item.n, item.id, item.rows) {
+            (Some(n), Some(id), None) => list.push(Self { n, id, acceptor, wait_ms }),
+            (None, None, Some(rows)) => {
+                let confirm = |(n, IdBytes(id))| Self { n, id, acceptor: acceptor.clone(), wait_ms };
+                list.extend(rows.into_iter().map(confirm));
+            }
+            _ => return Err(NEITHER),
+        }
+        Ok(())
+    }
+}

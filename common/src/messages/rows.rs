@@ -1,0 +1,159 @@
+//! Lists whose neighbours are mostly alike: what they share is written once, and what differs in rows.
+//!
+//! Under load a message carries dozens of requests, replies or records, of which nearly all have the same `prev`, label or
+//! origin. One by itself is a map with all its fields. Several in a row that share all but a few are one item: a map of what
+//! they share, and `rows` with an array for each.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{self, SeqAccess, Visitor};
+use serde::ser::{SerializeSeq, SerializeTuple};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::ids::{MovieId, UpdateId, UserId};
+use crate::rating::{Rating, RatingKey, Stars};
+use crate::request::{Method, Update};
+
+/// What stands in such a list.
+pub(super) trait Alike: Sized {
+    /// One item as it is read: one of these by itself, or what several share, and their rows.
+    type Item<'de>: Deserialize<'de>;
+
+    /// Whether `next` may stand in the same item.
+    fn goes_with(&self, next: &Self) -> bool;
+
+    /// Writes an item: all of `alike` go with each other.
+    fn write<S: Serializer>(alike: &[Self], serializer: S) -> Result<S::Ok, S::Error>;
+
+    /// Appends what the item stands for. Fails with what is wrong where it is neither the one nor the other.
+    fn read(item: Self::Item<'_>, list: &mut Vec<Self>) -> Result<(), &'static str>;
+}
+
+/// What an item is not.
+pub(super) const NEITHER: &str = "an item is either one by itself or has rows";
+
+/// Writes a list.
+pub(super) fn write_list<T: Alike, S: Serializer>(list: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    struct Item<'a, T>(&'a [T]);
+    impl<T: Alike> Serialize for Item<'_, T> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            T::write(self.0, serializer)
+        }
+    }
+    let mut items = serializer.serialize_seq(Some(list.chunk_by(T::goes_with).count()))?;
+    for alike in list.chunk_by(T::goes_with) {
+        items.serialize_element(&Item(alike))?;
+    }
+    items.end()
+}
+
+/// Reads a list.
+pub(super) fn read_list<'de, T: Alike, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct Items<T>(PhantomData<T>);
+    impl<'de, T: Alike> Visitor<'de> for Items<T> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut list = Vec::new();
+            while let Some(item) = items.next_element()? {
+                T::read(item, &mut list).map_err(de::Error::custom)?;
+            }
+            Ok(list)
+        }
+    }
+    deserializer.deserialize_seq(Items(PhantomData))
+}
+
+/// Rows as they are written: each of `alike` by `row`.
+pub(super) struct Rows<'a, T, F>(pub(super) &'a [T], pub(super) F);
+
+impl<'a, T, R: Serialize, F: Fn(&'a T) -> R> Serialize for Rows<'a, T, F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rows = serializer.serialize_seq(Some(self.0.len()))?;
+        for one in self.0 {
+            rows.serialize_element(&(self.1)(one))?;
+        }
+        rows.end()
+    }
+}
+
+/// An update id as its 16 bytes.
+pub(super) struct IdBytes(pub(super) UpdateId);
+
+impl Serialize for IdBytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0.as_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for IdBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = IdBytes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the 16 bytes of a UUID")
+            }
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<IdBytes, E> {
+                let bytes = bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))?;
+                Ok(IdBytes(UpdateId::from_bytes(bytes)))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+/// An update: method, user, film and rating, the last nil for a delete.
+#[derive(Serialize, Deserialize)]
+pub(super) struct UpdateFields(Method, UserId, MovieId, Option<Stars>);
+
+impl From<&Update> for UpdateFields {
+    fn from(update: &Update) -> Self {
+        let RatingKey { user_id, movie_id } = update.key();
+        Self(update.kind(), user_id, movie_id, update.stars())
+    }
+}
+
+impl UpdateFields {
+    /// Fails where the method and the rating don't go together.
+    pub(super) fn update(self) -> Result<Update, &'static str> {
+        let Self(method, user_id, movie_id, rating) = self;
+        match (method, rating) {
+            (Method::Create, Some(rating)) => Ok(Update::Create { user_id, movie_id, rating }),
+            (Method::Update, Some(rating)) => Ok(Update::Update { user_id, movie_id, rating }),
+            (Method::Delete, None) => Ok(Update::Delete { user_id, movie_id }),
+            _ => Err("a create and an update have a rating, a delete has none"),
+        }
+    }
+}
+
+/// A rating: its fields in the order of their declaration, the id as bytes.
+pub(super) struct RatingRow<'a>(pub(super) &'a Rating);
+
+impl Serialize for RatingRow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Rating { user_id, movie_id, title, rating, timestamp, update_id } = self.0;
+        let mut row = serializer.serialize_tuple(6)?;
+        row.serialize_element(user_id)?;
+        row.serialize_element(movie_id)?;
+        row.serialize_element(title)?;
+        row.serialize_element(rating)?;
+        row.serialize_element(timestamp)?;
+        row.serialize_element(&update_id.map(IdBytes))?;
+        row.end()
+    }
+}
+
+/// A rating as it is read.
+#[derive(Deserialize)]
+pub(super) struct RatingFields(UserId, MovieId, String, Option<Stars>, Option<i64>, Option<IdBytes>);
+
+impl From<RatingFields> for Rating {
+    fn from(fields: RatingFields) -> Self {
+        let RatingFields(user_id, movie_id, title, rating, timestamp, update_id) = fields;
+        Self { user_id, movie_id, title, rating, timestamp, update_id: update_id.map(|IdBytes(id)| id) }
+    }
+}
