@@ -3,6 +3,8 @@
 mod batch;
 mod error;
 mod field;
+mod plain_reply;
+mod plain_request;
 mod request;
 
 pub use batch::{
@@ -95,7 +97,10 @@ pub struct EncodedReply {
 /// Encodes an answer in the encoding of its request.
 pub fn encode_reply(answer: &Result<ClientReply, FrontendError>, format: Format) -> Result<EncodedReply, WireError> {
     Ok(match answer {
-        Ok(reply) => EncodedReply { body: format.encode(reply)?, error: None },
+        Ok(reply) => {
+            let plain = if format == Format::MessagePack { plain_reply::encode_plain_reply(reply) } else { None };
+            EncodedReply { body: plain.map_or_else(|| format.encode(reply), Ok)?, error: None }
+        }
         Err(error) => EncodedReply {
             body: match error.label() {
                 Some(label) => format.encode(&ErrorBody { label: label.clone() })?,

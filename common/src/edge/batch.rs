@@ -8,6 +8,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::field::{Field, bad, subject_user};
+use super::plain_request::read_plain_batch;
 use super::request::{Fields, SingleOperation};
 use super::{ClientReply, EncodedReply, FrontendError, Untagged, encode_reply};
 use crate::ids::{ReplicaId, UserId};
@@ -72,6 +73,14 @@ pub struct BatchReply {
 /// Fails with [`FrontendError::BadRequest`] where the batch as a whole can't be read.
 pub(super) fn decode_batch(user_token: Option<&str>, payload: &[u8]) -> Result<ClientBatch, FrontendError> {
     let of_subject = user_token.map(subject_user).transpose()?;
+    if let Some(batch) = read_plain_batch(payload, of_subject) {
+        return Ok(batch);
+    }
+    decode_batch_by_field(of_subject, payload)
+}
+
+/// Decodes a batch whatever its fields are, to say what is wrong with one.
+pub(super) fn decode_batch_by_field(of_subject: Option<UserId>, payload: &[u8]) -> Result<ClientBatch, FrontendError> {
     let fields = Format::of(payload).decode_as(BatchSeed { of_subject }, payload);
     let BatchFields { operations, prev, answers } = fields.map_err(|error| bad(error.to_string()))?;
     let operations = operations.ok_or_else(|| bad(format!("operations: nothing is there: {LIST}")))?;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::FrontendError;
 use super::batch::{ClientBatch, decode_batch};
 use super::field::{Field, IdField, OPERATIONS, OperationField, bad, subject_user};
+use super::plain_request::read_plain;
 use crate::ids::{UpdateId, UserId};
 use crate::label::Label;
 use crate::request::{ALL_LIMIT_DEFAULT, ALL_LIMIT_MAX, Query, SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX, Update};
@@ -71,12 +72,35 @@ pub fn decode_request(
     if operation == Operation::Batch {
         return decode_batch(user_token, payload).map(ClientRequest::Batch);
     }
+    let of_subject = user_token.map(subject_user);
+    if let Some(plain) = read_plain(payload)
+        && let Ok(of_subject) = of_subject.transpose()
+        && let Some((operation, prev)) = plain.request(operation, of_subject)
+    {
+        return Ok(operation.of_session(prev));
+    }
+    decode_by_field(operation, user_token, payload)
+}
+
+/// Decodes a request whatever its fields are, to say what is wrong with one.
+pub(super) fn decode_by_field(
+    operation: Operation,
+    user_token: Option<&str>,
+    payload: &[u8],
+) -> Result<ClientRequest, FrontendError> {
     let fields: Fields = Format::of(payload).decode(payload).map_err(|error| bad(error.to_string()))?;
     let prev = fields.prev.label()?;
-    Ok(match fields.operation(operation, || user_token.map(subject_user).transpose())? {
-        SingleOperation::Update { request, id } => ClientRequest::Update { request, id, prev },
-        SingleOperation::Query(request) => ClientRequest::Query { request, prev },
-    })
+    Ok(fields.operation(operation, || user_token.map(subject_user).transpose())?.of_session(prev))
+}
+
+impl SingleOperation {
+    /// The request of a session that has seen `prev`.
+    fn of_session(self, prev: Label) -> ClientRequest {
+        match self {
+            Self::Update { request, id } => ClientRequest::Update { request, id, prev },
+            Self::Query(request) => ClientRequest::Query { request, prev },
+        }
+    }
 }
 
 /// The fields of all requests, whatever their types.
