@@ -24,6 +24,7 @@ mod pending_update;
 mod query;
 mod step;
 mod update;
+mod verdict;
 
 pub use io::{Input, Notice, Output};
 
@@ -200,8 +201,8 @@ impl Frontend {
     }
 
     fn hear_replies(&mut self, replies: Replies, step: &mut Step<'_>) {
+        self.directory.replied(&replies.id, replies.replies.iter().map(|numbered| &numbered.reply));
         for numbered in replies.replies {
-            self.directory.replied(&replies.id, &numbered.reply);
             if self.attempts.get(numbered.n).is_none_or(|attempt| attempt.replica != replies.id) {
                 continue;
             }

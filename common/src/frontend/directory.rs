@@ -39,6 +39,8 @@ pub(super) struct Directory {
     left_in_turn: usize,
     /// How many requests a turn has.
     turn_requests: usize,
+    /// Whom to ask in this turn for what this frontend has seen itself, best first; empty where that has to be worked out.
+    ranking: Vec<ReplicaId>,
     /// Since when everybody had the time to show up.
     listening_since_ms: u64,
     /// Those in this frontend's own `prev` that are not heard.
@@ -60,6 +62,7 @@ impl Directory {
             turn: 0,
             left_in_turn: 0,
             turn_requests: 1,
+            ranking: Vec::new(),
             listening_since_ms: now_ms,
             unheard: Vec::new(),
             missed: Missed::default(),
@@ -67,6 +70,7 @@ impl Directory {
     }
 
     pub(super) fn heard(&mut self, presence: Presence, now_ms: u64) {
+        self.ranking.clear();
         let id = presence.id.clone();
         let replica_timestamp = presence.replica_timestamp.clone().unwrap_or_default().replicas;
         if replica_timestamp.is_plausible() && self.roster.heard(presence, now_ms) != Change::Refused {
@@ -80,32 +84,40 @@ impl Directory {
         }
     }
 
-    /// Takes notice of what a reply shows of its sender.
-    pub(super) fn replied(&mut self, id: &ReplicaId, reply: &Reply) {
-        self.silent.remove(id);
-        if self.is_up(id) {
+    /// Takes notice of what replies show of their sender.
+    pub(super) fn replied<'a>(&mut self, id: &ReplicaId, replies: impl Iterator<Item = &'a Reply>) {
+        let was_silent = self.silent.remove(id);
+        let is_news = !self.proven.contains(id) && self.is_up(id);
+        if is_news {
             self.proven.insert(id.clone());
         }
+        if was_silent || is_news {
+            self.ranking.clear();
+        }
         let Some(holds) = self.holds.get_mut(id) else { return };
-        match reply {
-            Reply::Answered { label, .. } | Reply::Refused { label, .. } => holds.merge_said(&label.replicas),
-            Reply::Accepted { records, .. } | Reply::Held { records, .. } => {
-                for record in records {
-                    holds.raise(&record.i, record.seq);
+        for reply in replies {
+            match reply {
+                Reply::Answered { label, .. } | Reply::Refused { label, .. } => holds.merge_said(&label.replicas),
+                Reply::Accepted { records, .. } | Reply::Held { records, .. } => {
+                    for record in records {
+                        holds.raise(&record.i, record.seq);
+                    }
                 }
+                _ => {}
             }
-            _ => {}
         }
     }
 
     /// It kept somebody waiting: others are asked first until it shows itself again.
     pub(super) fn was_silent(&mut self, id: &ReplicaId) {
+        self.ranking.clear();
         self.silent.insert(id.clone());
     }
 
     /// The broker says that nobody listens there. Says whether that is news.
     pub(super) fn unreachable(&mut self, id: &ReplicaId) -> bool {
         let news = self.is_up(id);
+        self.ranking.clear();
         self.proven.remove(id);
         self.roster.unreachable(id);
         news
@@ -113,6 +125,7 @@ impl Directory {
 
     /// Lets time pass and gives those that are gone by now. `seen` is what this frontend has seen.
     pub(super) fn tick(&mut self, now_ms: u64, listened: bool, seen: &Timestamp) -> Vec<ReplicaId> {
+        self.ranking.clear();
         if now_ms.saturating_sub(self.recent.1) >= GOSSIP_TAKES_MS {
             self.settled = std::mem::replace(&mut self.recent, (seen.clone(), now_ms)).0;
         }
@@ -249,7 +262,8 @@ impl Directory {
         self.left_in_turn = 0;
     }
 
-    /// Whom to ask: those that have answered before and are not silent now first, ACTIVE before OVERLOADED, those that should hold `prev` first, by turns.
+    /// Whom to ask: those that have answered before and are not silent now first, ACTIVE before OVERLOADED, those that
+    /// should hold `prev` first, by turns.
     ///
     /// What this frontend has seen itself (`seen_here`), gossip has brought to everybody who doesn't lag behind; what a
     /// session brings from elsewhere is asked of those that are known to hold it.
@@ -262,23 +276,34 @@ impl Directory {
         if self.left_in_turn == 0 {
             self.turn = self.turn.wrapping_add(1);
             self.left_in_turn = self.turn_requests;
+            self.ranking.clear();
         }
         self.left_in_turn -= 1;
+        if !seen_here {
+            let lacks = |id: &ReplicaId| self.holds.get(id).is_none_or(|holds| !holds.covers(prev));
+            return self.ranked(lacks).into_iter().find(|id| !not(id));
+        }
+        if self.ranking.is_empty() {
+            self.ranking = self.ranked(|id| self.lagging.contains(id));
+        }
+        self.ranking.iter().find(|id| !not(id)).cloned()
+    }
+
+    /// Those that are up, in the order in which they are to be asked now.
+    fn ranked(&self, lacks: impl Fn(&ReplicaId) -> bool) -> Vec<ReplicaId> {
         let count = self.roster.up().count().max(1);
         let turn = self.turn % count;
-        self.roster
+        let mut ranked: Vec<_> = self
+            .roster
             .up()
             .enumerate()
-            .filter(|(_, (id, _))| !not(id))
-            .min_by_key(|(place, (id, member))| {
-                let lacks = match seen_here {
-                    true => self.lagging.contains(*id),
-                    false => self.holds.get(*id).is_none_or(|holds| !holds.covers(prev)),
-                };
+            .map(|(place, (id, member))| {
                 let is_overloaded = member.presence.status != Status::Active;
-                let is_doubtful = self.silent.contains(*id) || !self.proven.contains(*id);
-                (is_doubtful, is_overloaded, lacks, (place + count - turn) % count)
+                let is_doubtful = self.silent.contains(id) || !self.proven.contains(id);
+                ((is_doubtful, is_overloaded, lacks(id), (place + count - turn) % count), id)
             })
-            .map(|(_, (id, _))| id.clone())
+            .collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, id)| id.clone()).collect()
     }
 }

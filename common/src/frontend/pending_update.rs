@@ -1,11 +1,16 @@
 //! What is known of an update that has no answer yet.
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::clock::Stamp;
 use crate::ids::{ReplicaId, UpdateId};
 use crate::label::Label;
 use crate::messages::Refusal;
 use crate::record::RecordRef;
 use crate::request::{Answer, Update};
+
+/// Mostly one, which needs no memory of its own.
+pub(super) type Few<T> = SmallVec<[T; 1]>;
 
 /// An update that has no answer yet. Of all that there may be several of there is mostly one, and seldom more than three:
 /// a vector holds them.
@@ -39,24 +44,24 @@ pub(super) struct PendingUpdate {
     /// Who is asked to accept it now.
     pub(super) acceptor: Option<ReplicaId>,
     /// Who was asked to accept it in this round.
-    pub(super) asked: Vec<ReplicaId>,
+    pub(super) asked: Few<ReplicaId>,
     /// Attempts to have it accepted that may have succeeded, by number, and who was asked. One may have been asked twice.
-    pub(super) uncertain: Vec<(u64, ReplicaId)>,
+    pub(super) uncertain: Few<(u64, ReplicaId)>,
     /// Who was asked to confirm it and has not answered yet.
-    pub(super) confirming: Vec<ReplicaId>,
+    pub(super) confirming: Few<ReplicaId>,
     /// Who was asked to confirm it in this round and could not.
     pub(super) declined: Vec<ReplicaId>,
     /// Who holds which record of it, in their own words; both in their order.
-    pub(super) holders: Vec<(RecordRef, Vec<ReplicaId>)>,
+    pub(super) holders: Few<(RecordRef, SmallVec<[ReplicaId; 2]>)>,
     /// The answers of those who accepted it, by the record that they gave it for.
-    pub(super) values: Vec<(RecordRef, Answer)>,
+    pub(super) values: Few<(RecordRef, Answer)>,
     /// At least the stamp of every record that the label will cover.
     pub(super) clock: Stamp,
     /// A refusal that is not certain while somebody may have accepted it.
     pub(super) refused: Option<(Refusal, Label)>,
     /// Whether somebody lacked something of `prev`.
     pub(super) behind: bool,
-    pub(super) attempts: Vec<u64>,
+    pub(super) attempts: SmallVec<[u64; 2]>,
 }
 
 impl PendingUpdate {
@@ -89,25 +94,40 @@ impl PendingUpdate {
             verifying: false,
             verified_dead: false,
             acceptor: None,
-            asked: Vec::new(),
-            uncertain: Vec::new(),
-            confirming: Vec::new(),
+            asked: SmallVec::new(),
+            uncertain: SmallVec::new(),
+            confirming: SmallVec::new(),
             declined: Vec::new(),
-            holders: Vec::new(),
-            values: Vec::new(),
+            holders: SmallVec::new(),
+            values: SmallVec::new(),
             clock: Stamp::ZERO,
             refused: None,
             behind: false,
-            attempts: Vec::new(),
+            attempts: SmallVec::new(),
         }
     }
 
-    /// The answer that goes with `record`, if somebody gave it. That of another record of the update does as well, but for
-    /// a DELETE: each record tells what it took away, and its label only covers that.
-    pub(super) fn answer(&self, record: &RecordRef) -> Option<&Answer> {
+    /// The answer that goes with the record at this place of `holders`, if somebody gave it. That of another record of the
+    /// update does as well, but for a DELETE: each record tells what it took away, and its label only covers that.
+    pub(super) fn answer_of(&self, place: usize) -> Option<&Answer> {
+        let (record, _) = self.holders.get(place)?;
         let its_own = self.values.iter().find(|(of, _)| of == record);
         let any = || self.values.first().filter(|_| self.request.stars().is_some());
         its_own.or_else(any).map(|(_, answer)| answer)
+    }
+
+    /// Takes that answer out, where there is nothing more to be asked of the update.
+    pub(super) fn take_answer_of(&mut self, place: usize) -> Option<Answer> {
+        let (record, _) = self.holders.get(place)?;
+        let its_own = self.values.iter().position(|(of, _)| of == record);
+        let any = || (self.request.stars().is_some() && !self.values.is_empty()).then_some(0);
+        let place = its_own.or_else(any)?;
+        Some(self.values.swap_remove(place).1)
+    }
+
+    /// Who holds the record at this place of `holders`.
+    pub(super) fn holders_at(&self, place: usize) -> &[ReplicaId] {
+        self.holders.get(place).map_or(&[], |(_, holders)| holders)
     }
 
     /// Whether all who were asked to accept it have said that they did not. Who did, and died, may have passed it on before.
@@ -128,7 +148,7 @@ impl PendingUpdate {
                         holders.insert(place, replica.clone());
                     }
                 }
-                Err(place) => self.holders.insert(place, (record, vec![replica.clone()])),
+                Err(place) => self.holders.insert(place, (record, smallvec![replica.clone()])),
             }
         }
     }

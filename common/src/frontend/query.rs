@@ -1,5 +1,6 @@
 //! The way of a query: one replica manager is asked, and when it is silent, another one too.
 
+use super::pending_update::Few;
 use super::{Attempt, Frontend, Kind, Notice, Outcome, Output, Pending, Step};
 use crate::edge::{ClientReply, FrontendError};
 use crate::ids::ReplicaId;
@@ -23,12 +24,12 @@ pub(super) struct PendingQuery {
     deadline_ms: u64,
     pub(super) wake_ms: u64,
     /// Who has been asked in this round.
-    asked: Vec<ReplicaId>,
+    asked: Few<ReplicaId>,
     /// Who has not answered yet.
-    awaited: Vec<ReplicaId>,
+    awaited: Few<ReplicaId>,
     /// Whether somebody lacked something of `prev`.
     behind: bool,
-    pub(super) attempts: Vec<u64>,
+    pub(super) attempts: Few<u64>,
 }
 
 impl Frontend {
@@ -44,10 +45,10 @@ impl Frontend {
             seen_here,
             deadline_ms: self.deadline_ms(step),
             wake_ms: 0,
-            asked: Vec::new(),
-            awaited: Vec::new(),
+            asked: Few::new(),
+            awaited: Few::new(),
             behind: false,
-            attempts: Vec::new(),
+            attempts: Few::new(),
         };
         let wake_ms = self.send_query(&mut query, step);
         self.put_back(query.token, Pending::Query(Box::new(query)), wake_ms);

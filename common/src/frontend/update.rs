@@ -1,13 +1,13 @@
 //! The way of an update: looked up where it may be a retry, accepted by one replica manager, confirmed by others.
 
 use super::pending_update::PendingUpdate;
+use super::verdict::Leading;
 use super::{Attempt, Frontend, Kind, Notice, Outcome, Output, Pending, Step, clock_ahead};
 use crate::clock::{STAMP_AHEAD_MS_MAX, Stamp};
-use crate::edge::{ClientReply, FrontendError};
+use crate::edge::FrontendError;
 use crate::ids::{ReplicaId, UpdateId};
 use crate::label::Label;
 use crate::messages::{ConfirmRequest, Reply, UpdateRequest};
-use crate::record::RecordRef;
 use crate::request::Update;
 
 /// A client's id that was made longer ago may be that of a retry, in milliseconds.
@@ -86,40 +86,37 @@ impl Frontend {
     /// Does what is to be done next. Gives the time to look again, or `None` where the client has its answer.
     fn drive(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) -> Option<u64> {
         let now_ms = step.now.monotonic_ms;
-        if self.acknowledge(update, step) {
+        let leading = self.leading(update);
+        if self.acknowledge(update, leading, step) {
             return None;
         }
         let again_ms = update.deadline_ms.min(now_ms + self.patience_ms());
         // A refusal counts unless somebody may have accepted the update: then it may take effect all the same. What was
         // said before the death of those was certain proves nothing.
-        let are_dead = update.uncertain.iter().all(|(_, id)| self.directory.is_dead(id));
-        let verified = update.verifying && (update.verified_dead || !are_dead);
-        if update.refused.is_some() && !update.uncertain.is_empty() && !verified {
-            update.verifying = true;
-            update.verified_dead = are_dead;
-            self.look_up(update, step);
+        if update.refused.is_some() && !update.uncertain.is_empty() {
+            let are_dead = self.are_all_dead(update);
+            if !update.verifying || (are_dead && !update.verified_dead) {
+                update.verifying = true;
+                update.verified_dead = are_dead;
+                self.look_up(update, step);
+            }
         }
         if !update.looking_up.is_empty() {
             return Some(again_ms);
         }
-        // Who is away may have heard of it from one that is dead.
-        let is_lost = update.verified_dead
-            && are_dead
-            && update.held_by_nobody
-            && update.everybody_was_asked
-            && !self.directory.is_somebody_away();
-        let is_certain = update.holders.is_empty() && (update.uncertain.is_empty() || is_lost);
-        if let (Some((refusal, label)), true) = (&update.refused, is_certain) {
+        if let Some((refusal, label)) = &update.refused
+            && self.is_refusal_certain(update)
+        {
             let text = refusal.explain(Some(update.request.key()), update.request.key().movie_id);
             let error = FrontendError::Refused { refusal: *refusal, text, label: label.clone() };
             self.prev.merge(label);
             step.answer(update.client, Err(error));
             return None;
         }
-        let up = self.directory.up_count();
         let asked = self.config.fault_tolerance;
-        if self.config.strict && up < asked as usize && !self.directory.is_somebody_expected(now_ms) {
-            let holders = self.leading(update).map_or(0, |(_, holders)| holders.len());
+        let are_few = self.config.strict && self.directory.up_count() < asked as usize;
+        if are_few && !self.directory.is_somebody_expected(now_ms) {
+            let holders = leading.map_or(0, |leading| leading.count);
             step.answer(update.client, Err(FrontendError::NotEnoughReplicas { id: update.id, holders, asked }));
             return None;
         }
@@ -130,26 +127,26 @@ impl Frontend {
             return None;
         }
         // An acceptor that is gone with its record has to be replaced.
-        let leading = self.leading(update).map(|(record, _)| record);
-        let is_answered = leading.as_ref().is_some_and(|record| update.answer(record).is_some());
+        let is_answered = leading.is_some_and(|leading| update.answer_of(leading.place).is_some());
         let has_to_ask = update.acceptor.is_none() && !is_answered && (update.refused.is_none() || leading.is_some());
-        if has_to_ask && !self.send_update(update, step) {
-            if up == 0 && update.uncertain.is_empty() && !self.directory.is_somebody_expected(now_ms) {
+        if has_to_ask && !self.send_update(update, leading, step) {
+            let is_nobody_up = !self.directory.has_somebody_up();
+            if is_nobody_up && update.uncertain.is_empty() && !self.directory.is_somebody_expected(now_ms) {
                 step.answer(update.client, Err(FrontendError::Unavailable));
                 return None;
             }
             update.asked.clear();
             return Some(update.deadline_ms.min(now_ms + PAUSE_MS));
         }
-        self.have_it_confirmed(update, step);
+        self.have_it_confirmed(update, leading, step);
         Some(again_ms)
     }
 
     /// Asks somebody to accept the update. Says whether there was somebody.
-    fn send_update(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) -> bool {
+    fn send_update(&mut self, update: &mut PendingUpdate, leading: Option<Leading>, step: &mut Step<'_>) -> bool {
         // Somebody who holds it already knows the first answer.
-        let leading = self.leading(update).map(|(_, holders)| holders).unwrap_or_default();
-        let holders = leading.iter().chain(update.holders.iter().flat_map(|(_, holders)| holders));
+        let leading = leading.into_iter().flat_map(|leading| update.holders_at(leading.place));
+        let holders = leading.chain(update.holders.iter().flat_map(|(_, holders)| holders));
         let mut holders = holders.filter(|id| self.directory.is_up(id)).peekable();
         let chosen = if holders.peek().is_some() {
             holders.find(|id| !update.asked.contains(*id)).cloned()
@@ -180,19 +177,24 @@ impl Frontend {
     }
 
     /// Has so many others say when they hold it as are needed beside the acceptor.
-    fn have_it_confirmed(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) {
-        let leading = self.leading(update).map(|(_, holders)| holders).unwrap_or_default();
+    fn have_it_confirmed(&mut self, update: &mut PendingUpdate, leading: Option<Leading>, step: &mut Step<'_>) {
+        let needed = self.config.fault_tolerance as usize;
+        let directory = &self.directory;
+        let holders = leading.map(|leading| update.holders_at(leading.place)).unwrap_or_default();
+        let leads = |id: &ReplicaId| holders.contains(id) && directory.is_present(id);
+        let mut sure = leading.map_or(0, |leading| leading.count)
+            + update.confirming.iter().chain(&update.acceptor).filter(|id| !leads(id)).count();
+        if sure >= needed {
+            return;
+        }
+        let leading: Vec<ReplicaId> = holders.iter().filter(|id| leads(id)).cloned().collect();
         let counted = |id: &ReplicaId, update: &PendingUpdate| {
             leading.contains(id)
                 || update.acceptor.as_ref() == Some(id)
                 || update.confirming.contains(id)
                 || update.declined.contains(id)
         };
-        let mut sure = leading.len() + update.confirming.iter().filter(|id| !leading.contains(id)).count();
-        if update.acceptor.as_ref().is_some_and(|id| !leading.contains(id)) {
-            sure += 1;
-        }
-        while sure < self.config.fault_tolerance as usize {
+        while sure < needed {
             let chosen = self.directory.choose(&update.prev.replicas, update.seen_here, |id| counted(id, update));
             let Some(replica) = chosen else { break };
             let n = self.attempt(update.token, &replica, Kind::Confirm);
@@ -204,38 +206,6 @@ impl Frontend {
             update.confirming.push(replica);
             sure += 1;
         }
-    }
-
-    /// Answers the client if enough hold the same record. Says whether it did.
-    fn acknowledge(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) -> bool {
-        let asked = self.config.fault_tolerance as usize;
-        // Before everybody had the time to show up, it is not known who is up.
-        let all = self.config.strict || self.directory.is_listening(step.now.monotonic_ms);
-        let enough = if all { asked } else { asked.min(self.directory.up_count()).max(1) };
-        let Some((record, replicas)) = self.leading(update).filter(|(_, holders)| holders.len() >= enough) else {
-            return false;
-        };
-        let Some(value) = update.answer(&record).cloned() else { return false };
-        let mut label = Label { clock: update.clock, ..Label::new() };
-        label.replicas.set(&record.i, record.seq);
-        self.prev.merge(&label);
-        let reply = ClientReply { value, label, replicas };
-        step.answer(update.client, Ok(reply));
-        true
-    }
-
-    /// The record that most hold of those who are there, and who they are; of those that enough hold, one whose answer is
-    /// known.
-    fn leading(&self, update: &PendingUpdate) -> Option<(RecordRef, Vec<ReplicaId>)> {
-        let present = |holders: &[ReplicaId]| -> Vec<ReplicaId> {
-            holders.iter().filter(|id| self.directory.is_present(id)).cloned().collect()
-        };
-        let records = update.holders.iter().map(|(record, holders)| (record, present(holders)));
-        let asked = self.config.fault_tolerance as usize;
-        let (record, holders) = records.max_by_key(|(record, holders)| {
-            (holders.len().min(asked), update.answer(record).is_some(), holders.len())
-        })?;
-        (!holders.is_empty()).then(|| (record.clone(), holders))
     }
 
     /// Gives the time to look again, or `None` where the client has its answer.
@@ -367,23 +337,6 @@ impl Frontend {
             update.asked.clear();
         }
         self.drive(update, step)
-    }
-
-    fn update_is_late(&self, update: &PendingUpdate) -> FrontendError {
-        let timeout_ms = self.config.timeout_ms;
-        let (id, asked) = (update.id, self.config.fault_tolerance);
-        if self.config.strict && !update.holders.is_empty() {
-            let holders = self.leading(update).map_or(0, |(_, holders)| holders.len());
-            FrontendError::NotEnoughReplicas { id, holders, asked }
-        } else if !update.uncertain.is_empty() || !update.holders.is_empty() {
-            FrontendError::UpdateTimeout { id, timeout_ms }
-        } else if update.behind {
-            FrontendError::Stale { timeout_ms }
-        } else if !self.directory.has_somebody_up() {
-            FrontendError::Unavailable
-        } else {
-            FrontendError::UpdateTimeout { id, timeout_ms }
-        }
     }
 }
 
