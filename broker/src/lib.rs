@@ -28,4 +28,5 @@ pub mod pulse;
 pub mod role;
 pub mod server;
 pub mod shutdown;
+pub mod streams;
 pub mod target;

@@ -7,10 +7,10 @@ use async_nats::service::{Request, Service, ServiceExt, error::Error as ServiceE
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::{BoxStream, ReadyChunks, SelectAll};
 use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
 use natter_broker::publisher::{Publisher, within};
+use natter_broker::streams::Streams;
 use natter_common::edge::{self, BatchReply, ClientReply, ClientRequest, EncodedReply, FrontendError, decode_request};
 use natter_common::ids::ReplicaId;
 use natter_common::sequence::Sequence;
@@ -40,7 +40,7 @@ struct Waiting {
 
 /// Requests that come in, and clients that wait.
 pub(crate) struct Clients {
-    arrivals: ReadyChunks<SelectAll<BoxStream<'static, Arrival>>>,
+    arrivals: Streams<Arrival>,
     waiting: Sequence<Waiting>,
     malformed: Malformed,
     /// Once the connection that clients come in by is being drained, answers leave by the other one.
@@ -62,7 +62,7 @@ pub(crate) async fn start_service(client: &Client, id: &ReplicaId, live: Live) -
 impl Clients {
     /// Serves all operations, each with and without the user in its subject.
     pub(crate) async fn serve(service: &Service, subjects: &Subjects) -> Result<Self, async_nats::Error> {
-        let mut arrivals: SelectAll<BoxStream<'static, Arrival>> = SelectAll::new();
+        let mut arrivals = Streams::new(BATCH_MAX);
         for operation in Operation::ALL {
             let by_subject = [
                 (operation.name().to_owned(), subjects.frontend(operation), false),
@@ -75,15 +75,10 @@ impl Clients {
                 let endpoint = service.endpoint_builder().name(name).queue_group(FRONTEND_QUEUE).add(subject).await?;
                 // A request is large, and handed on several times.
                 let arrived = move |request| Arrival { operation, names_user, request: Box::new(request) };
-                arrivals.push(endpoint.map(arrived).boxed());
+                arrivals.push(endpoint.map(arrived));
             }
         }
-        Ok(Self {
-            arrivals: arrivals.ready_chunks(BATCH_MAX),
-            waiting: Sequence::default(),
-            malformed: Malformed::default(),
-            leaving: false,
-        })
+        Ok(Self { arrivals, waiting: Sequence::default(), malformed: Malformed::default(), leaving: false })
     }
 
     /// All requests that wait to be read, at least one; `None` when the connection is closed or drained.

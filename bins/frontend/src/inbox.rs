@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use async_nats::{Client, Message, StatusCode};
 use futures_util::StreamExt;
-use futures_util::stream::{BoxStream, ReadyChunks, SelectAll};
 use natter_broker::moderation::Malformed;
+use natter_broker::streams::Streams;
 use natter_common::frontend::Input;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Replies, Role};
@@ -23,7 +23,7 @@ pub(crate) struct Delivery {
 
 /// Subscriptions to what replica managers send.
 pub(crate) struct Inbox {
-    deliveries: ReadyChunks<SelectAll<BoxStream<'static, Delivery>>>,
+    deliveries: Streams<Delivery>,
     malformed: Malformed,
 }
 
@@ -35,12 +35,12 @@ impl Inbox {
         subjects: &Subjects,
         replies: &str,
     ) -> Result<Self, async_nats::SubscribeError> {
-        let mut deliveries: SelectAll<BoxStream<'static, Delivery>> = SelectAll::new();
+        let mut deliveries = Streams::new(BATCH_MAX);
         for (subject, is_reply) in [(subjects.all_presence(Role::Replica), false), (format!("{replies}.*.*"), true)] {
             let messages = client.subscribe(subject).await?;
-            deliveries.push(messages.map(move |message| Delivery { is_reply, message }).boxed());
+            deliveries.push(messages.map(move |message| Delivery { is_reply, message }));
         }
-        Ok(Self { deliveries: deliveries.ready_chunks(BATCH_MAX), malformed: Malformed::default() })
+        Ok(Self { deliveries, malformed: Malformed::default() })
     }
 
     /// All messages that wait, at least one; `None` when the connection is closed for good.

@@ -15,6 +15,7 @@ use natter_broker::pulse::{Pulse, TICK};
 use natter_common::frontend::{Config, Frontend, Input, Output};
 use natter_common::subjects::Subjects;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout};
 use tracing::{Level, enabled, info, warn};
 
@@ -216,7 +217,8 @@ impl Shell {
         for output in &self.outputs {
             steps::log_output(self.core.id(), output, &mut self.moderation);
         }
-        self.outbox.perform(&mut self.outputs, &mut self.clients).await;
+        // It gives way only where the connection takes no more.
+        unconstrained(self.outbox.perform(&mut self.outputs, &mut self.clients)).await;
     }
 
     /// LEFT first, then no more requests, then the answers to those that came, then the last messages.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use async_nats::service::{self, Request, Service, ServiceExt};
 use async_nats::{Client, Message, StatusCode};
 use futures_util::StreamExt;
-use futures_util::stream::{BoxStream, ReadyChunks, SelectAll};
 use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
+use natter_broker::streams::Streams;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{
     Acknowledgement, ConfirmRequest, Gossip, LogPage, LogRequest, Presence, QueryRequest, Requests, Role,
@@ -21,9 +21,6 @@ use natter_common::wire::{Format, WireError, decode};
 
 /// How many messages are handled together at most: what waits goes in one batch.
 const BATCH_MAX: usize = 8192;
-
-/// All messages that wait, at least one; ends when the connection is closed for good.
-type Batches = ReadyChunks<SelectAll<BoxStream<'static, Delivery>>>;
 
 /// A request that has no answer after this will never have one.
 const FORGET_REQUEST_AFTER: Duration = Duration::from_secs(90);
@@ -81,8 +78,8 @@ struct Open {
 pub(crate) struct Inbox {
     own: ReplicaId,
     /// What other replica managers tell. Read before the requests, so that a backlog of those hides nobody's presence.
-    pub(crate) gossip: Batches,
-    pub(crate) requests: Batches,
+    pub(crate) gossip: Streams<Delivery>,
+    pub(crate) requests: Streams<Delivery>,
     open: HashMap<Arc<str>, Open>,
     pub(crate) malformed: Malformed,
 }
@@ -96,10 +93,10 @@ pub(crate) async fn subscribe(
     own: &ReplicaId,
     pull_replies: &str,
 ) -> Result<Inbox, async_nats::Error> {
-    let (mut requests, mut gossip) = (SelectAll::new(), SelectAll::new());
+    let (mut requests, mut gossip) = (Streams::new(BATCH_MAX), Streams::new(BATCH_MAX));
     for (name, endpoint) in ENDPOINTS {
         let served = service.endpoint_builder().name(name).add(subjects.replica(own, name)).await?;
-        requests.push(served.map(move |request| Delivery::Request(endpoint, Box::new(request))).boxed());
+        requests.push(served.map(move |request| Delivery::Request(endpoint, Box::new(request))));
     }
     let channels = [
         (subjects.all_gossip(), Channel::Gossip),
@@ -110,15 +107,9 @@ pub(crate) async fn subscribe(
     ];
     for (subject, channel) in channels {
         let messages = client.subscribe(subject).await?;
-        gossip.push(messages.map(move |message| Delivery::Message(channel, Box::new(message))).boxed());
+        gossip.push(messages.map(move |message| Delivery::Message(channel, Box::new(message))));
     }
-    Ok(Inbox {
-        own: own.clone(),
-        gossip: gossip.ready_chunks(BATCH_MAX),
-        requests: requests.ready_chunks(BATCH_MAX),
-        open: HashMap::new(),
-        malformed: Malformed::default(),
-    })
+    Ok(Inbox { own: own.clone(), gossip, requests, open: HashMap::new(), malformed: Malformed::default() })
 }
 
 /// The micro service `replica`, whose STATS carry `live`.

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use async_nats::service::Service;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use natter_broker::clocks::Clocks;
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::moderation::Moderation;
@@ -14,6 +14,7 @@ use natter_common::replica_manager::{Input, Output, ReplicaManager};
 use natter_common::value::ValueError;
 use natter_database::Store;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::{unconstrained, yield_now};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -202,7 +203,8 @@ impl Shell {
             batch = self.inbox.gossip.next() => batch.map_or(Gathered::End, Gathered::Gossip),
             () = self.pulse.tick() => Gathered::Tick,
             batch = self.inbox.requests.next() => batch.map_or(Gathered::End, Gathered::Requests),
-            () = std::future::ready(()), if self.core.is_merging() => Gathered::TimeToMerge,
+            // The connection has its turn between two steps.
+            () = yield_now(), if self.core.is_merging() => Gathered::TimeToMerge,
         }
     }
 
@@ -273,7 +275,8 @@ impl Shell {
         for output in &self.outputs {
             steps::log_output(self.core.id(), output, &mut self.moderation);
         }
-        self.outbox.perform(&mut self.outputs, &mut self.inbox).await.map_err(Stop::Told)
+        // It gives way only where the connection takes no more.
+        unconstrained(self.outbox.perform(&mut self.outputs, &mut self.inbox)).await.map_err(Stop::Told)
     }
 
     /// What is done now and then, between batches.

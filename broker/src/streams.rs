@@ -1,0 +1,126 @@
+//! Several streams of messages, read together: everything that waits in any of them is handled in one batch.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use tokio::task::unconstrained;
+
+/// A stream of messages, whatever its type.
+type Messages<T> = Pin<Box<dyn Stream<Item = T> + Send>>;
+
+/// Streams that are read together.
+pub struct Streams<T> {
+    streams: Vec<Messages<T>>,
+    /// Which one is read first the next time: where much waits, none is left behind.
+    first: usize,
+    batch_max: usize,
+}
+
+impl<T> Streams<T> {
+    /// None yet. At most `batch_max` messages are given together.
+    pub fn new(batch_max: usize) -> Self {
+        Self { streams: Vec::new(), first: 0, batch_max }
+    }
+
+    /// Reads this one too.
+    pub fn push(&mut self, stream: impl Stream<Item = T> + Send + 'static) {
+        self.streams.push(Box::pin(stream));
+    }
+
+    /// All messages that wait, at least one, those of one stream in their order; `None` when all streams have ended. Cancel
+    /// safe.
+    pub async fn next(&mut self) -> Option<Vec<T>> {
+        // Tokio would have it stop after 128 messages: the rest would make another batch.
+        unconstrained(poll_fn(|context| self.poll(context))).await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<T>>> {
+        let mut batch = Vec::new();
+        let mut ended = Vec::new();
+        let count = self.streams.len();
+        for place in (0..count).map(|turn| (self.first + turn) % count) {
+            while batch.len() < self.batch_max {
+                match self.streams[place].as_mut().poll_next(context) {
+                    Poll::Ready(Some(message)) => batch.push(message),
+                    Poll::Ready(None) => {
+                        ended.push(place);
+                        break;
+                    }
+                    Poll::Pending => break,
+                }
+            }
+        }
+        self.first = if count > 0 { (self.first + 1) % count } else { 0 };
+        ended.sort_unstable();
+        for place in ended.into_iter().rev() {
+            drop(self.streams.remove(place));
+        }
+        match batch.is_empty() {
+            false => Poll::Ready(Some(batch)),
+            true if self.streams.is_empty() => Poll::Ready(None),
+            true => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use futures_util::stream::{iter, pending};
+    use tokio::sync::mpsc::unbounded_channel;
+
+    fn channel(streams: &mut Streams<u32>) -> tokio::sync::mpsc::UnboundedSender<u32> {
+        let (sender, mut receiver) = unbounded_channel();
+        streams.push(futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)));
+        sender
+    }
+
+    #[tokio::test]
+    async fn all_that_waits_in_any_stream_comes_together() {
+        let mut streams = Streams::new(1000);
+        let (a, b) = (channel(&mut streams), channel(&mut streams));
+        assert!(streams.next().now_or_never().is_none());
+        for n in 0..300 {
+            if n % 3 == 0 { &b } else { &a }.send(n).unwrap();
+        }
+        let batch = streams.next().await.unwrap();
+        let (of_b, of_a): (Vec<_>, Vec<_>) = batch.into_iter().partition(|n| n % 3 == 0);
+        assert_eq!((of_a.len(), of_b.len()), (200, 100), "more than a task may take in one turn");
+        assert!(of_a.is_sorted() && of_b.is_sorted());
+        drop(a);
+        b.send(7).unwrap();
+        assert_eq!(streams.next().await, Some(vec![7]));
+        drop(b);
+        assert_eq!(streams.next().await, None);
+        assert_eq!(streams.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_message_wakes_whoever_waits_for_one() {
+        let mut streams = Streams::new(10);
+        streams.push(pending());
+        let sender = channel(&mut streams);
+        let waiting = tokio::spawn(async move { streams.next().await });
+        tokio::task::yield_now().await;
+        sender.send(1).unwrap();
+        assert_eq!(waiting.await.unwrap(), Some(vec![1]));
+    }
+
+    #[tokio::test]
+    async fn a_batch_has_a_limit_and_the_other_streams_have_their_turn() {
+        let mut streams = Streams::new(10);
+        streams.push(iter(0..25));
+        streams.push(iter(100..103));
+        let mut batches = Vec::new();
+        while let Some(batch) = streams.next().await {
+            assert!(batch.len() <= 10);
+            batches.push(batch);
+        }
+        assert_eq!(batches[0], (0..10).collect::<Vec<_>>());
+        assert_eq!(batches[1][..3], [100, 101, 102]);
+        assert_eq!(batches.concat().len(), 28);
+    }
+}
