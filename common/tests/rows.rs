@@ -1,4 +1,5 @@
 //! Messages of many: what neighbours share is written once, and read as if it had been written for each.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use std::sync::Arc;
 
