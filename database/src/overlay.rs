@@ -28,6 +28,11 @@ impl Overlay {
         self.unsaved.get_or_insert_default();
     }
 
+    /// Whether what is written is noted.
+    pub(crate) fn are_writes_noted(&self) -> bool {
+        self.unsaved.is_some()
+    }
+
     /// What an update wrote there.
     pub(crate) fn get(&self, key: RatingKey) -> Option<&Row> {
         self.rows.get(&key)

@@ -301,7 +301,7 @@ impl Value for Store {
             }
         };
         self.account(key, old.as_ref(), &row);
-        if self.durable.is_some() {
+        if self.overlay.are_writes_noted() {
             self.sum_overlay(key, old.as_ref(), &row);
         }
         Ok(true)
