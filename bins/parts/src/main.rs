@@ -28,7 +28,7 @@ struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 
-    /// Parts that take minutes to set up, too
+    /// Parts that take up to an hour to set up, too
     #[arg(long)]
     slow: bool,
 

@@ -10,7 +10,7 @@ pub(crate) struct Part {
     pub(crate) name: &'static str,
     /// How often what is counted does what the name says.
     pub(crate) times: u64,
-    /// Whether it takes minutes to set up.
+    /// Whether it takes minutes to set up, or an hour.
     pub(crate) slow: bool,
     run: fn() -> Result<()>,
 }
@@ -26,6 +26,12 @@ const PARTS: &[Part] = &[
         slow: true,
         ..part("an update at its acceptor, of 100, after 1,000,000 updates", replica::ROUNDS * 100, || {
             replica::acceptor(100, 1_000_000)
+        })
+    },
+    Part {
+        slow: true,
+        ..part("an update at its acceptor, of 100, after 10,000,000 updates", replica::ROUNDS * 100, || {
+            replica::acceptor(100, 10_000_000)
         })
     },
     part("an update at another replica", replica::ROUNDS, || replica::other(1)),

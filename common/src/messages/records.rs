@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::rows::{Alike, IdBytes, NEITHER, Rows, UpdateFields};
+use super::rows::{Alike, IdHalves, NEITHER, Rows, UpdateFields};
 use crate::clock::Stamp;
 use crate::ids::{ReplicaId, UpdateId};
 use crate::record::{Deleted, Record};
@@ -25,7 +25,7 @@ pub(crate) struct RecordItem {
     stamp: Option<Stamp>,
     copies: u32,
     deleted: Option<Deleted>,
-    rows: Option<Vec<(IdBytes, Stamp, UpdateFields)>>,
+    rows: Option<Vec<(IdHalves, Stamp, UpdateFields)>>,
 }
 
 /// Whether all that it has fits into a row.
@@ -52,8 +52,9 @@ impl Alike for Arc<Record> {
         item.serialize_field("seq", &first.seq)?;
         item.serialize_field("prev", &first.prev)?;
         item.serialize_field("copies", &first.copies)?;
-        let row =
-            |one: &Self| one.request.as_ref().map(|request| (IdBytes(one.id), one.stamp, UpdateFields::from(request)));
+        let row = |one: &Self| {
+            one.request.as_ref().map(|request| (IdHalves::from(one.id), one.stamp, UpdateFields::from(request)))
+        };
         item.serialize_field("rows", &Rows(alike, row))?;
         item.end()
     }
@@ -66,8 +67,8 @@ impl Alike for Arc<Record> {
             }
             (None, None, Some(rows)) if request.is_none() && retires.is_empty() && deleted.is_none() => {
                 list.reserve(rows.len());
-                for (seq, (IdBytes(id), stamp, fields)) in (seq..=u64::MAX).zip(rows) {
-                    let (i, prev, request) = (i.clone(), prev.clone(), Some(fields.update()?));
+                for (seq, (id, stamp, fields)) in (seq..=u64::MAX).zip(rows) {
+                    let (id, i, prev, request) = (id.into(), i.clone(), prev.clone(), Some(fields.update()?));
                     let (retires, deleted) = (Timestamp::new(), None);
                     list.push(Arc::new(Record { id, i, seq, prev, request, retires, stamp, copies, deleted }));
                 }

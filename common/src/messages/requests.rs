@@ -3,7 +3,7 @@
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::rows::{Alike, IdBytes, NEITHER, Rows, UpdateFields, read_list, write_list};
+use super::rows::{Alike, IdHalves, NEITHER, Rows, UpdateFields, read_list, write_list};
 use super::{ConfirmRequest, QueryRequest, Requests, UpdateRequest};
 use crate::clock::Stamp;
 use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
@@ -105,7 +105,7 @@ pub(crate) struct UpdateItem {
     copies: u32,
     fresh: bool,
     wait_ms: u64,
-    rows: Option<Vec<(u64, IdBytes, Stamp, UpdateFields)>>,
+    rows: Option<Vec<(u64, IdHalves, Stamp, UpdateFields)>>,
 }
 
 impl Alike for UpdateRequest {
@@ -127,7 +127,7 @@ impl Alike for UpdateRequest {
         item.serialize_field("copies", &first.copies)?;
         item.serialize_field("fresh", &first.fresh)?;
         item.serialize_field("wait_ms", &first.wait_ms)?;
-        let row = |one: &Self| (one.n, IdBytes(one.id), one.stamp, UpdateFields::from(&one.request));
+        let row = |one: &Self| (one.n, IdHalves::from(one.id), one.stamp, UpdateFields::from(&one.request));
         item.serialize_field("rows", &Rows(alike, row))?;
         item.end()
     }
@@ -140,8 +140,8 @@ impl Alike for UpdateRequest {
             }
             (None, None, None, None, Some(rows)) if unheard.is_empty() => {
                 list.reserve(rows.len());
-                for (n, IdBytes(id), stamp, fields) in rows {
-                    let (prev, unheard, request) = (prev.clone(), Vec::new(), fields.update()?);
+                for (n, id, stamp, fields) in rows {
+                    let (id, prev, unheard, request) = (id.into(), prev.clone(), Vec::new(), fields.update()?);
                     list.push(Self { n, id, prev, proven, unheard, request, stamp, copies, fresh, wait_ms });
                 }
             }
@@ -220,7 +220,7 @@ pub(crate) struct ConfirmItem {
     #[serde(default)]
     acceptor: Option<ReplicaId>,
     wait_ms: u64,
-    rows: Option<Vec<(u64, IdBytes)>>,
+    rows: Option<Vec<(u64, IdHalves)>>,
 }
 
 impl Alike for ConfirmRequest {
@@ -235,7 +235,7 @@ impl Alike for ConfirmRequest {
         let mut item = serializer.serialize_struct("ConfirmRequests", 3)?;
         item.serialize_field("acceptor", &first.acceptor)?;
         item.serialize_field("wait_ms", &first.wait_ms)?;
-        item.serialize_field("rows", &Rows(alike, |one: &Self| (one.n, IdBytes(one.id))))?;
+        item.serialize_field("rows", &Rows(alike, |one: &Self| (one.n, IdHalves::from(one.id))))?;
         item.end()
     }
 
@@ -244,7 +244,7 @@ impl Alike for ConfirmRequest {
         match (item.n, item.id, item.rows) {
             (Some(n), Some(id), None) => list.push(Self { n, id, acceptor, wait_ms }),
             (None, None, Some(rows)) => {
-                let confirm = |(n, IdBytes(id))| Self { n, id, acceptor: acceptor.clone(), wait_ms };
+                let confirm = |(n, id): (u64, IdHalves)| Self { n, id: id.into(), acceptor: acceptor.clone(), wait_ms };
                 list.extend(rows.into_iter().map(confirm));
             }
             _ => return Err(NEITHER),

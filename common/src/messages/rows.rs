@@ -80,29 +80,21 @@ impl<'a, T, R: Serialize, F: Fn(&'a T) -> R> Serialize for Rows<'a, T, F> {
     }
 }
 
-/// An update id as its 16 bytes.
-pub(super) struct IdBytes(pub(super) UpdateId);
+/// An update id as the two halves of its 128 bits, the upper one first: half as long as its text, and a number in every
+/// encoding.
+#[derive(Serialize, Deserialize)]
+pub(super) struct IdHalves(u64, u64);
 
-impl Serialize for IdBytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0.as_bytes())
+impl From<UpdateId> for IdHalves {
+    fn from(id: UpdateId) -> Self {
+        let (upper, lower) = id.as_uuid().as_u64_pair();
+        Self(upper, lower)
     }
 }
 
-impl<'de> Deserialize<'de> for IdBytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = IdBytes;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the 16 bytes of a UUID")
-            }
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<IdBytes, E> {
-                let bytes = bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))?;
-                Ok(IdBytes(UpdateId::from_bytes(bytes)))
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
+impl From<IdHalves> for UpdateId {
+    fn from(IdHalves(upper, lower): IdHalves) -> Self {
+        Self::from_uuid(uuid::Uuid::from_u64_pair(upper, lower))
     }
 }
 
@@ -130,7 +122,7 @@ impl UpdateFields {
     }
 }
 
-/// A rating: its fields in the order of their declaration, the id as bytes.
+/// A rating: its fields in the order of their declaration, the id in halves.
 pub(super) struct RatingRow<'a>(pub(super) &'a Rating);
 
 impl Serialize for RatingRow<'_> {
@@ -142,18 +134,18 @@ impl Serialize for RatingRow<'_> {
         row.serialize_element(title)?;
         row.serialize_element(rating)?;
         row.serialize_element(timestamp)?;
-        row.serialize_element(&update_id.map(IdBytes))?;
+        row.serialize_element(&update_id.map(IdHalves::from))?;
         row.end()
     }
 }
 
 /// A rating as it is read.
 #[derive(Deserialize)]
-pub(super) struct RatingFields(UserId, MovieId, String, Option<Stars>, Option<i64>, Option<IdBytes>);
+pub(super) struct RatingFields(UserId, MovieId, String, Option<Stars>, Option<i64>, Option<IdHalves>);
 
 impl From<RatingFields> for Rating {
     fn from(fields: RatingFields) -> Self {
         let RatingFields(user_id, movie_id, title, rating, timestamp, update_id) = fields;
-        Self { user_id, movie_id, title, rating, timestamp, update_id: update_id.map(|IdBytes(id)| id) }
+        Self { user_id, movie_id, title, rating, timestamp, update_id: update_id.map(UpdateId::from) }
     }
 }
