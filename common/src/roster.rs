@@ -162,11 +162,12 @@ impl Roster {
     pub fn tick(&mut self, now_ms: u64, listened: bool) -> Vec<ReplicaId> {
         self.changes += 1;
         let silence_max_ms = PRESENCE_INTERVAL_MS * MISSED_INTERVALS_MAX;
-        let paused = now_ms.saturating_sub(self.tick_ms) > PRESENCE_INTERVAL_MS;
-        self.tick_ms = now_ms;
         if !listened {
             return Vec::new();
         }
+        // Who had too much to read for as long as that was as good as paused.
+        let paused = now_ms.saturating_sub(self.tick_ms) > PRESENCE_INTERVAL_MS;
+        self.tick_ms = now_ms;
         if paused || !self.connected {
             self.excuse(now_ms);
             return Vec::new();

@@ -126,6 +126,20 @@ fn a_pause_is_longer_than_a_presence_interval() {
 const NOBODY: [&str; 0] = [];
 
 #[test]
+fn who_could_not_listen_for_long_takes_nobodys_silence_for_an_end() {
+    let mut roster = Roster::new(FORGET_AFTER_MS, 0);
+    roster.heard(in_memory("a"), 0);
+    assert!(pass(&mut roster, 0, 1000).is_empty());
+    // Too much to read: time passes, and what came is not heard.
+    for now_ms in (1100..3000).step_by(100) {
+        assert!(roster.tick(now_ms, false).is_empty());
+    }
+    assert!(roster.tick(3000, true).is_empty(), "it may have shown itself meanwhile");
+    assert!(pass(&mut roster, 3100, 4500).is_empty());
+    assert_eq!(pass(&mut roster, 4600, 4700), ["a"], "silent for three intervals, while listened to");
+}
+
+#[test]
 fn the_dead_are_those_nobody_can_bring_back() {
     let mut roster = Roster::new(FORGET_AFTER_MS, 0);
     roster.heard(in_memory("a"), 0);
