@@ -82,6 +82,7 @@ pub struct Roster {
     members: BTreeMap<ReplicaId, Member>,
     forget_after_ms: u64,
     connected: bool,
+    /// When everything that had come was heard.
     tick_ms: u64,
     changes: u64,
 }

@@ -113,7 +113,14 @@ impl Broker {
     }
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, each only once. It is below those that systems give to whoever connects somewhere: while
+/// the broker is down, one of those who try to reach it could be given just its port.
 pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().unwrap();
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
+    let is_free = |port: &u16| !given.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let port = ports.find(is_free).expect("a free port");
+    given.push(port);
+    port
 }
