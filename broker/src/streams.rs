@@ -16,12 +16,17 @@ pub struct Streams<T> {
     /// Which one is read first the next time: where much waits, none is left behind.
     first: usize,
     batch_max: usize,
+    bytes: fn(&T) -> usize,
+    is_more_left: bool,
 }
 
+/// A batch takes no more once its messages have so many bytes: whoever reads it must not be long in showing itself.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
 impl<T> Streams<T> {
-    /// None yet. At most `batch_max` messages are given together.
-    pub fn new(batch_max: usize) -> Self {
-        Self { streams: Vec::new(), first: 0, batch_max }
+    /// None yet. At most `batch_max` messages are given together, and about a megabyte; `bytes` is what one has.
+    pub fn new(batch_max: usize, bytes: fn(&T) -> usize) -> Self {
+        Self { streams: Vec::new(), first: 0, batch_max, bytes, is_more_left: false }
     }
 
     /// Reads this one too.
@@ -36,14 +41,23 @@ impl<T> Streams<T> {
         unconstrained(poll_fn(|context| self.poll(context))).await
     }
 
+    /// Whether the last batch left something for the next: then the connection needs its turn before that, to send and to
+    /// read.
+    pub fn is_more_left(&self) -> bool {
+        self.is_more_left
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<T>>> {
-        let mut batch = Vec::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
         let mut ended = Vec::new();
         let count = self.streams.len();
         for place in (0..count).map(|turn| (self.first + turn) % count) {
-            while batch.len() < self.batch_max {
+            while batch.len() < self.batch_max && bytes < BATCH_BYTES_MAX {
                 match self.streams[place].as_mut().poll_next(context) {
-                    Poll::Ready(Some(message)) => batch.push(message),
+                    Poll::Ready(Some(message)) => {
+                        bytes += (self.bytes)(&message);
+                        batch.push(message);
+                    }
                     Poll::Ready(None) => {
                         ended.push(place);
                         break;
@@ -52,6 +66,7 @@ impl<T> Streams<T> {
                 }
             }
         }
+        self.is_more_left = batch.len() >= self.batch_max || bytes >= BATCH_BYTES_MAX;
         self.first = if count > 0 { (self.first + 1) % count } else { 0 };
         ended.sort_unstable();
         for place in ended.into_iter().rev() {
@@ -80,7 +95,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_that_waits_in_any_stream_comes_together() {
-        let mut streams = Streams::new(1000);
+        let mut streams = Streams::new(1000, |_| 1);
         let (a, b) = (channel(&mut streams), channel(&mut streams));
         assert!(streams.next().now_or_never().is_none());
         for n in 0..300 {
@@ -100,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_wakes_whoever_waits_for_one() {
-        let mut streams = Streams::new(10);
+        let mut streams = Streams::new(10, |_| 1);
         streams.push(pending());
         let sender = channel(&mut streams);
         let waiting = tokio::spawn(async move { streams.next().await });
@@ -111,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_has_a_limit_and_the_other_streams_have_their_turn() {
-        let mut streams = Streams::new(10);
+        let mut streams = Streams::new(10, |_| 1);
         streams.push(iter(0..25));
         streams.push(iter(100..103));
         let mut batches = Vec::new();
@@ -122,5 +137,14 @@ mod tests {
         assert_eq!(batches[0], (0..10).collect::<Vec<_>>());
         assert_eq!(batches[1][..3], [100, 101, 102]);
         assert_eq!(batches.concat().len(), 28);
+    }
+
+    #[tokio::test]
+    async fn large_messages_make_small_batches() {
+        let mut streams = Streams::new(1000, |megabytes| *megabytes << 20);
+        streams.push(iter([0_usize, 0, 1, 1, 0]));
+        for (batch, is_more_left) in [(vec![0, 0, 1], true), (vec![1], true), (vec![0], false)] {
+            assert_eq!((streams.next().await, streams.is_more_left()), (Some(batch), is_more_left));
+        }
     }
 }

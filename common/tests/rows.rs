@@ -248,6 +248,12 @@ fn an_item_that_is_neither_one_nor_several_is_refused() {
         item[name] = value;
         assert!(is_refused::<UpdateRequest>(&json!([item])), "{item}");
     }
+    let entries = |count: usize| Value::Object((0..count).map(|n| (format!("r{n}"), json!(1))).collect());
+    for (count, is_too_much) in [(64, false), (65, true)] {
+        let mut item = shared.clone();
+        item["prev"] = entries(count);
+        assert_eq!(is_refused::<UpdateRequest>(&json!([item])), is_too_much, "{count} entries, for each row");
+    }
     let mut rowless = shared.clone();
     rowless.as_object_mut().unwrap().remove("rows");
     assert!(is_refused::<UpdateRequest>(&json!([rowless])));

@@ -62,7 +62,7 @@ pub(crate) async fn start_service(client: &Client, id: &ReplicaId, live: Live) -
 impl Clients {
     /// Serves all operations, each with and without the user in its subject.
     pub(crate) async fn serve(service: &Service, subjects: &Subjects) -> Result<Self, async_nats::Error> {
-        let mut arrivals = Streams::new(BATCH_MAX);
+        let mut arrivals = Streams::new(BATCH_MAX, |arrival: &Arrival| arrival.request.message.payload.len());
         for operation in Operation::ALL {
             let by_subject = [
                 (operation.name().to_owned(), subjects.frontend(operation), false),
@@ -84,6 +84,11 @@ impl Clients {
     /// All requests that wait to be read, at least one; `None` when the connection is closed or drained.
     pub(crate) async fn next(&mut self) -> Option<Vec<Arrival>> {
         self.arrivals.next().await
+    }
+
+    /// Whether the last batch left something for the next.
+    pub(crate) fn is_more_left(&self) -> bool {
+        self.arrivals.is_more_left()
     }
 
     /// Decodes a request. Gives the client's number and what it asks, or what it is to be told.

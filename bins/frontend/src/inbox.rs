@@ -35,7 +35,7 @@ impl Inbox {
         subjects: &Subjects,
         replies: &str,
     ) -> Result<Self, async_nats::SubscribeError> {
-        let mut deliveries = Streams::new(BATCH_MAX);
+        let mut deliveries = Streams::new(BATCH_MAX, |delivery: &Delivery| delivery.message.payload.len());
         for (subject, is_reply) in [(subjects.all_presence(Role::Replica), false), (format!("{replies}.*.*"), true)] {
             let messages = client.subscribe(subject).await?;
             deliveries.push(messages.map(move |message| Delivery { is_reply, message }));
@@ -46,6 +46,11 @@ impl Inbox {
     /// All messages that wait, at least one; `None` when the connection is closed for good.
     pub(crate) async fn next(&mut self) -> Option<Vec<Delivery>> {
         self.deliveries.next().await
+    }
+
+    /// Whether the last batch left something for the next.
+    pub(crate) fn is_more_left(&self) -> bool {
+        self.deliveries.is_more_left()
     }
 
     /// Decodes a message and appends what it asks of the core.

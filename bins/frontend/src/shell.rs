@@ -15,7 +15,7 @@ use natter_broker::pulse::{Pulse, TICK};
 use natter_common::frontend::{Config, Frontend, Input, Output};
 use natter_common::subjects::Subjects;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::task::unconstrained;
+use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, timeout};
 use tracing::{Level, enabled, info, warn};
 
@@ -146,6 +146,9 @@ impl Shell {
             }
             self.read_what_waits(&mut pulse);
             self.handle_batch().await;
+            if self.inbox.is_more_left() || self.clients.as_ref().is_some_and(Clients::is_more_left) {
+                yield_now().await;
+            }
         }
         self.leave(pulse, farewell).await;
         Ok(())

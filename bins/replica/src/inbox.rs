@@ -67,6 +67,15 @@ pub(crate) enum Delivery {
     Message(Channel, Box<Message>),
 }
 
+impl Delivery {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Request(_, request) => request.message.payload.len(),
+            Self::Message(_, message) => message.payload.len(),
+        }
+    }
+}
+
 /// A request that has no answer yet.
 struct Open {
     request: Request,
@@ -93,7 +102,8 @@ pub(crate) async fn subscribe(
     own: &ReplicaId,
     pull_replies: &str,
 ) -> Result<Inbox, async_nats::Error> {
-    let (mut requests, mut gossip) = (Streams::new(BATCH_MAX), Streams::new(BATCH_MAX));
+    let (mut requests, mut gossip) =
+        (Streams::new(BATCH_MAX, Delivery::bytes), Streams::new(BATCH_MAX, Delivery::bytes));
     for (name, endpoint) in ENDPOINTS {
         let served = service.endpoint_builder().name(name).add(subjects.replica(own, name)).await?;
         requests.push(served.map(move |request| Delivery::Request(endpoint, Box::new(request))));

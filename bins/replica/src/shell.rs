@@ -182,6 +182,9 @@ impl Shell {
             }
             self.take_in_what_waits().await;
             self.handle_batch().await?;
+            if self.inbox.gossip.is_more_left() || self.inbox.requests.is_more_left() {
+                yield_now().await;
+            }
         }
     }
 

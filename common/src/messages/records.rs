@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::rows::{Alike, IdHalves, NEITHER, Rows, UpdateFields};
+use super::rows::{Alike, IdHalves, NEITHER, Rows, SHARED_ENTRIES_MAX, UpdateFields};
 use crate::clock::Stamp;
 use crate::ids::{ReplicaId, UpdateId};
 use crate::record::{Deleted, Record};
@@ -42,6 +42,7 @@ impl Alike for Arc<Record> {
             && self.i == next.i
             && is_plain(self)
             && is_plain(next)
+            && self.prev.len() <= SHARED_ENTRIES_MAX
             && self.prev == next.prev
     }
 
@@ -65,7 +66,9 @@ impl Alike for Arc<Record> {
             (Some(id), Some(stamp), None) => {
                 list.push(Arc::new(Record { id, i, seq, prev, request, retires, stamp, copies, deleted }));
             }
-            (None, None, Some(rows)) if request.is_none() && retires.is_empty() && deleted.is_none() => {
+            (None, None, Some(rows))
+                if request.is_none() && retires.is_empty() && deleted.is_none() && prev.len() <= SHARED_ENTRIES_MAX =>
+            {
                 list.reserve(rows.len());
                 for (seq, (id, stamp, fields)) in (seq..=u64::MAX).zip(rows) {
                     let (id, i, prev, request) = (id.into(), i.clone(), prev.clone(), Some(fields.update()?));

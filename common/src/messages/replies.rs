@@ -3,7 +3,7 @@
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::rows::{Alike, NEITHER, RatingFields, RatingRow, Rows};
+use super::rows::{Alike, NEITHER, RatingFields, RatingRow, Rows, SHARED_ENTRIES_MAX};
 use super::{NumberedReply, Reply};
 use crate::clock::Stamp;
 use crate::ids::ReplicaId;
@@ -84,7 +84,9 @@ impl Alike for NumberedReply {
 
     fn goes_with(&self, next: &Self) -> bool {
         match (common(&self.reply), common(&next.reply)) {
-            (Some(Common::Answered(label, _)), Some(Common::Answered(other, _))) => label == other,
+            (Some(Common::Answered(label, _)), Some(Common::Answered(other, _))) => {
+                label.replicas.len() <= SHARED_ENTRIES_MAX && label == other
+            }
             (Some(Common::Accepted(record, ..)), Some(Common::Accepted(other, ..)))
             | (Some(Common::Held(record, _)), Some(Common::Held(other, _))) => record.i == other.i,
             _ => false,
@@ -110,7 +112,9 @@ impl Alike for NumberedReply {
     fn read(item: ReplyItem, list: &mut Vec<Self>) -> Result<(), &'static str> {
         match (item.n, item.reply, item.answered, item.accepted, item.held) {
             (Some(n), Some(reply), None, None, None) => list.push(Self { n, reply }),
-            (None, None, Some(AnsweredItem { label, rows }), None, None) => {
+            (None, None, Some(AnsweredItem { label, rows }), None, None)
+                if label.replicas.len() <= SHARED_ENTRIES_MAX =>
+            {
                 list.extend(rows.into_iter().map(|(n, rating)| {
                     let value = Answer::Rating(rating.into());
                     Self { n, reply: Reply::Answered { value, label: label.clone() } }

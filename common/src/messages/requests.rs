@@ -3,7 +3,7 @@
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::rows::{Alike, IdHalves, NEITHER, Rows, UpdateFields, read_list, write_list};
+use super::rows::{Alike, IdHalves, NEITHER, Rows, SHARED_ENTRIES_MAX, UpdateFields, read_list, write_list};
 use super::{ConfirmRequest, QueryRequest, Requests, UpdateRequest};
 use crate::clock::Stamp;
 use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
@@ -116,6 +116,7 @@ impl Alike for UpdateRequest {
             && next.unheard.is_empty()
             && (self.proven, self.copies, self.fresh, self.wait_ms)
                 == (next.proven, next.copies, next.fresh, next.wait_ms)
+            && self.prev.len() <= SHARED_ENTRIES_MAX
             && self.prev == next.prev
     }
 
@@ -138,7 +139,7 @@ impl Alike for UpdateRequest {
             (Some(n), Some(id), Some(request), Some(stamp), None) => {
                 list.push(Self { n, id, prev, proven, unheard, request, stamp, copies, fresh, wait_ms });
             }
-            (None, None, None, None, Some(rows)) if unheard.is_empty() => {
+            (None, None, None, None, Some(rows)) if unheard.is_empty() && prev.len() <= SHARED_ENTRIES_MAX => {
                 list.reserve(rows.len());
                 for (n, id, stamp, fields) in rows {
                     let (id, prev, unheard, request) = (id.into(), prev.clone(), Vec::new(), fields.update()?);
@@ -182,6 +183,7 @@ impl Alike for QueryRequest {
             && self.unheard.is_empty()
             && next.unheard.is_empty()
             && (self.proven, self.wait_ms) == (next.proven, next.wait_ms)
+            && self.prev.len() <= SHARED_ENTRIES_MAX
             && self.prev == next.prev
     }
 
@@ -200,7 +202,7 @@ impl Alike for QueryRequest {
         let QueryItem { prev, proven, unheard, wait_ms, .. } = item;
         match (item.n, item.request, item.rows) {
             (Some(n), Some(request), None) => list.push(Self { n, prev, proven, unheard, request, wait_ms }),
-            (None, None, Some(rows)) if unheard.is_empty() => {
+            (None, None, Some(rows)) if unheard.is_empty() && prev.len() <= SHARED_ENTRIES_MAX => {
                 list.extend(rows.into_iter().map(|(n, user_id, movie_id)| {
                     let request = Query::Read { user_id, movie_id };
                     Self { n, prev: prev.clone(), proven, unheard: Vec::new(), request, wait_ms }

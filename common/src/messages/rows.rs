@@ -33,6 +33,9 @@ pub(super) trait Alike: Sized {
 /// What an item is not.
 pub(super) const NEITHER: &str = "an item is either one by itself or has rows";
 
+/// So many entries a timestamp has at most that rows share: each row costs as much as all of them, whoever sends it.
+pub(super) const SHARED_ENTRIES_MAX: usize = 64;
+
 /// Writes a list.
 pub(super) fn write_list<T: Alike, S: Serializer>(list: &[T], serializer: S) -> Result<S::Ok, S::Error> {
     struct Item<'a, T>(&'a [T]);
