@@ -219,11 +219,6 @@ impl UpdateId {
         Self(uuid)
     }
 
-    /// From all 128 bits, most significant first.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
     /// All 128 bits, most significant first: the order of ids.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

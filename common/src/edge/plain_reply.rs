@@ -118,7 +118,7 @@ mod tests {
                 title,
                 rating: stars.map(|half_stars| Stars::from_half_stars(half_stars).unwrap()),
                 timestamp,
-                update_id: update_id.map(|bits| UpdateId::from_bytes(bits.to_be_bytes())),
+                update_id: update_id.map(|bits| UpdateId::from_uuid(uuid::Uuid::from_u128(bits))),
             };
             let label = Label { replicas: counts.into_iter().collect(), clock: Stamp(clock) };
             let replicas = served.into_iter().map(|(id, _)| id).collect();

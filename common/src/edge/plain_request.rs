@@ -3,6 +3,8 @@
 //! What is out of the ordinary in any way, or not right, is not read here, but field by field in `request`, which can name
 //! what is wrong. So this accepts nothing that is refused there; a test holds one against the other.
 
+use rmp::decode;
+
 use super::FrontendError;
 use super::batch::{Answers, ClientBatch, OPERATIONS_MAX};
 use super::request::SingleOperation;
@@ -38,9 +40,9 @@ pub(super) fn read_plain_batch(payload: &[u8], of_subject: Option<UserId>) -> Op
     let (mut operations, mut prev, mut answers) = (None, None, None);
     for _ in 0..reader.map()? {
         let is_first = match reader.text()? {
-            b"operations" => operations.replace(reader.operations(of_subject)?).is_none(),
-            b"prev" => prev.replace(reader.label()?).is_none(),
-            b"answers" => answers.replace(reader.answers()?).is_none(),
+            "operations" => operations.replace(reader.operations(of_subject)?).is_none(),
+            "prev" => prev.replace(reader.label()?).is_none(),
+            "answers" => answers.replace(reader.answers()?).is_none(),
             _ => false,
         };
         if !is_first {
@@ -54,7 +56,7 @@ pub(super) fn read_plain_batch(payload: &[u8], of_subject: Option<UserId>) -> Op
 impl Plain {
     /// As a request for `operation`, and what the session has seen. `of_subject` is the user that the subject names, if it
     /// does.
-    pub(super) fn request(&self, operation: Operation, of_subject: Option<UserId>) -> Option<(SingleOperation, Label)> {
+    pub(super) fn request(self, operation: Operation, of_subject: Option<UserId>) -> Option<(SingleOperation, Label)> {
         let user_id = match (self.user_id, of_subject) {
             (Some(user_id), Some(of_subject)) if user_id != of_subject => return None,
             (user_id, of_subject) => user_id.or(of_subject),
@@ -66,11 +68,11 @@ impl Plain {
             Operation::Delete => Update::Delete { user_id, movie_id },
             Operation::Read => {
                 let query = Query::Read { user_id, movie_id };
-                return Some((SingleOperation::Query(query), self.prev.clone().unwrap_or_default()));
+                return Some((SingleOperation::Query(query), self.prev.unwrap_or_default()));
             }
             Operation::All | Operation::Average | Operation::Search | Operation::Batch => return None,
         };
-        Some((SingleOperation::Update { request, id: self.id }, self.prev.clone().unwrap_or_default()))
+        Some((SingleOperation::Update { request, id: self.id }, self.prev.unwrap_or_default()))
     }
 }
 
@@ -82,12 +84,12 @@ impl Reader<'_> {
         let mut plain = Plain::default();
         for _ in 0..self.map()? {
             let is_first = match self.text()? {
-                b"user_id" => plain.user_id.replace(UserId::try_from(self.number()?).ok()?).is_none(),
-                b"movie_id" => plain.movie_id.replace(MovieId::try_from(self.number()?).ok()?).is_none(),
-                b"rating" => plain.rating.replace(self.stars()?).is_none(),
-                b"id" => plain.id.replace(self.update_id()?).is_none(),
-                b"prev" => plain.prev.replace(self.label()?).is_none(),
-                b"op" => plain.operation.replace(self.operation()?).is_none(),
+                "user_id" => plain.user_id.replace(UserId::try_from(self.number()?).ok()?).is_none(),
+                "movie_id" => plain.movie_id.replace(MovieId::try_from(self.number()?).ok()?).is_none(),
+                "rating" => plain.rating.replace(self.stars()?).is_none(),
+                "id" => plain.id.replace(self.update_id()?).is_none(),
+                "prev" => plain.prev.replace(self.label()?).is_none(),
+                "op" => plain.operation.replace(self.operation()?).is_none(),
                 _ => false,
             };
             if !is_first {
@@ -106,7 +108,8 @@ impl Reader<'_> {
         let mut operations = Vec::with_capacity(count);
         for _ in 0..count {
             let plain = self.plain()?;
-            let (operation, _) = plain.request(plain.operation?, of_subject)?;
+            let operation = plain.operation?;
+            let (operation, _) = plain.request(operation, of_subject)?;
             operations.push(Ok(operation));
         }
         Some(operations)
@@ -114,84 +117,52 @@ impl Reader<'_> {
 }
 
 impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (first, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    /// A short map: how many entries it has.
-    fn map(&mut self) -> Option<u8> {
-        match self.byte()? {
-            marker @ 0x80..=0x8f => Some(marker & 0x0f),
-            _ => None,
-        }
+    /// How many entries a map has.
+    fn map(&mut self) -> Option<u32> {
+        decode::read_map_len(&mut self.0).ok()
     }
 
     /// How many items a list has.
     fn list(&mut self) -> Option<usize> {
-        match self.byte()? {
-            marker @ 0x90..=0x9f => Some(usize::from(marker & 0x0f)),
-            0xdc => Some(usize::from(u16::from_be_bytes(self.bytes()?))),
-            _ => None,
-        }
+        usize::try_from(decode::read_array_len(&mut self.0).ok()?).ok()
     }
 
-    /// The name of an operation.
-    fn operation(&mut self) -> Option<Operation> {
-        let name = self.text()?;
-        Operation::ALL.into_iter().find(|operation| operation.name().as_bytes() == name)
-    }
-
-    fn answers(&mut self) -> Option<Answers> {
-        match self.text()? {
-            b"full" => Some(Answers::Full),
-            b"brief" => Some(Answers::Brief),
-            _ => None,
-        }
-    }
-
-    /// A text of less than 256 bytes.
-    fn text(&mut self) -> Option<&'a [u8]> {
-        let length = match self.byte()? {
-            marker @ 0xa0..=0xbf => marker & 0x1f,
-            0xd9 => self.byte()?,
-            _ => return None,
-        };
-        let (text, rest) = self.0.split_at_checked(length.into())?;
+    fn text(&mut self) -> Option<&'a str> {
+        let (text, rest) = decode::read_str_from_slice(self.0).ok()?;
         self.0 = rest;
         Some(text)
     }
 
     /// An integer that is not negative.
     fn number(&mut self) -> Option<u64> {
-        Some(match self.byte()? {
-            marker @ 0x00..=0x7f => marker.into(),
-            0xcc => self.byte()?.into(),
-            0xcd => u16::from_be_bytes(self.bytes()?).into(),
-            0xce => u32::from_be_bytes(self.bytes()?).into(),
-            0xcf => u64::from_be_bytes(self.bytes()?),
-            _ => return None,
-        })
+        decode::read_int(&mut self.0).ok()
+    }
+
+    /// The name of an operation.
+    fn operation(&mut self) -> Option<Operation> {
+        let name = self.text()?;
+        Operation::ALL.into_iter().find(|operation| operation.name() == name)
+    }
+
+    fn answers(&mut self) -> Option<Answers> {
+        match self.text()? {
+            "full" => Some(Answers::Full),
+            "brief" => Some(Answers::Brief),
+            _ => None,
+        }
     }
 
     fn stars(&mut self) -> Option<Stars> {
         let stars = match *self.0.first()? {
-            0xcb => f64::from_be_bytes(self.bytes::<9>()?[1..].try_into().ok()?),
-            0xca => f32::from_be_bytes(self.bytes::<5>()?[1..].try_into().ok()?).into(),
+            0xcb => decode::read_f64(&mut self.0).ok()?,
+            0xca => decode::read_f32(&mut self.0).ok()?.into(),
             _ => self.number()? as f64,
         };
         Stars::try_from(stars).ok()
     }
 
     fn update_id(&mut self) -> Option<UpdateId> {
-        uuid::Uuid::try_parse_ascii(self.text()?).ok().map(UpdateId::from_uuid)
+        uuid::Uuid::try_parse(self.text()?).ok().map(UpdateId::from_uuid)
     }
 
     /// A label, both of whose fields may be left out.
@@ -199,15 +170,12 @@ impl<'a> Reader<'a> {
         let (mut replicas, mut clock) = (None, None);
         for _ in 0..self.map()? {
             let is_first = match self.text()? {
-                b"replicas" => {
-                    let entry = |reader: &mut Self| {
-                        let id = std::str::from_utf8(reader.text()?).ok()?;
-                        Some((ReplicaId::known(id).ok()?, reader.number()?))
-                    };
+                "replicas" => {
+                    let entry = |reader: &mut Self| Some((ReplicaId::known(reader.text()?).ok()?, reader.number()?));
                     let entries = (0..self.map()?).map(|_| entry(self)).collect::<Option<Vec<_>>>()?;
                     replicas.replace(entries).is_none()
                 }
-                b"clock" => clock.replace(Stamp(self.number()?)).is_none(),
+                "clock" => clock.replace(Stamp(self.number()?)).is_none(),
                 _ => false,
             };
             if !is_first {
