@@ -281,16 +281,17 @@ impl Directory {
         self.left_in_turn -= 1;
         if !seen_here {
             let lacks = |id: &ReplicaId| self.holds.get(id).is_none_or(|holds| !holds.covers(prev));
-            return self.ranked(lacks).into_iter().find(|id| !not(id));
+            return self.ranked(lacks).into_iter().find(|id| !not(id)).cloned();
         }
         if self.ranking.is_empty() {
-            self.ranking = self.ranked(|id| self.lagging.contains(id));
+            self.ranking = self.ranked(|id| self.lagging.contains(id)).into_iter().cloned().collect();
         }
+        debug_assert!(self.ranking.iter().eq(self.ranked(|id| self.lagging.contains(id))), "it is worked out anew");
         self.ranking.iter().find(|id| !not(id)).cloned()
     }
 
     /// Those that are up, in the order in which they are to be asked now.
-    fn ranked(&self, lacks: impl Fn(&ReplicaId) -> bool) -> Vec<ReplicaId> {
+    fn ranked(&self, lacks: impl Fn(&ReplicaId) -> bool) -> Vec<&ReplicaId> {
         let count = self.roster.up().count().max(1);
         let turn = self.turn % count;
         let mut ranked: Vec<_> = self
@@ -304,6 +305,6 @@ impl Directory {
             })
             .collect();
         ranked.sort_by_key(|(rank, _)| *rank);
-        ranked.into_iter().map(|(_, id)| id.clone()).collect()
+        ranked.into_iter().map(|(_, id)| id).collect()
     }
 }
