@@ -22,13 +22,15 @@ use crate::timestamp::Timestamp;
 use crate::value::Digest;
 
 pub use crate::presence::{Mode, Presence, Role, Status, StatusReply, StatusRequest};
-pub use requests::Batched;
+pub use rows::Alike;
 pub use snapshot::{SnapshotChunk, SnapshotPart, SnapshotPlace, SnapshotReply, SnapshotRequest, SnapshotRow};
 
 /// Requests of one kind that go to one replica manager in one message.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "T: Alike")]
 pub struct Requests<T> {
     /// In the order in which they were sent.
+    #[serde(serialize_with = "rows::write_list", deserialize_with = "rows::read_list")]
     pub requests: Vec<T>,
 }
 

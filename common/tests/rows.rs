@@ -7,7 +7,7 @@ use natter_common::clock::Stamp;
 use natter_common::ids::{MovieId, ReplicaId, UpdateId, UserId};
 use natter_common::label::Label;
 use natter_common::messages::{
-    Batched, ConfirmRequest, Gossip, NumberedReply, QueryRequest, Replicas, Replies, Reply, Requests, UpdateRequest,
+    Alike, ConfirmRequest, Gossip, NumberedReply, QueryRequest, Replicas, Replies, Reply, Requests, UpdateRequest,
 };
 use natter_common::rating::{Rating, Stars};
 use natter_common::record::{Deleted, Record, RecordRef};
@@ -39,7 +39,7 @@ fn origin() -> impl Strategy<Value = ReplicaId> {
 }
 
 fn update_id() -> impl Strategy<Value = UpdateId> {
-    any::<u128>().prop_map(|bits| UpdateId::from_bytes(bits.to_be_bytes()))
+    any::<u128>().prop_map(|bits| UpdateId::from_uuid(uuid::Uuid::from_u128(bits)))
 }
 
 fn stars() -> impl Strategy<Value = Stars> {
@@ -235,7 +235,7 @@ fn a_hundred_records_take_a_fifth_of_what_they_take_singly() {
     assert!(5 * together < singly, "{together} bytes, {singly} singly");
 }
 
-fn is_refused<T: Batched + std::fmt::Debug>(items: &Value) -> bool {
+fn is_refused<T: Alike + std::fmt::Debug>(items: &Value) -> bool {
     decode::<Requests<T>>(&rmp_serde::to_vec_named(&json!({ "requests": items })).unwrap()).is_err()
 }
 

@@ -7,7 +7,7 @@ use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
 use natter_common::frontend::Output;
 use natter_common::ids::ReplicaId;
-use natter_common::messages::{Batched, ConfirmRequest, QueryRequest, Requests, Role, UpdateRequest};
+use natter_common::messages::{Alike, ConfirmRequest, QueryRequest, Requests, Role, UpdateRequest};
 use natter_common::subjects::Subjects;
 use natter_common::wire::encode;
 use serde::Serialize;
@@ -131,7 +131,7 @@ impl Outbox {
         self.send(queries, self.queries.endpoint).await;
     }
 
-    async fn send<T: Batched>(&mut self, batches: Vec<Batch<T>>, endpoint: &str) {
+    async fn send<T: Alike>(&mut self, batches: Vec<Batch<T>>, endpoint: &str) {
         for Batch { replica, requests, numbers, .. } in batches {
             let Some(payload) = encoded(&Requests { requests }) else { continue };
             let reply = format!("{}.{replica}.{}", self.replies, numbers_token(&numbers));

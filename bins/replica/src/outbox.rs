@@ -8,9 +8,8 @@ use natter_broker::connection::ConnectionEvent;
 use natter_broker::live::Live;
 use natter_broker::publisher::{Publisher, within};
 use natter_common::ids::ReplicaId;
-use natter_common::messages::{NumberedReply, Presence, Replies, Reply, Role};
+use natter_common::messages::{Alike, NumberedReply, Presence, Replies, Reply, Role};
 use natter_common::replica_manager::{Output, ReplyTo};
-use natter_common::request::Answer;
 use natter_common::subjects::Subjects;
 use natter_common::wire::Format;
 use serde::Serialize;
@@ -127,11 +126,11 @@ impl Outbox {
         let mut message = Vec::new();
         let mut bytes = 0;
         for reply in replies {
-            bytes += weight(&reply.reply);
+            bytes += reply.bytes_after(message.last());
             if bytes > self.publisher.message_bytes() && !message.is_empty() {
                 let replies = std::mem::take(&mut message);
                 self.respond(subject, &Replies { id: self.own.clone(), replies }, inbox).await;
-                bytes = weight(&reply.reply);
+                bytes = reply.bytes_alone();
             }
             message.push(reply);
         }
@@ -174,15 +173,5 @@ fn encoded(format: Format, message: &impl Serialize) -> Option<Vec<u8>> {
             error!(%error, "a message cannot be encoded");
             None
         }
-    }
-}
-
-/// About how many bytes a reply takes.
-fn weight(reply: &Reply) -> usize {
-    const SMALL: usize = 300;
-    match reply {
-        Reply::Answered { value: Answer::Ratings(ratings), .. } => SMALL + 200 * ratings.ratings.len(),
-        Reply::Answered { value: Answer::Movies(movies), .. } => SMALL + 300 * movies.movies.len(),
-        _ => SMALL,
     }
 }

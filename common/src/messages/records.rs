@@ -12,9 +12,13 @@ use crate::record::{Deleted, Record};
 use crate::request::Update;
 use crate::timestamp::Timestamp;
 
+/// About how many bytes a record takes by itself, beside its `prev`, and an entry of that.
+const RECORD_BYTES: usize = 240;
+const PREV_ENTRY_BYTES: usize = 48;
+
 /// A record, or what several of one origin share, whose numbers are `seq` and those that follow.
 #[derive(Deserialize)]
-pub(crate) struct RecordItem {
+pub struct RecordItem {
     id: Option<UpdateId>,
     i: ReplicaId,
     seq: u64,
@@ -34,7 +38,11 @@ fn is_plain(record: &Record) -> bool {
 }
 
 impl Alike for Arc<Record> {
-    type Item<'de> = RecordItem;
+    type Item = RecordItem;
+
+    fn bytes_alone(&self) -> usize {
+        RECORD_BYTES + PREV_ENTRY_BYTES * self.prev.len()
+    }
 
     fn goes_with(&self, next: &Self) -> bool {
         self.seq.checked_add(1) == Some(next.seq)

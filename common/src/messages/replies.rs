@@ -12,9 +12,12 @@ use crate::rating::Rating;
 use crate::record::RecordRef;
 use crate::request::Answer;
 
+/// About how many bytes a reply with one rating takes, its title among them.
+const REPLY_BYTES: usize = 300;
+
 /// A reply, or what several share.
 #[derive(Deserialize)]
-pub(crate) struct ReplyItem {
+pub struct ReplyItem {
     n: Option<u64>,
     reply: Option<Reply>,
     answered: Option<AnsweredItem>,
@@ -80,7 +83,19 @@ fn held_row(one: &NumberedReply) -> Option<(u64, u64, Stamp)> {
 }
 
 impl Alike for NumberedReply {
-    type Item<'de> = ReplyItem;
+    type Item = ReplyItem;
+
+    fn bytes_alone(&self) -> usize {
+        match &self.reply {
+            Reply::Answered { value: Answer::Ratings(ratings), .. } => REPLY_BYTES + 200 * ratings.ratings.len(),
+            Reply::Answered { value: Answer::Movies(movies), .. } => REPLY_BYTES + 300 * movies.movies.len(),
+            _ => REPLY_BYTES,
+        }
+    }
+
+    fn bytes_as_row(&self) -> usize {
+        REPLY_BYTES
+    }
 
     fn goes_with(&self, next: &Self) -> bool {
         match (common(&self.reply), common(&next.reply)) {

@@ -1,98 +1,22 @@
 //! Requests of one kind in one message, as they are written.
 
 use serde::ser::SerializeStruct;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::rows::{Alike, IdHalves, NEITHER, Rows, SHARED_ENTRIES_MAX, UpdateFields, read_list, write_list};
-use super::{ConfirmRequest, QueryRequest, Requests, UpdateRequest};
+use super::rows::{Alike, IdHalves, NEITHER, Rows, SHARED_ENTRIES_MAX, UpdateFields};
+use super::{ConfirmRequest, QueryRequest, UpdateRequest};
 use crate::clock::Stamp;
 use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
 use crate::request::{Query, Update};
 use crate::timestamp::Timestamp;
 
-/// About how many bytes a row takes; a request by itself, beside its `prev`; and an entry of that.
-const ROW_BYTES: usize = 64;
+/// About how many bytes a request takes by itself, beside its `prev`, and an entry of that.
 const REQUEST_BYTES: usize = 250;
 const PREV_ENTRY_BYTES: usize = 40;
 
-/// What a message of several requests may have in it.
-pub trait Batched: Sized {
-    /// About how many bytes the request takes in a message, after `before`.
-    fn bytes_after(&self, before: Option<&Self>) -> usize;
-    #[doc(hidden)]
-    fn write_all<S: Serializer>(requests: &[Self], serializer: S) -> Result<S::Ok, S::Error>;
-    #[doc(hidden)]
-    fn read_all<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Self>, D::Error>;
-}
-
-impl<T: Alike + Request> Batched for T {
-    fn bytes_after(&self, before: Option<&Self>) -> usize {
-        match before {
-            Some(before) if before.goes_with(self) => ROW_BYTES,
-            _ => REQUEST_BYTES + PREV_ENTRY_BYTES * self.prev_entries(),
-        }
-    }
-    fn write_all<S: Serializer>(requests: &[Self], serializer: S) -> Result<S::Ok, S::Error> {
-        write_list(requests, serializer)
-    }
-    fn read_all<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Self>, D::Error> {
-        read_list(deserializer)
-    }
-}
-
-/// A request to a replica manager.
-pub(super) trait Request {
-    /// How many entries its `prev` has.
-    fn prev_entries(&self) -> usize;
-}
-
-impl Request for UpdateRequest {
-    fn prev_entries(&self) -> usize {
-        self.prev.len()
-    }
-}
-
-impl Request for QueryRequest {
-    fn prev_entries(&self) -> usize {
-        self.prev.len()
-    }
-}
-
-impl Request for ConfirmRequest {
-    fn prev_entries(&self) -> usize {
-        0
-    }
-}
-
-impl<T: Batched> Serialize for Requests<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        struct List<'a, T>(&'a [T]);
-        impl<T: Batched> Serialize for List<'_, T> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                T::write_all(self.0, serializer)
-            }
-        }
-        let mut message = serializer.serialize_struct("Requests", 1)?;
-        message.serialize_field("requests", &List(&self.requests))?;
-        message.end()
-    }
-}
-
-impl<'de, T: Batched> Deserialize<'de> for Requests<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(bound(deserialize = "T: Batched"))]
-        struct Message<T> {
-            #[serde(deserialize_with = "T::read_all")]
-            requests: Vec<T>,
-        }
-        Message::deserialize(deserializer).map(|Message { requests }| Self { requests })
-    }
-}
-
 /// A request to accept an update, or what several share.
 #[derive(Deserialize)]
-pub(crate) struct UpdateItem {
+pub struct UpdateItem {
     n: Option<u64>,
     id: Option<UpdateId>,
     prev: Timestamp,
@@ -109,7 +33,11 @@ pub(crate) struct UpdateItem {
 }
 
 impl Alike for UpdateRequest {
-    type Item<'de> = UpdateItem;
+    type Item = UpdateItem;
+
+    fn bytes_alone(&self) -> usize {
+        REQUEST_BYTES + PREV_ENTRY_BYTES * self.prev.len()
+    }
 
     fn goes_with(&self, next: &Self) -> bool {
         self.unheard.is_empty()
@@ -154,7 +82,7 @@ impl Alike for UpdateRequest {
 
 /// A question, or what several reads share.
 #[derive(Deserialize)]
-pub(crate) struct QueryItem {
+pub struct QueryItem {
     n: Option<u64>,
     prev: Timestamp,
     #[serde(default)]
@@ -175,7 +103,11 @@ fn read_of(request: &Query) -> Option<(UserId, MovieId)> {
 }
 
 impl Alike for QueryRequest {
-    type Item<'de> = QueryItem;
+    type Item = QueryItem;
+
+    fn bytes_alone(&self) -> usize {
+        REQUEST_BYTES + PREV_ENTRY_BYTES * self.prev.len()
+    }
 
     fn goes_with(&self, next: &Self) -> bool {
         read_of(&self.request).is_some()
@@ -216,7 +148,7 @@ impl Alike for QueryRequest {
 
 /// A request to confirm an update, or what several share.
 #[derive(Deserialize)]
-pub(crate) struct ConfirmItem {
+pub struct ConfirmItem {
     n: Option<u64>,
     id: Option<UpdateId>,
     #[serde(default)]
@@ -226,7 +158,11 @@ pub(crate) struct ConfirmItem {
 }
 
 impl Alike for ConfirmRequest {
-    type Item<'de> = ConfirmItem;
+    type Item = ConfirmItem;
+
+    fn bytes_alone(&self) -> usize {
+        REQUEST_BYTES
+    }
 
     fn goes_with(&self, next: &Self) -> bool {
         self.wait_ms == next.wait_ms && self.acceptor == next.acceptor

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de::{self, DeserializeOwned, SeqAccess, Visitor};
 use serde::ser::{SerializeSeq, SerializeTuple};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -15,10 +15,13 @@ use crate::ids::{MovieId, UpdateId, UserId};
 use crate::rating::{Rating, RatingKey, Stars};
 use crate::request::{Method, Update};
 
+/// About how many bytes a row takes, beside a title.
+const ROW_BYTES: usize = 64;
+
 /// What stands in such a list.
-pub(super) trait Alike: Sized {
+pub trait Alike: Sized {
     /// One item as it is read: one of these by itself, or what several share, and their rows.
-    type Item<'de>: Deserialize<'de>;
+    type Item: DeserializeOwned;
 
     /// Whether `next` may stand in the same item.
     fn goes_with(&self, next: &Self) -> bool;
@@ -27,7 +30,23 @@ pub(super) trait Alike: Sized {
     fn write<S: Serializer>(alike: &[Self], serializer: S) -> Result<S::Ok, S::Error>;
 
     /// Appends what the item stands for. Fails with what is wrong where it is neither the one nor the other.
-    fn read(item: Self::Item<'_>, list: &mut Vec<Self>) -> Result<(), &'static str>;
+    fn read(item: Self::Item, list: &mut Vec<Self>) -> Result<(), &'static str>;
+
+    /// About how many bytes it takes by itself.
+    fn bytes_alone(&self) -> usize;
+
+    /// About how many bytes it takes as a row.
+    fn bytes_as_row(&self) -> usize {
+        ROW_BYTES
+    }
+
+    /// About how many bytes it takes in a list, after `before`.
+    fn bytes_after(&self, before: Option<&Self>) -> usize {
+        match before {
+            Some(before) if before.goes_with(self) => self.bytes_as_row(),
+            _ => self.bytes_alone(),
+        }
+    }
 }
 
 /// What an item is not.

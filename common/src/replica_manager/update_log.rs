@@ -4,16 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::ids::ReplicaId;
+use crate::messages::Alike;
 use crate::record::Record;
 use crate::timestamp::{Timestamp, position_of};
 
 /// How many records that came before their turn are kept. Those beyond are pulled when it is their turn.
 pub const AHEAD_RECORDS_MAX: usize = 10_000;
-
-/// Roughly how many bytes a record takes in a message, beside its `prev`; and one after another with the same `prev`.
-const RECORD_BYTES: usize = 240;
-const ROW_BYTES: usize = 64;
-const PREV_ENTRY_BYTES: usize = 48;
 
 /// What became of a record that was put into the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,17 +215,7 @@ impl UpdateLog {
         let mut page: Vec<Arc<Record>> = Vec::new();
         let mut bytes = 0;
         for record in records.take(records_max) {
-            bytes += match page.last() {
-                Some(before)
-                    if before.i == record.i
-                        && before.prev.is_shared_with(&record.prev)
-                        && record.request.is_some()
-                        && record.deleted.is_none() =>
-                {
-                    ROW_BYTES
-                }
-                _ => RECORD_BYTES + PREV_ENTRY_BYTES * record.prev.len(),
-            };
+            bytes += record.bytes_after(page.last());
             if bytes > bytes_max && !page.is_empty() {
                 break;
             }

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
-use super::{AHEAD_RECORDS_MAX, Inserted, PREV_ENTRY_BYTES, RECORD_BYTES, ROW_BYTES, UpdateLog};
+use super::{AHEAD_RECORDS_MAX, Inserted, UpdateLog};
 use crate::clock::Stamp;
 use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
+use crate::messages::Alike;
 use crate::rating::Stars;
 use crate::record::{Deleted, Record};
 use crate::request::Update;
@@ -156,8 +157,11 @@ fn a_page_has_what_is_lacking_origin_by_origin_as_far_as_it_goes() {
     let a = |seq| ("a".to_owned(), seq);
     assert_eq!(numbers(&log.after(&have, 9, usize::MAX)), [a(2), a(3), ("b".to_owned(), 3)]);
     assert_eq!(numbers(&log.after(&have, 2, usize::MAX)), [a(2), a(3)]);
-    assert_eq!(numbers(&log.after(&have, 9, RECORD_BYTES + ROW_BYTES)), [a(2), a(3)]);
-    assert_eq!(numbers(&log.after(&have, 9, RECORD_BYTES + ROW_BYTES - 1)), [a(2)]);
+    let (one, next) = (record("a", 2), record("a", 3));
+    let (alone, row) = (one.bytes_alone(), next.bytes_after(Some(&one)));
+    assert!(row < alone);
+    assert_eq!(numbers(&log.after(&have, 9, alone + row)), [a(2), a(3)]);
+    assert_eq!(numbers(&log.after(&have, 9, alone + row - 1)), [a(2)]);
     assert_eq!(numbers(&log.after(&have, 9, 0)), [a(2)], "one at least, or it never ends");
     assert_eq!(log.after(log.replica_timestamp(), 9, usize::MAX), []);
 }
@@ -169,8 +173,9 @@ fn entries_of_prev_count_in_a_page() {
         let prev = timestamp(&[("b", 1), ("c", 1), ("d", 1)]);
         Arc::new(Record { prev, ..record.as_ref().clone() })
     };
-    let records = [heavy(1), heavy(2)];
-    let bytes = 2 * (RECORD_BYTES + 3 * PREV_ENTRY_BYTES);
+    let records = [heavy(1), heavy(3)];
+    let bytes = records[0].bytes_alone() + records[1].bytes_alone();
+    assert!(records[0].bytes_alone() > record("a", 1).bytes_alone());
     assert_eq!(UpdateLog::page(records.iter(), 9, bytes).len(), 2);
     assert_eq!(UpdateLog::page(records.iter(), 9, bytes - 1).len(), 1);
 }
@@ -200,6 +205,7 @@ fn a_record_that_tells_what_it_took_away_counts_as_one_by_itself() {
         Arc::new(Record { deleted, ..record("a", seq).as_ref().clone() })
     };
     let records = [telling(1), telling(2)];
-    assert_eq!(UpdateLog::page(records.iter(), 9, 2 * RECORD_BYTES).len(), 2);
-    assert_eq!(UpdateLog::page(records.iter(), 9, 2 * RECORD_BYTES - 1).len(), 1);
+    let bytes = 2 * records[0].bytes_alone();
+    assert_eq!(UpdateLog::page(records.iter(), 9, bytes).len(), 2);
+    assert_eq!(UpdateLog::page(records.iter(), 9, bytes - 1).len(), 1);
 }
