@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail like tests")]
 
 mod common;
+mod content;
 mod copies;
 mod csv_files;
 mod damage;
