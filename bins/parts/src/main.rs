@@ -3,6 +3,7 @@
 //! Each part is run in a process of its own under `valgrind --tool=callgrind`, which counts while [`measured`] runs and
 //! not while things are set up. `parts --check docs/PERFORMANCE.md` compares the counts with the table there.
 
+mod control;
 mod frontend;
 mod part;
 mod replica;
@@ -28,11 +29,11 @@ struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 
-    /// Parts that take up to an hour to set up, too
+    /// Parts that take minutes to set up, too
     #[arg(long)]
     slow: bool,
 
-    /// Run one part once, without counting
+    /// Run one part once, without counting; before what is counted, say so and wait for a line, where it is a slow one
     #[arg(long, value_name = "PART", hide = true)]
     run: Option<String>,
 }

@@ -18,6 +18,7 @@ use natter_common::timestamp::Timestamp;
 use natter_common::wire::{decode, encode};
 use natter_database::{DataSource, Store};
 
+use crate::control::wait_for_counting;
 use crate::measured;
 
 /// How many messages are counted.
@@ -25,7 +26,10 @@ pub(crate) const ROUNDS: u64 = 20;
 /// How many rows the first chunk of a snapshot has.
 pub(crate) const CHUNK_ROWS: u64 = 500;
 
-/// Updates go to so many users in turn, none of whom the data set has, and to so many films.
+/// So many updates are quickly done, even under valgrind.
+pub(crate) const QUICK: u64 = 10_000;
+
+/// Updates go to so many users in turn, none of whom the data set has, and to so many films: to a million ratings.
 const USERS: u64 = 10_000;
 const MOVIES: u64 = 100;
 const FIRST_USER: u64 = 1_000_000;
@@ -40,10 +44,19 @@ struct Replica {
     outputs: Vec<Output>,
     reply: Arc<str>,
     accepted: u64,
+    /// To how many ratings updates go in turn.
+    ratings: u64,
 }
 
 impl Replica {
-    fn new() -> Result<Self> {
+    /// After so many updates, which are over and gone from the log.
+    fn after(updates: u64) -> Result<Self> {
+        let mut replica = Self::new(updates.min(USERS * MOVIES))?;
+        replica.grow(updates)?;
+        Ok(replica)
+    }
+
+    fn new(ratings: u64) -> Result<Self> {
         let store = Store::open(&DataSource::at(None)?)?;
         let now = Now { monotonic_ms: 1000, wall_ms: WALL_MS };
         let config = Config {
@@ -59,7 +72,8 @@ impl Replica {
         };
         let mut core = ReplicaManager::new(config, now);
         core.be_quiet(true);
-        let mut replica = Self { core, store, now, outputs: Vec::new(), reply: Arc::from("_INBOX.x.1"), accepted: 0 };
+        let mut replica =
+            Self { core, store, now, outputs: Vec::new(), reply: Arc::from("_INBOX.x.1"), accepted: 0, ratings };
         for _ in 0..20 {
             replica.now.monotonic_ms += 100;
             replica.step(Input::Tick { queue_length: 0, listened: true })?;
@@ -119,7 +133,7 @@ impl Replica {
                 prev: self.core.value_timestamp().clone(),
                 proven: true,
                 unheard: Vec::new(),
-                request: update(n)?,
+                request: self.update(n)?,
                 stamp: Stamp(stamp),
                 copies: 2,
                 fresh: true,
@@ -127,6 +141,18 @@ impl Replica {
             })
         });
         Ok(encode(&Requests { requests: requests.collect::<Result<Vec<_>>>()? })?)
+    }
+
+    /// Writes one of the ratings for the first time, or anew once all are there.
+    fn update(&self, n: u64) -> Result<Update> {
+        let place = n % self.ratings;
+        let user_id = UserId::try_from(FIRST_USER + place % USERS)?;
+        let movie_id = MovieId::try_from(1 + (place + place / USERS) % MOVIES)?;
+        let rating = Stars::from_half_stars(1 + (n % 10) as u8)?;
+        Ok(match n < self.ratings {
+            true => Update::Create { user_id, movie_id, rating },
+            false => Update::Update { user_id, movie_id, rating },
+        })
     }
 
     fn accept(&mut self, updates: &[u8], acknowledgements: &[Vec<u8>]) -> Result<()> {
@@ -149,7 +175,6 @@ impl Replica {
         ["r2-abcdefgh", "r3-abcdefgh"].into_iter().map(message).collect()
     }
 
-    /// So many updates are over and gone from the log.
     fn grow(&mut self, updates: u64) -> Result<()> {
         while self.accepted < updates {
             let requests = self.updates(100)?;
@@ -167,24 +192,14 @@ fn id(text: &str) -> Result<ReplicaId> {
     Ok(ReplicaId::known(text)?)
 }
 
-fn update(n: u64) -> Result<Update> {
-    let user_id = UserId::try_from(FIRST_USER + n % USERS)?;
-    let movie_id = MovieId::try_from(1 + n % MOVIES)?;
-    let rating = Stars::from_half_stars(1 + (n % 10) as u8)?;
-    Ok(match n < USERS {
-        true => Update::Create { user_id, movie_id, rating },
-        false => Update::Update { user_id, movie_id, rating },
-    })
-}
-
 /// Accepted, gossiped, acknowledged and applied: `batch` updates in each message, after `before` others.
 pub(crate) fn acceptor(batch: u64, before: u64) -> Result<()> {
-    let mut replica = Replica::new()?;
-    replica.grow(before)?;
+    let mut replica = Replica::after(before)?;
     let mut messages = Vec::new();
     for _ in 0..ROUNDS {
         messages.push((replica.updates(batch)?, replica.acknowledgements()?));
     }
+    count_from_now_on(before)?;
     let mut done = Ok(());
     measured(&mut || {
         done = messages.iter().try_for_each(|(updates, acknowledgements)| replica.accept(updates, acknowledgements));
@@ -195,26 +210,30 @@ pub(crate) fn acceptor(batch: u64, before: u64) -> Result<()> {
     Ok(())
 }
 
+/// Where setting up took long.
+fn count_from_now_on(before: u64) -> Result<()> {
+    if before > QUICK { wait_for_counting() } else { Ok(()) }
+}
+
 /// Taken in from another's gossip, acknowledged and applied.
 pub(crate) fn other(batch: u64) -> Result<()> {
-    let mut replica = Replica::new()?;
-    replica.grow(10_000)?;
+    let mut replica = Replica::after(QUICK)?;
     let origin = id("r2-abcdefgh")?;
-    let prev: Timestamp = [(replica.core.id().clone(), 10_000)].into_iter().collect();
+    let prev: Timestamp = [(replica.core.id().clone(), QUICK)].into_iter().collect();
     let mut messages = Vec::new();
     let mut seq = 0;
     for _ in 0..ROUNDS {
         let mut records = Vec::new();
         for _ in 0..batch {
             seq += 1;
-            let n = 10_000 + seq;
+            let n = QUICK + seq;
             let stamp = Stamp(Stamp::new(WALL_MS, 0).0 + n);
             records.push(Arc::new(Record {
                 id: UpdateId::from_stamp(stamp, n),
                 i: origin.clone(),
                 seq,
                 prev: prev.clone(),
-                request: Some(update(n)?),
+                request: Some(replica.update(n)?),
                 retires: Timestamp::new(),
                 stamp,
                 copies: 2,
@@ -244,9 +263,8 @@ pub(crate) fn other(batch: u64) -> Result<()> {
 }
 
 /// Half of the ratings are in the data set, half were written since.
-pub(crate) fn read(batch: u64) -> Result<()> {
-    let mut replica = Replica::new()?;
-    replica.grow(10_000)?;
+pub(crate) fn read(batch: u64, before: u64) -> Result<()> {
+    let mut replica = Replica::after(before)?;
     let mut messages = Vec::new();
     let mut n = 0;
     for _ in 0..ROUNDS {
@@ -265,6 +283,7 @@ pub(crate) fn read(batch: u64) -> Result<()> {
         }
         messages.push(encode(&Requests { requests })?);
     }
+    count_from_now_on(before)?;
     let mut done = Ok(());
     measured(&mut || {
         done = messages.iter().try_for_each(|message| {
@@ -280,8 +299,7 @@ pub(crate) fn read(batch: u64) -> Result<()> {
 
 /// The first chunk, from the request to its bytes.
 pub(crate) fn snapshot() -> Result<()> {
-    let mut replica = Replica::new()?;
-    replica.grow(10_000)?;
+    let mut replica = Replica::after(QUICK)?;
     let request = SnapshotRequest { id: id("r2-abcdefgh")?, snapshot: 0, from: SnapshotPlace::Start };
     let to = ReplyTo { subject: Arc::clone(&replica.reply), n: 0 };
     let mut input = Some(Input::Snapshot(to, request));

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::control;
 use crate::part::Part;
 
 /// How much more a part may take than the table says, in percent.
@@ -42,17 +42,7 @@ pub(crate) fn count(parts: impl Iterator<Item = &'static Part>, check: Option<&P
 
 /// How many instructions one of what the part does takes.
 fn instructions(part: &Part) -> Result<u64> {
-    let program = std::env::current_exe().context("where this program is")?;
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*parts::measured*"])
-        .arg(program)
-        .args(["--run", part.name])
-        .output()
-        .context("valgrind cannot be run: install it (Debian: apt-get install valgrind)")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        bail!("{}: {said}", part.name);
-    }
+    let said = control::run(part)?;
     let collected = said.lines().find_map(|line| line.split("Collected :").nth(1));
     let collected = collected.and_then(|number| number.trim().parse::<u64>().ok()).filter(|number| *number > 0);
     Ok(collected.with_context(|| format!("{}: valgrind counted nothing: {said}", part.name))? / part.times)

@@ -1,0 +1,61 @@
+//! One part under valgrind, from both sides.
+//!
+//! What valgrind looks at takes 50 times as long, counted or not. So where setting up takes long, it begins to look when
+//! that is done: the part says that it is [`READY`], `callgrind_control` has valgrind look, and a line lets it go on.
+
+use std::io::{BufRead, BufReader, Read, Write, stdin, stdout};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::part::Part;
+
+const READY: &str = "set up";
+
+/// Runs a part in a process of its own, and gives what valgrind said.
+pub(crate) fn run(part: &Part) -> Result<String> {
+    let program = std::env::current_exe().context("where this program is")?;
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*parts::measured*"]);
+    if part.slow {
+        valgrind.arg("--instr-atstart=no");
+    }
+    valgrind.arg(program).args(["--run", part.name]);
+    valgrind.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child =
+        valgrind.spawn().context("valgrind cannot be run: install it (Debian: apt-get install valgrind)")?;
+    let begun = if part.slow { begin_counting(&mut child) } else { Ok(()) };
+    if begun.is_err() {
+        // It waits for a line that will not come.
+        child.kill().context("ending valgrind")?;
+    }
+    let output = child.wait_with_output().context("waiting for valgrind")?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    begun.with_context(|| format!("{}: {said}", part.name))?;
+    if !output.status.success() {
+        bail!("{}: {said}", part.name);
+    }
+    Ok(said)
+}
+
+fn begin_counting(valgrind: &mut Child) -> Result<()> {
+    let pid = valgrind.id().to_string();
+    let (Some(output), Some(input)) = (valgrind.stdout.take(), valgrind.stdin.as_mut()) else {
+        bail!("valgrind has no pipes");
+    };
+    let mut line = String::new();
+    BufReader::new(output).by_ref().read_line(&mut line).context("reading what the part says")?;
+    ensure!(line.trim_end() == READY, "it said {line:?} where it is set up");
+    let control = Command::new("callgrind_control").arg("--instr=on").arg(pid).output();
+    let control = control.context("callgrind_control, which comes with valgrind, cannot be run")?;
+    ensure!(control.status.success(), "callgrind_control: {}", String::from_utf8_lossy(&control.stderr));
+    input.write_all(b"\n").context("letting it go on")
+}
+
+/// From a slow part, when it is set up: waits until valgrind counts.
+pub(crate) fn wait_for_counting() -> Result<()> {
+    println!("{READY}");
+    stdout().flush()?;
+    stdin().read_line(&mut String::new()).context("waiting for a line")?;
+    Ok(())
+}
