@@ -2,22 +2,50 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::Stream;
+use futures_util::task::AtomicWaker;
 use tokio::task::unconstrained;
 
-/// A stream of messages, whatever its type.
-type Messages<T> = Pin<Box<dyn Stream<Item = T> + Send>>;
-
-/// Streams that are read together.
+/// Streams that are read together. Only those that have something are looked at: a role has a dozen, most of which are
+/// silent.
 pub struct Streams<T> {
-    streams: Vec<Messages<T>>,
+    streams: Vec<Source<T>>,
+    /// Who waits for any of them.
+    reader: Arc<AtomicWaker>,
     /// Which one is read first the next time: where much waits, none is left behind.
     first: usize,
     batch_max: usize,
     bytes: fn(&T) -> usize,
     is_more_left: bool,
+}
+
+/// One of the streams.
+struct Source<T> {
+    messages: Pin<Box<dyn Stream<Item = T> + Send>>,
+    signal: Arc<Signal>,
+    /// The signal, as a stream knows it.
+    waker: Waker,
+}
+
+/// Tells that a stream may have something.
+struct Signal {
+    raised: AtomicBool,
+    reader: Arc<AtomicWaker>,
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.raised.store(true, Ordering::Release);
+        self.reader.wake();
+    }
 }
 
 /// A batch takes no more once its messages have so many bytes: whoever reads it must not be long in showing itself.
@@ -26,12 +54,14 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 impl<T> Streams<T> {
     /// None yet. At most `batch_max` messages are given together, and about a megabyte; `bytes` is what one has.
     pub fn new(batch_max: usize, bytes: fn(&T) -> usize) -> Self {
-        Self { streams: Vec::new(), first: 0, batch_max, bytes, is_more_left: false }
+        Self { streams: Vec::new(), reader: Arc::default(), first: 0, batch_max, bytes, is_more_left: false }
     }
 
     /// Reads this one too.
     pub fn push(&mut self, stream: impl Stream<Item = T> + Send + 'static) {
-        self.streams.push(Box::pin(stream));
+        let signal = Arc::new(Signal { raised: AtomicBool::new(true), reader: Arc::clone(&self.reader) });
+        let waker = Waker::from(Arc::clone(&signal));
+        self.streams.push(Source { messages: Box::pin(stream), signal, waker });
     }
 
     /// All messages that wait, at least one, those of one stream in their order; `None` when all streams have ended. Cancel
@@ -48,12 +78,23 @@ impl<T> Streams<T> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<T>>> {
+        // Before the signals are looked at: whatever is raised after that wakes.
+        self.reader.register(context.waker());
         let (mut batch, mut bytes) = (Vec::new(), 0);
         let mut ended = Vec::new();
         let count = self.streams.len();
         for place in (0..count).map(|turn| (self.first + turn) % count) {
-            while batch.len() < self.batch_max && bytes < BATCH_BYTES_MAX {
-                match self.streams[place].as_mut().poll_next(context) {
+            let Source { messages, signal, waker } = &mut self.streams[place];
+            if !signal.raised.swap(false, Ordering::Acquire) {
+                continue;
+            }
+            let mut context = Context::from_waker(waker);
+            loop {
+                if batch.len() >= self.batch_max || bytes >= BATCH_BYTES_MAX {
+                    signal.raised.store(true, Ordering::Release);
+                    break;
+                }
+                match messages.as_mut().poll_next(&mut context) {
                     Poll::Ready(Some(message)) => {
                         bytes += (self.bytes)(&message);
                         batch.push(message);
@@ -85,6 +126,7 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
     use futures_util::stream::{iter, pending};
+    use std::sync::atomic::AtomicUsize;
     use tokio::sync::mpsc::unbounded_channel;
 
     fn channel(streams: &mut Streams<u32>) -> tokio::sync::mpsc::UnboundedSender<u32> {
@@ -118,6 +160,34 @@ mod tests {
         let mut streams = Streams::new(10, |_| 1);
         streams.push(pending());
         let sender = channel(&mut streams);
+        let waiting = tokio::spawn(async move { streams.next().await });
+        tokio::task::yield_now().await;
+        sender.send(1).unwrap();
+        assert_eq!(waiting.await.unwrap(), Some(vec![1]));
+    }
+
+    #[tokio::test]
+    async fn only_streams_that_have_something_are_looked_at() {
+        let looks = Arc::new(AtomicUsize::new(0));
+        let mut streams = Streams::new(10, |_| 1);
+        let (quiet, counted) = (channel(&mut streams), Arc::clone(&looks));
+        streams.push(futures_util::stream::poll_fn(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Poll::Pending
+        }));
+        for n in 0..5 {
+            quiet.send(n).unwrap();
+            assert_eq!(streams.next().await, Some(vec![n]));
+            assert!(streams.next().now_or_never().is_none());
+        }
+        assert_eq!(looks.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_looked_without_waiting_is_woken_when_it_waits() {
+        let mut streams = Streams::new(10, |_| 1);
+        let sender = channel(&mut streams);
+        assert!(streams.next().now_or_never().is_none());
         let waiting = tokio::spawn(async move { streams.next().await });
         tokio::task::yield_now().await;
         sender.send(1).unwrap();
