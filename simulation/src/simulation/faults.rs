@@ -34,7 +34,7 @@ pub enum Cure {
     /// A replica manager is measured again.
     Measure(ReplicaId),
     /// Another replica manager takes the place of one that died.
-    StartReplica,
+    Replace(ReplicaId),
     /// A replica manager that died goes on with what is on its disk.
     Restart(ReplicaId),
     /// Another frontend takes the place of one that died.
@@ -275,7 +275,7 @@ impl Faults {
         self.troubled.insert(victim.clone(), cluster.now_us() + for_us + 2 * CONVALESCENCE_US);
         match cluster.process(victim).disk {
             Some(_) => Some((for_us, Cure::Restart(victim.clone()))),
-            None => Some((for_us, Cure::StartReplica)),
+            None => Some((for_us, Cure::Replace(victim.clone()))),
         }
     }
 
@@ -314,12 +314,16 @@ impl Faults {
                 }
             }
             Cure::Measure(id) => cluster.set_mode(&id, Mode::Measured),
-            Cure::StartReplica => {
+            Cure::Replace(id) => {
+                cluster.crash_if_it_is_to(&id);
                 if cluster.alive(Role::Replica).len() < plan.replicas {
                     self.start_replica(plan, cluster);
                 }
             }
-            Cure::Restart(id) => self.restart(&id, cluster),
+            Cure::Restart(id) => {
+                cluster.crash_if_it_is_to(&id);
+                self.restart(&id, cluster);
+            }
             Cure::StartFrontend => self.start_frontend(plan, cluster),
         }
     }
