@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use natter_broker::duration::parse_duration;
 
-use crate::catalogue::Section;
+use crate::section::Section;
 use crate::world::pinning::Pin;
 
 const EXAMPLES: &str = "\

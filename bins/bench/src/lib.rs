@@ -1,9 +1,9 @@
 //! The bench: how fast Natter is, measured side by side with what it could be.
 //!
 //! - the command line: `arguments`; the processes that this executable can be: `roles`
-//! - what is measured: `catalogue`, all subjects by section; `world`, the brokers and processes that they need, running
+//! - what is measured: `catalogue`, all subjects by `section`; `world`, the brokers and processes that they need, running
 //! - how: `load`, the load generator in a process of its own, and `echo`, the raw responder
-//! - when: `run`, section by section, round by round, all subjects of a section in turn; `special`, what has another shape:
+//! - when: `bench`, what is there for a whole run; `run`, section by section, round by round, all subjects of a section in turn; `special`, what has another shape:
 //!   convergence lag, and how replica managers start
 //! - what comes out: `measurements`, and `statistics` of them; `report`: tables, JSON, plots; `targets`
 //!
@@ -11,6 +11,7 @@
 //! that a machine that is slower for a while changes neither.
 
 mod arguments;
+mod bench;
 mod catalogue;
 mod echo;
 mod load;
@@ -19,6 +20,7 @@ mod progress;
 mod report;
 mod roles;
 mod run;
+mod section;
 mod special;
 mod statistics;
 mod targets;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::catalogue::{RAW, Section, Subject};
-use crate::load::convergence::Lag;
+use crate::catalogue::{RAW, Subject};
+use crate::load::job::Lag;
 use crate::load::job::{Latency, Load, Outcome};
+use crate::section::Section;
 use crate::statistics::Spread;
 use crate::world::cluster::Start;
 

@@ -4,45 +4,23 @@ mod machine;
 pub(crate) mod worlds;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::BenchArgs;
-use crate::catalogue::{self, Section, Subject};
+use crate::bench::Bench;
+use crate::catalogue::{self, Subject};
 use crate::load::handle::Generator;
-use crate::load::job::{Job, Load};
+use crate::load::job::Load;
 use crate::measurements::{Measurement, Results};
 use crate::progress::{Progress, minutes, tell};
 use crate::report::{json, plots, tables};
+use crate::section::Section;
 use crate::special;
 use crate::world::broker::{self, Broker};
 use crate::world::usage;
 use worlds::Worlds;
-
-/// What a measurement takes beside its own time: connecting, the last answers.
-const AROUND: Duration = Duration::from_millis(60);
-
-/// Everything that is there for the whole run.
-pub(crate) struct Bench {
-    /// How to measure.
-    pub(crate) arguments: BenchArgs,
-    /// The nats-server that all brokers are.
-    pub(crate) binary: PathBuf,
-    /// The load generator.
-    pub(crate) generator: Generator,
-    /// The broker of Natter and raw requests.
-    pub(crate) broker: Broker,
-    /// What was measured so far.
-    pub(crate) results: Results,
-    /// How far it is.
-    pub(crate) progress: Progress,
-    // Removed when all processes have ended.
-    folder: TempDir,
-}
 
 /// Does what the command line says.
 pub(crate) async fn run(arguments: BenchArgs) -> Result<()> {
@@ -156,34 +134,6 @@ impl Bench {
         Ok(())
     }
 
-    /// A job with the times that the command line says.
-    pub(crate) fn job(&self, server: String, target: crate::load::job::Target, load: Load, round: u32) -> Job {
-        Job {
-            server,
-            connections: self.arguments.connections as usize,
-            target,
-            load,
-            warm_up_ms: milliseconds(self.arguments.warm_up()),
-            measure_ms: milliseconds(self.arguments.measure()),
-            seed: u64::from(round),
-        }
-    }
-
-    /// What a measurement takes.
-    pub(crate) fn each(&self) -> Duration {
-        self.arguments.warm_up() + self.arguments.measure() + AROUND
-    }
-
-    /// Where logs and directories of processes are.
-    pub(crate) fn folder(&self) -> &std::path::Path {
-        self.folder.path()
-    }
-
-    /// Where data sets are.
-    pub(crate) fn data_folder(&self) -> PathBuf {
-        self.arguments.data.clone().unwrap_or_else(|| self.folder.path().join("data"))
-    }
-
     /// Stops what still runs, and tells what came out.
     async fn finish(self) -> Result<()> {
         let Self { arguments, broker, results, progress, generator, .. } = self;
@@ -210,11 +160,6 @@ impl Bench {
 fn count(arguments: &BenchArgs, section: Section) -> usize {
     let loads: usize = catalogue::subjects(arguments, section).iter().map(|subject| subject.loads.len()).sum();
     loads * arguments.rounds as usize + special::measurements(arguments, section)
-}
-
-/// In whole milliseconds.
-pub(crate) fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What the largest process of each kind has resident.

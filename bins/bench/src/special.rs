@@ -3,13 +3,13 @@
 use anyhow::{Context, Result};
 
 use crate::arguments::BenchArgs;
-use crate::catalogue::{SIZES, Section};
-use crate::load::convergence::ConvergenceJob;
-use crate::load::job::{Load, Target};
+use crate::bench::{Bench, milliseconds};
+use crate::catalogue::SIZES;
+use crate::load::job::{ConvergenceJob, Load, Target};
 use crate::measurements::StartMeasured;
 use crate::progress::tell;
 use crate::run::worlds::{KEYS, start_cluster};
-use crate::run::{Bench, milliseconds};
+use crate::section::Section;
 use crate::world::cluster::{Cluster, ClusterPlan};
 use crate::world::data;
 

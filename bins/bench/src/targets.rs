@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use crate::catalogue::{CLIENT, RAW, Section};
+use crate::catalogue::{CLIENT, RAW};
 use crate::load::job::{Load, Outcome};
 use crate::measurements::Results;
+use crate::section::Section;
 use crate::statistics::Spread;
 
 /// With so many requests in flight most targets are meant.

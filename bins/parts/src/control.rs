@@ -8,32 +8,30 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::part::Part;
-
 const READY: &str = "set up";
 
-/// Runs a part in a process of its own, and gives what valgrind said.
-pub(crate) fn run(part: &Part) -> Result<String> {
+/// Runs a part in a process of its own, and gives what valgrind said. A slow one calls [`wait_for_counting`].
+pub(crate) fn run(name: &str, slow: bool) -> Result<String> {
     let program = std::env::current_exe().context("where this program is")?;
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*parts::measured*"]);
-    if part.slow {
+    if slow {
         valgrind.arg("--instr-atstart=no");
     }
-    valgrind.arg(program).args(["--run", part.name]);
+    valgrind.arg(program).args(["--run", name]);
     valgrind.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child =
         valgrind.spawn().context("valgrind cannot be run: install it (Debian: apt-get install valgrind)")?;
-    let begun = if part.slow { begin_counting(&mut child) } else { Ok(()) };
+    let begun = if slow { begin_counting(&mut child) } else { Ok(()) };
     if begun.is_err() {
         // It waits for a line that will not come.
         child.kill().context("ending valgrind")?;
     }
     let output = child.wait_with_output().context("waiting for valgrind")?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    begun.with_context(|| format!("{}: {said}", part.name))?;
+    begun.with_context(|| format!("{name}: {said}"))?;
     if !output.status.success() {
-        bail!("{}: {said}", part.name);
+        bail!("{name}: {said}");
     }
     Ok(said)
 }

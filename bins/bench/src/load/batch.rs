@@ -13,8 +13,8 @@ use natter_common::wire::Format;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::convergence::Question;
 use super::keys::Keys;
+use super::question::Question;
 use super::workload::{Workload, error_in_headers};
 
 /// How long all replica managers may take to apply what was acknowledged.

@@ -10,72 +10,32 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use async_nats::{Client, Message, Subject};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use futures_util::stream::FuturesUnordered;
 use hdrhistogram::Histogram;
 use natter_common::edge::RatingReply;
-use natter_common::ids::{MovieId, ReplicaId, UserId};
-use natter_common::messages::{QueryRequest, Replies, Reply, Requests};
-use natter_common::request::Query;
+use natter_common::ids::ReplicaId;
 use natter_common::subjects::Subjects;
 use natter_common::timestamp::Timestamp;
 use natter_common::wire::Format;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::exchange::{Connection, Span, run};
-use super::job::{Latency, Load, Outcome};
+use super::job::{ConvergenceJob, Lag, Latency, Load, Outcome};
+use super::memory::{Memory, connect, subjects_of};
 use super::natter::Natter;
-use super::process::{Memory, connect, subjects_of};
-use super::workload::{Workload, error_in_headers};
+use super::question::Question;
+use super::workload::Workload;
 
 /// About so many updates a second are looked for.
 const SAMPLES_PER_SECOND: f64 = 200.0;
 /// How long an update may take to be readable everywhere before that is an error.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a replica manager may take for an answer.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 /// The longest lag that is told, in nanoseconds.
 const LONGEST_NS: u64 = 60_000_000_000;
-
-/// At which rate to update, and whom to watch.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct ConvergenceJob {
-    /// The broker's URL.
-    pub(crate) server: String,
-    /// How many connections share the load.
-    pub(crate) connections: usize,
-    /// The cluster's prefix.
-    pub(crate) prefix: String,
-    /// All replica managers of the cluster.
-    pub(crate) replicas: Vec<ReplicaId>,
-    /// Users 1 to this have ratings.
-    pub(crate) users: u32,
-    /// How many different ratings are updated.
-    pub(crate) keys: usize,
-    /// Updates a second.
-    pub(crate) per_second: f64,
-    /// What happens in this time at first does not count.
-    pub(crate) warm_up_ms: u64,
-    /// What is answered in this time counts.
-    pub(crate) measure_ms: u64,
-    /// Decides keys, ratings and times.
-    pub(crate) seed: u64,
-}
-
-/// What was seen.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Lag {
-    /// From an update's acknowledgement until all replica managers show it.
-    pub(crate) lag: Latency,
-    /// How many updates were looked for.
-    pub(crate) samples: u64,
-    /// The updates themselves, meanwhile.
-    pub(crate) updates: Outcome,
-}
 
 /// An update that was acknowledged.
 struct Sample {
@@ -222,41 +182,5 @@ async fn look(
             !is_shown
         });
         seen.notify_one();
-    }
-}
-
-/// A query that asks a replica manager what it shows, and changes nothing.
-pub(super) struct Question {
-    subject: Subject,
-    payload: Bytes,
-}
-
-impl Question {
-    /// To this one.
-    pub(super) fn to(subjects: &Subjects, replica: &ReplicaId) -> Result<Self> {
-        let query = QueryRequest {
-            n: 1,
-            prev: Timestamp::new(),
-            proven: false,
-            unheard: Vec::new(),
-            request: Query::Read { user_id: UserId::try_from(1_u64)?, movie_id: MovieId::new(1)? },
-            wait_ms: 1000,
-        };
-        let payload = Format::MessagePack.encode(&Requests { requests: vec![query] })?.into();
-        Ok(Self { subject: subjects.replica(replica, "query").into(), payload })
-    }
-
-    /// The value timestamp in the answer.
-    pub(super) async fn ask(&self, client: &Client) -> Result<Timestamp> {
-        let asked = client.request(self.subject.clone(), self.payload.clone());
-        let message = tokio::time::timeout(ANSWER_PATIENCE, asked).await.context("no answer")??;
-        if let Some(error) = error_in_headers(&message) {
-            bail!("{error}");
-        }
-        let replies: Replies = Format::MessagePack.decode(&message.payload)?;
-        match replies.replies.into_iter().next().map(|numbered| numbered.reply) {
-            Some(Reply::Answered { label, .. } | Reply::Refused { label, .. }) => Ok(label.replicas),
-            other => bail!("no answer, but {other:?}"),
-        }
     }
 }

@@ -8,8 +8,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use super::convergence::{ConvergenceJob, Lag};
-use super::job::{Answer, Job, Order, Outcome};
+use super::job::{Answer, ConvergenceJob, Job, Lag, Order, Outcome};
 use crate::roles;
 
 /// How long looking for keys, connecting and the last answers may take.

@@ -11,8 +11,8 @@ const EXAMPLES_MAX: usize = 3;
 pub(crate) enum Order {
     /// Ask for a while, and tell how fast answers came: an [`Outcome`].
     Measure(Job),
-    /// Update at a rate, and tell when it was readable everywhere: a [`super::convergence::Lag`].
-    Converge(super::convergence::ConvergenceJob),
+    /// Update at a rate, and tell when it was readable everywhere: a [`Lag`].
+    Converge(ConvergenceJob),
 }
 
 /// A line from the load generator.
@@ -40,6 +40,31 @@ pub(crate) struct Job {
     /// What is answered in this time counts.
     pub(crate) measure_ms: u64,
     /// Decides keys, ratings and, in open loops, times.
+    pub(crate) seed: u64,
+}
+
+/// At which rate to update, and whom to watch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ConvergenceJob {
+    /// The broker's URL.
+    pub(crate) server: String,
+    /// How many connections share the load.
+    pub(crate) connections: usize,
+    /// The cluster's prefix.
+    pub(crate) prefix: String,
+    /// All replica managers of the cluster.
+    pub(crate) replicas: Vec<ReplicaId>,
+    /// Users 1 to this have ratings.
+    pub(crate) users: u32,
+    /// How many different ratings are updated.
+    pub(crate) keys: usize,
+    /// Updates a second.
+    pub(crate) per_second: f64,
+    /// What happens in this time at first does not count.
+    pub(crate) warm_up_ms: u64,
+    /// What is answered in this time counts.
+    pub(crate) measure_ms: u64,
+    /// Decides keys, ratings and times.
     pub(crate) seed: u64,
 }
 
@@ -171,6 +196,17 @@ impl Outcome {
     pub(crate) fn per_second(&self) -> f64 {
         if self.seconds > 0.0 { self.answers as f64 / self.seconds } else { 0.0 }
     }
+}
+
+/// How long updates took to be readable everywhere.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Lag {
+    /// From an update's acknowledgement until all replica managers show it.
+    pub(crate) lag: Latency,
+    /// How many updates were looked for.
+    pub(crate) samples: u64,
+    /// The updates themselves, meanwhile.
+    pub(crate) updates: Outcome,
 }
 
 /// How long answers took, in microseconds.

@@ -1,24 +1,22 @@
 //! The load generator's end of the pipes.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use async_nats::{Client, ConnectOptions};
-use natter_common::subjects::Subjects;
+use async_nats::Client;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
 use super::batch::{Batch, applied_everywhere};
 use super::exchange::{Connection, Span, run};
 use super::job::{Answer, Job, Load, Order, Outcome, Target};
-use super::keys::Keys;
-use super::kv::{Kv, Versions};
-use super::natter::{Natter, find_keys};
+use super::kv::Kv;
+use super::memory::{Memory, connect, subjects_of};
+use super::natter::Natter;
 use super::raw::Raw;
-use super::{convergence, kv, requests};
+use super::{convergence, requests};
 use crate::block_on;
 
 /// Does what lines on standard input say, until it ends.
@@ -55,58 +53,6 @@ fn answer<T: Serialize>(done: Result<T>) -> Result<()> {
     line.push(b'\n');
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(&line).and_then(|()| stdout.flush()).context("nobody listens")
-}
-
-/// What is known of the subjects from one measurement to the next.
-#[derive(Default)]
-pub(super) struct Memory {
-    ratings: BTreeMap<String, Keys>,
-    versions: BTreeMap<String, Versions>,
-}
-
-impl Memory {
-    /// The ratings of a cluster, which are asked for at first.
-    pub(super) async fn ratings(
-        &mut self,
-        client: &Client,
-        subjects: &Subjects,
-        users: u32,
-        count: usize,
-    ) -> Result<Keys> {
-        match self.ratings.remove(&place(client, subjects.prefix())) {
-            Some(keys) => Ok(keys),
-            None => find_keys(client, subjects, users, count).await,
-        }
-    }
-
-    /// Remembers them.
-    pub(super) fn keep_ratings(&mut self, client: &Client, subjects: &Subjects, keys: Keys) {
-        self.ratings.insert(place(client, subjects.prefix()), keys);
-    }
-
-    /// What is known of a bucket's keys, which are all put at first.
-    async fn versions(&mut self, client: &Client, bucket: &str, keys: u32, bytes: usize) -> Result<Versions> {
-        match self.versions.remove(&place(client, bucket)) {
-            Some(versions) => Ok(versions),
-            None => kv::fill(client, bucket, keys, bytes).await,
-        }
-    }
-}
-
-/// A name that differs from broker to broker.
-fn place(client: &Client, name: &str) -> String {
-    format!("{}/{name}", client.server_info().server_id)
-}
-
-/// Opens a connection to the broker.
-pub(super) async fn connect(server: &str) -> Result<Client> {
-    let options = ConnectOptions::new().name("bench-load").connection_timeout(Duration::from_secs(5));
-    options.connect(server).await.with_context(|| format!("no broker at {server}"))
-}
-
-/// A cluster's subjects.
-pub(super) fn subjects_of(prefix: &str) -> Result<Subjects> {
-    Subjects::new(prefix).ok_or_else(|| anyhow!("{prefix:?} is no prefix"))
 }
 
 async fn measure(memory: &mut Memory, job: &Job) -> Result<Outcome> {
@@ -156,7 +102,7 @@ async fn measure(memory: &mut Memory, job: &Job) -> Result<Outcome> {
             let versions = memory.versions(&client, bucket, *keys, *bytes).await?;
             let mut kv = Kv::new(bucket, *operation, *exact, versions, *bytes, job.seed);
             let outcome = run(connections, &mut kv, job.load, span, job.seed).await;
-            memory.versions.insert(place(&client, bucket), kv.into_versions());
+            memory.keep_versions(&client, bucket, kv.into_versions());
             outcome
         }
     }

@@ -6,9 +6,10 @@ use anyhow::{Context, Result};
 
 use super::svg::{Bar, Line, bars, lines};
 use super::tables::load_text;
-use crate::catalogue::{Asked, SIZES, Section, Subject};
+use crate::catalogue::{Asked, SIZES, Subject};
 use crate::load::job::Load;
 use crate::measurements::Results;
+use crate::section::Section;
 
 const ANSWERS: &str = "answers/s: median, and from the least to the greatest of all rounds";
 

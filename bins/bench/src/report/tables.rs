@@ -1,8 +1,9 @@
 //! The report as tables, in Markdown: they read as text too, and go into documents as they are.
 
-use crate::catalogue::{Asked, Section, Subject, World};
+use crate::catalogue::{Asked, Subject, World};
 use crate::load::job::{KvOperation, Load, Outcome};
 use crate::measurements::{Machine, Results};
+use crate::section::Section;
 use crate::statistics::Spread;
 use crate::targets::{Bound, Target, targets};
 
@@ -120,9 +121,8 @@ fn kv_beside(subject: &Subject) -> Option<&'static str> {
 }
 
 fn lag_table(results: &Results) -> String {
-    let figure = |of: &dyn Fn(&crate::load::convergence::Lag) -> f64| {
-        spread(Spread::of(results.lags.iter().map(of)), milliseconds)
-    };
+    let figure =
+        |of: &dyn Fn(&crate::load::job::Lag) -> f64| spread(Spread::of(results.lags.iter().map(of)), milliseconds);
     let (Some(first), Some(rate)) =
         (results.lags.first(), Spread::of(results.lags.iter().map(|lag| lag.updates.per_second())))
     else {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 
-use super::Bench;
+use crate::bench::Bench;
 use crate::catalogue::{Asked, Subject, World};
 use crate::load::job::{KvOperation, Target};
 use crate::world::broker::{Broker, ECHO_SUBJECT};
@@ -44,7 +44,7 @@ impl Worlds {
         }
         for (plan, storages) in buckets {
             let storages: Vec<Storage> = storages.into_iter().collect();
-            let started = JetStream::start(bench.binary.clone(), &plan, &storages, bench.folder()).await?;
+            let started = JetStream::start(bench.binary.clone(), &plan, &storages, bench.folder.path()).await?;
             worlds.jetstreams.insert(plan, started);
         }
         Ok(worlds)
@@ -112,6 +112,6 @@ impl Worlds {
 /// Starts a cluster on the bench's broker.
 pub(crate) async fn start_cluster(bench: &Bench, plan: &ClusterPlan) -> Result<Cluster> {
     let database = data::file(&bench.data_folder(), plan.ratings).await?;
-    let ground = Ground { server: bench.broker.url(), folder: bench.folder() };
+    let ground = Ground { server: bench.broker.url(), folder: bench.folder.path() };
     Cluster::start(plan, &database, ground).await
 }

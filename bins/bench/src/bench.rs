@@ -1,0 +1,64 @@
+//! Everything that is there for the whole run.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::arguments::BenchArgs;
+use crate::load::handle::Generator;
+use crate::load::job::{Job, Load, Target};
+use crate::measurements::Results;
+use crate::progress::Progress;
+use crate::world::broker::Broker;
+
+/// What a measurement takes beside its own time: connecting, the last answers.
+const AROUND: Duration = Duration::from_millis(60);
+
+/// Everything that is there for the whole run.
+pub(crate) struct Bench {
+    /// How to measure.
+    pub(crate) arguments: BenchArgs,
+    /// The nats-server that all brokers are.
+    pub(crate) binary: PathBuf,
+    /// The load generator.
+    pub(crate) generator: Generator,
+    /// The broker of Natter and raw requests.
+    pub(crate) broker: Broker,
+    /// What was measured so far.
+    pub(crate) results: Results,
+    /// How far it is.
+    pub(crate) progress: Progress,
+    /// Where logs and directories of processes are; removed when all of them have ended.
+    pub(crate) folder: TempDir,
+}
+
+impl Bench {
+    /// A job with the times that the command line says.
+    pub(crate) fn job(&self, server: String, target: Target, load: Load, round: u32) -> Job {
+        Job {
+            server,
+            connections: self.arguments.connections as usize,
+            target,
+            load,
+            warm_up_ms: milliseconds(self.arguments.warm_up()),
+            measure_ms: milliseconds(self.arguments.measure()),
+            seed: u64::from(round),
+        }
+    }
+
+    /// What a measurement takes.
+    pub(crate) fn each(&self) -> Duration {
+        self.arguments.warm_up() + self.arguments.measure() + AROUND
+    }
+
+    /// Where data sets are.
+    pub(crate) fn data_folder(&self) -> PathBuf {
+        self.arguments.data.clone().unwrap_or_else(|| self.folder.path().join("data"))
+    }
+}
+
+/// In whole milliseconds.
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,52 @@
+//! The sections of a run.
+
+/// What is measured together, in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Section {
+    /// Raw, Natter in memory, JetStream: throughput with a number of requests in flight.
+    Core,
+    /// The same at given rates: latency.
+    Latency,
+    /// What is on disk before it is acknowledged.
+    Durable,
+    /// Against the number of replica managers.
+    Replicas,
+    /// Against the number of ratings.
+    Data,
+    /// How long until an update is readable everywhere.
+    Convergence,
+    /// How replica managers start, and what they have in memory.
+    Start,
+}
+
+impl Section {
+    /// All, in their order.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Core, Self::Durable, Self::Latency, Self::Convergence, Self::Replicas, Self::Data, Self::Start];
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Latency => "latency",
+            Self::Durable => "durable",
+            Self::Replicas => "replicas",
+            Self::Data => "data",
+            Self::Convergence => "convergence",
+            Self::Start => "start",
+        }
+    }
+
+    /// What it is about.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Core => "Throughput",
+            Self::Latency => "Latency at given rates",
+            Self::Durable => "On disk before it is acknowledged",
+            Self::Replicas => "Against the number of replicas",
+            Self::Data => "Against the number of ratings",
+            Self::Convergence => "Convergence lag",
+            Self::Start => "Start and memory",
+        }
+    }
+}
