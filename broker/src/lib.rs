@@ -6,8 +6,8 @@
 //! - [`logs`]: logs on standard error, as text or as JSON; [`moderation`]: lines that others cause, told of in
 //!   moderation
 //! - [`role`]: what frontends and replica managers have in common as programs; [`live`]: what their STATS show
-//! - [`publisher`]: publishing without standing still; [`clocks`], [`pulse`] and [`shutdown`]: time and signals for the
-//!   shells
+//! - [`streams`]: what waits, read together; [`publisher`]: publishing without standing still
+//! - [`clocks`], [`pulse`] and [`shutdown`]: time and signals for the shells
 //! - [`server`]: finding, fetching and running `nats-server`
 //! - [`owned_process`]: child processes that end with their owner; [`guard`]: also where the owner is killed
 //! - [`environment`]: the environment variables, as a value that a test can make up
@@ -26,6 +26,7 @@ pub mod owned_process;
 pub mod publisher;
 pub mod pulse;
 pub mod role;
+mod secrets;
 pub mod server;
 pub mod shutdown;
 pub mod streams;

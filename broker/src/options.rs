@@ -143,7 +143,7 @@ impl fmt::Debug for BrokerOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = |value: &Option<String>| value.as_ref().map(|_| "…");
         f.debug_struct("BrokerOptions")
-            .field("server", &self.server.as_deref().map(crate::target::without_secrets))
+            .field("server", &self.server.as_deref().map(crate::secrets::without_secrets))
             .field("context", &self.context)
             .field("creds", &self.creds)
             .field("user", &hidden(&self.user))

@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use crate::context::{Context, ContextError};
 use crate::environment::Environment;
 use crate::options::{BrokerOptions, DEFAULT_SERVER};
+use crate::secrets::without_secrets;
 
 /// Where to connect and as whom.
 #[derive(Clone)]
@@ -275,18 +276,6 @@ fn nkey_seed(path: &Path) -> Result<String, TargetError> {
     })
 }
 
-/// A URL (or several with commas between them) without user names and passwords.
-pub(crate) fn without_secrets(url: &str) -> String {
-    let one = |url: &str| match url.rsplit_once('@') {
-        Some((before, host)) => match before.split_once("://") {
-            Some((scheme, _)) => format!("{scheme}://{host}"),
-            None => host.to_owned(),
-        },
-        None => url.to_owned(),
-    };
-    url.split(',').map(one).collect::<Vec<_>>().join(",")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,7 +348,6 @@ mod tests {
         assert_eq!(target.servers(), ["nats://h:1"]);
         let target = resolve(&with(|o| o.server = Some("nats://t0ken@h".into())), None).unwrap();
         assert!(matches!(&target.identity, Identity::Token(token) if token == "t0ken"));
-        assert_eq!(without_secrets("a:b@h:1,nats://x@y"), "h:1,nats://y");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `client import`: the ratings of a CSV file, in batches, several on their way at the same time.
 //!
 //! - `rows`: the file, line by line, and `reader`, the thread that reads it; `journal`: what is kept between runs, and the ids that follow from it
-//! - `plan`: what is to be sent next and what an outcome means, as a state machine without I/O; `pace`: how much at a
+//! - `item`: one rating on its way; `plan`: what is to be sent next and what an outcome means, as a state machine without I/O; `pace`: how much at a
 //!   time; `wire`: batches as bytes
 //! - `run`: the loop around these; `report`: how to import, and what came of it
 //!
@@ -9,6 +9,7 @@
 //! the journal and the place in the file. Their stamps say when the rating was sent first: so an import that goes on, or
 //! that sends again what got no answer, changes nothing twice, and whoever rates meanwhile has the last word.
 
+mod item;
 mod journal;
 mod pace;
 mod plan;

@@ -10,37 +10,13 @@ use natter_common::ids::UpdateId;
 use natter_common::rating::RatingKey;
 
 use super::Counts;
+use super::item::{Item, Outcome, Stage};
 use super::journal::Done;
 use super::rows::{Place, Row};
-use super::wire::Outcome;
 use crate::error::{ClientError, ErrorName};
 
 /// So often a rating may be found to be there, and then not, because of what somebody else does.
 const ROUNDS_MAX: u32 = 5;
-
-/// What is tried with a rating.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Create,
-    /// There is one already: which?
-    Read,
-    /// It is another.
-    Update,
-}
-
-/// One rating on its way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Item {
-    /// Its line in the file.
-    pub(super) line: u64,
-    pub(super) row: Row,
-    /// To create and to update it.
-    pub(super) ids: [UpdateId; 2],
-    pub(super) stage: Stage,
-    rounds: u32,
-    /// The number of its chunk.
-    chunk: u64,
-}
 
 /// A line that is not imported, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]

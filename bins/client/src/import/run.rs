@@ -9,9 +9,10 @@ use natter_common::subjects::Operation;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::item::Item;
 use super::journal::{Identity, Journal};
 use super::pace::{PAUSE, Pace};
-use super::plan::{Item, Plan, Planned, Refused, is_mended_by_time};
+use super::plan::{Plan, Planned, Refused, is_mended_by_time};
 use super::progress::Progress;
 use super::reader::{Lines, read};
 use super::rows::Line;

@@ -7,19 +7,8 @@ use natter_common::wire::{self, WireError};
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
-use super::plan::{Item, Stage};
+use super::item::{Item, Outcome, Stage};
 use crate::error::{ClientError, ErrorName};
-
-/// What became of one operation.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Outcome {
-    /// The update was done.
-    Done,
-    /// What stands there.
-    Read(Rating),
-    /// Why it was not done.
-    Failed(ClientError),
-}
 
 #[derive(Serialize)]
 struct Batch<'a> {

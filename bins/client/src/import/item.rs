@@ -1,0 +1,43 @@
+//! One rating on its way to a frontend, and what comes back.
+
+use natter_common::ids::UpdateId;
+use natter_common::rating::Rating;
+
+use super::rows::Row;
+use crate::error::ClientError;
+
+/// What is tried with a rating.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Create,
+    /// There is one already: which?
+    Read,
+    /// It is another.
+    Update,
+}
+
+/// One rating on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    /// Its line in the file.
+    pub(super) line: u64,
+    pub(super) row: Row,
+    /// To create and to update it.
+    pub(super) ids: [UpdateId; 2],
+    pub(super) stage: Stage,
+    /// How often it was begun anew.
+    pub(super) rounds: u32,
+    /// The number of its chunk.
+    pub(super) chunk: u64,
+}
+
+/// What became of one operation.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// The update was done.
+    Done,
+    /// What stands there.
+    Read(Rating),
+    /// Why it was not done.
+    Failed(ClientError),
+}
