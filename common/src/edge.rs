@@ -3,6 +3,7 @@
 mod batch;
 mod error;
 mod field;
+mod operation;
 mod plain_reply;
 mod plain_request;
 mod request;
@@ -12,7 +13,8 @@ pub use batch::{
     encode_batch_reply,
 };
 pub use error::FrontendError;
-pub use request::{ClientRequest, SingleOperation, TITLE_BYTES_MAX, decode_request};
+pub use operation::{SingleOperation, TITLE_BYTES_MAX};
+pub use request::{ClientRequest, decode_request};
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};

@@ -7,9 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::field::{Field, bad, subject_user};
-use super::plain_request::read_plain_batch;
-use super::request::{Fields, SingleOperation};
+use super::field::{Field, bad};
+use super::operation::{Fields, SingleOperation};
 use super::{ClientReply, EncodedReply, FrontendError, Untagged, encode_reply};
 use crate::ids::{ReplicaId, UserId};
 use crate::label::Label;
@@ -66,17 +65,6 @@ pub struct BatchReply {
     pub replicas: Vec<ReplicaId>,
     /// Of the updates that were done, the least number of replica managers that held one; `None` where none was done.
     pub copies: Option<usize>,
-}
-
-/// Decodes a batch. `user_token` is the last token of a subject that names the user.
-///
-/// Fails with [`FrontendError::BadRequest`] where the batch as a whole can't be read.
-pub(super) fn decode_batch(user_token: Option<&str>, payload: &[u8]) -> Result<ClientBatch, FrontendError> {
-    let of_subject = user_token.map(subject_user).transpose()?;
-    if let Some(batch) = read_plain_batch(payload, of_subject) {
-        return Ok(batch);
-    }
-    decode_batch_by_field(of_subject, payload)
 }
 
 /// Decodes a batch whatever its fields are, to say what is wrong with one.

@@ -1,13 +1,13 @@
 //! The requests that most clients send, read in one go: a MessagePack map of the fields of one rating, or a batch of such.
 //!
-//! What is out of the ordinary in any way, or not right, is not read here, but field by field in `request`, which can name
+//! What is out of the ordinary in any way, or not right, is not read here, but field by field in `operation`, which can name
 //! what is wrong. So this accepts nothing that is refused there; a test holds one against the other.
 
 use rmp::decode;
 
 use super::FrontendError;
 use super::batch::{Answers, ClientBatch, OPERATIONS_MAX};
-use super::request::SingleOperation;
+use super::operation::SingleOperation;
 use crate::clock::Stamp;
 use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
 use crate::label::Label;
