@@ -6,8 +6,9 @@ use natter_common::request::{ALL_LIMIT_MAX, Answer, Query, SEARCH_LIMIT_MAX};
 use natter_common::value::{QueryError, Row, Value};
 
 use crate::builder::base_row;
+use crate::columns::{number_id, stars};
 use crate::schema;
-use crate::store::{Store, number_id, stars};
+use crate::store::Store;
 
 /// How long a page of ratings may be as JSON, in bytes: the broker's `max_payload` of 1 MiB, less room for the label
 /// and the rest of the reply.

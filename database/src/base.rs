@@ -8,10 +8,10 @@ use natter_common::value::{Digest, ValueError};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::catalogue::Catalogue;
+use crate::columns::failed;
 use crate::error::{DataError, FileProblem};
 use crate::fingerprint::Fingerprint;
 use crate::schema;
-use crate::store::failed;
 
 /// How much there is in a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use natter_common::value::{Digest, Row, ValueError};
 use rusqlite::{Connection, Statement};
 
 use crate::base::{Counts, Description};
+use crate::columns::failed;
 use crate::error::LineProblem;
 use crate::fingerprint::{Fingerprint, add, movie_hash};
 use crate::schema;
-use crate::store::failed;
 
 /// Why a film or a rating was not taken.
 #[derive(Debug)]

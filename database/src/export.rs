@@ -13,13 +13,13 @@ use rusqlite::Connection;
 
 use crate::base::{self, Counts};
 use crate::builder::BuildError;
+use crate::columns::{number_id, stars};
 use crate::create::create;
 use crate::directory::sync_directory;
 use crate::error::{DataError, FileProblem};
 use crate::progress::silent;
 use crate::schema::NO_GENRES;
 use crate::source::DataSource;
-use crate::store::{number_id, stars};
 
 /// Writes a folder in MovieLens' layout: the films of `base`, and its ratings with `changed`, which are in ascending
 /// order of (user, movie) and have deletion markers among them, in the place of those that they replace.

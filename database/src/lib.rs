@@ -3,14 +3,14 @@
 //! - [`source`]: where ratings come from: the sample, a MovieLens folder, a SQLite file
 //! - [`store`]: the store itself, `natter_common::value::Value` over SQLite, whose layout is in [`schema`], `overlay`, what
 //!   updates wrote, and `read_rows`, what was read of the data set lately
-//! - [`directory`], `recovery`, `durable`, `save`, `saved`, `kept`, `generation`, `files`, `sealed`: the store of a durable
-//!   replica, in a directory of its own: how it is opened again, what it saves and when, and how damage and copies are
-//!   noticed
+//! - [`directory`], `recovery`, [`durable`], `on_disk`, `wal`, `save`, `saved`, `kept`, `generation`, `files`, `sealed`: the
+//!   store of a durable replica, in a directory of its own: how it is opened again, what it saves and when, and how damage
+//!   and copies are noticed
 //! - [`export`]: writes a replica's ratings as a data set
 //! - `answers`, `catalogue`, `fold`: how queries are answered, the films in memory, case and accents in a search
 //! - [`fingerprint`]: the data set's fingerprint and the digest of the ratings
 //! - [`import`], [`generate`]: make SQLite files, through `create`; `movielens` and `records` read CSV files; `base` and
-//!   `builder` are what a data set is once it is a database
+//!   `builder` are what a data set is once it is a database; `columns`: what SQLite gives, as values
 //! - [`verify`]: reads a SQLite file from end to end, which opening it doesn't
 //! - [`error`], [`progress`]: what is told to people
 
@@ -18,6 +18,7 @@ mod answers;
 mod base;
 mod builder;
 mod catalogue;
+mod columns;
 mod create;
 pub mod directory;
 pub mod durable;
@@ -31,6 +32,7 @@ mod generation;
 pub mod import;
 mod kept;
 mod movielens;
+mod on_disk;
 mod overlay;
 pub mod progress;
 mod random;
@@ -44,6 +46,7 @@ mod sealed;
 pub mod source;
 pub mod store;
 pub mod verify;
+mod wal;
 
 pub use base::{Counts, Description};
 pub use directory::DataDirectory;

@@ -6,20 +6,25 @@ use std::io;
 use natter_common::rating::{RatingKey, Stars};
 use natter_common::replica_manager::Saved;
 use natter_common::value::{Row, Value};
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use crate::base;
 use crate::builder::base_row;
+use crate::columns::{keyed_row, stars};
 use crate::directory::{DataDirectory, sync_directory};
-use crate::durable::{Durable, Identity, Recovered, Sync, apply_sync, begin_next_log, keep_log_on_close, write_meta};
+use crate::durable::{Durable, Identity, Recovered, Sync};
 use crate::error::{DataError, DirectoryProblem, FileProblem, OpenError};
 use crate::files::Watched;
 use crate::generation::{self, Header};
 use crate::kept::Kept;
-use crate::saved::{Checksums, convert, is_unused, read_checksums, read_meta, read_saved, read_state, write_checksums};
+use crate::saved::{
+    Checksums, convert, is_unused, problem, read_checksums, read_meta, read_saved, read_state, write_checksums,
+    write_meta,
+};
 use crate::schema;
 use crate::source::DataSource;
-use crate::store::{Store, keyed_row, stars};
+use crate::store::Store;
+use crate::wal::{apply_sync, begin_next_log, keep_log_on_close};
 
 /// How many rows of the overlay are read at once.
 const ROWS_AT_ONCE: i64 = 4096;
@@ -259,20 +264,4 @@ fn begin_using(connection: &Connection) -> rusqlite::Result<i32> {
         "PRAGMA main.journal_mode = WAL; PRAGMA main.synchronous = FULL; PRAGMA wal_autocheckpoint = 0;",
     )?;
     connection.query_row("PRAGMA main.user_version", (), |row| row.get(0))
-}
-
-/// What an error of SQLite says of the directory.
-pub(crate) fn problem(error: rusqlite::Error) -> DirectoryProblem {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DirectoryProblem::InUse { process: None },
-        Some(
-            ErrorCode::CannotOpen
-            | ErrorCode::ReadOnly
-            | ErrorCode::PermissionDenied
-            | ErrorCode::DiskFull
-            | ErrorCode::SystemIoFailure
-            | ErrorCode::OutOfMemory,
-        ) => DirectoryProblem::Failing(error.to_string()),
-        _ => DirectoryProblem::Damaged(error.to_string()),
-    }
 }

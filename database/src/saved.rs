@@ -7,14 +7,12 @@ use natter_common::record::{ExecutedOperation, Record};
 use natter_common::replica_manager::Saved;
 use natter_common::replica_manager::durable::State;
 use natter_common::wire::WireError;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::durable::write_meta;
 use crate::error::DirectoryProblem;
 use crate::kept::Kept;
-use crate::recovery::problem;
 use crate::schema;
 use crate::sealed::{seal, unseal};
 
@@ -47,12 +45,32 @@ struct Batch<R> {
     records: R,
 }
 
+/// What an error of SQLite says of the directory.
+pub(crate) fn problem(error: rusqlite::Error) -> DirectoryProblem {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DirectoryProblem::InUse { process: None },
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::OutOfMemory,
+        ) => DirectoryProblem::Failing(error.to_string()),
+        _ => DirectoryProblem::Damaged(error.to_string()),
+    }
+}
+
 pub(crate) fn read_meta(connection: &Connection, key: &str) -> Result<String, DirectoryProblem> {
     connection
         .query_row("SELECT value FROM main.meta WHERE key = ?1", [key], |row| row.get(0))
         .optional()
         .map_err(problem)?
         .ok_or_else(|| DirectoryProblem::Damaged(format!("meta has no {key}")))
+}
+
+pub(crate) fn write_meta(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(schema::UPSERT_META)?.execute((key, value)).map(drop)
 }
 
 pub(crate) fn read_state<T: DeserializeOwned>(

@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 
-use natter_common::clock::Stamp;
 use natter_common::ids::{MovieId, UpdateId, UserId};
 use natter_common::rating::{RatingKey, Stars};
 use natter_common::request::{Answer, Query};
 use natter_common::value::{Digest, QueryError, Row, Value, ValueError};
 use rusqlite::{Connection, OptionalExtension};
-use uuid::Uuid;
 
 use crate::base::{self, Counts, Description};
 use crate::builder::base_row;
 use crate::catalogue::Catalogue;
+use crate::columns::{failed, keyed_row, number_id, stars};
 use crate::durable::Durable;
 use crate::error::{DataError, FileProblem};
 use crate::fingerprint::{Fingerprint, add, overlay_hash, subtract};
@@ -51,11 +50,6 @@ struct UserCounts {
     in_base: u32,
     /// As they stand.
     now: i64,
-}
-
-/// Makes an error of SQLite one of the store.
-pub(crate) fn failed(doing: &'static str) -> impl Fn(rusqlite::Error) -> ValueError {
-    move |error| ValueError { doing, reason: error.to_string() }
 }
 
 impl Store {
@@ -229,46 +223,6 @@ impl Store {
         }
         add(&mut self.digest, key, new);
     }
-}
-
-/// User and movie id, and what follows them.
-pub(crate) fn keyed_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(RatingKey, Row)> {
-    let key = RatingKey { user_id: number_id(row, 0)?, movie_id: number_id(row, 1)? };
-    Ok((key, value_row(row, 2)?))
-}
-
-/// Rating, timestamp, stamp and update id in four columns, of which `first` is the first.
-fn value_row(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Row> {
-    let stamp: i64 = row.get(first + 2)?;
-    Ok(Row {
-        stars: stars(row, first)?,
-        timestamp: row.get(first + 1)?,
-        stamp: Stamp(stamp as u64),
-        update_id: update_id(row, first + 3)?,
-    })
-}
-
-/// The user or movie id in a column.
-pub(crate) fn number_id<T: TryFrom<u64>>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let number: u32 = row.get(column)?;
-    T::try_from(u64::from(number)).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, i64::from(number)))
-}
-
-/// The rating in a column, `None` for a deletion marker.
-pub(crate) fn stars(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Stars>> {
-    let half_stars: Option<u8> = row.get(column)?;
-    half_stars
-        .map(|number| {
-            Stars::from_half_stars(number)
-                .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, i64::from(number)))
-        })
-        .transpose()
-}
-
-/// The update id in a column.
-pub(crate) fn update_id(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<UpdateId>> {
-    let bytes: Option<[u8; 16]> = row.get(column)?;
-    Ok(bytes.map(|bytes| UpdateId::from_uuid(Uuid::from_bytes(bytes))))
 }
 
 impl Value for Store {

@@ -1,0 +1,135 @@
+//! A store on disk: under which id, when its write-ahead log moves into the main file, and how it is closed.
+
+use std::path::Path;
+
+use natter_common::value::ValueError;
+use rusqlite::Connection;
+
+use crate::durable::{Identity, Sync};
+use crate::generation;
+use crate::save::unencodable;
+use crate::schema;
+use crate::sealed::seal;
+use crate::store::Store;
+use crate::wal::{apply_sync, begin_next_log, keep_log_on_close, move_log, synced, write_mark};
+
+/// The log is moved into the main file after the commit with which it becomes longer than this, in bytes: so it neither
+/// fills the disk nor takes long to be read at the next start, and the pages that are written most are moved once for
+/// many commits.
+const LOG_BYTES_MAX: u64 = 16 << 20;
+
+/// A log that is shorter is left alone by an idle replica, in bytes: reading it costs a start nothing.
+const IDLE_LOG_BYTES_MAX: u64 = 1 << 20;
+
+/// A page in the log, and its header.
+const LOG_PAGE_BYTES: u64 = 4096 + 24;
+
+const CHECKPOINT: &str = "moving the write-ahead log into the database";
+
+impl Store {
+    /// Whether it outlives the process.
+    pub fn is_durable(&self) -> bool {
+        self.durable.is_some()
+    }
+
+    /// Where it is kept; `None` in memory.
+    pub fn directory(&self) -> Option<&Path> {
+        self.durable.as_ref().map(|durable| durable.directory.path())
+    }
+
+    /// Saves under which id the replica goes on: on the disk when this returns, also in [`Sync::Normal`], because an id
+    /// that others heard of must never be forgotten. Between batches only.
+    pub fn set_identity(&mut self, identity: &Identity) -> Result<(), ValueError> {
+        let body = seal(identity).map_err(unencodable)?;
+        let write = |connection: &Connection| {
+            synced(connection, |connection| {
+                connection.execute_batch("BEGIN")?;
+                connection.execute(schema::UPSERT_STATE, ("identity", &body))?;
+                connection.execute_batch("COMMIT")
+            })?;
+            apply_sync(connection, self.durable.as_ref().map_or(Sync::Full, |durable| durable.sync))
+        };
+        if self.is_durable() {
+            write(&self.connection).map_err(self.failed("saving the replica's id"))?;
+        }
+        self.after_commit()
+    }
+
+    /// Fails where a file of the database was deleted or replaced. Costs two looks at a directory; to be called each
+    /// second, so that also a replica that has nothing to write notices.
+    pub fn check_files(&self) -> Result<(), ValueError> {
+        self.durable.as_ref().map_or(Ok(()), |durable| durable.check_files().map(drop))
+    }
+
+    /// How much is in the write-ahead log, in bytes; 0 for a store in memory. Its file may be longer: it is written from
+    /// the beginning again after a checkpoint.
+    pub fn log_bytes(&self) -> Result<u64, ValueError> {
+        if !self.is_durable() {
+            return Ok(0);
+        }
+        let look = || {
+            let mut select = self.connection.prepare_cached("PRAGMA main.wal_checkpoint(NOOP)")?;
+            select.query_row((), |row| row.get::<_, i64>(1))
+        };
+        let pages = look().map_err(self.failed("looking at the write-ahead log"))?;
+        Ok(pages.max(0) as u64 * LOG_PAGE_BYTES)
+    }
+
+    /// Writes what only records have on disk, and moves the log into the main file if it is worth the while, for a replica
+    /// that had nothing to write for some seconds: its next start is quick then, and nobody waits meanwhile.
+    pub fn checkpoint_if_idle(&mut self) -> Result<(), ValueError> {
+        self.write_all_rows()?;
+        if self.log_bytes()? > IDLE_LOG_BYTES_MAX { self.checkpoint() } else { Ok(()) }
+    }
+
+    /// Moves all into the main file, notes that nothing is missing in it, and closes it. Between batches only.
+    pub fn close_cleanly(mut self) -> Result<(), ValueError> {
+        self.check_files()?;
+        self.write_all_rows()?;
+        let Some(durable) = &self.durable else { return Ok(()) };
+        let mark = generation::clean_mark(durable.log_number);
+        synced(&self.connection, |connection| {
+            write_mark(connection, mark, |_| Ok(()))?;
+            move_log(connection)?;
+            // From here on SQLite removes the log when it closes.
+            keep_log_on_close(connection, false)
+        })
+        .map_err(self.failed("closing the database"))?;
+        let Self { connection, durable, .. } = self;
+        connection
+            .close()
+            .map_err(|(_, error)| ValueError { doing: "closing the database", reason: error.to_string() })?;
+        // Only now may another process have the directory.
+        drop(durable);
+        Ok(())
+    }
+
+    /// Limits how large the main file may become, in pages of 4096 bytes.
+    #[doc(hidden)]
+    pub fn limit_pages(&self, pages: u32) -> Result<(), ValueError> {
+        self.connection.pragma_update(Some("main"), "max_page_count", pages).map_err(self.failed("limiting the size"))
+    }
+
+    /// Before anybody is told of what was committed: are the files still those of the directory?
+    pub(crate) fn after_commit(&mut self) -> Result<(), ValueError> {
+        let changes = self.connection.total_changes();
+        let Some(durable) = self.durable.as_mut().filter(|durable| durable.changes != changes) else {
+            return Ok(());
+        };
+        durable.changes = changes;
+        // The file is never shorter than what is in it.
+        let may_be_long = durable.check_files()? > LOG_BYTES_MAX;
+        if may_be_long && self.log_bytes()? > LOG_BYTES_MAX { self.checkpoint() } else { Ok(()) }
+    }
+
+    fn checkpoint(&mut self) -> Result<(), ValueError> {
+        let Some(durable) = &self.durable else { return Ok(()) };
+        let mark = generation::next_mark(durable.log_number);
+        begin_next_log(&self.connection, mark, |_| Ok(())).map_err(self.failed(CHECKPOINT))?;
+        if let Some(durable) = &mut self.durable {
+            durable.log_number += 1;
+            durable.check_files()?;
+        }
+        Ok(())
+    }
+}
