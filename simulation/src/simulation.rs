@@ -3,7 +3,7 @@
 //! - [`cluster`]: one queue of events, ordered by (virtual time, sequence number); no randomness but a seed's
 //! - [`process`], [`message`], [`network`], [`value`]: what a cluster is made of
 //! - [`invariants`]: what must hold after every event, one file each
-//! - [`client`], [`plan`], [`faults`], [`run`]: the randomised simulation; [`record`]: what its sessions saw
+//! - [`client`], [`plan`], [`kind`], [`faults`], [`run`]: the randomised simulation; [`record`]: what its sessions saw
 //! - [`outcome`], [`many`], [`only`], [`shrink`]: what a run came to; many of them; what is left of one; as little as shows
 //!   a violation
 //! - [`transcript`]: scenarios as text
@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod disk;
 pub mod faults;
 pub mod invariants;
+pub mod kind;
 pub mod many;
 pub mod message;
 pub mod network;

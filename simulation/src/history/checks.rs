@@ -14,6 +14,7 @@ pub mod lost_updates;
 pub mod monotonic_reads;
 pub mod monotonic_writes;
 pub mod read_your_writes;
+mod stale;
 pub mod stale_reads;
 pub mod thin_air;
 pub mod well_formed;

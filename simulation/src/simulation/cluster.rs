@@ -1,21 +1,20 @@
 //! A cluster in virtual time: one queue of events, ordered by (virtual time, sequence number).
 
+mod lives;
 pub(crate) mod perform;
 
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use natter_common::edge::ClientRequest;
-use natter_common::frontend::{self, Frontend};
+use natter_common::frontend;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Mode, Role, Status};
 use natter_common::replica_manager::{self, ReplicaManager};
 
-use super::disk::{Disk, Sync};
 use super::message::{ClientAnswer, Message};
 use super::network::{Link, Network, Weather};
-use super::process::{Caller, Core, Life, Process, now};
-use super::value::MemoryValue;
+use super::process::{Caller, Process};
 
 /// How long the broker takes to say that nobody listens, in microseconds.
 const NO_RESPONDERS_US: u64 = 500;
@@ -140,173 +139,6 @@ impl Cluster {
     /// The trace, if there is one.
     pub fn trace(&self) -> &[String] {
         self.trace.as_deref().unwrap_or_default()
-    }
-
-    /// Starts a replica manager.
-    pub fn start_replica(&mut self, name: &str, mode: Mode, skew_ms: i64) -> ReplicaId {
-        let id = ReplicaId::new(name).unwrap();
-        let config = self.replica_config(id.clone(), mode, false);
-        let manager = ReplicaManager::new(config, now(self.now_us, skew_ms));
-        self.start(id.clone(), Core::Replica(Box::new(manager), MemoryValue::new()), skew_ms);
-        id
-    }
-
-    /// Starts a replica manager that keeps its state on a disk.
-    pub fn start_durable(&mut self, name: &str, sync: Sync, skew_ms: i64) -> ReplicaId {
-        let id = ReplicaId::new(name).unwrap();
-        let config = self.replica_config(id.clone(), Mode::Measured, true);
-        let manager = ReplicaManager::new(config, now(self.now_us, skew_ms));
-        self.start(id.clone(), Core::Replica(Box::new(manager), MemoryValue::new()), skew_ms);
-        self.process_mut(&id).disk = Some(Disk::new(sync));
-        id
-    }
-
-    fn replica_config(&mut self, id: ReplicaId, mode: Mode, durable: bool) -> replica_manager::Config {
-        replica_manager::Config {
-            id,
-            version: String::new(),
-            dataset: "sample".to_owned(),
-            mode,
-            gossip_interval_ms: self.settings.gossip_interval_ms,
-            forget_after_ms: self.settings.forget_after_ms,
-            durable,
-            message_bytes_max: self.settings.message_bytes_max,
-            seed: self.generator.u64(..),
-        }
-    }
-
-    /// Starts a dead replica manager again from its disk: under its id, or where the disk may have lost what was said,
-    /// under a new one. Gives the id.
-    pub fn restart(&mut self, id: &ReplicaId) -> ReplicaId {
-        let old = self.process_mut(id);
-        let skew_ms = old.skew_ms;
-        let disk = old.disk.take().expect("it keeps its state on a disk");
-        self.begin_life(id.clone(), disk, skew_ms)
-    }
-
-    /// Goes on under a new id with what is on the disk.
-    fn take_new_id(&mut self, id: &ReplicaId) {
-        let since_us = self.now_us;
-        let process = self.process_mut(id);
-        process.life = Life::Dead { since_us };
-        process.inbox.clear();
-        let (mut disk, skew_ms) = (process.disk.take().expect("it keeps its state on a disk"), process.skew_ms);
-        disk.renamed = true;
-        self.begin_life(id.clone(), disk, skew_ms);
-    }
-
-    fn begin_life(&mut self, old: ReplicaId, mut disk: Disk, skew_ms: i64) -> ReplicaId {
-        let id = if std::mem::take(&mut disk.renamed) {
-            disk.former.push(old.clone());
-            let base = old.as_str().split('_').next().unwrap_or_default();
-            ReplicaId::new(&format!("{base}_{}", disk.former.len())).unwrap()
-        } else {
-            old
-        };
-        self.note(|| format!("{id} starts again"));
-        let config = self.replica_config(id.clone(), Mode::Measured, true);
-        let (saved, value) = disk.contents();
-        let manager = ReplicaManager::recover(config, saved, &disk.former, now(self.now_us, skew_ms));
-        let manager = manager.unwrap_or_else(|error| panic!("{id}: {error}"));
-        let was_ticking = self.processes.remove(&id).is_some_and(|process| process.ticking);
-        let core = Core::Replica(Box::new(manager), value);
-        self.processes.insert(id.clone(), Process::new(id.clone(), core, skew_ms, self.now_us));
-        self.process_mut(&id).disk = Some(disk);
-        if !was_ticking {
-            self.schedule(0, Event::Tick(id.clone()));
-        }
-        self.reborn.push(id.clone());
-        id
-    }
-
-    /// Starts a frontend.
-    pub fn start_frontend(&mut self, name: &str, skew_ms: i64) -> ReplicaId {
-        let id = ReplicaId::new(name).unwrap();
-        let config = frontend::Config {
-            id: id.clone(),
-            version: String::new(),
-            fault_tolerance: self.settings.fault_tolerance,
-            strict: false,
-            timeout_ms: self.settings.timeout_ms,
-            queue_length_max: 1000,
-            seed: self.generator.u64(..),
-        };
-        let frontend = Frontend::new(config, now(self.now_us, skew_ms));
-        self.start(id.clone(), Core::Frontend(Box::new(frontend)), skew_ms);
-        id
-    }
-
-    fn start(&mut self, id: ReplicaId, core: Core, skew_ms: i64) {
-        assert!(!self.processes.contains_key(&id), "a name is used once");
-        self.note(|| format!("{id} starts"));
-        self.processes.insert(id.clone(), Process::new(id.clone(), core, skew_ms, self.now_us));
-        let phase_us =
-            if self.settings.processing_us_max == 0 { 0 } else { self.generator.u64(..self.settings.tick_us) };
-        self.schedule(phase_us, Event::Tick(id));
-    }
-
-    /// Ends a process without a word.
-    pub fn crash(&mut self, id: &ReplicaId) {
-        self.note(|| format!("{id} crashes"));
-        let since_us = self.now_us;
-        let process = self.process_mut(id);
-        process.life = Life::Dead { since_us };
-        process.inbox.clear();
-        let process = self.processes.get_mut(id).expect("it was there");
-        if let Some(disk) = &mut process.disk {
-            disk.lose_power(&mut self.generator);
-        }
-    }
-
-    /// Has a process die in the middle of sending what its next batch asks for.
-    pub fn crash_after_outputs(&mut self, id: &ReplicaId, outputs: usize) {
-        self.process_mut(id).dies_after = Some(outputs);
-    }
-
-    /// Ends a process that was to die while sending, and sent nothing since: not at some time when nobody reckons with it.
-    pub fn crash_if_it_is_to(&mut self, id: &ReplicaId) {
-        let process = self.process_mut(id);
-        if process.dies_after.take().is_some() && process.is_alive() {
-            self.crash(id);
-        }
-    }
-
-    /// Ends a process that says goodbye.
-    pub fn leave(&mut self, id: &ReplicaId) {
-        self.note(|| format!("{id} leaves"));
-        let now_us = self.now_us;
-        let process = self.process_mut(id);
-        let now = process.now(now_us);
-        match &mut process.core {
-            Core::Replica(manager, value) => {
-                let mut outputs = Vec::new();
-                manager.leave(now, value, &mut outputs);
-                self.perform_replica(id, outputs);
-            }
-            Core::Frontend(frontend) => frontend.leave(now, &mut Vec::new()),
-        }
-        self.crash(id);
-    }
-
-    /// Stops a process until it is woken.
-    pub fn pause(&mut self, id: &ReplicaId) {
-        self.note(|| format!("{id} is paused"));
-        let since_us = self.now_us;
-        self.process_mut(id).life = Life::Paused { since_us };
-    }
-
-    /// Lets a paused process go on.
-    pub fn wake(&mut self, id: &ReplicaId) {
-        let now_us = self.now_us;
-        let process = self.process_mut(id);
-        if matches!(process.life, Life::Paused { .. }) {
-            process.life = Life::Up;
-            process.woken_us = now_us;
-            process.scheduled = true;
-            self.note(|| format!("{id} goes on"));
-            let delay_us = self.processing_us();
-            self.schedule(delay_us, Event::Handle(id.clone()));
-        }
     }
 
     /// Sets a replica manager's mode.

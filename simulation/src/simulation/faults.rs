@@ -9,8 +9,8 @@ use natter_common::messages::{Mode, Role};
 use super::cluster::Cluster;
 use super::disk::Sync;
 use super::invariants::Invariants;
+use super::kind::Kind;
 use super::network::Link;
-use super::only::Kind;
 use super::plan::{Flavour, Plan};
 use super::process::Life;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use fastrand::Rng;
 
+use super::kind::Kind;
 use super::network::Weather;
-use super::only::Kind;
 
 /// Of so many seeds, one has a long cut.
 const LONG_CUT_ONE_OF: u32 = 100;

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::only::{Kind, Only};
+use super::kind::Kind;
+use super::only::Only;
 use super::outcome::Failure;
 use super::plan::Plan;
 use super::run::run_only;

@@ -2,7 +2,7 @@
 //!
 //! The end is a read that follows every operation: a lost update is a stale one of these.
 
-use super::stale_reads::Stale;
+use super::stale::Stale;
 use crate::history::index::{Index, What};
 use crate::history::{Promise, Violation};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::stale_reads::{Stale, writes_seen};
+use super::stale::{Stale, writes_seen};
 use crate::history::index::{Index, Source};
 use crate::history::{Promise, Verdict, Violation};
 

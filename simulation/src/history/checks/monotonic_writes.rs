@@ -1,6 +1,6 @@
 //! Who sees a write sees what its session wrote before. Terry et al. 1994.
 
-use super::stale_reads::{Stale, session_back, writes_seen};
+use super::stale::{Stale, session_back, writes_seen};
 use crate::history::index::Index;
 use crate::history::{Promise, Violation};
 

@@ -1,6 +1,6 @@
 //! A session sees what it wrote, or something newer. Terry et al. 1994.
 
-use super::stale_reads::{Stale, session_back};
+use super::stale::{Stale, session_back};
 use crate::history::index::Index;
 use crate::history::{Promise, Violation};
 
