@@ -1,4 +1,6 @@
 //! Several streams of messages, read together: everything that waits in any of them is handled in one batch.
+//!
+//! `SelectAll` of futures-util would look at the same streams, at the price of an allocation for each message.
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -1,8 +1,9 @@
 //! `client import`: the ratings of a CSV file, in batches, several on their way at the same time.
 //!
-//! - `rows`: the file, line by line, and `reader`, the thread that reads it; `journal`: what is kept between runs, and the ids that follow from it
-//! - `item`: one rating on its way; `plan`: what is to be sent next and what an outcome means, as a state machine without I/O; `pace`: how much at a
-//!   time; `wire`: batches as bytes
+//! - `rows`: the file, line by line, and `reader`, the thread that reads it; `journal`: what is kept between runs, and the
+//!   ids that follow from it
+//! - `item`: one rating on its way; `plan`: what is to be sent next and what an outcome means, as a state machine without
+//!   I/O; `pace`: how much at a time; `wire`: batches as bytes
 //! - `run`: the loop around these; `report`: how to import, and what came of it
 //!
 //! Each rating is created; where there is one already, that is read, and updated if it is another. Update ids follow from
