@@ -206,6 +206,7 @@ impl Shell {
             ConnectionEvent::SlowConsumer { dropped } => {
                 warn!(dropped, "messages came faster than they were read; what got no answer is asked again");
             }
+            ConnectionEvent::Denied(_) => {}
         }
     }
 

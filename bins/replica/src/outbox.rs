@@ -111,7 +111,7 @@ impl Outbox {
         match event {
             ConnectionEvent::Connected => self.publisher.set_connected(true),
             ConnectionEvent::Disconnected => self.publisher.set_connected(false),
-            ConnectionEvent::SlowConsumer { .. } => {}
+            ConnectionEvent::SlowConsumer { .. } | ConnectionEvent::Denied(_) => {}
         }
     }
 

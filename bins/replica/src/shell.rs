@@ -253,6 +253,7 @@ impl Shell {
             ConnectionEvent::SlowConsumer { dropped } => {
                 warn!(dropped, "messages came faster than they were read; gossip that was lost is pulled");
             }
+            ConnectionEvent::Denied(_) => {}
         }
     }
 

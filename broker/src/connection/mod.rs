@@ -4,6 +4,7 @@
 //! of commands is full; a request's own timeout does not cover that. Wrap both in `tokio::time::timeout`. What was in flight
 //! when the connection broke is gone.
 
+mod denial;
 mod error;
 mod reporter;
 
@@ -19,6 +20,7 @@ use crate::environment::Environment;
 use crate::options::BrokerOptions;
 use crate::target::Target;
 
+pub use self::denial::{Access, Denial};
 pub use self::error::ConnectError;
 use self::error::Failure;
 use self::reporter::Reporter;
@@ -65,7 +67,7 @@ pub enum Patience {
 }
 
 /// What happened to a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectionEvent {
     /// The connection is up: the first time, or again after [`ConnectionEvent::Disconnected`]. Subscriptions are being made
     /// again, but messages from now on may still be missed: one round trip, then all are in place.
@@ -77,6 +79,8 @@ pub enum ConnectionEvent {
         /// How many messages were lost since the last such event, at least.
         dropped: u64,
     },
+    /// The broker refused a publish or a subscription. One event comes for each refusal.
+    Denied(Denial),
 }
 
 /// Connects to the broker that `options` name, and tells `events`, if given, what happens to the connection.

@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::Event;
+use async_nats::{Event, ServerError};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
-use super::ConnectionEvent;
+use super::{ConnectionEvent, Denial};
 use crate::duration::roughly;
+use crate::moderation::Moderation;
 
 /// The same complaint is not logged again within this time.
 const REPEAT_AFTER: Duration = Duration::from_secs(10);
@@ -35,6 +36,7 @@ struct State {
     down_since: Option<Instant>,
     /// The last complaint, and when it was logged.
     complaint: Option<(String, Instant)>,
+    denials: Moderation,
 }
 
 impl Reporter {
@@ -69,7 +71,10 @@ impl Reporter {
                 let _ = self.wake.try_send(());
             }
             Event::LameDuckMode => warn!(connection, "the broker is about to stop"),
-            Event::ServerError(error) => self.complain("the broker complained", &error.to_string()),
+            Event::ServerError(error) => match denial(error) {
+                Some(denial) => self.deny(denial),
+                None => self.complain("the broker complained", &error.to_string()),
+            },
             Event::ClientError(error) => self.complain("still no connection to the broker", &error.to_string()),
             Event::Draining | Event::Closed => debug!(connection, "connection ends: {event}"),
         }
@@ -103,10 +108,25 @@ impl Reporter {
         warn!(connection = %self.connection, reason, "{what}");
     }
 
+    fn deny(&self, denial: Denial) {
+        let admitted = self.state.lock().unwrap_or_else(PoisonError::into_inner).denials.admits("refused subjects");
+        if admitted {
+            warn!(connection = %self.connection, subject = denial.subject, "the broker does not permit to {}", denial.access);
+        }
+        self.tell(ConnectionEvent::Denied(denial));
+    }
+
     fn tell(&self, event: ConnectionEvent) {
         if let Some(events) = &self.events {
             let _ = events.send(event); // nobody listens any more: nobody minds
         }
+    }
+}
+
+fn denial(error: &ServerError) -> Option<Denial> {
+    match error {
+        ServerError::Other(text) => Denial::parse(text),
+        _ => None,
     }
 }
 
