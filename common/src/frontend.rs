@@ -136,16 +136,11 @@ impl Frontend {
             || !self.directory.is_listening(now.monotonic_ms)
     }
 
-    /// Handles one input to completion. Equal histories give equal outputs.
-    pub fn step(&mut self, now: Now, input: Input, outputs: &mut Vec<Output>) {
-        self.directory.next_turn(false);
-        self.handle(now, input, outputs);
-    }
-
-    /// Handles inputs that came together: those that are to be asked of somebody are asked of the same one, as far as that
-    /// can be, so that they go in one message.
-    pub fn step_together(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, outputs: &mut Vec<Output>) {
-        self.directory.next_turn(true);
+    /// Handles the inputs of one turn to completion, in their order: all that has arrived since the last turn. Equal
+    /// histories give equal outputs. Requests of one turn go to the same replica manager where possible, so that they fit
+    /// into one message.
+    pub fn step(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, outputs: &mut Vec<Output>) {
+        self.directory.next_turn();
         for input in inputs {
             self.handle(now, input, outputs);
         }

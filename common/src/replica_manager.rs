@@ -87,7 +87,7 @@ pub struct Config {
     pub gossip_interval_ms: u64,
     /// Who is gone for so long is forgotten, in milliseconds.
     pub forget_after_ms: u64,
-    /// Whether it keeps its state on disk: then [`ReplicaManager::take_changes`] says what to save.
+    /// Whether it keeps its state on disk: then [`Value::commit_turn`] is given what to save.
     pub durable: bool,
     /// The broker's largest payload, in bytes.
     pub message_bytes_max: usize,
@@ -276,10 +276,29 @@ impl ReplicaManager {
         self.phase.is_serving() && !self.is_merging()
     }
 
-    /// Handles one input to completion. Equal histories give equal outputs.
+    /// Handles the inputs of one turn to completion, in their order: all that has arrived since the last turn. Then it
+    /// commits what they changed, and adds one gossip message with all that was accepted. Equal histories give equal
+    /// outputs. Returns whether there was something to save.
     ///
-    /// Fails only where the store does; the replica manager must not be used any more then.
+    /// Fails only where the store does; the replica manager must not be used any more then, and no output of the turn
+    /// may be performed.
     pub fn step(
+        &mut self,
+        now: Now,
+        inputs: impl IntoIterator<Item = Input>,
+        value: &mut dyn Value,
+        outputs: &mut Vec<Output>,
+    ) -> Result<bool, ValueError> {
+        for input in inputs {
+            self.handle(now, input, value, outputs)?;
+        }
+        let changes = self.take_changes();
+        value.commit_turn(&changes)?;
+        self.flush(now, value, outputs);
+        Ok(!changes.is_empty())
+    }
+
+    fn handle(
         &mut self,
         now: Now,
         input: Input,
@@ -314,8 +333,8 @@ impl ReplicaManager {
         self.settle(&mut step)
     }
 
-    /// Ends a batch of inputs: what they have to tell the other replica managers goes out in one message.
-    pub fn flush(&mut self, now: Now, value: &mut dyn Value, outputs: &mut Vec<Output>) {
+    /// Ends a turn: what it has to tell the other replica managers goes out in one message.
+    fn flush(&mut self, now: Now, value: &mut dyn Value, outputs: &mut Vec<Output>) {
         let mut step = Step::new(now, value, outputs, self.quiet);
         if self.status.status() != Status::Offline {
             self.gossip_what_is_new(&mut step);

@@ -3,6 +3,7 @@
 use crate::clock::Stamp;
 use crate::ids::{MovieId, UpdateId};
 use crate::rating::{RatingKey, Stars};
+use crate::replica_manager::Changes;
 use crate::request::{Answer, Query};
 
 /// What stands for one key, a deletion marker among it.
@@ -81,6 +82,10 @@ pub trait Value {
 
     /// Takes out the first rows of what was kept aside, at most `limit`; none when nothing is left.
     fn take_staged(&mut self, limit: usize) -> Result<Vec<(RatingKey, Row)>, ValueError>;
+
+    /// Ends a turn of the replica manager: saves `changes` in one transaction with what the turn did to the ratings. A
+    /// value in memory has nothing to save.
+    fn commit_turn(&mut self, changes: &Changes) -> Result<(), ValueError>;
 
     /// Answers a query from the ratings as they stand.
     fn answer(&self, query: &Query) -> Result<Answer, QueryError>;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use natter_common::ids::{MovieId, UpdateId, UserId};
 use natter_common::rating::{RatingKey, Stars};
+use natter_common::replica_manager::Changes;
 use natter_common::request::{Answer, Query};
 use natter_common::value::{Digest, QueryError, Row, Value, ValueError};
 use rusqlite::{Connection, OptionalExtension};
@@ -285,6 +286,11 @@ impl Value for Store {
     fn take_staged(&mut self, limit: usize) -> Result<Vec<(RatingKey, Row)>, ValueError> {
         self.begin_writing()?;
         self.unstage(limit).map_err(self.failed("reading rows of a snapshot"))
+    }
+
+    fn commit_turn(&mut self, changes: &Changes) -> Result<(), ValueError> {
+        self.save(changes)?;
+        self.commit()
     }
 
     fn answer(&self, query: &Query) -> Result<Answer, QueryError> {

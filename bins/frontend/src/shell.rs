@@ -217,7 +217,7 @@ impl Shell {
                 steps::log_input(self.core.id(), input);
             }
         }
-        self.core.step_together(now, self.inputs.drain(..), &mut self.outputs);
+        self.core.step(now, self.inputs.drain(..), &mut self.outputs);
         for output in &self.outputs {
             steps::log_output(self.core.id(), output, &mut self.moderation);
         }

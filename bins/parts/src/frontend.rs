@@ -53,9 +53,9 @@ impl Requester {
             let id = ReplicaId::known(replica)?;
             let presence =
                 Presence { role: Role::Replica, status: Status::Active, ..Presence::of_the_past(id.clone(), false) };
-            core.step(now, Input::Presence(Box::new(presence)), &mut outputs);
+            core.step(now, [Input::Presence(Box::new(presence))], &mut outputs);
             let replies = Replies { id, replies: vec![NumberedReply { n: 0, reply: Reply::NotHeld }] };
-            core.step(now, Input::Replies(replies), &mut outputs);
+            core.step(now, [Input::Replies(replies)], &mut outputs);
         }
         core.serve();
         outputs.clear();
@@ -70,10 +70,10 @@ impl Requester {
         answer: &mut impl FnMut(Vec<Output>) -> Result<Vec<Vec<u8>>>,
     ) -> Result<()> {
         let request = decode_request(Operation::Batch, None, payload)?;
-        self.core.step_together(self.now, [Input::Request(n, request)], &mut self.outputs);
+        self.core.step(self.now, [Input::Request(n, request)], &mut self.outputs);
         let asked = self.outputs.drain(..).collect();
         for replies in answer(asked)? {
-            self.core.step_together(self.now, [Input::Replies(decode(&replies)?)], &mut self.outputs);
+            self.core.step(self.now, [Input::Replies(decode(&replies)?)], &mut self.outputs);
         }
         let reply = self.outputs.drain(..).find_map(|output| match output {
             Output::BatchAnswer(client, reply) if client == n => Some(reply),
@@ -97,10 +97,10 @@ impl Requester {
         for n in numbers.clone() {
             inputs.push(Input::Request(n, decode_request(operation, None, REQUEST)?));
         }
-        self.core.step_together(self.now, inputs, &mut self.outputs);
+        self.core.step(self.now, inputs, &mut self.outputs);
         let asked = self.outputs.drain(..).collect();
         for replies in answer(asked)? {
-            self.core.step_together(self.now, [Input::Replies(decode(&replies)?)], &mut self.outputs);
+            self.core.step(self.now, [Input::Replies(decode(&replies)?)], &mut self.outputs);
         }
         let mut answers = 0;
         for output in self.outputs.drain(..) {

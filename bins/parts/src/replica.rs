@@ -96,15 +96,13 @@ impl Replica {
     }
 
     fn step(&mut self, input: Input) -> Result<()> {
-        self.core.step(self.now, input, &mut self.store, &mut self.outputs)?;
+        self.core.step(self.now, [input], &mut self.store, &mut self.outputs)?;
         Ok(())
     }
 
-    /// The end of a batch: committed, then told.
-    fn end_batch(&mut self) -> Result<()> {
-        self.store.save(&self.core.take_changes())?;
-        self.store.commit()?;
-        self.core.flush(self.now, &mut self.store, &mut self.outputs);
+    /// A turn, with all that it sends.
+    fn turn(&mut self, inputs: Vec<Input>) -> Result<()> {
+        self.core.step(self.now, inputs, &mut self.store, &mut self.outputs)?;
         let mut replies = Vec::new();
         for output in self.outputs.drain(..) {
             match output {
@@ -156,15 +154,17 @@ impl Replica {
     }
 
     fn accept(&mut self, updates: &[u8], acknowledgements: &[Vec<u8>]) -> Result<()> {
+        let mut inputs = Vec::new();
         for request in decode::<Requests<UpdateRequest>>(updates)?.requests {
             let to = ReplyTo { subject: Arc::clone(&self.reply), n: request.n };
-            self.step(Input::Update(to, request))?;
+            inputs.push(Input::Update(to, request));
         }
-        self.end_batch()?;
+        self.turn(inputs)?;
+        let mut inputs = Vec::new();
         for acknowledgement in acknowledgements {
-            self.step(Input::Acknowledgement(decode::<Acknowledgement>(acknowledgement)?))?;
+            inputs.push(Input::Acknowledgement(decode::<Acknowledgement>(acknowledgement)?));
         }
-        self.end_batch()
+        self.turn(inputs)
     }
 
     /// The others hold all that will be accepted until then.
@@ -253,8 +253,8 @@ pub(crate) fn other(batch: u64) -> Result<()> {
     let mut done = Ok(());
     measured(&mut || {
         done = messages.iter().try_for_each(|message| {
-            replica.step(Input::Gossip(decode(message)?))?;
-            replica.end_batch()
+            let gossip = Input::Gossip(decode(message)?);
+            replica.turn(vec![gossip])
         });
     });
     done?;
@@ -287,11 +287,12 @@ pub(crate) fn read(batch: u64, before: u64) -> Result<()> {
     let mut done = Ok(());
     measured(&mut || {
         done = messages.iter().try_for_each(|message| {
+            let mut inputs = Vec::new();
             for request in decode::<Requests<QueryRequest>>(message)?.requests {
                 let to = ReplyTo { subject: Arc::clone(&replica.reply), n: request.n };
-                replica.step(Input::Query(to, request))?;
+                inputs.push(Input::Query(to, request));
             }
-            replica.end_batch()
+            replica.turn(inputs)
         });
     });
     done
@@ -305,10 +306,7 @@ pub(crate) fn snapshot() -> Result<()> {
     let mut input = Some(Input::Snapshot(to, request));
     let mut done = Ok(());
     measured(&mut || {
-        done = (|| {
-            replica.step(input.take().context("counted twice")?)?;
-            replica.end_batch()
-        })();
+        done = input.take().context("counted twice").and_then(|input| replica.turn(vec![input]));
     });
     done
 }

@@ -261,17 +261,12 @@ impl Shell {
     async fn handle_batch(&mut self) -> Result<(), Stop> {
         self.look_after()?;
         let now = self.clocks.now();
-        for input in self.inputs.drain(..) {
-            steps::log_input(self.core.id(), &input);
-            self.core.step(now, input, &mut self.store, &mut self.outputs)?;
+        for input in &self.inputs {
+            steps::log_input(self.core.id(), input);
         }
-        let changes = self.core.take_changes();
-        if !changes.is_empty() {
-            self.store.save(&changes)?;
+        if self.core.step(now, self.inputs.drain(..), &mut self.store, &mut self.outputs)? {
             self.written_ticks = self.ticks;
         }
-        self.store.commit()?;
-        self.core.flush(now, &mut self.store, &mut self.outputs);
         self.perform().await
     }
 

@@ -13,7 +13,7 @@ use crate::timestamp::Timestamp;
 const GOSSIP_TAKES_MS: u64 = 100;
 /// So many of those that are not heard are named in a request; what is missing of others is not given up.
 const UNHEARD_MAX: usize = 100;
-/// So many requests that came together go to the same replica manager, in one message.
+/// Maximum requests of one turn that go to the same replica manager before another one is ranked first.
 const TURN_REQUESTS_MAX: usize = 1024;
 /// Replica managers that are gone for so long are forgotten, in milliseconds.
 const FORGET_AFTER_MS: u64 = 600_000;
@@ -37,8 +37,6 @@ pub(super) struct Directory {
     /// Whose turn it is, and for how many more requests.
     turn: usize,
     left_in_turn: usize,
-    /// How many requests a turn has.
-    turn_requests: usize,
     /// Whom to ask in this turn for what this frontend has seen itself, best first; empty where that has to be worked out.
     ranking: Vec<ReplicaId>,
     /// Since when everybody had the time to show up.
@@ -61,7 +59,6 @@ impl Directory {
             silent: BTreeSet::new(),
             turn: 0,
             left_in_turn: 0,
-            turn_requests: 1,
             ranking: Vec::new(),
             listening_since_ms: now_ms,
             unheard: Vec::new(),
@@ -256,9 +253,8 @@ impl Directory {
         self.roster.all().all(|(_, member)| member.is_up() || member.presence.status == Status::Left)
     }
 
-    /// It is somebody else's turn, whose requests go `together` or singly.
-    pub(super) fn next_turn(&mut self, together: bool) {
-        self.turn_requests = if together { TURN_REQUESTS_MAX } else { 1 };
+    /// Begins a turn: its first request goes to the next replica manager.
+    pub(super) fn next_turn(&mut self) {
         self.left_in_turn = 0;
     }
 
@@ -275,7 +271,7 @@ impl Directory {
     ) -> Option<ReplicaId> {
         if self.left_in_turn == 0 {
             self.turn = self.turn.wrapping_add(1);
-            self.left_in_turn = self.turn_requests;
+            self.left_in_turn = TURN_REQUESTS_MAX;
             self.ranking.clear();
         }
         self.left_in_turn -= 1;

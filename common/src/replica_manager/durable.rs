@@ -1,7 +1,7 @@
 //! What a replica manager keeps on disk: its part of the transaction that also has the value.
 //!
-//! The shell saves [`Changes`] after each batch of inputs, before it performs what the core asks for, so that nobody is
-//! told that something is held here before it is where a crash cannot reach it. At the next start it gives back
+//! The value saves [`Changes`] at the end of each turn, before the shell performs an output, so that nobody is told that
+//! something is held here before it is where a crash cannot reach it. At the next start it gives back
 //! [`Saved`].
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::messages::Replicas;
 use crate::record::{ExecutedOperation, Record, RecordRef};
 use crate::timestamp::Timestamp;
 
-/// What a batch of inputs changed. Saved in one transaction with what it did to the value.
+/// The changes of a turn. Saved in one transaction with what it did to the value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
     /// Records that are held from now on.

@@ -93,9 +93,9 @@ impl ReplicaManager {
         Ok(manager)
     }
 
-    /// What was changed since the last time, to be saved with the value before any output is performed. Empty for a
-    /// replica manager in memory.
-    pub fn take_changes(&mut self) -> Changes {
+    /// The changes of a turn, to be saved with the value before any output is performed. Empty for a replica manager in
+    /// memory.
+    pub(super) fn take_changes(&mut self) -> Changes {
         if !self.config.durable {
             return Changes::default();
         }

@@ -316,8 +316,7 @@ impl State {
         let now = self.now();
         let Some((manager, value)) = self.replicas.get_mut(id) else { return Ok(()) };
         let mut outputs = Vec::new();
-        manager.step(now, input, value, &mut outputs).expect("a value in memory does not fail");
-        manager.flush(now, value, &mut outputs);
+        manager.step(now, [input], value, &mut outputs).expect("a value in memory does not fail");
         let notices: Vec<Notice> = outputs
             .iter()
             .filter_map(|output| match output {
@@ -367,7 +366,7 @@ impl State {
         let now = self.now();
         let Some(frontend) = self.frontends.get_mut(id) else { return Ok(()) };
         let mut outputs = Vec::new();
-        frontend.step(now, input, &mut outputs);
+        frontend.step(now, [input], &mut outputs);
         for output in outputs {
             match output {
                 Output::Update(to, request) => self.send(id, &to, Message::Update(request)),

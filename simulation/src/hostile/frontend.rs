@@ -124,7 +124,7 @@ impl Victim {
         self.told.asked += usize::from(matches!(input, Input::Request(..)));
         self.things += 1 + if let Input::Replies(replies) = &input { replies.replies.len() } else { 0 };
         let mut outputs = Vec::new();
-        self.frontend.step(self.now, input, &mut outputs);
+        self.frontend.step(self.now, [input], &mut outputs);
         self.outputs += outputs.len();
         for output in outputs {
             self.look_at(output);

@@ -195,11 +195,11 @@ impl Victim {
         self.things += 1 + things_in(&input);
         let merging = self.manager.is_merging();
         let mut outputs = Vec::new();
-        let stepped = self.manager.step(self.now, input, &mut self.value, &mut outputs);
+        let stepped = self.manager.step(self.now, [input], &mut self.value, &mut outputs);
         stepped.expect("a value in memory does not fail");
-        self.manager.flush(self.now, &mut self.value, &mut outputs);
+        let changes = self.value.take_committed();
         if let Some(disk) = &mut self.disk {
-            disk.commit(self.manager.take_changes(), &self.value);
+            disk.commit(changes, &self.value);
         }
         self.told.merged += usize::from(!merging && self.manager.is_merging());
         self.told.outputs += outputs.len();

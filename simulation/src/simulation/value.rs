@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use natter_common::clock::Stamp;
 use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::{Average, Movie, Movies, Rating, RatingKey, Ratings, Stars};
+use natter_common::replica_manager::Changes;
 use natter_common::request::{Answer, Query};
 use natter_common::value::{Digest, QueryError, Row, Value, ValueError};
 
@@ -21,6 +22,8 @@ pub struct MemoryValue {
     rows: Rows,
     staged: Rows,
     digest: u64,
+    /// The changes of the last turn, for the disk.
+    committed: Changes,
 }
 
 /// A key, from plain numbers.
@@ -53,7 +56,7 @@ impl MemoryValue {
     pub fn new() -> Self {
         let rows = base_rows();
         let digest = rows.iter().fold(0u64, |sum, (key, row)| sum.wrapping_add(weight(*key, row)));
-        Self { rows, staged: Rows::new(), digest }
+        Self { rows, staged: Rows::new(), digest, committed: Changes::default() }
     }
 
     /// Whether the same is kept aside in both.
@@ -64,6 +67,11 @@ impl MemoryValue {
     /// Drops what is kept aside.
     pub fn drop_stage(&mut self) {
         self.staged.clear();
+    }
+
+    /// Takes out the changes of the last turn.
+    pub fn take_committed(&mut self) -> Changes {
+        std::mem::take(&mut self.committed)
     }
 
     /// The rows.
@@ -115,6 +123,13 @@ impl Value for MemoryValue {
             self.staged.remove(key);
         }
         Ok(rows)
+    }
+
+    fn commit_turn(&mut self, changes: &Changes) -> Result<(), ValueError> {
+        if !changes.is_empty() {
+            self.committed = changes.clone();
+        }
+        Ok(())
     }
 
     fn answer(&self, query: &Query) -> Result<Answer, QueryError> {

@@ -130,7 +130,7 @@ impl Bench {
 
     pub(crate) fn hear(&mut self, input: Input) -> Vec<Output> {
         let mut outputs = Vec::new();
-        self.frontend.step(self.now, input, &mut outputs);
+        self.frontend.step(self.now, [input], &mut outputs);
         outputs
     }
 

@@ -192,7 +192,7 @@ fn requests_that_came_together_go_to_the_same_replica_manager() {
     let mut outputs = Vec::new();
     for _ in 0..3 {
         let requests: Vec<Input> = (0..5).map(|_| bench.request(label(&[]))).collect();
-        bench.frontend.step_together(bench.now, requests, &mut outputs);
+        bench.frontend.step(bench.now, requests, &mut outputs);
         let asked = queries(&std::mem::take(&mut outputs));
         assert_eq!(asked.len(), 5);
         assert!(asked.iter().all(|(replica, _)| *replica == asked[0].0), "{:?}", names(&asked));

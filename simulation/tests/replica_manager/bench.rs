@@ -151,8 +151,7 @@ impl Bench {
 
     pub(crate) fn hear(&mut self, input: Input) -> Vec<Output> {
         let mut outputs = Vec::new();
-        self.manager.step(self.now, input, &mut self.value, &mut outputs).unwrap();
-        self.manager.flush(self.now, &mut self.value, &mut outputs);
+        self.manager.step(self.now, [input], &mut self.value, &mut outputs).unwrap();
         outputs
     }
 

@@ -167,7 +167,7 @@ impl World {
 
     fn step(&mut self, input: Input) {
         let now = Now { monotonic_ms: self.now_ms, wall_ms: WALL_MS + self.now_ms };
-        self.frontend.step(now, input, &mut self.outputs);
+        self.frontend.step(now, [input], &mut self.outputs);
     }
 
     /// Lets the replica manager answer until nothing is asked, and gives what clients are told.

@@ -1,8 +1,7 @@
 //! The shells of the two cores: a batch of inputs goes in, and then what it asked for is done.
 
-use natter_common::clock::Now;
 use natter_common::edge::{Answers, BatchReply, ClientBatch, ClientRequest, Outcome, SingleOperation};
-use natter_common::frontend::{self, Frontend};
+use natter_common::frontend;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{NumberedReply, Replies};
 use natter_common::replica_manager::{self, ReplyTo};
@@ -47,12 +46,10 @@ impl Cluster {
             let mut outputs = Vec::new();
             let inputs = inbox.into_iter().filter_map(|(from, message)| replica_input(id, from, message));
             let ticks = tick.then_some(replica_manager::Input::Tick { queue_length: 0, listened: true });
-            for input in inputs.chain(ticks) {
-                manager.step(now, input, value, &mut outputs).expect("a value in memory does not fail");
-            }
-            manager.flush(now, value, &mut outputs);
+            manager.step(now, inputs.chain(ticks), value, &mut outputs).expect("a value in memory does not fail");
+            let changes = value.take_committed();
             if let Some(disk) = &mut process.disk {
-                disk.commit(manager.take_changes(), value);
+                disk.commit(changes, value);
             }
             let merges = manager.is_merging();
             outputs.retain(|output| match output {
@@ -72,13 +69,11 @@ impl Cluster {
             }
         } else {
             let mut outputs = Vec::new();
-            for (from, message) in inbox {
-                if let Some(input) = frontend_input(process, from, message) {
-                    step_frontend(process, now, input, &mut outputs);
-                }
-            }
-            if tick {
-                step_frontend(process, now, frontend::Input::Tick { listened: true }, &mut outputs);
+            let mut inputs: Vec<frontend::Input> =
+                inbox.into_iter().filter_map(|(from, message)| frontend_input(process, from, message)).collect();
+            inputs.extend(tick.then_some(frontend::Input::Tick { listened: true }));
+            if let Core::Frontend(frontend) = &mut process.core {
+                frontend.step(now, inputs, &mut outputs);
             }
             for output in outputs {
                 match output {
@@ -223,10 +218,4 @@ fn answer_of_one(mut reply: BatchReply) -> ClientAnswer {
         (Some(Outcome::Failed(error)), 0) => Err(error),
         other => panic!("one outcome was expected, but: {other:?}"),
     }
-}
-
-fn step_frontend(process: &mut Process, now: Now, input: frontend::Input, outputs: &mut Vec<frontend::Output>) {
-    let Core::Frontend(frontend) = &mut process.core else { panic!("{} is not a frontend", process.id) };
-    let frontend: &mut Frontend = frontend;
-    frontend.step(now, input, outputs);
 }
