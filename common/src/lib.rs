@@ -2,7 +2,7 @@
 //!
 //! - words of the field: [`timestamp`], [`label`], [`clock`], [`ids`], [`rating`]
 //! - what is asked and what it is asked of: [`request`], [`value`]
-//! - what is sent: [`record`], [`messages`], [`subjects`], [`wire`], and the clients' side of it, [`edge`]
+//! - what is sent: [`record`], [`messages`], [`packing`], [`subjects`], [`wire`], and the clients' side of it, [`edge`]
 //! - who is there: [`presence`], [`roster`]
 //! - the protocol cores: [`frontend`], [`replica_manager`]; what a client keeps: [`session`]
 
@@ -13,6 +13,7 @@ pub mod ids;
 pub mod label;
 pub mod messages;
 mod missed;
+pub mod packing;
 pub mod presence;
 pub mod rating;
 pub mod record;

@@ -12,9 +12,9 @@ use natter_broker::moderation::Malformed;
 use natter_broker::streams::Streams;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{
-    Acknowledgement, ConfirmRequest, Gossip, LogPage, LogRequest, Presence, QueryRequest, Requests, Role,
-    SnapshotReply, SnapshotRequest, StatusRequest, UpdateRequest,
+    Acknowledgement, Gossip, LogPage, LogRequest, Presence, Role, SnapshotReply, SnapshotRequest, StatusRequest,
 };
+use natter_common::packing::{RequestKind, unpack_requests};
 use natter_common::replica_manager::{Input, ReplyTo};
 use natter_common::subjects::Subjects;
 use natter_common::wire::{Format, WireError, decode};
@@ -254,18 +254,9 @@ fn request_inputs(
 ) -> Result<Format, WireError> {
     let to = |n| ReplyTo { subject: Arc::clone(subject), n };
     match endpoint {
-        Endpoint::Update => {
-            let Requests { requests } = decode::<Requests<UpdateRequest>>(payload)?;
-            inputs.extend(requests.into_iter().map(|request| Input::Update(to(request.n), request)));
-        }
-        Endpoint::Query => {
-            let Requests { requests } = decode::<Requests<QueryRequest>>(payload)?;
-            inputs.extend(requests.into_iter().map(|request| Input::Query(to(request.n), request)));
-        }
-        Endpoint::Confirm => {
-            let Requests { requests } = decode::<Requests<ConfirmRequest>>(payload)?;
-            inputs.extend(requests.into_iter().map(|request| Input::Confirm(to(request.n), request)));
-        }
+        Endpoint::Update => unpack_requests(RequestKind::Update, payload, subject, inputs)?,
+        Endpoint::Query => unpack_requests(RequestKind::Query, payload, subject, inputs)?,
+        Endpoint::Confirm => unpack_requests(RequestKind::Confirm, payload, subject, inputs)?,
         Endpoint::Snapshot => inputs.push(Input::Snapshot(to(0), decode::<SnapshotRequest>(payload)?)),
         Endpoint::Log => inputs.push(Input::Log(to(0), decode::<LogRequest>(payload)?)),
         Endpoint::Status => {

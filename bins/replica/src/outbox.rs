@@ -1,6 +1,5 @@
 //! What goes out: the core's outputs, performed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,8 @@ use natter_broker::connection::ConnectionEvent;
 use natter_broker::live::Live;
 use natter_broker::publisher::{Publisher, within};
 use natter_common::ids::ReplicaId;
-use natter_common::messages::{Alike, NumberedReply, Presence, Replies, Reply, Role};
+use natter_common::messages::{Presence, Reply, Role};
+use natter_common::packing::ReplyPacker;
 use natter_common::replica_manager::{Output, ReplyTo};
 use natter_common::subjects::Subjects;
 use natter_common::wire::Format;
@@ -41,8 +41,7 @@ pub(crate) struct Outbox {
     live: Live,
     /// What was shown last.
     presence: Option<Presence>,
-    /// Replies by reply subject: those of one message's requests go back in one message.
-    replies: BTreeMap<Arc<str>, Vec<NumberedReply>>,
+    replies: ReplyPacker,
 }
 
 impl Outbox {
@@ -53,7 +52,7 @@ impl Outbox {
         pull_replies: String,
         live: Live,
     ) -> Self {
-        Self { publisher, subjects, own, pull_replies, live, presence: None, replies: BTreeMap::new() }
+        Self { publisher, subjects, own, pull_replies, live, presence: None, replies: ReplyPacker::default() }
     }
 
     /// Performs all `outputs`. `Err` is why this replica manager must not run like this.
@@ -85,13 +84,13 @@ impl Outbox {
 
     /// A reply that goes out with the next [`Outbox::send_replies`].
     pub(crate) fn queue_reply(&mut self, to: ReplyTo, reply: Reply) {
-        self.replies.entry(to.subject).or_default().push(NumberedReply { n: to.n, reply });
+        self.replies.push(to, reply);
     }
 
     /// Sends what was queued.
     pub(crate) async fn send_replies(&mut self, inbox: &mut Inbox) {
-        for (subject, replies) in std::mem::take(&mut self.replies) {
-            self.reply(&subject, replies, inbox).await;
+        for (subject, replies) in self.replies.take(&self.own, self.publisher.message_bytes()) {
+            self.respond(&subject, &replies, inbox).await;
         }
     }
 
@@ -120,21 +119,6 @@ impl Outbox {
         let client = self.publisher.client();
         let _ = client.flush().await;
         let _ = client.drain().await;
-    }
-
-    async fn reply(&mut self, subject: &Arc<str>, replies: Vec<NumberedReply>, inbox: &mut Inbox) {
-        let mut message = Vec::new();
-        let mut bytes = 0;
-        for reply in replies {
-            bytes += reply.bytes_after(message.last());
-            if bytes > self.publisher.message_bytes() && !message.is_empty() {
-                let replies = std::mem::take(&mut message);
-                self.respond(subject, &Replies { id: self.own.clone(), replies }, inbox).await;
-                bytes = reply.bytes_alone();
-            }
-            message.push(reply);
-        }
-        self.respond(subject, &Replies { id: self.own.clone(), replies: message }, inbox).await;
     }
 
     /// Answers through the service the first time, so that its statistics count the request; then directly.

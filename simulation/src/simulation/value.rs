@@ -23,7 +23,7 @@ pub struct MemoryValue {
     staged: Rows,
     digest: u64,
     /// The changes of the last turn, for the disk.
-    committed: Changes,
+    committed: Box<Changes>,
 }
 
 /// A key, from plain numbers.
@@ -56,7 +56,7 @@ impl MemoryValue {
     pub fn new() -> Self {
         let rows = base_rows();
         let digest = rows.iter().fold(0u64, |sum, (key, row)| sum.wrapping_add(weight(*key, row)));
-        Self { rows, staged: Rows::new(), digest, committed: Changes::default() }
+        Self { rows, staged: Rows::new(), digest, committed: Box::default() }
     }
 
     /// Whether the same is kept aside in both.
@@ -71,7 +71,7 @@ impl MemoryValue {
 
     /// Takes out the changes of the last turn.
     pub fn take_committed(&mut self) -> Changes {
-        std::mem::take(&mut self.committed)
+        std::mem::take(&mut *self.committed)
     }
 
     /// The rows.
@@ -127,7 +127,7 @@ impl Value for MemoryValue {
 
     fn commit_turn(&mut self, changes: &Changes) -> Result<(), ValueError> {
         if !changes.is_empty() {
-            self.committed = changes.clone();
+            *self.committed = changes.clone();
         }
         Ok(())
     }
