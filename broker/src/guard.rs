@@ -6,7 +6,9 @@
 //!
 //! - Guard and child are in a process group of their own: ctrl-c in the terminal reaches the launcher only, which then
 //!   stops them in the order it wants.
-//! - A guard hands SIGTERM, SIGINT and SIGHUP on to the child as SIGTERM, and ends with the child's status.
+//! - A guard hands SIGTERM, SIGINT and SIGHUP on to the child as SIGTERM, and ends with the child's status. SIGINT and
+//!   SIGHUP stay ignored where the launcher ignores them, as below `nohup`. SIGTERM is the launcher's own word to guard and
+//!   child, so neither ignores it, whatever the launcher was started with.
 //! - Should the guard itself be killed, the child is killed too, on Linux: the guard starts it by way of
 //!   `guard --exec`, which asks the kernel for that and then becomes the child. (What is asked for outlasts `exec`, and is
 //!   asked by the process itself, so no unsafe code has to run between `fork` and `exec`.)
@@ -20,12 +22,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{self, Pid, kill_process};
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::owned_process::OwnedProcess;
+use crate::signals::{Signal, let_children_receive};
 
 /// The first argument that makes an executable a guard.
 pub const WORD: &str = "guard";
@@ -114,9 +117,11 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     if let Some(guard) = task.exec_below {
         return become_child(&task, guard);
     }
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) = (
+        signal(SignalKind::terminate()),
+        Signal::receive(SignalKind::interrupt()),
+        Signal::receive(SignalKind::hangup()),
+    ) else {
         return task.complain(&std::io::Error::other("signals can't be received"));
     };
     let mut child = match start(&task) {
@@ -128,8 +133,8 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         tokio::select! {
             ended = child.wait() => return status(&ended),
             _ = terminate.recv() => terminate_child(&child),
-            _ = interrupt.recv() => terminate_child(&child),
-            _ = hang_up.recv() => terminate_child(&child),
+            () = interrupt.next() => terminate_child(&child),
+            () = hang_up.next() => terminate_child(&child),
             _ = &mut owner_gone => break,
         }
     }
@@ -159,12 +164,15 @@ fn start(task: &Task) -> std::io::Result<Child> {
 /// Asks the kernel to kill this process when its guard ends, and becomes the child. Returns only where that fails.
 fn become_child(task: &Task, guard: u32) -> ExitCode {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(process::Signal::KILL)) {
         return task.complain(&error.into());
     }
     // It may have ended before that took effect.
     if std::os::unix::process::parent_id() != guard {
         return ExitCode::FAILURE;
+    }
+    if let Err(error) = let_children_receive(SignalKind::terminate()) {
+        return task.complain(&error);
     }
     task.complain(&Command::new(&task.program).args(&task.arguments).exec())
 }
@@ -192,7 +200,7 @@ fn when_owner_is_gone() -> oneshot::Receiver<()> {
 fn terminate_child(child: &Child) {
     // No number: it was waited for. An error: it has just ended.
     if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
-        let _ = kill_process(pid, Signal::TERM);
+        let _ = kill_process(pid, process::Signal::TERM);
     }
 }
 

@@ -3,11 +3,11 @@
 //! - [`options`]: the command-line options that every binary shares; [`duration`]: durations among them
 //! - [`context`]: the `nats` CLI's contexts; [`target`]: options and context together, where to connect and as whom
 //! - [`connection`]: connecting, staying connected, and telling of it
-//! - [`logs`]: logs on standard error, as text or as JSON; [`moderation`]: lines that others cause, told of in
-//!   moderation
+//! - [`logs`]: logs on standard error, as text or as JSON; [`log_queue`]: no core waits for a log; [`moderation`]: lines
+//!   that others cause, told of in moderation
 //! - [`role`]: what frontends and replica managers have in common as programs; [`live`]: what their STATS show
 //! - [`streams`]: what waits, read together; [`publisher`]: publishing without standing still
-//! - [`clocks`], [`pulse`] and [`shutdown`]: time and signals for the shells
+//! - [`clocks`] and [`pulse`]: time for the shells; [`signals`] and [`shutdown`]: signals for all programs
 //! - [`server`]: finding, fetching and running `nats-server`
 //! - [`owned_process`]: child processes that end with their owner; [`guard`]: also where the owner is killed
 //! - [`environment`]: the environment variables, as a value that a test can make up
@@ -19,6 +19,7 @@ pub mod duration;
 pub mod environment;
 pub mod guard;
 pub mod live;
+pub mod log_queue;
 pub mod logs;
 pub mod moderation;
 pub mod options;
@@ -29,5 +30,6 @@ pub mod role;
 mod secrets;
 pub mod server;
 pub mod shutdown;
+pub mod signals;
 pub mod streams;
 pub mod target;

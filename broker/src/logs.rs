@@ -1,32 +1,172 @@
 //! Logs on standard error: a line for people, or a JSON object a line.
+//!
+//! A program that must not wait for its logs starts them by [`init_queued`]: see [`crate::log_queue`].
 
 use std::fmt;
-use std::io::IsTerminal;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::time::SystemTime;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormattedFields};
+use tracing_subscriber::fmt::{FmtContext, FormattedFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::environment::Environment;
+use crate::log_queue::{LogQueue, Notice};
 use crate::options::LogFormat;
 
-/// Starts logging to standard error, once for the process; a second call changes nothing.
+/// The words of the line that says how many lines were dropped, after their number.
+pub const WERE_DROPPED: &str = "log lines were dropped";
+
+/// The queue of this process, where it has one.
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
+
+/// Starts logging to standard error, once for the process; a second call changes nothing. Each line is written at once, so
+/// the program waits while standard error blocks.
 ///
 /// `verbosity` counts the `-v`: none logs at `default_level` (and nothing of the NATS client, whose events the connection
 /// itself reports), one at debug, two or more everything, the NATS client too. `RUST_LOG` wins over both. Colours only on a
 /// terminal, and not where `NO_COLOR` is set.
 pub fn init(format: LogFormat, verbosity: u8, default_level: LevelFilter) {
+    start(format, verbosity, default_level, io::stderr);
+}
+
+/// As [`init`], but the process never waits for its logs: lines that standard error does not take in time are dropped, and
+/// counted. Panics are told the same way. Keep the result until the end of the process: dropping it writes what waits.
+pub fn init_queued(format: LogFormat, verbosity: u8, default_level: LevelFilter) -> FlushedAtTheEnd {
+    let notice: Notice = match format {
+        LogFormat::Text => dropped_as_text,
+        LogFormat::Json => dropped_as_json,
+    };
+    let started = StandardError::open().and_then(|errors| LogQueue::start(errors, notice));
+    match started {
+        Ok(queue) if QUEUE.set(queue.clone()).is_ok() => {
+            std::panic::set_hook(Box::new(tell_of_panic));
+            start(format, verbosity, default_level, move || QueueWriter(queue.clone()));
+        }
+        // Logging has started already.
+        Ok(_) => {}
+        Err(error) => {
+            init(format, verbosity, default_level);
+            tracing::warn!(%error, "logs are written at once, as they cannot be queued");
+        }
+    }
+    FlushedAtTheEnd
+}
+
+/// Writes a line as it is to standard error, in order with the logs; queued where they are.
+pub fn tell(line: &str) {
+    match QUEUE.get() {
+        Some(queue) => queue.push(format!("{line}\n").as_bytes()),
+        // Where standard error is closed, the line has no reader.
+        None => {
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+}
+
+/// Waits until the queued lines are written, while there is progress and for 2 s at most.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush();
+    }
+}
+
+/// Flushes the logs when it is dropped.
+#[must_use = "the last lines are lost where this is not kept"]
+#[derive(Debug)]
+pub struct FlushedAtTheEnd;
+
+impl Drop for FlushedAtTheEnd {
+    fn drop(&mut self) {
+        flush();
+    }
+}
+
+/// A handle of its own to standard error: the standard library's has a lock, which is not free while a write blocks.
+struct StandardError(File);
+
+impl StandardError {
+    fn open() -> io::Result<Self> {
+        Ok(Self(File::from(io::stderr().as_fd().try_clone_to_owned()?)))
+    }
+}
+
+impl Write for StandardError {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                // Another program that has the same terminal or pipe made it non-blocking.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut ready = [PollFd::new(&self.0, PollFlags::OUT)];
+                    poll(&mut ready, None)?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What one event is written to.
+struct QueueWriter(LogQueue);
+
+impl Write for QueueWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn dropped_as_text(lines: u64) -> String {
+    format!(
+        "{} WARN  {lines} {WERE_DROPPED}: standard error did not take them in time",
+        date_and_time(SystemTime::now())
+    )
+}
+
+fn dropped_as_json(lines: u64) -> String {
+    let time = date_and_time(SystemTime::now());
+    format!(
+        r#"{{"timestamp":"{time}","level":"WARN","message":"{lines} {WERE_DROPPED}: standard error did not take them in time","lines":{lines},"target":"{}"}}"#,
+        module_path!()
+    )
+}
+
+/// As the standard library tells of a panic, but queued.
+fn tell_of_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    tell(&format!("thread '{}' {panic}", thread.name().unwrap_or("unnamed")));
+    let trace = std::backtrace::Backtrace::capture();
+    if trace.status() == std::backtrace::BacktraceStatus::Captured {
+        tell(&trace.to_string());
+    }
+}
+
+fn start<W>(format: LogFormat, verbosity: u8, default_level: LevelFilter, writer: W)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let environment = Environment::of_process();
     let colours = std::io::stderr().is_terminal() && environment.get("NO_COLOR").is_none();
     let (filter, complaint) = filter(&environment, verbosity, default_level);
     // What cannot be written, as on a full disk, is lost: complaining of it to standard error would end the process.
     let logs = tracing_subscriber::fmt().log_internal_errors(false);
-    let logs = logs.with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let logs = logs.with_env_filter(filter).with_writer(writer).with_ansi(colours);
     // An error means that a test or a caller has started logging already.
     let _ = match format {
         LogFormat::Text => logs.event_format(TextFormat { colours }).try_init(),
@@ -54,7 +194,7 @@ fn filter(environment: &Environment, verbosity: u8, default_level: LevelFilter) 
     }
 }
 
-/// `12:03:04.123456 INFO  message field=value`. The time is UTC, so that logs of several machines compare.
+/// `2026-11-30T12:03:04.123456Z INFO  message field=value`. The time is UTC, so that logs of several machines compare.
 struct TextFormat {
     colours: bool,
 }
@@ -66,7 +206,7 @@ where
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let (dim, plain) = if self.colours { ("\u{1b}[2m", "\u{1b}[0m") } else { ("", "") };
-        write!(writer, "{dim}{}{plain} ", time_of_day(SystemTime::now()))?;
+        write!(writer, "{dim}{}{plain} ", date_and_time(SystemTime::now()))?;
         write_level(&mut writer, *event.metadata().level(), self.colours)?;
         let mut text = EventText::default();
         event.record(&mut text);
@@ -93,11 +233,9 @@ fn write_level(writer: &mut Writer<'_>, level: Level, colours: bool) -> fmt::Res
     if colours { write!(writer, "\u{1b}[{colour}m{level:<5}\u{1b}[0m") } else { write!(writer, "{level:<5}") }
 }
 
-/// `HH:MM:SS.uuuuuu` in UTC: a request takes less than a millisecond, and logs of several processes are read side by side.
-fn time_of_day(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = since.as_secs() % 86_400;
-    format!("{:02}:{:02}:{:02}.{:06}", seconds / 3600, seconds / 60 % 60, seconds % 60, since.subsec_micros())
+/// `YYYY-MM-DDTHH:MM:SS.uuuuuuZ`: a request takes less than a millisecond, and lines of several files are sorted as text.
+fn date_and_time(time: SystemTime) -> impl fmt::Display {
+    humantime::format_rfc3339_micros(time)
 }
 
 /// An event's message and its fields, apart.
@@ -149,10 +287,8 @@ fn push_one_line(text: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
     use std::sync::{Arc, Mutex};
-    use std::time::Duration;
-    use tracing_subscriber::fmt::MakeWriter;
+    use std::time::{Duration, UNIX_EPOCH};
 
     #[derive(Clone, Default)]
     struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -195,8 +331,9 @@ mod tests {
             tracing::info!(count = 3, id = "x-1", title = "Toy\nStory", shown = %"a b", "merged gossip");
             tracing::debug!("not this");
         });
-        let (time, rest) = text.split_at(15);
-        assert_eq!(time.match_indices([':', '.']).map(|(at, _)| at).collect::<Vec<_>>(), [2, 5, 8], "{text}");
+        let (time, rest) = text.split_at("2026-11-30T12:03:04.123456Z".len());
+        let punctuation: String = time.chars().filter(|c| !c.is_ascii_digit()).collect();
+        assert_eq!(punctuation, "--T::.Z", "{text}");
         assert_eq!(rest, " INFO  merged gossip count=3 id=x-1 title=\"Toy\\nStory\" shown=a b replica=\"a\"\n");
     }
 
@@ -208,9 +345,18 @@ mod tests {
     }
 
     #[test]
-    fn time_of_day_is_utc() {
+    fn time_has_a_date_and_is_utc() {
         let time = UNIX_EPOCH + Duration::from_millis(86_400_000 * 20_000 + 12 * 3_600_000 + 3 * 60_000 + 4_005);
-        assert_eq!(time_of_day(time), "12:03:04.005000");
+        assert_eq!(date_and_time(time).to_string(), "2024-10-04T12:03:04.005000Z");
+    }
+
+    #[test]
+    fn dropped_lines_are_told_in_the_format_of_the_logs() {
+        let text = dropped_as_text(3);
+        assert!(text.contains(" WARN  3 log lines were dropped"), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&dropped_as_json(3)).unwrap();
+        assert_eq!((json["level"].as_str(), json["lines"].as_u64()), (Some("WARN"), Some(3)), "{json}");
+        assert!(json["message"].as_str().unwrap().starts_with("3 log lines were dropped"), "{json}");
     }
 
     #[test]

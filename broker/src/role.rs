@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::future::Future;
-use std::io::Write;
 use std::process::ExitCode;
 
 use natter_common::ids::{IdError, ReplicaId, is_token};
@@ -38,7 +37,7 @@ pub fn new_id(name: &str) -> Result<ReplicaId, IdError> {
 /// Runs a role to its end on a runtime of one thread, which is faster here than several under load. What stopped it goes
 /// to standard error after the name of the role.
 pub fn run<E: Display>(role: &str, options: &BrokerOptions, life: impl Future<Output = Result<(), E>>) -> ExitCode {
-    logs::init(options.log_format, options.verbose, LevelFilter::INFO);
+    let _logs = logs::init_queued(options.log_format, options.verbose, LevelFilter::INFO);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -51,9 +50,9 @@ pub fn run<E: Display>(role: &str, options: &BrokerOptions, life: impl Future<Ou
     }
 }
 
-/// Says why, where that can be written.
+/// Says why, after what was logged.
 fn fail(role: &str, error: &dyn Display) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "{role}: {error}");
+    logs::tell(&format!("{role}: {error}"));
     ExitCode::FAILURE
 }
 

@@ -15,8 +15,12 @@ mod errors;
 mod guarantees;
 #[path = "end_to_end/imports.rs"]
 mod imports;
+#[path = "end_to_end/logs.rs"]
+mod logs;
 #[path = "end_to_end/services.rs"]
 mod services;
+#[path = "end_to_end/signals.rs"]
+mod signals;
 
 /// The roles, which cargo builds before the tests.
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");

@@ -30,8 +30,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use natter_broker::connection::{self, ConnectionSettings, Patience};
 use natter_broker::environment::Environment;
-use natter_broker::logs;
 use natter_broker::target::Target;
+use natter_broker::{logs, signals};
 use natter_common::ids::UserId;
 use natter_common::session::Session;
 use natter_common::subjects::Subjects;
@@ -94,7 +94,7 @@ pub async fn run(args: ClientArgs) -> ExitCode {
     if let Some(Command::Import { source, again, in_flight }) = &args.command {
         return tokio::select! {
             status = import_ratings(&args, source, *again, *in_flight) => status,
-            _ = tokio::signal::ctrl_c() => {
+            () = signals::interrupt() => {
                 complain("\ninterrupted: to go on, give the same command again");
                 ExitCode::from(INTERRUPTED)
             }
@@ -104,7 +104,7 @@ pub async fn run(args: ClientArgs) -> ExitCode {
     let whose = args.user_id.or(needs_user.then_some(user_id));
     let connected = tokio::select! {
         connected = start(&args, whose) => connected,
-        _ = tokio::signal::ctrl_c() => return ExitCode::from(INTERRUPTED),
+        () = signals::interrupt() => return ExitCode::from(INTERRUPTED),
     };
     let mut client = match connected {
         Ok(client) => client,
@@ -115,7 +115,7 @@ pub async fn run(args: ClientArgs) -> ExitCode {
     };
     let ended = tokio::select! {
         status = converse(&mut client, &args, user_id) => Some(status),
-        _ = tokio::signal::ctrl_c() => None,
+        () = signals::interrupt() => None,
     };
     ended.unwrap_or_else(|| interrupted(&client, args.command.is_none()))
 }

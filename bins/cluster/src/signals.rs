@@ -3,7 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use natter_broker::signals::Signal;
+use tokio::signal::unix::SignalKind;
 
 /// A signal that asks the launcher to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,8 @@ impl Request {
     }
 }
 
-/// Receives the signals; as long as this lives, none of them ends the process by itself.
+/// Receives the signals, but those that were ignored when the launcher started. As long as this lives, none of them ends the
+/// process by itself.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: Signal,
@@ -39,19 +41,18 @@ impl Signals {
     /// Begins to receive.
     pub(crate) fn receive() -> io::Result<Self> {
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
+            interrupt: Signal::receive(SignalKind::interrupt())?,
+            terminate: Signal::receive(SignalKind::terminate())?,
+            hang_up: Signal::receive(SignalKind::hangup())?,
         })
     }
 
     /// Waits for the next. Nothing is lost where this is dropped.
     pub(crate) async fn next(&mut self) -> Request {
         tokio::select! {
-            Some(()) = self.interrupt.recv() => Request::Interrupt,
-            Some(()) = self.terminate.recv() => Request::Terminate,
-            Some(()) = self.hang_up.recv() => Request::HangUp,
-            else => std::future::pending().await,
+            () = self.interrupt.next() => Request::Interrupt,
+            () = self.terminate.next() => Request::Terminate,
+            () = self.hang_up.next() => Request::HangUp,
         }
     }
 }

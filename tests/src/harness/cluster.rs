@@ -143,6 +143,12 @@ impl Cluster<'_> {
         self.adopt(self.plan.start_member("frontend", name, arguments));
     }
 
+    /// Starts a frontend from a shell that does `prelude` first.
+    pub fn start_frontend_after(&mut self, prelude: &str, name: &str, arguments: &[&str]) {
+        let command = self.plan.world.role_after(prelude, "frontend");
+        self.adopt(self.plan.start_command(command, "frontend", name, arguments));
+    }
+
     /// Sets the wall clock of a process ahead by so many milliseconds, or behind; one that is started later has it from its
     /// start.
     pub fn set_clock_ahead(&self, name: &str, offset_ms: i64) {

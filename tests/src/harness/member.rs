@@ -80,6 +80,11 @@ impl Member {
         self.process.kill();
     }
 
+    /// Says that its end is the test's doing.
+    pub fn expect_end(&mut self) {
+        self.end_expected = true;
+    }
+
     /// Asks it to end (SIGTERM) and does not wait.
     pub fn terminate(&mut self) {
         self.end_expected = true;
