@@ -18,6 +18,7 @@ pub mod context;
 pub mod duration;
 pub mod environment;
 pub mod guard;
+mod identity;
 pub mod live;
 pub mod log_queue;
 pub mod logs;

@@ -2,15 +2,20 @@
 //!
 //! A server or credentials among the options win over the context's; credentials as a whole, so that a user on the command
 //! line is never sent with a context's password.
+//!
+//! A context and the files that it or the options name are read again at each connection attempt ([`Target::renewed`]).
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use async_nats::{ConnectOptions, ServerAddr};
+use async_nats::{Auth, AuthError, ConnectOptions, ServerAddr};
 use percent_encoding::percent_decode_str;
+use tracing::warn;
 
 use crate::context::{Context, ContextError};
 use crate::environment::Environment;
+use crate::identity::{Identity, read};
 use crate::options::{BrokerOptions, DEFAULT_SERVER};
 use crate::secrets::without_secrets;
 
@@ -21,16 +26,8 @@ pub struct Target {
     identity: Identity,
     tls: Tls,
     inbox_prefix: Option<String>,
-}
-
-/// As whom to connect.
-#[derive(Clone)]
-enum Identity {
-    Nobody,
-    User { user: String, password: String },
-    Token(String),
-    Credentials(PathBuf),
-    NkeySeed(PathBuf),
+    /// Where all of this comes from.
+    source: Arc<(BrokerOptions, Environment)>,
 }
 
 #[derive(Clone, Default)]
@@ -121,7 +118,17 @@ impl Target {
             identity,
             tls: Tls { authority: path(&context.ca), certificate, first: context.tls_first },
             inbox_prefix: given(Some(&context.inbox_prefix)).map(str::to_owned),
+            source: Arc::new((options.clone(), environment.clone())),
         })
+    }
+
+    /// The target that the same options name now: the context may have changed since.
+    ///
+    /// # Errors
+    ///
+    /// As [`Target::resolve`].
+    pub fn renewed(&self) -> Result<Self, TargetError> {
+        Self::resolve(&self.source.0, &self.source.1)
     }
 
     /// The servers' URLs without user names and passwords, for people and for keys; in the order given.
@@ -129,15 +136,9 @@ impl Target {
         self.servers.iter().map(|server| without_secrets(server.as_url_str())).collect()
     }
 
-    /// As whom, for people: `user ann`, `the credentials in /x.creds`, `no credentials`.
+    /// The identity, for people: `user ann`, `the credentials in /x.creds`, `no credentials`.
     pub fn identity(&self) -> String {
-        match &self.identity {
-            Identity::Nobody => "no credentials".to_owned(),
-            Identity::User { user, .. } => format!("user {user}"),
-            Identity::Token(_) => "the token".to_owned(),
-            Identity::Credentials(path) => format!("the credentials in {}", path.display()),
-            Identity::NkeySeed(path) => format!("the NKey in {}", path.display()),
-        }
+        self.identity.describe()
     }
 
     pub(crate) fn is_anonymous(&self) -> bool {
@@ -148,17 +149,17 @@ impl Target {
         self.servers.clone()
     }
 
-    /// Adds credentials, TLS and the inbox prefix. Files are read here, once.
-    pub(crate) fn apply_to(&self, mut connect: ConnectOptions) -> Result<ConnectOptions, TargetError> {
-        connect = match &self.identity {
-            Identity::Nobody => connect,
-            Identity::User { user, password } => connect.user_and_password(user.clone(), password.clone()),
-            Identity::Token(token) => connect.token(token.clone()),
-            Identity::Credentials(path) => connect.credentials(&read("credentials file", path)?).map_err(|error| {
-                TargetError::File { what: "credentials file", path: path.clone(), reason: error.to_string() }
-            })?,
-            Identity::NkeySeed(path) => connect.nkey(nkey_seed(path)?),
-        };
+    /// Connection options with credentials, TLS and the inbox prefix. Context and files are read again at each connection
+    /// attempt; here only to tell at once where that fails.
+    pub(crate) fn connect_options(&self) -> Result<ConnectOptions, TargetError> {
+        self.identity.prove(b"")?;
+        let (source, said) = (self.clone(), Arc::new(Mutex::new(None)));
+        let mut connect = ConnectOptions::with_auth_callback(move |nonce| {
+            // Apart from the thread that serves: the files may be on a slow disk.
+            let (source, said) = (source.clone(), Arc::clone(&said));
+            let proving = tokio::task::spawn_blocking(move || source.prove_anew(&nonce, &said));
+            async move { proving.await.map_err(AuthError::new)? }
+        });
         if let Some(authority) = &self.tls.authority {
             read("certificate authority file", authority)?;
             connect = connect.add_root_certificates(authority.clone());
@@ -175,6 +176,20 @@ impl Target {
             connect = connect.custom_inbox_prefix(prefix);
         }
         Ok(connect)
+    }
+
+    /// The proof for one connection attempt. `said` is the last complaint in the log: the same is not logged twice.
+    fn prove_anew(&self, nonce: &[u8], said: &Mutex<Option<String>>) -> Result<Auth, AuthError> {
+        let proof = self.renewed().and_then(|target| target.identity.prove(nonce));
+        let complaint = proof.as_ref().err().map(ToString::to_string);
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(complaint) = &complaint
+            && said.as_ref() != Some(complaint)
+        {
+            warn!("{complaint}; it is read again at the next attempt to connect");
+        }
+        *said = complaint;
+        proof.map_err(AuthError::new)
     }
 }
 
@@ -256,24 +271,6 @@ fn refuse_unsupported(name: &str, context: &Context) -> Result<(), TargetError> 
         }
     }
     Ok(())
-}
-
-fn read(what: &'static str, path: &Path) -> Result<String, TargetError> {
-    std::fs::read_to_string(path).map_err(|error| TargetError::File {
-        what,
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })
-}
-
-/// The seed in a file that holds it bare or among decorations.
-fn nkey_seed(path: &Path) -> Result<String, TargetError> {
-    let text = read("NKey seed file", path)?;
-    text.lines().map(str::trim).find(|line| line.starts_with('S')).map(str::to_owned).ok_or_else(|| TargetError::File {
-        what: "NKey seed file",
-        path: path.to_owned(),
-        reason: "no line of it is a seed, which begins with SU".to_owned(),
-    })
 }
 
 #[cfg(test)]
@@ -366,7 +363,25 @@ mod tests {
     #[test]
     fn a_missing_credentials_file_is_named() {
         let target = resolve(&with(|o| o.creds = Some("/nowhere/x.creds".into())), None).unwrap();
-        let error = target.apply_to(ConnectOptions::new()).map(|_| ()).unwrap_err().to_string();
+        let error = target.connect_options().map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("credentials file /nowhere/x.creds"), "{error}");
+    }
+
+    #[test]
+    fn a_changed_context_is_taken_over() {
+        let config = tempfile::tempdir().unwrap();
+        let directory = config.path().join("nats/context");
+        std::fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("c.json");
+        std::fs::write(&file, r#"{"user": "ann", "password": "old"}"#).unwrap();
+        let environment = [("XDG_CONFIG_HOME", config.path().as_os_str())].into_iter().collect();
+        let target = Target::resolve(&with(|o| o.context = Some("c".into())), &environment).unwrap();
+        std::fs::write(&file, r#"{"user": "bob", "password": "new"}"#).unwrap();
+        let said = Mutex::new(None);
+        let auth = target.prove_anew(b"", &said).unwrap();
+        assert_eq!((auth.username.as_deref(), auth.password.as_deref()), (Some("bob"), Some("new")));
+        std::fs::write(&file, r#"{"user": "bob", "passw"#).unwrap();
+        assert!(target.prove_anew(b"", &said).is_err());
+        assert!(said.lock().unwrap().as_ref().is_some_and(|said| said.contains("c.json")));
     }
 }

@@ -4,10 +4,13 @@
 //! of commands is full; a request's own timeout does not cover that. Wrap both in `tokio::time::timeout`. What was in flight
 //! when the connection broke is gone.
 
+mod choice;
 mod denial;
 mod error;
 mod reporter;
+mod siblings;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions};
@@ -20,10 +23,12 @@ use crate::environment::Environment;
 use crate::options::BrokerOptions;
 use crate::target::Target;
 
+use self::choice::{Choice, STAGGER};
 pub use self::denial::{Access, Denial};
 pub use self::error::ConnectError;
 use self::error::Failure;
 use self::reporter::Reporter;
+pub use self::siblings::Siblings;
 
 /// How long to wait between attempts at the first connection.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -37,11 +42,10 @@ const REMIND_EVERY: Duration = Duration::from_secs(30);
 /// How long one attempt may take, with TLS and the exchange of credentials.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest pause between attempts to connect again.
-const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
-
-/// How often to ping the broker: one that froze without closing the connection is noticed after about three of these.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// Interval of pings to a silent broker. The third one without any sign of life ends the connection: a server that froze is
+/// noticed after 1.5 s, before clients lose their patience. Whatever the broker sends counts as a sign of life, so that a
+/// busy one is not given up.
+const PING_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Messages that one subscription holds for its reader before it loses any.
 const SUBSCRIPTION_CAPACITY: usize = 256 * 1024;
@@ -97,8 +101,22 @@ pub async fn connect(
     settings: &ConnectionSettings,
     events: Option<UnboundedSender<ConnectionEvent>>,
 ) -> Result<Client, ConnectError> {
+    connect_beside(options, settings, &Siblings::default(), events).await
+}
+
+/// As [`connect`], to another server than those that `siblings` use where there is one.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn connect_beside(
+    options: &BrokerOptions,
+    settings: &ConnectionSettings,
+    siblings: &Siblings,
+    events: Option<UnboundedSender<ConnectionEvent>>,
+) -> Result<Client, ConnectError> {
     let target = Target::resolve(options, &Environment::of_process())?;
-    connect_to(&target, settings, events).await
+    connect_to_target(&target, settings, siblings, events).await
 }
 
 /// As [`connect`], where the target is known already.
@@ -111,34 +129,33 @@ pub async fn connect_to(
     settings: &ConnectionSettings,
     events: Option<UnboundedSender<ConnectionEvent>>,
 ) -> Result<Client, ConnectError> {
-    let connect = target.apply_to(plain_options(settings))?;
-    let servers = target.servers().join(", ");
+    connect_to_target(target, settings, &Siblings::default(), events).await
+}
+
+async fn connect_to_target(
+    target: &Target,
+    settings: &ConnectionSettings,
+    siblings: &Siblings,
+    events: Option<UnboundedSender<ConnectionEvent>>,
+) -> Result<Client, ConnectError> {
+    let mut target = target.clone();
+    let mut options = with_settings(target.connect_options()?, settings);
     let started = Instant::now();
     let mut said: Option<Instant> = None;
     loop {
-        // A reporter for each attempt, as a failed one ends with it.
-        let reporter = Reporter::new(&settings.name, events.clone());
-        let attempt = connect
-            .clone()
-            .event_callback(move |event| {
-                reporter.report(&event);
-                std::future::ready(())
-            })
-            .connect(target.addresses());
+        let servers = target.servers().join(", ");
         let allowed = match settings.patience {
             Patience::Forever => ATTEMPT_TIMEOUT,
             Patience::GiveUpAfter(limit) => limit.saturating_sub(started.elapsed()).clamp(RETRY_EVERY, ATTEMPT_TIMEOUT),
         };
-        // Several servers, or several addresses of one, are tried one after the other.
-        let failure = match timeout(allowed * u32::try_from(target.servers().len()).unwrap_or(1), attempt).await {
-            Ok(Ok(client)) => {
+        let failure = match attempt(&target, &options, settings, siblings, events.clone(), allowed).await {
+            Ok(client) => {
                 if said.is_some() {
                     info!(connection = %settings.name, "found the broker at {servers}");
                 }
                 return Ok(client);
             }
-            Ok(Err(error)) => Failure::of(&error),
-            Err(_) => Failure::Passing(format!("no answer within {}", roughly(allowed))),
+            Err(failure) => failure,
         };
         let reason = match failure {
             Failure::Passing(reason) => reason,
@@ -168,39 +185,56 @@ pub async fn connect_to(
             );
         }
         sleep(pause).await;
+        // A context that cannot be read at this moment may be in the middle of being written.
+        if let Ok(renewed) = target.renewed()
+            && let Ok(renewed_options) = renewed.connect_options()
+        {
+            (target, options) = (renewed, with_settings(renewed_options, settings));
+        }
     }
 }
 
-fn plain_options(settings: &ConnectionSettings) -> ConnectOptions {
-    let mut connect = ConnectOptions::new()
+/// One attempt at the first connection, within `allowed`.
+async fn attempt(
+    target: &Target,
+    options: &ConnectOptions,
+    settings: &ConnectionSettings,
+    siblings: &Siblings,
+    events: Option<UnboundedSender<ConnectionEvent>>,
+    allowed: Duration,
+) -> Result<Client, Failure> {
+    // Both live as long as the connection; a failed attempt ends with them.
+    let reporter = Reporter::new(&settings.name, events);
+    let choice = Choice::new(&settings.name, options, siblings.clone());
+    let addresses = siblings.known_beside(target.addresses());
+    let candidates = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    let only = if let [only] = addresses.as_slice() { Some(only.clone()) } else { None };
+    let connecting = options
+        .clone()
+        .event_callback(move |event| {
+            reporter.report(&event);
+            std::future::ready(())
+        })
+        .reconnect_to_server_callback(move |pool, _| Arc::clone(&choice).next(pool))
+        .connect(addresses);
+    // Several candidates are proven first, each a little after the one before it.
+    let allowed = if candidates > 1 { 2 * allowed + STAGGER * candidates } else { allowed };
+    match timeout(allowed, connecting).await {
+        Ok(Ok(client)) => {
+            siblings.learn(&settings.name, only.as_ref(), &client.server_info());
+            Ok(client)
+        }
+        Ok(Err(error)) => Err(Failure::of(&error)),
+        Err(_) => Err(Failure::Passing(format!("no answer within {}", roughly(allowed)))),
+    }
+}
+
+fn with_settings(options: ConnectOptions, settings: &ConnectionSettings) -> ConnectOptions {
+    let options = options
         .name(&settings.name)
         .connection_timeout(ATTEMPT_TIMEOUT)
         .ping_interval(PING_INTERVAL)
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
-        .max_reconnects(None)
-        .reconnect_delay_callback(reconnect_delay);
-    if settings.no_echo {
-        connect = connect.no_echo();
-    }
-    connect
-}
-
-/// At once the first time, then 50 ms, doubled up to [`RECONNECT_DELAY_MAX`].
-fn reconnect_delay(attempts: usize) -> Duration {
-    match attempts {
-        0 | 1 => Duration::ZERO,
-        2..=5 => Duration::from_millis(50 << (attempts - 2)).min(RECONNECT_DELAY_MAX),
-        _ => RECONNECT_DELAY_MAX,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reconnects_come_soon_and_stay_frequent() {
-        let delays: Vec<u128> = (1..8).map(|attempts| reconnect_delay(attempts).as_millis()).collect();
-        assert_eq!(delays, [0, 50, 100, 200, 400, 500, 500]);
-    }
+        .max_reconnects(None);
+    if settings.no_echo { options.no_echo() } else { options }
 }
