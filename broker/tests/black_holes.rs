@@ -86,9 +86,7 @@ async fn servers_advertising(address: SocketAddr) -> [NatsServer; 2] {
     let directory = tempfile::tempdir().unwrap();
     let start = async |name: &str, cluster: String| {
         let config = directory.path().join(name);
-        let text = format!(
-            "server_name: {name}\nclient_advertise: \"{address}\"\ncluster {{ name: c, {cluster} }}\n"
-        );
+        let text = format!("server_name: {name}\nclient_advertise: \"{address}\"\ncluster {{ name: c, {cluster} }}\n");
         std::fs::write(&config, text).unwrap();
         NatsServer::start(ServerSettings { config: Some(config), ..ServerSettings::new(&binary) }).await.unwrap()
     };

@@ -1,6 +1,7 @@
 //! Real processes: a nats-server on a free port, the roles as child processes, and requests made by hand.
 //!
 //! - [`BrokerCluster`]: several brokers with routes between them; [`Forwarder`]: a route that can be cut
+//! - [`Accounts`]: credentials with an expiry
 //! - [`World`]: the broker of a test, its folder, and how the roles are run
 //! - [`Cluster`]: the frontends and replicas under one prefix; [`Member`]: one of them
 //! - [`Observer`]: what they show on presence and gossip; waiting is asking it, never sleeping
@@ -12,6 +13,7 @@
 //!
 //! Every process ends with the test, also where that fails; then the last lines of every log are printed.
 
+mod accounts;
 mod broker;
 mod broker_cluster;
 mod cluster;
@@ -24,6 +26,7 @@ mod observer;
 mod wire;
 mod world;
 
+pub use accounts::Accounts;
 pub use broker::Broker;
 pub use broker_cluster::{BrokerCluster, BrokerPlan};
 pub use cluster::{Cluster, ClusterPlan};

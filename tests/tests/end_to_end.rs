@@ -9,6 +9,8 @@ mod broker;
 mod command_lines;
 #[path = "end_to_end/contract.rs"]
 mod contract;
+#[path = "end_to_end/credentials.rs"]
+mod credentials;
 #[path = "end_to_end/errors.rs"]
 mod errors;
 #[path = "end_to_end/guarantees.rs"]

@@ -8,6 +8,8 @@ use std::sync::Mutex;
 use natter_broker::environment::Environment;
 use natter_broker::server::{NatsServer, ServerSettings, find_or_fetch, print_notice};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::until_file_has;
 
@@ -86,6 +88,19 @@ impl Broker {
     /// Whether it is frozen, as the system sees it.
     pub fn is_frozen(&self) -> bool {
         self.process_id().is_some_and(super::is_frozen)
+    }
+
+    /// The number of client connections that it has accepted so far, as its monitoring tells.
+    pub async fn connections_so_far(&self) -> u64 {
+        let url = self.server.lock().unwrap().as_ref().expect("it runs").monitoring_url().unwrap().to_owned();
+        let host = url.trim_start_matches("http://").trim_end_matches('/');
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        stream.write_all(b"GET /varz HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        let report: serde_json::Value = serde_json::from_str(body).unwrap();
+        report["total_connections"].as_u64().unwrap()
     }
 
     /// All that it logged, where [`Broker::logging_to`] said where.

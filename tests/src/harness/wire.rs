@@ -119,6 +119,11 @@ impl Wire {
             .connect(&servers[..])
             .await
             .unwrap();
+        Self::over(client, prefix)
+    }
+
+    /// Asks over a connection that stands.
+    pub fn over(client: Client, prefix: &str) -> Self {
         Self { client, prefix: prefix.to_owned() }
     }
 
