@@ -19,13 +19,14 @@ pub use request::{ClientRequest, decode_request};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::cluster::ClusterId;
 use crate::ids::ReplicaId;
 use crate::label::Label;
 use crate::rating::{Average, Movies, Rating, Ratings};
 use crate::request::Answer;
 use crate::wire::{Format, WireError};
 
-/// A frontend's answer to a client: `{value, label, replicas}`.
+/// A frontend's answer to a client. [`encode_reply`] adds the identity of the cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientReply {
     /// What was asked for, or what the update wrote or deleted.
@@ -36,12 +37,22 @@ pub struct ClientReply {
     pub replicas: Vec<ReplicaId>,
 }
 
-impl Serialize for ClientReply {
+/// A reply as it is sent: `{value, label, replicas, cluster}`.
+struct SentReply<'a> {
+    reply: &'a ClientReply,
+    cluster: Option<&'a ClusterId>,
+}
+
+impl Serialize for SentReply<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut reply = serializer.serialize_struct("ClientReply", 3)?;
-        reply.serialize_field("value", &Untagged(&self.value))?;
-        reply.serialize_field("label", &self.label)?;
-        reply.serialize_field("replicas", &self.replicas)?;
+        let Self { reply: ClientReply { value, label, replicas }, cluster } = self;
+        let mut reply = serializer.serialize_struct("ClientReply", 3 + usize::from(cluster.is_some()))?;
+        reply.serialize_field("value", &Untagged(value))?;
+        reply.serialize_field("label", label)?;
+        reply.serialize_field("replicas", replicas)?;
+        if let Some(cluster) = cluster {
+            reply.serialize_field("cluster", cluster)?;
+        }
         reply.end()
     }
 }
@@ -69,6 +80,9 @@ pub struct ReplyOf<T> {
     pub label: Label,
     /// The replica managers that served it.
     pub replicas: Vec<ReplicaId>,
+    /// The identity of the cluster that answered.
+    #[serde(default)]
+    pub cluster: Option<ClusterId>,
 }
 
 /// The reply to READ and to updates.
@@ -85,6 +99,9 @@ pub type MoviesReply = ReplyOf<Movies>;
 pub struct ErrorBody {
     /// To be merged like any label.
     pub label: Label,
+    /// The identity of the cluster that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterId>,
 }
 
 /// An answer as bytes: the body, and for an error what goes into its headers.
@@ -94,21 +111,36 @@ pub struct EncodedReply {
     pub body: Vec<u8>,
     /// `Nats-Service-Error-Code` and `Nats-Service-Error`.
     pub error: Option<(u16, String)>,
+    /// `Natter-Cluster`, of errors: their body may be empty.
+    pub cluster: Option<ClusterId>,
 }
 
-/// Encodes an answer in the encoding of its request.
-pub fn encode_reply(answer: &Result<ClientReply, FrontendError>, format: Format) -> Result<EncodedReply, WireError> {
+impl EncodedReply {
+    /// An answer that is no error.
+    fn of(body: Vec<u8>) -> Self {
+        Self { body, error: None, cluster: None }
+    }
+}
+
+/// Encodes the answer of a frontend of `cluster` in the encoding of its request.
+pub fn encode_reply(
+    answer: &Result<ClientReply, FrontendError>,
+    cluster: Option<&ClusterId>,
+    format: Format,
+) -> Result<EncodedReply, WireError> {
     Ok(match answer {
         Ok(reply) => {
-            let plain = if format == Format::MessagePack { plain_reply::encode_plain_reply(reply) } else { None };
-            EncodedReply { body: plain.map_or_else(|| format.encode(reply), Ok)?, error: None }
+            let is_plain = format == Format::MessagePack;
+            let plain = if is_plain { plain_reply::encode_plain_reply(reply, cluster) } else { None };
+            EncodedReply::of(plain.map_or_else(|| format.encode(&SentReply { reply, cluster }), Ok)?)
         }
         Err(error) => EncodedReply {
             body: match error.label() {
-                Some(label) => format.encode(&ErrorBody { label: label.clone() })?,
+                Some(label) => format.encode(&ErrorBody { label: label.clone(), cluster: cluster.cloned() })?,
                 None => Vec::new(),
             },
             error: Some((error.code(), error.to_string())),
+            cluster: cluster.cloned(),
         },
     })
 }

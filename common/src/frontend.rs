@@ -32,6 +32,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::clock::{HybridLogicalClock, Now, Stamp};
+use crate::cluster::ClusterId;
 use crate::edge::{ClientRequest, FrontendError};
 use crate::ids::{ReplicaId, UpdateId};
 use crate::label::Label;
@@ -115,6 +116,11 @@ impl Frontend {
         }
     }
 
+    /// The identity of its cluster, for the answers of the last turn; `None` before a replica has shown it.
+    pub fn cluster(&self) -> Option<&ClusterId> {
+        self.directory.cluster().id.as_ref()
+    }
+
     /// Its id.
     pub fn id(&self) -> &ReplicaId {
         &self.config.id
@@ -181,6 +187,9 @@ impl Frontend {
         if self.pending() >= self.config.queue_length_max {
             return step.answer(client, Err(FrontendError::Overloaded { waiting: self.pending() }));
         }
+        if let Err(error) = self.check_cluster(&request) {
+            return step.answer(client, Err(error));
+        }
         let prev = request.prev();
         // The clock here may be behind that of everybody else.
         let wall_ms = step.now.wall_ms.max(self.directory.wall_ms(step.now.monotonic_ms));
@@ -189,9 +198,22 @@ impl Frontend {
             return step.answer(client, Err(clock_ahead(prev)));
         }
         match request {
-            ClientRequest::Query { request, prev } => self.begin_query(client, request, prev, step),
-            ClientRequest::Update { request, id, prev } => self.begin_update(client, request, id, prev, step),
+            ClientRequest::Query { request, prev, .. } => self.begin_query(client, request, prev, step),
+            ClientRequest::Update { request, id, prev, .. } => self.begin_update(client, request, id, prev, step),
             ClientRequest::Batch(batch) => self.begin_batch(client, batch, step),
+        }
+    }
+
+    /// What a session has seen in another cluster, no replica here will ever have.
+    fn check_cluster(&self, request: &ClientRequest) -> Result<(), FrontendError> {
+        let Some(theirs) = request.cluster() else { return Ok(()) };
+        match &self.directory.cluster().id {
+            Some(_) if self.directory.cluster().contain(theirs) => Ok(()),
+            Some(ours) => Err(FrontendError::OtherCluster { theirs: theirs.clone(), ours: ours.clone() }),
+            // No replica was heard that serves, so there is nobody to ask either.
+            None if !self.directory.has_somebody_up() => Err(FrontendError::Unavailable),
+            // Replicas of an older version show no identity.
+            None => Ok(()),
         }
     }
 
@@ -367,6 +389,9 @@ impl Frontend {
             log_length: None,
             snapshot: None,
             prev: Some(self.prev.clone()),
+            cluster: self.directory.cluster().id.clone(),
+            aliases: self.directory.cluster().aliases.clone(),
+            former: Vec::new(),
         }
     }
 }

@@ -85,6 +85,12 @@ impl ReplicaId {
         }
     }
 
+    /// A text that is known to be a token.
+    pub(crate) fn token(text: &str) -> Self {
+        debug_assert!(is_token(text), "{text:?} is not a token");
+        Self(Arc::from(text))
+    }
+
     /// As [`ReplicaId::new`], but ids that come again and again, as in messages, share one token: then most comparisons
     /// end at their addresses.
     pub fn known(text: &str) -> Result<Self, IdError> {

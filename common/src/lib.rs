@@ -1,12 +1,13 @@
 //! What Natter's roles share. No tokio, no NATS, no clock, no SQL.
 //!
-//! - words of the field: [`timestamp`], [`label`], [`clock`], [`ids`], [`rating`]
+//! - words of the field: [`timestamp`], [`label`], [`clock`], [`ids`], [`cluster`], [`rating`]
 //! - what is asked and what it is asked of: [`request`], [`value`]
 //! - what is sent: [`record`], [`messages`], [`packing`], [`subjects`], [`wire`], and the clients' side of it, [`edge`]
 //! - who is there: [`presence`], [`roster`]
 //! - the protocol cores: [`frontend`], [`replica_manager`]; what a client keeps: [`session`]
 
 pub mod clock;
+pub mod cluster;
 pub mod edge;
 pub mod frontend;
 pub mod ids;

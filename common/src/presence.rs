@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::{ALIASES_MAX, ClusterId};
 use crate::ids::ReplicaId;
 use crate::label::Label;
 use crate::messages::Replicas;
@@ -174,6 +175,15 @@ pub struct Presence {
     /// What a frontend has seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prev: Option<Label>,
+    /// The identity of its cluster; `None` before it knows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterId>,
+    /// Other identities that name the same cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<ClusterId>,
+    /// Ids that a replica had in earlier lives and that may still be waited for, the last one last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<ReplicaId>,
 }
 
 /// How much of a snapshot was taken.
@@ -204,16 +214,26 @@ impl Presence {
             log_length: None,
             snapshot: None,
             prev: None,
+            cluster: None,
+            aliases: Vec::new(),
+            former: Vec::new(),
         }
     }
 
     /// How long a text in a presence message may be, in bytes.
     pub const TEXT_BYTES_MAX: usize = 128;
 
+    /// Maximum former ids in a presence message: those that are retired in time leave it long before. A message with more
+    /// is made up.
+    pub const FORMER_MAX: usize = 128;
+
     /// Whether its parts are of a size that a real process shows: what is kept of others must not grow without bound.
     pub fn is_plausible(&self) -> bool {
         let short = |text: &str| text.len() <= Self::TEXT_BYTES_MAX;
-        short(&self.version) && self.dataset.as_deref().is_none_or(short)
+        short(&self.version)
+            && self.dataset.as_deref().is_none_or(short)
+            && self.aliases.len() <= ALIASES_MAX
+            && self.former.len() <= Self::FORMER_MAX
     }
 
     /// Whether requests may be sent to it.

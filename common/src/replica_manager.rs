@@ -11,6 +11,7 @@
 //!   applied. The greater (stamp, id) stays, so the order of concurrent updates doesn't matter.
 //! - **query** (`query`): answered from the value as soon as that covers the query's `prev`.
 //! - **catch up** (`pull`, `catch_up`): what others were heard to hold and gossip didn't bring is pulled from them.
+//! - **identity** (`identity`): the name of the cluster, to which sessions belong.
 //! - **status** (`status`): ACTIVE, OVERLOADED, OFFLINE or JOINING.
 //!
 //! **Departures** from the paper. A replica manager's own updates are applied in the order of its sequence numbers, and
@@ -26,6 +27,7 @@ pub mod durable;
 pub mod executed_operations;
 mod gossip;
 mod housekeeping;
+mod identity;
 mod io;
 mod leaving;
 mod loading;
@@ -48,6 +50,7 @@ pub use recover::RecoverError;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::{Now, Stamp};
+use crate::cluster::ClusterNames;
 use crate::ids::ReplicaId;
 use crate::label::Label;
 use crate::messages::{Mode, Reply, Status};
@@ -105,6 +108,7 @@ pub struct ReplicaManager {
     executed: ExecutedOperations,
     table: TimestampTable,
     roster: Roster,
+    cluster: ClusterNames,
     /// Started from another data set, and when they were last seen; nothing of them is taken in.
     foreign: BTreeMap<ReplicaId, u64>,
     /// Showed an equal value timestamp and another digest.
@@ -176,6 +180,7 @@ impl ReplicaManager {
             executed: ExecutedOperations::default(),
             table: TimestampTable::default(),
             roster: Roster::new(config.forget_after_ms, now_ms),
+            cluster: ClusterNames::default(),
             foreign: BTreeMap::new(),
             diverged: BTreeSet::new(),
             clock: Stamp::ZERO,

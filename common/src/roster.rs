@@ -272,6 +272,9 @@ mod tests {
             log_length: None,
             snapshot: None,
             prev: None,
+            cluster: None,
+            aliases: Vec::new(),
+            former: Vec::new(),
         }
     }
 

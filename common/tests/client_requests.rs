@@ -186,7 +186,7 @@ fn an_answer_is_one_map_whatever_the_value() {
     let replicas = vec![ReplicaId::new("a").unwrap()];
     let body = |value: Answer| {
         let reply = Ok(ClientReply { value, label: label.clone(), replicas: replicas.clone() });
-        let encoded = encode_reply(&reply, Format::Json).unwrap();
+        let encoded = encode_reply(&reply, None, Format::Json).unwrap();
         assert_eq!(encoded.error, None);
         serde_json::from_slice::<Value>(&encoded.body).unwrap()
     };
@@ -206,10 +206,10 @@ fn only_what_tells_of_the_ratings_has_a_body() {
     let key = RatingKey { user_id: user(), movie_id: movie() };
     let text = refusal.explain(Some(key), movie());
     let refused = FrontendError::Refused { refusal, text: text.clone(), label };
-    let encoded = encode_reply(&Err(refused), Format::Json).unwrap();
+    let encoded = encode_reply(&Err(refused), None, Format::Json).unwrap();
     assert_eq!(encoded.error, Some((409, format!("RATING_EXISTS: {text}"))));
     assert_eq!(serde_json::from_slice::<Value>(&encoded.body).unwrap(), json!({"label": {"replicas": {}, "clock": 5}}));
-    let encoded = encode_reply(&Err(FrontendError::Unavailable), Format::Json).unwrap();
+    let encoded = encode_reply(&Err(FrontendError::Unavailable), None, Format::Json).unwrap();
     assert!(encoded.body.is_empty() && encoded.error.unwrap().0 == 503);
     for (refusal, expected) in [
         (Refusal::MovieNotFound, "there is no movie 2: search"),

@@ -277,7 +277,7 @@ fn is<T: Serialize + DeserializeOwned>(value: &Value) -> bool {
 /// Whether a value is a client's reply around this type.
 fn is_reply<T: Serialize + DeserializeOwned>(value: &Value) -> bool {
     let keys: BTreeSet<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
-    keys == BTreeSet::from(["value", "label", "replicas"]) && is::<T>(&value["value"])
+    keys == BTreeSet::from(["value", "label", "replicas", "cluster"]) && is::<T>(&value["value"])
 }
 
 /// Whether a value is a client's batch, every operation of which is understood.

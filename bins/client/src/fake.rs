@@ -126,9 +126,9 @@ impl Transport for &FakeFrontend {
                 let mut state = self.state.borrow_mut();
                 let encoded = match request {
                     ClientRequest::Batch(batch) => {
-                        encode_batch_reply(&state.execute_all(batch), Format::MessagePack, 1 << 20).unwrap()
+                        encode_batch_reply(&state.execute_all(batch), None, Format::MessagePack, 1 << 20).unwrap()
                     }
-                    single => encode_reply(&state.execute(single), Format::MessagePack).unwrap(),
+                    single => encode_reply(&state.execute(single), None, Format::MessagePack).unwrap(),
                 };
                 let error = encoded.error.map(|(code, text)| (code.to_string(), text));
                 Ok(Response { error, body: encoded.body.into() })
@@ -165,7 +165,7 @@ impl State {
 
     fn execute(&mut self, request: ClientRequest) -> Result<ClientReply, FrontendError> {
         match request {
-            ClientRequest::Update { request, id, prev: _ } => {
+            ClientRequest::Update { request, id, .. } => {
                 let id = id.unwrap();
                 if let Some(answer) = self.executed.get(&id) {
                     return answer.clone();
@@ -176,7 +176,7 @@ impl State {
                 }
                 answer
             }
-            ClientRequest::Query { request, prev: _ } => {
+            ClientRequest::Query { request, .. } => {
                 let replicas = vec![ReplicaId::new("r1").unwrap()];
                 Ok(ClientReply { value: self.answer(request)?, label: self.label(), replicas })
             }
@@ -188,14 +188,14 @@ impl State {
         let mut execute = |operation| match operation {
             Err(error) => Outcome::Failed(error),
             Ok(SingleOperation::Update { request, id }) => {
-                match self.execute(ClientRequest::Update { request, id, prev: Label::new() }) {
+                match self.execute(ClientRequest::Update { request, id, prev: Label::new(), cluster: None }) {
                     Ok(_) if batch.answers == Answers::Brief => Outcome::Done,
                     Ok(reply) => Outcome::Written(reply),
                     Err(error) => Outcome::Failed(error),
                 }
             }
             Ok(SingleOperation::Query(request)) => {
-                let answer = self.execute(ClientRequest::Query { request, prev: Label::new() });
+                let answer = self.execute(ClientRequest::Query { request, prev: Label::new(), cluster: None });
                 answer.map_or_else(Outcome::Failed, Outcome::Read)
             }
         };

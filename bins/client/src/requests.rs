@@ -146,9 +146,11 @@ mod tests {
             let understood = decode_request(question.operation(), None, &payload).unwrap();
             let meant = match &question {
                 Question::Update(request, id) => {
-                    ClientRequest::Update { request: *request, id: Some(*id), prev: prev.clone() }
+                    ClientRequest::Update { request: *request, id: Some(*id), prev: prev.clone(), cluster: None }
                 }
-                Question::Query(request) => ClientRequest::Query { request: request.clone(), prev: prev.clone() },
+                Question::Query(request) => {
+                    ClientRequest::Query { request: request.clone(), prev: prev.clone(), cluster: None }
+                }
             };
             assert_eq!(understood, meant);
             assert_eq!(Asked(&question).to_string(), shown);

@@ -11,6 +11,7 @@ use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
 use natter_broker::publisher::{Publisher, within};
 use natter_broker::streams::Streams;
+use natter_common::cluster::ClusterId;
 use natter_common::edge::{self, BatchReply, ClientReply, ClientRequest, EncodedReply, FrontendError, decode_request};
 use natter_common::ids::ReplicaId;
 use natter_common::sequence::Sequence;
@@ -23,6 +24,7 @@ const BATCH_MAX: usize = 8192;
 const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
 const ERROR_HEADER: &str = "Nats-Service-Error";
 const ERROR_CODE_HEADER: &str = "Nats-Service-Error-Code";
+const CLUSTER_HEADER: &str = "Natter-Cluster";
 
 /// A request as it came in.
 pub(crate) struct Arrival {
@@ -108,23 +110,30 @@ impl Clients {
         (client, decoded)
     }
 
-    /// Answers a client. `publisher` is the way that stays open while this process leaves.
+    /// Answers a client, as a frontend of `cluster`. `publisher` is the way that stays open while this process leaves.
     pub(crate) async fn answer(
         &mut self,
         client: u64,
         answer: Result<ClientReply, FrontendError>,
+        cluster: Option<&ClusterId>,
         publisher: &mut Publisher,
     ) {
         let Some(waiting) = self.take(client) else { return };
-        let reply = edge::encode_reply(&answer, waiting.format);
+        let reply = edge::encode_reply(&answer, cluster, waiting.format);
         self.respond(*waiting.request, reply, publisher).await;
     }
 
     /// Answers a client that sent a batch.
-    pub(crate) async fn answer_batch(&mut self, client: u64, answer: BatchReply, publisher: &mut Publisher) {
+    pub(crate) async fn answer_batch(
+        &mut self,
+        client: u64,
+        answer: BatchReply,
+        cluster: Option<&ClusterId>,
+        publisher: &mut Publisher,
+    ) {
         let Some(waiting) = self.take(client) else { return };
         let bytes_max = publisher.client().server_info().max_payload;
-        let reply = edge::encode_batch_reply(&answer, waiting.format, bytes_max);
+        let reply = edge::encode_batch_reply(&answer, cluster, waiting.format, bytes_max);
         self.respond(*waiting.request, reply, publisher).await;
     }
 
@@ -135,7 +144,7 @@ impl Clients {
     }
 
     async fn respond(&self, request: Request, reply: Result<EncodedReply, WireError>, publisher: &mut Publisher) {
-        let EncodedReply { body, error } = match reply {
+        let EncodedReply { body, error, cluster } = match reply {
             Ok(reply) => reply,
             Err(error) => return error!(%error, "an answer cannot be encoded"),
         };
@@ -143,6 +152,9 @@ impl Clients {
         if let Some((code, text)) = &error {
             headers.insert(ERROR_CODE_HEADER, code.to_string().as_str());
             headers.insert(ERROR_HEADER, header_text(text).as_str());
+        }
+        if let Some(cluster) = &cluster {
+            headers.insert(CLUSTER_HEADER, cluster.as_str());
         }
         if self.leaving {
             if let Some(reply) = request.message.reply {
@@ -154,7 +166,7 @@ impl Clients {
             // The service counts it as an error, but leaves the body empty.
             Some((code, text)) if body.is_empty() => {
                 let error = ServiceError { code: usize::from(code), status: header_text(&text) };
-                within(RESPOND_TIMEOUT, request.respond(Err(error))).await
+                within(RESPOND_TIMEOUT, request.respond_with_headers(Err(error), headers)).await
             }
             _ => within(RESPOND_TIMEOUT, request.respond_with_headers(Ok(body.into()), headers)).await,
         };

@@ -2,6 +2,7 @@
 
 use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
+use natter_common::cluster::ClusterId;
 use natter_common::frontend::Output;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::Role;
@@ -28,20 +29,25 @@ impl Outbox {
         Self { publisher, subjects, own, replies, live, requests: RequestPacker::default() }
     }
 
-    /// Performs all `outputs`.
-    pub(crate) async fn perform(&mut self, outputs: &mut Vec<Output>, clients: &mut Option<Clients>) {
+    /// Performs all `outputs` of a frontend of `cluster`.
+    pub(crate) async fn perform(
+        &mut self,
+        outputs: &mut Vec<Output>,
+        cluster: Option<&ClusterId>,
+        clients: &mut Option<Clients>,
+    ) {
         let bytes_max = self.publisher.message_bytes();
         for output in outputs.drain(..) {
             let Some(output) = self.requests.push(output, bytes_max) else { continue };
             match output {
                 Output::Answer(client, answer) => {
                     if let Some(clients) = clients {
-                        clients.answer(client, answer, &mut self.publisher).await;
+                        clients.answer(client, answer, cluster, &mut self.publisher).await;
                     }
                 }
                 Output::BatchAnswer(client, answer) => {
                     if let Some(clients) = clients {
-                        clients.answer_batch(client, answer, &mut self.publisher).await;
+                        clients.answer_batch(client, answer, cluster, &mut self.publisher).await;
                     }
                 }
                 Output::Presence(presence) => {

@@ -203,7 +203,8 @@ impl Shell {
             steps::log_output(self.core.id(), output, &mut self.moderation);
         }
         // It gives way only where the connection takes no more.
-        unconstrained(self.outbox.perform(&mut self.outputs, &mut self.clients)).await;
+        let cluster = self.core.cluster();
+        unconstrained(self.outbox.perform(&mut self.outputs, cluster, &mut self.clients)).await;
     }
 
     /// LEFT first, then no more requests, then the answers to those that came, then the last messages.

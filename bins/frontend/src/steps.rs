@@ -10,10 +10,10 @@ use tracing::{Level, debug, enabled, info, warn};
 /// Logs what came in.
 pub(crate) fn log_input(frontend: &ReplicaId, input: &Input) {
     match input {
-        Input::Request(client, ClientRequest::Query { request, prev }) => {
+        Input::Request(client, ClientRequest::Query { request, prev, .. }) => {
             debug!(%frontend, request = client, method = request.method(), params = ?request, %prev, "query");
         }
-        Input::Request(client, ClientRequest::Update { request, id, prev }) => {
+        Input::Request(client, ClientRequest::Update { request, id, prev, .. }) => {
             let key = request.key();
             let rating = request.stars().map(tracing::field::display);
             let update_id = id.map(tracing::field::display);

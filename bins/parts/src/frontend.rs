@@ -81,7 +81,7 @@ impl Requester {
         });
         let reply = reply.context("no answer to the batch")?;
         ensure!(reply.outcomes.iter().all(|outcome| *outcome == Outcome::Done), "{reply:?}");
-        black_box(encode_batch_reply(&reply, Format::MessagePack, 1 << 20)?);
+        black_box(encode_batch_reply(&reply, None, Format::MessagePack, 1 << 20)?);
         Ok(())
     }
 
@@ -106,7 +106,7 @@ impl Requester {
         for output in self.outputs.drain(..) {
             if let Output::Answer(client, reply) = output {
                 ensure!(numbers.contains(&client) && reply.is_ok(), "{reply:?}");
-                black_box(encode_reply(&reply, Format::MessagePack)?);
+                black_box(encode_reply(&reply, None, Format::MessagePack)?);
                 answers += 1;
             }
         }

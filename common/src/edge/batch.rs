@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::field::{Field, bad};
 use super::operation::{Fields, SingleOperation};
 use super::{ClientReply, EncodedReply, FrontendError, Untagged, encode_reply};
+use crate::cluster::ClusterId;
 use crate::ids::{ReplicaId, UserId};
 use crate::label::Label;
 use crate::wire::{Format, WireError};
@@ -27,6 +28,8 @@ pub struct ClientBatch {
     pub operations: Vec<Result<SingleOperation, FrontendError>>,
     /// What the session has seen.
     pub prev: Label,
+    /// The cluster in which the session has seen it, if the client says so.
+    pub cluster: Option<ClusterId>,
     /// What the client wants to hear.
     pub answers: Answers,
 }
@@ -70,16 +73,17 @@ pub struct BatchReply {
 /// Decodes a batch whatever its fields are, to say what is wrong with one.
 pub(super) fn decode_batch_by_field(of_subject: Option<UserId>, payload: &[u8]) -> Result<ClientBatch, FrontendError> {
     let fields = Format::of(payload).decode_as(BatchSeed { of_subject }, payload);
-    let BatchFields { operations, prev, answers } = fields.map_err(|error| bad(error.to_string()))?;
+    let BatchFields { operations, prev, cluster, answers } = fields.map_err(|error| bad(error.to_string()))?;
     let operations = operations.ok_or_else(|| bad(format!("operations: nothing is there: {LIST}")))?;
     let prev = prev.unwrap_or_default().label()?;
+    let cluster = cluster.unwrap_or_default().cluster()?;
     let answers = match answers.unwrap_or_default() {
         Field::Missing => Answers::default(),
         Field::Text(text) if text == "full" => Answers::Full,
         Field::Text(text) if text == "brief" => Answers::Brief,
         other => return Err(bad(format!("answers: {other} is not a kind of answers: send \"full\" or \"brief\""))),
     };
-    Ok(ClientBatch { operations, prev, answers })
+    Ok(ClientBatch { operations, prev, cluster, answers })
 }
 
 const LIST: &str = "send a list of operations, [{op: \"create\", user_id: 42, ...}, ...]";
@@ -89,6 +93,7 @@ const LIST: &str = "send a list of operations, [{op: \"create\", user_id: 42, ..
 struct BatchFields {
     operations: Option<Vec<Result<SingleOperation, FrontendError>>>,
     prev: Option<Field>,
+    cluster: Option<Field>,
     answers: Option<Field>,
 }
 
@@ -97,6 +102,7 @@ struct BatchFields {
 enum Key {
     Operations,
     Prev,
+    Cluster,
     Answers,
     #[serde(other)]
     Unknown,
@@ -125,6 +131,7 @@ impl<'de> Visitor<'de> for BatchSeed {
             let is_news = match key {
                 Key::Operations => fields.operations.replace(entries.next_value_seed(ListSeed(self))?).is_none(),
                 Key::Prev => fields.prev.replace(entries.next_value()?).is_none(),
+                Key::Cluster => fields.cluster.replace(entries.next_value()?).is_none(),
                 Key::Answers => fields.answers.replace(entries.next_value()?).is_none(),
                 Key::Unknown => entries.next_value::<IgnoredAny>().map(|_| true)?,
             };
@@ -186,22 +193,27 @@ impl<'de> Deserialize<'de> for Item {
 ///
 /// Where it would take more, outcomes go without what does not fit, from the first on that does not: an error without
 /// its text, an update that was done without its value. A read is then not answered ([`FrontendError::ReplyTooLarge`]).
-pub fn encode_batch_reply(reply: &BatchReply, format: Format, bytes_max: usize) -> Result<EncodedReply, WireError> {
+pub fn encode_batch_reply(
+    reply: &BatchReply,
+    cluster: Option<&ClusterId>,
+    format: Format,
+    bytes_max: usize,
+) -> Result<EncodedReply, WireError> {
     let mut shown: Vec<Shown<'_>> = reply.outcomes.iter().map(Shown::of).collect();
-    let mut body = format.encode(&Encoded { outcomes: &shown, reply })?;
+    let mut body = format.encode(&Encoded { outcomes: &shown, reply, cluster })?;
     if body.len() > bytes_max {
-        fit(&mut shown, reply, format, bytes_max)?;
-        body = format.encode(&Encoded { outcomes: &shown, reply })?;
+        let around = format.encode(&Encoded { outcomes: &[], reply, cluster })?.len() + BARE_BYTES_MAX;
+        fit(&mut shown, around, format, bytes_max)?;
+        body = format.encode(&Encoded { outcomes: &shown, reply, cluster })?;
     }
     if body.len() > bytes_max {
-        return encode_reply(&Err(FrontendError::ReplyTooLarge), format);
+        return encode_reply(&Err(FrontendError::ReplyTooLarge), cluster, format);
     }
-    Ok(EncodedReply { body, error: None })
+    Ok(EncodedReply::of(body))
 }
 
-/// Shortens outcomes until all fit.
-fn fit(shown: &mut [Shown<'_>], reply: &BatchReply, format: Format, bytes_max: usize) -> Result<(), WireError> {
-    let around = format.encode(&Encoded { outcomes: &[], reply })?.len() + BARE_BYTES_MAX;
+/// Shortens outcomes until all fit, with the `around` bytes of the rest of the reply.
+fn fit(shown: &mut [Shown<'_>], around: usize, format: Format, bytes_max: usize) -> Result<(), WireError> {
     let mut left = bytes_max.saturating_sub(around + shown.len() * BARE_BYTES_MAX);
     for outcome in shown {
         let bytes = format.encode(outcome)?.len().saturating_sub(BARE_BYTES_MAX);
@@ -217,15 +229,19 @@ fn fit(shown: &mut [Shown<'_>], reply: &BatchReply, format: Format, bytes_max: u
 struct Encoded<'a> {
     outcomes: &'a [Shown<'a>],
     reply: &'a BatchReply,
+    cluster: Option<&'a ClusterId>,
 }
 
 impl Serialize for Encoded<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(4))?;
+        let mut map = serializer.serialize_map(Some(4 + usize::from(self.cluster.is_some())))?;
         map.serialize_entry("outcomes", self.outcomes)?;
         map.serialize_entry("label", &self.reply.label)?;
         map.serialize_entry("replicas", &self.reply.replicas)?;
         map.serialize_entry("copies", &self.reply.copies)?;
+        if let Some(cluster) = self.cluster {
+            map.serialize_entry("cluster", cluster)?;
+        }
         map.end()
     }
 }
@@ -322,6 +338,9 @@ pub struct BatchReplyOf<T> {
     pub replicas: Vec<ReplicaId>,
     /// Of the updates that were done, the least number of replica managers that held one.
     pub copies: Option<usize>,
+    /// The identity of the cluster that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterId>,
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a frontend tells a client that it doesn't answer.
 
+use crate::cluster::ClusterId;
 use crate::ids::UpdateId;
 use crate::label::Label;
 use crate::messages::Refusal;
@@ -51,6 +52,17 @@ pub enum FrontendError {
         /// How long was waited.
         timeout_ms: u64,
     },
+    /// What the session has seen, it has seen in another cluster. Nothing changed.
+    #[error(
+        "STALE: this session belongs to cluster {theirs}, and this frontend to cluster {ours}, which is another one: start \
+         a new session without `prev` and `cluster`, or ask a frontend of cluster {theirs}"
+    )]
+    OtherCluster {
+        /// The session's.
+        theirs: ClusterId,
+        /// The frontend's.
+        ours: ClusterId,
+    },
     /// No answer in time to a query.
     #[error("TIMEOUT: no replica answered within {timeout_ms} ms: try again")]
     QueryTimeout {
@@ -96,7 +108,11 @@ impl FrontendError {
             Self::Refused { refusal: Refusal::RatingExists, .. } => 409,
             Self::ReplyTooLarge => 413,
             Self::Unavailable | Self::Overloaded { .. } | Self::NotEnoughReplicas { .. } => 503,
-            Self::Stale { .. } | Self::QueryTimeout { .. } | Self::UpdateTimeout { .. } | Self::NotBegun { .. } => 504,
+            Self::Stale { .. }
+            | Self::OtherCluster { .. }
+            | Self::QueryTimeout { .. }
+            | Self::UpdateTimeout { .. }
+            | Self::NotBegun { .. } => 504,
         }
     }
 
@@ -117,6 +133,7 @@ mod tests {
     #[test]
     fn errors_have_the_codes_and_names_of_the_contract() {
         let id = UpdateId::from_stamp(Stamp::ZERO, 0);
+        let cluster = |text| ClusterId::new(text).unwrap();
         let refused = |refusal| FrontendError::Refused { refusal, text: "why".to_owned(), label: Label::new() };
         for (error, code, name) in [
             (FrontendError::BadRequest("why".to_owned()), 400, "BAD_REQUEST: why"),
@@ -128,6 +145,11 @@ mod tests {
             (FrontendError::Overloaded { waiting: 7 }, 503, "OVERLOADED: 7 requests"),
             (FrontendError::NotEnoughReplicas { id, holders: 1, asked: 2 }, 503, "NOT_ENOUGH_REPLICAS: 1 of 2"),
             (FrontendError::Stale { timeout_ms: 7 }, 504, "STALE: within 7 ms"),
+            (
+                FrontendError::OtherCluster { theirs: cluster("a"), ours: cluster("b") },
+                504,
+                "STALE: this session belongs to cluster a, and this frontend to cluster b",
+            ),
             (FrontendError::QueryTimeout { timeout_ms: 7 }, 504, "TIMEOUT: no replica answered within 7 ms"),
             (FrontendError::NotBegun { timeout_ms: 7 }, 504, "TIMEOUT: it was not begun within 7 ms"),
             (FrontendError::UpdateTimeout { id, timeout_ms: 7 }, 504, "TIMEOUT: no answer within 7 ms; update 0000"),

@@ -9,6 +9,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::FrontendError;
 use crate::clock::Stamp;
+use crate::cluster::ClusterId;
 use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
 use crate::label::Label;
 use crate::rating::Stars;
@@ -111,6 +112,18 @@ impl Field {
             }
         }
         Ok(label)
+    }
+
+    /// As `cluster`.
+    pub(super) fn cluster(&self) -> Result<Option<ClusterId>, FrontendError> {
+        let cluster = match self {
+            Self::Missing => return Ok(None),
+            Self::Text(text) => ClusterId::known(text).ok(),
+            _ => None,
+        };
+        cluster.map(Some).ok_or_else(|| {
+            bad(format!("cluster: {self} is not a cluster's identity: send the `cluster` of the last reply"))
+        })
     }
 
     /// An entry of a label's timestamp.

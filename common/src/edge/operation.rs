@@ -39,6 +39,7 @@ pub(super) struct Fields {
     after: Field,
     id: IdField,
     pub(super) prev: Field,
+    pub(super) cluster: Field,
 }
 
 impl Fields {

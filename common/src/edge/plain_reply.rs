@@ -6,6 +6,7 @@
 use rmp::encode::{self, RmpWrite, ValueWriteError};
 
 use super::ClientReply;
+use crate::cluster::ClusterId;
 use crate::label::Label;
 use crate::rating::Rating;
 use crate::request::Answer;
@@ -15,17 +16,23 @@ const NAMES_BYTES: usize = 192;
 const ENTRY_BYTES: usize = 11;
 
 /// The bytes of a reply whose value is a rating; `None` for another.
-pub(super) fn encode_plain_reply(reply: &ClientReply) -> Option<Vec<u8>> {
+pub(super) fn encode_plain_reply(reply: &ClientReply, cluster: Option<&ClusterId>) -> Option<Vec<u8>> {
     let Answer::Rating(rating) = &reply.value else { return None };
     let ids = reply.label.replicas.iter().map(|(id, _)| id).chain(&reply.replicas);
     let entries: usize = ids.map(|id| id.as_str().len() + ENTRY_BYTES).sum();
-    let mut body = Vec::with_capacity(NAMES_BYTES + rating.title.len() + entries);
-    write(&mut body, rating, reply).ok()?;
+    let cluster_bytes = cluster.map_or(0, |cluster| cluster.as_str().len() + ENTRY_BYTES);
+    let mut body = Vec::with_capacity(NAMES_BYTES + rating.title.len() + entries + cluster_bytes);
+    write(&mut body, rating, reply, cluster).ok()?;
     Some(body)
 }
 
-fn write<W: RmpWrite>(out: &mut W, rating: &Rating, reply: &ClientReply) -> Result<(), ValueWriteError<W::Error>> {
-    names(out, b"\x83\xa5value\x86\xa7user_id")?;
+fn write<W: RmpWrite>(
+    out: &mut W,
+    rating: &Rating,
+    reply: &ClientReply,
+    cluster: Option<&ClusterId>,
+) -> Result<(), ValueWriteError<W::Error>> {
+    names(out, if cluster.is_some() { b"\x84\xa5value\x86\xa7user_id" } else { b"\x83\xa5value\x86\xa7user_id" })?;
     encode::write_uint(out, rating.user_id.get().into())?;
     names(out, b"\xa8movie_id")?;
     encode::write_uint(out, rating.movie_id.get().into())?;
@@ -57,6 +64,10 @@ fn write<W: RmpWrite>(out: &mut W, rating: &Rating, reply: &ClientReply) -> Resu
     encode::write_array_len(out, length(reply.replicas.len()))?;
     for replica in &reply.replicas {
         encode::write_str(out, replica.as_str())?;
+    }
+    if let Some(cluster) = cluster {
+        names(out, b"\xa7cluster")?;
+        encode::write_str(out, cluster.as_str())?;
     }
     Ok(())
 }
@@ -91,6 +102,7 @@ fn length(length: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::clock::Stamp;
+    use crate::edge::SentReply;
     use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
     use crate::rating::Stars;
     use crate::wire;
@@ -111,6 +123,7 @@ mod tests {
             update_id: Option<u128>,
             (counts, clock) in (ids(), any::<u64>()),
             served in ids(),
+            cluster in prop::option::of("[A-Za-z0-9_-]{1,64}"),
         ) {
             let rating = Rating {
                 user_id: UserId::new(user).unwrap(),
@@ -123,7 +136,9 @@ mod tests {
             let label = Label { replicas: counts.into_iter().collect(), clock: Stamp(clock) };
             let replicas = served.into_iter().map(|(id, _)| id).collect();
             let reply = ClientReply { value: Answer::Rating(rating), label, replicas };
-            prop_assert_eq!(encode_plain_reply(&reply).unwrap(), wire::encode(&reply).unwrap());
+            let cluster = cluster.map(|text| ClusterId::new(&text).unwrap());
+            let sent = SentReply { reply: &reply, cluster: cluster.as_ref() };
+            prop_assert_eq!(encode_plain_reply(&reply, cluster.as_ref()).unwrap(), wire::encode(&sent).unwrap());
         }
     }
 }

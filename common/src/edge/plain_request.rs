@@ -9,6 +9,7 @@ use super::FrontendError;
 use super::batch::{Answers, ClientBatch, OPERATIONS_MAX};
 use super::operation::SingleOperation;
 use crate::clock::Stamp;
+use crate::cluster::ClusterId;
 use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
 use crate::label::Label;
 use crate::rating::Stars;
@@ -25,6 +26,7 @@ pub(super) struct Plain {
     rating: Option<Stars>,
     id: Option<UpdateId>,
     prev: Option<Label>,
+    cluster: Option<ClusterId>,
 }
 
 /// Reads all of `payload`.
@@ -37,11 +39,12 @@ pub(super) fn read_plain(payload: &[u8]) -> Option<Plain> {
 /// Reads all of `payload`, as a batch. `of_subject` is the user that the subject names, if it does.
 pub(super) fn read_plain_batch(payload: &[u8], of_subject: Option<UserId>) -> Option<ClientBatch> {
     let mut reader = Reader(payload);
-    let (mut operations, mut prev, mut answers) = (None, None, None);
+    let (mut operations, mut prev, mut cluster, mut answers) = (None, None, None, None);
     for _ in 0..reader.map()? {
         let is_first = match reader.text()? {
             "operations" => operations.replace(reader.operations(of_subject)?).is_none(),
             "prev" => prev.replace(reader.label()?).is_none(),
+            "cluster" => cluster.replace(reader.cluster()?).is_none(),
             "answers" => answers.replace(reader.answers()?).is_none(),
             _ => false,
         };
@@ -50,10 +53,15 @@ pub(super) fn read_plain_batch(payload: &[u8], of_subject: Option<UserId>) -> Op
         }
     }
     let (prev, answers) = (prev.unwrap_or_default(), answers.unwrap_or_default());
-    reader.0.is_empty().then_some(ClientBatch { operations: operations?, prev, answers })
+    reader.0.is_empty().then_some(ClientBatch { operations: operations?, prev, cluster, answers })
 }
 
 impl Plain {
+    /// The cluster in which the session has seen `prev`.
+    pub(super) fn take_cluster(&mut self) -> Option<ClusterId> {
+        self.cluster.take()
+    }
+
     /// As a request for `operation`, and what the session has seen. `of_subject` is the user that the subject names, if it
     /// does.
     pub(super) fn request(self, operation: Operation, of_subject: Option<UserId>) -> Option<(SingleOperation, Label)> {
@@ -89,6 +97,7 @@ impl Reader<'_> {
                 "rating" => plain.rating.replace(self.stars()?).is_none(),
                 "id" => plain.id.replace(self.update_id()?).is_none(),
                 "prev" => plain.prev.replace(self.label()?).is_none(),
+                "cluster" => plain.cluster.replace(self.cluster()?).is_none(),
                 "op" => plain.operation.replace(self.operation()?).is_none(),
                 _ => false,
             };
@@ -163,6 +172,10 @@ impl<'a> Reader<'a> {
 
     fn update_id(&mut self) -> Option<UpdateId> {
         uuid::Uuid::try_parse(self.text()?).ok().map(UpdateId::from_uuid)
+    }
+
+    fn cluster(&mut self) -> Option<ClusterId> {
+        ClusterId::known(self.text()?).ok()
     }
 
     /// A label, both of whose fields may be left out.

@@ -5,6 +5,7 @@ use super::batch::{ClientBatch, decode_batch_by_field};
 use super::field::{bad, subject_user};
 use super::operation::{Fields, SingleOperation};
 use super::plain_request::{read_plain, read_plain_batch};
+use crate::cluster::ClusterId;
 use crate::ids::UpdateId;
 use crate::label::Label;
 use crate::request::{Query, Update};
@@ -22,6 +23,8 @@ pub enum ClientRequest {
         id: Option<UpdateId>,
         /// What the session has seen.
         prev: Label,
+        /// The cluster in which the session has seen it, if the client says so.
+        cluster: Option<ClusterId>,
     },
     /// To read.
     Query {
@@ -29,6 +32,8 @@ pub enum ClientRequest {
         request: Query,
         /// What the session has seen.
         prev: Label,
+        /// The cluster in which the session has seen it, if the client says so.
+        cluster: Option<ClusterId>,
     },
     /// Several of these at once.
     Batch(ClientBatch),
@@ -39,6 +44,15 @@ impl ClientRequest {
     pub fn prev(&self) -> &Label {
         match self {
             Self::Update { prev, .. } | Self::Query { prev, .. } | Self::Batch(ClientBatch { prev, .. }) => prev,
+        }
+    }
+
+    /// The cluster in which the session has seen that.
+    pub fn cluster(&self) -> Option<&ClusterId> {
+        match self {
+            Self::Update { cluster, .. } | Self::Query { cluster, .. } | Self::Batch(ClientBatch { cluster, .. }) => {
+                cluster.as_ref()
+            }
         }
     }
 }
@@ -55,11 +69,12 @@ pub fn decode_request(
         return decode_batch(user_token, payload).map(ClientRequest::Batch);
     }
     let of_subject = user_token.map(subject_user);
-    if let Some(plain) = read_plain(payload)
+    if let Some(mut plain) = read_plain(payload)
         && let Ok(of_subject) = of_subject.transpose()
+        && let cluster = plain.take_cluster()
         && let Some((operation, prev)) = plain.request(operation, of_subject)
     {
-        return Ok(operation.of_session(prev));
+        return Ok(operation.of_session(prev, cluster));
     }
     decode_by_field(operation, user_token, payload)
 }
@@ -82,16 +97,16 @@ pub(super) fn decode_by_field(
     payload: &[u8],
 ) -> Result<ClientRequest, FrontendError> {
     let fields: Fields = Format::of(payload).decode(payload).map_err(|error| bad(error.to_string()))?;
-    let prev = fields.prev.label()?;
-    Ok(fields.operation(operation, || user_token.map(subject_user).transpose())?.of_session(prev))
+    let (prev, cluster) = (fields.prev.label()?, fields.cluster.cluster()?);
+    Ok(fields.operation(operation, || user_token.map(subject_user).transpose())?.of_session(prev, cluster))
 }
 
 impl SingleOperation {
-    /// The request of a session that has seen `prev`.
-    fn of_session(self, prev: Label) -> ClientRequest {
+    /// The request of a session that has seen `prev` in `cluster`.
+    fn of_session(self, prev: Label, cluster: Option<ClusterId>) -> ClientRequest {
         match self {
-            Self::Update { request, id } => ClientRequest::Update { request, id, prev },
-            Self::Query(request) => ClientRequest::Query { request, prev },
+            Self::Update { request, id } => ClientRequest::Update { request, id, prev, cluster },
+            Self::Query(request) => ClientRequest::Query { request, prev, cluster },
         }
     }
 }
@@ -126,6 +141,8 @@ mod tests {
             (r#"{"user_id":7,"movie_id":1,"rating":3,"prev":{"replicas":{"a":-1}}}"#, "-1 is not a count"),
             (r#"{"user_id":7,"movie_id":1,"rating":3,"prev":{"replicas":[]}}"#, "a list is not a map of counts"),
             (r#"{"user_id":7,"movie_id":1,"rating":3,"prev":{"clock":1.5}}"#, "clock: 1.5 is not a clock"),
+            (r#"{"user_id":7,"movie_id":1,"rating":3,"cluster":5}"#, "cluster: 5 is not a cluster"),
+            (r#"{"user_id":7,"movie_id":1,"rating":3,"cluster":"a.b"}"#, "cluster: \"a.b\" is not a cluster"),
             (r#"{"user_id":7"#, "not a JSON object"),
         ];
         for (json, expected) in cases {
@@ -157,7 +174,10 @@ mod tests {
         let read = |subject, json: &str| decode_request(Operation::Read, Some(subject), json.as_bytes());
         let expected = Query::Read { user_id: UserId::new(42).unwrap(), movie_id: MovieId::new(1).unwrap() };
         for json in [r#"{"movie_id":1}"#, r#"{"movie_id":1,"user_id":42}"#] {
-            assert_eq!(read("42", json), Ok(ClientRequest::Query { request: expected.clone(), prev: Label::new() }));
+            assert_eq!(
+                read("42", json),
+                Ok(ClientRequest::Query { request: expected.clone(), prev: Label::new(), cluster: None })
+            );
         }
         for (subject, json) in [
             ("42", r#"{"movie_id":1,"user_id":43}"#),
@@ -174,7 +194,8 @@ mod tests {
     fn a_whole_request_is_understood() {
         let json = r#"{"user_id":7,"movie_id":2,"rating":4,"id":"019a0000-0000-7000-8000-000000000001",
             "prev":{"replicas":{"a":3,"b":0},"clock":9},"unknown":{"x":[1]}}"#;
-        let Ok(ClientRequest::Update { request, id, prev }) = decode_request(Operation::Create, None, json.as_bytes())
+        let Ok(ClientRequest::Update { request, id, prev, cluster: None }) =
+            decode_request(Operation::Create, None, json.as_bytes())
         else {
             panic!("refused");
         };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::cluster::ClusterNames;
 use crate::ids::ReplicaId;
 use crate::messages::{Presence, Reply, Status};
 use crate::missed::Missed;
@@ -22,6 +23,10 @@ const FORGET_AFTER_MS: u64 = 600_000;
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
     roster: Roster,
+    /// The names of the cluster, as those that were there when this turn began showed them.
+    cluster: ClusterNames,
+    /// [`Roster::changes`] when these were put together.
+    cluster_changes: u64,
     /// What each is known to hold.
     holds: BTreeMap<ReplicaId, Timestamp>,
     /// Those that lacked, when they last showed themselves, what everybody should have had by then.
@@ -51,6 +56,8 @@ impl Directory {
     pub(super) fn new(now_ms: u64) -> Self {
         Self {
             roster: Roster::new(FORGET_AFTER_MS, now_ms),
+            cluster: ClusterNames::default(),
+            cluster_changes: 0,
             holds: BTreeMap::new(),
             lagging: BTreeSet::new(),
             settled: Timestamp::new(),
@@ -176,6 +183,26 @@ impl Directory {
         shown.map(|holds| holds.get(origin)).max().unwrap_or(0)
     }
 
+    /// The names of the cluster. They change between turns only, so that all answers of a turn are of one cluster.
+    pub(super) fn cluster(&self) -> &ClusterNames {
+        &self.cluster
+    }
+
+    /// Puts the names together that the replicas present show. While none does, they stay as they were.
+    fn name_cluster(&mut self) {
+        if self.cluster_changes == self.roster.changes() {
+            return;
+        }
+        self.cluster_changes = self.roster.changes();
+        let mut names = ClusterNames::default();
+        for (_, member) in self.roster.present() {
+            names.meet(member.presence.cluster.as_ref(), &member.presence.aliases);
+        }
+        if names.id.is_some() && names != self.cluster {
+            self.cluster = names;
+        }
+    }
+
     pub(super) fn connected(&mut self, now_ms: u64) {
         self.roster.connected(now_ms);
         self.listening_since_ms = now_ms;
@@ -255,6 +282,7 @@ impl Directory {
 
     /// Begins a turn: its first request goes to the next replica manager.
     pub(super) fn next_turn(&mut self) {
+        self.name_cluster();
         self.left_in_turn = 0;
     }
 

@@ -45,6 +45,9 @@ impl ReplicaManager {
             if step.now.monotonic_ms.saturating_sub(since_ms) < intervals * PRESENCE_INTERVAL_MS {
                 return;
             }
+            if !self.has_identity(since_ms, step) {
+                return;
+            }
             self.catch_up();
         }
         if let Phase::CatchingUp { target } = &self.phase {

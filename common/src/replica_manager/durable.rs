@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::clock::Stamp;
+use crate::cluster::ClusterNames;
 use crate::ids::ReplicaId;
 use crate::messages::Replicas;
 use crate::record::{ExecutedOperation, Record, RecordRef};
@@ -55,6 +56,9 @@ pub struct State {
     pub merging: Option<Merging>,
     /// Others that may come back.
     pub members: Vec<SavedMember>,
+    /// The names of the cluster. A directory of an older version has none.
+    #[serde(default)]
+    pub cluster: ClusterNames,
 }
 
 /// A snapshot whose rows are all on the stage: held, and reflected by the value once they are merged.

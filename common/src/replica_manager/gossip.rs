@@ -170,7 +170,9 @@ impl ReplicaManager {
         if presence.durable == Some(false) {
             self.note_mortal(id.clone());
         }
-        match self.roster.heard(presence, step.now.monotonic_ms) {
+        let change = self.roster.heard(presence, step.now.monotonic_ms);
+        self.hear_cluster(&id, step);
+        match change {
             Change::Refused => return,
             Change::Joined => {
                 step.notice(Notice::PeerJoined(id.clone()));

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::cluster::ClusterId;
 use crate::ids::ReplicaId;
 use crate::messages::{
     Acknowledgement, ConfirmRequest, Gossip, LogPage, LogRequest, Mode, Presence, QueryRequest, Reply, SnapshotReply,
@@ -141,6 +142,18 @@ pub enum Notice {
     PeerJoined(ReplicaId),
     /// Another replica manager left or fell silent.
     PeerGone(ReplicaId),
+    /// Nobody was there who knew the cluster's identity, so this replica has drawn one.
+    ClusterFounded {
+        /// The identity.
+        id: ClusterId,
+    },
+    /// Replicas of two clusters have met, which are one from now on.
+    ClustersMet {
+        /// The identity, the smaller of the two.
+        id: ClusterId,
+        /// The other one, which stays an alias.
+        alias: ClusterId,
+    },
     /// Another replica manager started from another data set; nothing of it is taken in.
     ForeignDataset {
         /// Who.
@@ -235,6 +248,7 @@ impl Notice {
             Self::Diverged { .. } => Some("replicas that diverged"),
             Self::PeerJoined(_) => Some("replicas that came"),
             Self::PeerGone(_) => Some("replicas that went"),
+            Self::ClustersMet { .. } => Some("clusters that met"),
             _ => None,
         }
     }
@@ -243,9 +257,10 @@ impl Notice {
     pub fn loudness(&self) -> Loudness {
         match self {
             Self::Diverged { .. } | Self::Lost { .. } => Loudness::Error,
-            Self::Dropped { .. } | Self::ForeignDataset { .. } => Loudness::Warning,
+            Self::Dropped { .. } | Self::ForeignDataset { .. } | Self::ClustersMet { .. } => Loudness::Warning,
             Self::Status { .. }
             | Self::CaughtUp { .. }
+            | Self::ClusterFounded { .. }
             | Self::PeerJoined(_)
             | Self::PeerGone(_)
             | Self::SnapshotBegins { .. }
@@ -295,6 +310,12 @@ impl fmt::Display for Notice {
             Self::CaughtUp { target } => write!(f, "has caught up with {target} and serves"),
             Self::PeerJoined(peer) => write!(f, "replica {peer} is there"),
             Self::PeerGone(peer) => write!(f, "replica {peer} is gone"),
+            Self::ClusterFounded { id } => write!(f, "found no replica that knows the cluster: this is cluster {id}"),
+            Self::ClustersMet { id, alias } => write!(
+                f,
+                "cluster {alias} and cluster {id} have met on the same subjects and are one from now on: its identity is \
+                 {id}, and sessions of cluster {alias} go on"
+            ),
             Self::ForeignDataset { peer, dataset } => write!(
                 f,
                 "replica {peer} started from another data set ({dataset}) and is ignored: start it with the same \

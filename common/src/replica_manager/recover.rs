@@ -42,7 +42,8 @@ impl ReplicaManager {
     pub fn recover(config: Config, saved: Saved, former: &[ReplicaId], now: Now) -> Result<Self, RecoverError> {
         let now_ms = now.monotonic_ms;
         let mut manager = Self::new(config, now);
-        let State { value_timestamp, replica_timestamp, starts, clock, merging, members } = saved.state.clone();
+        let State { value_timestamp, replica_timestamp, starts, clock, merging, members, cluster } =
+            saved.state.clone();
         let (value_timestamp, held_timestamp) = (value_timestamp.replicas, replica_timestamp.replicas);
         let settled = merging.as_ref().map(|merging| &merging.value_timestamp.replicas);
         if !held_timestamp.covers(&value_timestamp) || settled.is_some_and(|settled| !held_timestamp.covers(settled)) {
@@ -78,6 +79,7 @@ impl ReplicaManager {
         manager.value_timestamp = value_timestamp;
         manager.clock = clock;
         manager.merging = merging;
+        manager.cluster = cluster;
         manager.retired = super::retire::Retired::from_counts(&saved.retired);
         for SavedMember { id, durable, replica_timestamp } in members {
             if !durable {
@@ -116,6 +118,7 @@ impl ReplicaManager {
             clock: self.clock,
             merging: self.merging.clone(),
             members: self.members(),
+            cluster: self.cluster.clone(),
         }
     }
 
@@ -153,5 +156,6 @@ fn differs(new: &State, saved: &State) -> bool {
         || new.replica_timestamp != saved.replica_timestamp
         || new.clock != saved.clock
         || merging(new) != merging(saved)
+        || new.cluster != saved.cluster
         || ids(new) != ids(saved)
 }

@@ -133,6 +133,9 @@ impl ReplicaManager {
             log_length: Some(self.log.len() as u64),
             snapshot: self.loading.as_ref().map(Loading::progress),
             prev: None,
+            cluster: self.cluster.id.clone(),
+            aliases: self.cluster.aliases.clone(),
+            former: Vec::new(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use natter_common::clock::Stamp;
+use natter_common::cluster::{ClusterId, ClusterNames};
 use natter_common::replica_manager::durable::{Merging, SavedMember, State};
 use natter_common::replica_manager::{Changes, Saved};
 use natter_common::value::Value;
@@ -64,6 +65,10 @@ fn reopening_gives_back_what_was_saved() {
                 durable: true,
                 replica_timestamp: replicas(&[("a", 1), ("b", 5)]),
             }],
+            cluster: ClusterNames {
+                id: Some(ClusterId::new("ours").unwrap()),
+                aliases: vec![ClusterId::new("theirs").unwrap()],
+            },
         };
         store.apply(key(1, 1), row(None, 5, 1)).unwrap();
         store.apply(key(3, 5), row(Some(9), 6, 2)).unwrap();

@@ -241,8 +241,10 @@ impl State {
         });
         let prev = session.label.clone();
         let request = match &asked {
-            Asked::Query(query) => ClientRequest::Query { request: query.clone(), prev: prev.clone() },
-            Asked::Update(update) => ClientRequest::Update { request: *update, id: update_id, prev: prev.clone() },
+            Asked::Query(query) => ClientRequest::Query { request: query.clone(), prev: prev.clone(), cluster: None },
+            Asked::Update(update) => {
+                ClientRequest::Update { request: *update, id: update_id, prev: prev.clone(), cluster: None }
+            }
         };
         let operation = Operation { session: session.name.clone(), n: id_bits, asked, id: update_id, prev, tries: 1 };
         session.waits_for = Some(operation);

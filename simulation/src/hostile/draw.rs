@@ -1,6 +1,7 @@
 //! Numbers and ids from bytes.
 
 use natter_common::clock::Stamp;
+use natter_common::cluster::ClusterId;
 use natter_common::ids::{MovieId, ReplicaId, UpdateId, UserId};
 use natter_common::messages::Replicas;
 use natter_common::rating::Stars;
@@ -79,6 +80,12 @@ impl<'bytes> Draw<'bytes> {
     /// The core's own id, or another.
     pub fn id(&mut self) -> ReplicaId {
         if self.once_in(8) { ReplicaId::new(OWN).unwrap() } else { self.other() }
+    }
+
+    /// An identity of a cluster, often one that comes again.
+    pub fn cluster(&mut self) -> ClusterId {
+        let n = if self.once_in(8) { self.byte() } else { self.byte() % 4 };
+        ClusterId::new(&format!("cluster-{n}")).unwrap()
     }
 
     /// Another id, now and then one that was never heard of.

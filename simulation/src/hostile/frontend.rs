@@ -153,13 +153,13 @@ impl Victim {
             Output::Notice(notice) => assert!(!notice.to_string().is_empty()),
             Output::BatchAnswer(_, reply) => {
                 for format in [Format::MessagePack, Format::Json] {
-                    drop(encode_batch_reply(&reply, format, REPLY_BYTES_MAX).unwrap());
+                    drop(encode_batch_reply(&reply, None, format, REPLY_BYTES_MAX).unwrap());
                 }
                 self.told.answered += 1;
             }
             Output::Answer(_, answer) => {
                 for format in [Format::MessagePack, Format::Json] {
-                    drop(encode_reply(&answer, format).unwrap());
+                    drop(encode_reply(&answer, None, format).unwrap());
                 }
                 self.told.answered += usize::from(answer.is_ok());
                 self.told.refused += usize::from(answer.is_err());

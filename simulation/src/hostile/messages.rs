@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use natter_common::cluster::ClusterId;
 use natter_common::edge::{Answers, ClientBatch, ClientRequest, FrontendError, SingleOperation};
 use natter_common::label::Label;
 use natter_common::messages::{
@@ -298,6 +299,9 @@ impl<'bytes> Messages<'bytes> {
             log_length: self.draw.perhaps(Draw::count),
             snapshot: self.draw.perhaps(|draw| SnapshotProgress { rows: draw.count(), of: draw.count() }),
             prev: if self.draw.once_in(16) { Some(self.label()) } else { None },
+            cluster: self.draw.perhaps(Draw::cluster),
+            aliases: (0..self.draw.below(4)).map(|_| self.draw.cluster()).collect(),
+            former: (0..self.draw.below(4)).map(|_| self.draw.id()).collect(),
         }
     }
 
@@ -323,13 +327,23 @@ impl<'bytes> Messages<'bytes> {
         if self.draw.once_in(8) {
             let operations = (0..self.draw.below(6)).map(|_| self.batched()).collect();
             let answers = if self.draw.once_in(2) { Answers::Brief } else { Answers::Full };
-            return ClientRequest::Batch(ClientBatch { operations, prev: self.label(), answers });
+            return ClientRequest::Batch(ClientBatch {
+                operations,
+                prev: self.label(),
+                cluster: self.cluster(),
+                answers,
+            });
         }
-        let prev = self.label();
+        let (prev, cluster) = (self.label(), self.cluster());
         match self.operation() {
-            SingleOperation::Update { request, id } => ClientRequest::Update { request, id, prev },
-            SingleOperation::Query(request) => ClientRequest::Query { request, prev },
+            SingleOperation::Update { request, id } => ClientRequest::Update { request, id, prev, cluster },
+            SingleOperation::Query(request) => ClientRequest::Query { request, prev, cluster },
         }
+    }
+
+    /// Mostly none: a frontend of another cluster does nothing with the request.
+    fn cluster(&mut self) -> Option<ClusterId> {
+        self.draw.once_in(16).then(|| self.draw.cluster())
     }
 
     fn operation(&mut self) -> SingleOperation {

@@ -159,8 +159,8 @@ impl Client {
         operation.tries += 1;
         let prev = operation.prev.clone();
         let request = match &operation.asked {
-            Asked::Query(query) => ClientRequest::Query { request: query.clone(), prev },
-            Asked::Update(update) => ClientRequest::Update { request: *update, id: operation.id, prev },
+            Asked::Query(query) => ClientRequest::Query { request: query.clone(), prev, cluster: None },
+            Asked::Update(update) => ClientRequest::Update { request: *update, id: operation.id, prev, cluster: None },
         };
         cluster.ask(&self.name, &frontend, self.last_n, request);
         Some(self.last_n)

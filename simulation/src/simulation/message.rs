@@ -159,10 +159,10 @@ pub fn answer_text(answer: &ClientAnswer) -> String {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ask(n, ClientRequest::Query { request, prev }) => {
+            Self::Ask(n, ClientRequest::Query { request, prev, .. }) => {
                 write!(f, "ask {n} {} prev={prev}", query_text(request))
             }
-            Self::Ask(n, ClientRequest::Update { request, id, prev }) => {
+            Self::Ask(n, ClientRequest::Update { request, id, prev, .. }) => {
                 write!(f, "ask {n} {} id={id:?} prev={prev}", update_text(request))
             }
             Self::Ask(n, ClientRequest::Batch(batch)) => write!(f, "ask {n} {} operations", batch.operations.len()),

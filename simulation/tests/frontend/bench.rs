@@ -164,12 +164,12 @@ impl Bench {
 
     pub(crate) fn request(&mut self, prev: Label) -> Input {
         self.clients += 1;
-        Input::Request(self.clients, ClientRequest::Query { request: average(), prev })
+        Input::Request(self.clients, ClientRequest::Query { request: average(), prev, cluster: None })
     }
 
     pub(crate) fn update(&mut self, id: Option<UpdateId>, prev: Label) -> Vec<Output> {
         self.clients += 1;
-        self.hear(Input::Request(self.clients, ClientRequest::Update { request: create(), id, prev }))
+        self.hear(Input::Request(self.clients, ClientRequest::Update { request: create(), id, prev, cluster: None }))
     }
 
     pub(crate) fn reply(&mut self, name: &str, n: u64, reply: Reply) -> Vec<Output> {

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use natter_common::clock::Stamp;
+use natter_common::cluster::ClusterNames;
 use natter_common::edge::{
     AverageReply, BatchReplyOf, ClientReply, ClientRequest, EncodedReply, ErrorBody, FrontendError, MoviesReply,
     OPERATIONS_MAX, RatingReply, RatingsReply, SingleOperation, decode_request, encode_reply,
@@ -25,6 +26,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Decoder;
+use natter_simulation::hostile::draw::Draw;
 use natter_simulation::hostile::messages::Messages;
 use natter_simulation::simulation::process::EPOCH_MS;
 
@@ -140,6 +142,10 @@ fn state(messages: &mut Messages<'_>) -> State {
             durable: draw.byte().is_multiple_of(2),
             replica_timestamp: draw.replicas(),
         }),
+        cluster: ClusterNames {
+            id: messages.draw.perhaps(Draw::cluster),
+            aliases: messages.draw.some(3, Draw::cluster),
+        },
     }
 }
 
@@ -174,7 +180,7 @@ fn client_reply(bytes: &[u8]) -> Vec<u8> {
         Answer::Movies(_) => |body: &[u8], format: Format| format.decode::<MoviesReply>(body).is_ok(),
     };
     let reply = ClientReply { value, label, replicas };
-    let EncodedReply { body, .. } = encode_reply(&Ok(reply), format).expect("an answer can be written");
+    let EncodedReply { body, .. } = encode_reply(&Ok(reply), None, format).expect("an answer can be written");
     assert!(is_read(&body, format), "a client can't read {}", String::from_utf8_lossy(&body));
     body
 }

@@ -70,6 +70,8 @@ pub struct Answer {
     pub length: usize,
     /// The error, if it is one.
     pub refusal: Option<Refusal>,
+    /// `Natter-Cluster`, which every error has.
+    pub cluster: Option<String>,
 }
 
 impl Answer {
@@ -169,7 +171,7 @@ impl Wire {
             // Equal to nothing that anybody expects.
             _ => encoding.decode(&message.payload).unwrap_or_else(|error| json!({"undecodable": error})),
         };
-        Ok(Answer { body, length: message.payload.len(), refusal })
+        Ok(Answer { body, length: message.payload.len(), refusal, cluster: header("Natter-Cluster") })
     }
 
     /// Sends a map to a frontend, or a replica.

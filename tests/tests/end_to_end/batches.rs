@@ -79,7 +79,7 @@ async fn operations_have_their_outcomes(cluster: &Cluster<'_>, encoding: Encodin
     ];
     assert_eq!(told(&reply), expected, "{reply}");
     let keys: BTreeSet<&str> = reply.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(keys, BTreeSet::from(["outcomes", "label", "replicas", "copies"]));
+    assert_eq!(keys, BTreeSet::from(["outcomes", "label", "replicas", "copies", "cluster"]));
     assert_eq!(reply["copies"], 2);
     let outcomes = &reply["outcomes"];
     let refused = &outcomes[2]["error"];

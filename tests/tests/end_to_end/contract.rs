@@ -16,7 +16,8 @@ fn keys(map: &Value) -> BTreeSet<&str> {
 /// The value of a reply that has just the keys of the contract.
 fn value_of(answer: Answer) -> Value {
     let mut reply = answer.ok();
-    assert_eq!(keys(&reply), BTreeSet::from(["value", "label", "replicas"]), "{reply}");
+    assert_eq!(keys(&reply), BTreeSet::from(["value", "label", "replicas", "cluster"]), "{reply}");
+    assert!(reply["cluster"].as_str().is_some_and(|cluster| !cluster.is_empty()), "{reply}");
     assert_eq!(keys(&reply["label"]), BTreeSet::from(["replicas", "clock"]), "{reply}");
     assert!(reply["label"]["clock"].is_u64(), "{reply}");
     assert!(reply["label"]["replicas"].as_object().unwrap().values().all(Value::is_u64), "{reply}");

@@ -18,9 +18,11 @@ fn assert_error(answer: &Answer, error: &str, text_has: &[&str]) {
     for part in text_has {
         assert!(text.contains(part), "{error}: {part:?} is missing in {text:?}");
     }
+    assert!(answer.cluster.is_some(), "{error}: Natter-Cluster is missing");
     let tells_of_ratings = error.starts_with("404") || error.starts_with("409");
     if tells_of_ratings {
-        assert_eq!(answer.body.as_object().map(|body| body.len()), Some(1), "{{label}}: {}", answer.body);
+        assert_eq!(answer.body.as_object().map(|body| body.len()), Some(2), "{{label, cluster}}: {}", answer.body);
+        assert_eq!(answer.body["cluster"].as_str(), answer.cluster.as_deref(), "in header and body");
         assert!(answer.body["label"]["clock"].is_u64() && answer.body["label"]["replicas"].is_object());
     } else {
         assert_eq!(answer.length, 0, "{error} comes with an empty body");
@@ -44,6 +46,7 @@ async fn what_is_wrong_with_a_request_is_said_with_code_name_and_value() {
     nobody_at_all(&world).await;
     for encoding in Encoding::BOTH {
         stale(&cluster.wire, encoding).await;
+        another_cluster(&cluster.wire, encoding).await;
     }
     cluster.finish().await;
 }
@@ -158,6 +161,34 @@ async fn clocks_ahead(wire: &Wire) {
 }
 
 /// What nobody reached makes its sender wait, and be told so in time; everybody else is served meanwhile.
+/// A session of another cluster is told so at once, by whatever it asks.
+async fn another_cluster(wire: &Wire, encoding: Encoding) {
+    let reply = ask(wire, encoding, "average", &json!({"movie_id": 1})).await.ok();
+    let ours = reply["cluster"].as_str().unwrap();
+    let fields = json!({"user_id": 14, "movie_id": 1, "rating": 1.0, "title": "toy", "operations": []});
+    for operation in ["create", "read", "all", "average", "search", "batch"] {
+        let of = |cluster: &Value| {
+            let mut map = fields.clone();
+            map["prev"] = json!({"replicas": {"of-another-cluster": 7}, "clock": 5});
+            map["cluster"] = cluster.clone();
+            map
+        };
+        let started = Instant::now();
+        let answer = ask(wire, encoding, operation, &of(&json!("another-one"))).await;
+        assert!(started.elapsed() < Duration::from_secs(1), "{operation}: at once");
+        assert_error(&answer, "504 STALE", &["another-one", ours]);
+        assert_eq!(answer.cluster.as_deref(), Some(ours));
+        for wrong in [json!(5), json!("a.b"), json!("")] {
+            let answer = ask(wire, encoding, operation, &of(&wrong)).await;
+            assert_error(&answer, "400 BAD_REQUEST", &["cluster: ", "send the `cluster` of the last reply"]);
+        }
+    }
+    for known in [json!(ours), Value::Null] {
+        let answer = ask(wire, encoding, "average", &json!({"movie_id": 1, "cluster": known})).await;
+        assert_eq!(answer.ok()["cluster"], json!(ours));
+    }
+}
+
 async fn stale(wire: &Wire, encoding: Encoding) {
     let reply = ask(wire, encoding, "average", &json!({"movie_id": 1})).await.ok();
     let replica = reply["replicas"][0].as_str().unwrap();

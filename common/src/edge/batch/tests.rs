@@ -143,7 +143,7 @@ fn refused() -> Outcome {
 #[test]
 fn outcomes_are_told_in_their_order() {
     let reply = reply_of(vec![Outcome::Done, Outcome::Written(single("T")), Outcome::Read(single("T")), refused()]);
-    let encoded = encode_batch_reply(&reply, Format::Json, 1 << 20).unwrap();
+    let encoded = encode_batch_reply(&reply, None, Format::Json, 1 << 20).unwrap();
     assert_eq!(encoded.error, None);
     let value =
         json!({"user_id": 7, "movie_id": 1, "title": "T", "rating": null, "timestamp": null, "update_id": null});
@@ -154,7 +154,7 @@ fn outcomes_are_told_in_their_order() {
         "label": {"replicas": {"a": 3}, "clock": 9}, "replicas": ["a"], "copies": 1,
     });
     assert_eq!(serde_json::from_slice::<Value>(&encoded.body).unwrap(), expected);
-    let body = encode_batch_reply(&reply, Format::MessagePack, 1 << 20).unwrap().body;
+    let body = encode_batch_reply(&reply, None, Format::MessagePack, 1 << 20).unwrap().body;
     let read: BatchReplyOf<Rating> = wire::decode(&body).unwrap();
     assert_eq!(serde_json::to_value(&read).unwrap()["outcomes"][3]["error"]["code"], 409);
     assert_eq!((&read.outcomes[0].value, &read.outcomes[0].error), (&None, &None));
@@ -164,7 +164,7 @@ fn outcomes_are_told_in_their_order() {
 fn an_update_that_was_done_takes_a_byte_where_the_client_wants_brief_answers() {
     let size = |count| {
         let reply = reply_of(vec![Outcome::Done; count]);
-        encode_batch_reply(&reply, Format::MessagePack, 1 << 20).unwrap().body.len()
+        encode_batch_reply(&reply, None, Format::MessagePack, 1 << 20).unwrap().body.len()
     };
     assert_eq!(size(8192) - size(4192), 4000);
 }
@@ -191,7 +191,7 @@ proptest! {
         let format = if json { Format::Json } else { Format::MessagePack };
         let reply = reply_of(outcomes.clone());
         let bytes_max = outcomes.len() * BARE_BYTES_MAX + 200 + room;
-        let encoded = encode_batch_reply(&reply, format, bytes_max).unwrap();
+        let encoded = encode_batch_reply(&reply, None, format, bytes_max).unwrap();
         prop_assert!(encoded.body.len() <= bytes_max, "{} of {bytes_max}", encoded.body.len());
         prop_assert_eq!(encoded.error, None);
         let read: BatchReplyOf<Rating> = format.decode(&encoded.body).unwrap();
@@ -210,7 +210,7 @@ proptest! {
     #[test]
     fn where_not_even_the_names_fit_the_whole_reply_is_an_error(count in 10usize..200) {
         let reply = reply_of(vec![refused(); count]);
-        let encoded = encode_batch_reply(&reply, Format::Json, 300).unwrap();
+        let encoded = encode_batch_reply(&reply, None, Format::Json, 300).unwrap();
         let (code, text) = encoded.error.unwrap();
         prop_assert!(encoded.body.is_empty() && code == 413 && text.starts_with("REPLY_TOO_LARGE: "));
     }

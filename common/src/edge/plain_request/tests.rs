@@ -12,8 +12,8 @@ const OPERATIONS: [Operation; 8] = Operation::ALL;
 /// What is read in one go, as the request that it is.
 fn plain(operation: Operation, of_subject: Option<UserId>, payload: &[u8]) -> Option<ClientRequest> {
     Some(match read_plain(payload)?.request(operation, of_subject)? {
-        (SingleOperation::Update { request, id }, prev) => ClientRequest::Update { request, id, prev },
-        (SingleOperation::Query(request), prev) => ClientRequest::Query { request, prev },
+        (SingleOperation::Update { request, id }, prev) => ClientRequest::Update { request, id, prev, cluster: None },
+        (SingleOperation::Query(request), prev) => ClientRequest::Query { request, prev, cluster: None },
     })
 }
 

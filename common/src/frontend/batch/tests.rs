@@ -10,7 +10,7 @@ use crate::edge::{
 use crate::frontend::{Config, Frontend, Input, Output};
 use crate::ids::{MovieId, ReplicaId, UpdateId, UserId};
 use crate::label::Label;
-use crate::messages::{ConfirmRequest, NumberedReply, Presence, Refusal, Replies, Reply, Role, Status, UpdateRequest};
+use crate::messages::{ConfirmRequest, NumberedReply, Presence, Refusal, Replies, Reply, Status, UpdateRequest};
 use crate::rating::{Average, Rating, RatingKey, Stars};
 use crate::record::RecordRef;
 use crate::request::{Answer, Query, Update};
@@ -146,21 +146,12 @@ impl World {
 
     fn show_the_replica(&mut self) {
         let presence = Presence {
-            role: Role::Replica,
-            id: id(),
             status: Status::Active,
-            mode: None,
             wall_ms: WALL_MS + self.now_ms,
-            version: String::new(),
-            dataset: None,
-            durable: None,
             uptime_ms: self.now_ms,
             value_timestamp: Some(Default::default()),
             replica_timestamp: Some(Default::default()),
-            digest: None,
-            log_length: None,
-            snapshot: None,
-            prev: None,
+            ..Presence::of_the_past(id(), false)
         };
         self.step(Input::Presence(Box::new(presence)));
     }
@@ -261,7 +252,7 @@ fn create(user: u32, movie: u32) -> SingleOperation {
 }
 
 fn batch(operations: Vec<SingleOperation>, answers: Answers) -> ClientBatch {
-    ClientBatch { operations: operations.into_iter().map(Ok).collect(), prev: Label::new(), answers }
+    ClientBatch { operations: operations.into_iter().map(Ok).collect(), prev: Label::new(), cluster: None, answers }
 }
 
 /// None, one that carries a stamp about now, or one without.

@@ -204,12 +204,14 @@ fn frontend_input(process: &mut Process, from: ReplicaId, message: Message) -> O
 }
 
 fn batch_of_one(request: ClientRequest) -> ClientRequest {
-    let (operation, prev) = match request {
-        ClientRequest::Update { request, id, prev } => (SingleOperation::Update { request, id }, prev),
-        ClientRequest::Query { request, prev } => (SingleOperation::Query(request), prev),
+    let (operation, prev, cluster) = match request {
+        ClientRequest::Update { request, id, prev, cluster } => {
+            (SingleOperation::Update { request, id }, prev, cluster)
+        }
+        ClientRequest::Query { request, prev, cluster } => (SingleOperation::Query(request), prev, cluster),
         batch @ ClientRequest::Batch(_) => return batch,
     };
-    ClientRequest::Batch(ClientBatch { operations: vec![Ok(operation)], prev, answers: Answers::Full })
+    ClientRequest::Batch(ClientBatch { operations: vec![Ok(operation)], prev, cluster, answers: Answers::Full })
 }
 
 fn answer_of_one(mut reply: BatchReply) -> ClientAnswer {

@@ -192,8 +192,10 @@ impl Scenario {
             update_id = Some(id);
         }
         let request = match &asked {
-            Asked::Query(query) => ClientRequest::Query { request: query.clone(), prev: prev.clone() },
-            Asked::Update(update) => ClientRequest::Update { request: *update, id: update_id, prev: prev.clone() },
+            Asked::Query(query) => ClientRequest::Query { request: query.clone(), prev: prev.clone(), cluster: None },
+            Asked::Update(update) => {
+                ClientRequest::Update { request: *update, id: update_id, prev: prev.clone(), cluster: None }
+            }
         };
         let session = id(session);
         self.asked.insert(n, Operation { session: session.clone(), n, asked, id: update_id, prev, tries: 1 });

@@ -46,7 +46,11 @@ impl Scenario {
                 self.pulls += 1;
                 return;
             }
-            Notice::PeerJoined(_) | Notice::ForeignDataset { .. } | Notice::SnapshotProgress { .. } => return,
+            Notice::PeerJoined(_)
+            | Notice::ClusterFounded { .. }
+            | Notice::ClustersMet { .. }
+            | Notice::ForeignDataset { .. }
+            | Notice::SnapshotProgress { .. } => return,
         };
         if !self.quiet {
             self.observed.push(format!("{id} {text}"));
