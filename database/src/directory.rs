@@ -1,10 +1,13 @@
 //! The directory of a durable replica, used by one process at a time.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{DirectoryError, DirectoryProblem};
+use crate::holder::Holder;
+use crate::owner::{Owner, process_in};
 
 /// The lock's file.
 const LOCK: &str = "lock";
@@ -12,12 +15,20 @@ const LOCK: &str = "lock";
 /// The database's file, beside which SQLite keeps its write-ahead log.
 const DATABASE: &str = "replica.sqlite";
 
+/// The directories that this process has open. Locks of files do not keep a process away from itself, and closing a file
+/// twice opened drops those of SQLite.
+static OPEN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
 /// What is given as `--data-dir`: this process's alone, for as long as this lives.
 #[derive(Debug)]
 pub struct DataDirectory {
     path: PathBuf,
     /// Locked; the system unlocks it when it is closed, however the process ends.
-    _lock: File,
+    lock: File,
+    /// Our entry in that file, once the database is ours.
+    owner: Option<Owner>,
+    /// As it is in [`OPEN`].
+    entry: PathBuf,
 }
 
 impl DataDirectory {
@@ -44,15 +55,48 @@ impl DataDirectory {
             .map_err(unwritable)?;
         match lock.try_lock() {
             Ok(()) => {}
+            // Only `dataset export` lets others lock it too.
+            Err(TryLockError::WouldBlock) if lock.try_lock_shared().is_ok() => {
+                return Err(refused(DirectoryProblem::BeingRead));
+            }
             Err(TryLockError::WouldBlock) => {
                 return Err(refused(DirectoryProblem::InUse { process: process_in(&mut lock) }));
             }
             Err(TryLockError::Error(reason)) => return Err(unwritable(reason)),
         }
-        // Who finds it locked reads here whom to stop.
-        lock.set_len(0).map_err(unwritable)?;
-        writeln!(lock, "{}", std::process::id()).map_err(unwritable)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        let entry = path.canonicalize().map_err(unwritable)?;
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.contains(&entry) {
+            return Err(refused(DirectoryProblem::InUse { process: None }));
+        }
+        open.push(entry.clone());
+        Ok(Self { path: path.to_owned(), lock, owner: None, entry })
+    }
+
+    /// Writes our entry into the lock's file: from now on a process that had the directory before must not write any more.
+    /// Gives whether it may be about to.
+    pub(crate) fn claim(&mut self) -> Result<bool, DirectoryProblem> {
+        let claimed = Owner::claim(&self.path.join(LOCK), &mut self.lock);
+        let (owner, may_write) = claimed.map_err(|reason| DirectoryProblem::Unwritable { file: LOCK, reason })?;
+        self.owner = Some(owner);
+        Ok(may_write)
+    }
+
+    /// Fails where another process has taken the directory over.
+    pub(crate) fn check_owner(&self) -> Result<(), DirectoryProblem> {
+        match self.owner.as_ref().map_or(Ok(None), Owner::replaced_by) {
+            Ok(None) => Ok(()),
+            Ok(Some(other)) => Err(DirectoryProblem::TakenOver(other)),
+            Err(reason) => Err(DirectoryProblem::Failing(reason.to_string())),
+        }
+    }
+
+    /// Notes that this process writes no more.
+    pub(crate) fn release(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            // Without it, the next process waits a moment.
+            let _ = owner.release(&mut self.lock);
+        }
     }
 
     /// Whether a database is in the directory at `path`.
@@ -80,16 +124,26 @@ impl DataDirectory {
         self.path.join("replica.sqlite.new")
     }
 
+    /// The error of a problem. Names the program that has the database open.
     pub(crate) fn refuse(&self, problem: DirectoryProblem) -> DirectoryError {
+        let problem = match problem {
+            DirectoryProblem::HeldOpen { .. } => match Holder::of(&self.database()) {
+                Some(holder) if holder.is_like_us() => {
+                    let process = (holder.process != std::process::id()).then_some(holder.process);
+                    DirectoryProblem::InUse { process }
+                }
+                holder => DirectoryProblem::HeldOpen { holder },
+            },
+            problem => problem,
+        };
         DirectoryError::new(&self.path, problem)
     }
 }
 
-/// The process that holds the lock, as far as it has written that.
-fn process_in(lock: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    lock.take(20).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+impl Drop for DataDirectory {
+    fn drop(&mut self) {
+        OPEN.lock().unwrap_or_else(PoisonError::into_inner).retain(|entry| *entry != self.entry);
+    }
 }
 
 /// Puts the names in a directory on the disk: a new file may else be gone after a power failure, however well it was

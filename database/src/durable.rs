@@ -1,5 +1,7 @@
 //! What it takes to keep a store on disk, and whose it is.
 
+use std::cell::OnceCell;
+
 use natter_common::ids::ReplicaId;
 use natter_common::replica_manager::Saved;
 use natter_common::value::ValueError;
@@ -8,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::directory::DataDirectory;
 use crate::files::Watched;
+use crate::generation::Mark;
 use crate::kept::Kept;
 use crate::saved::Checksums;
 
@@ -62,7 +65,8 @@ pub(crate) struct Durable {
     pub(crate) directory: DataDirectory,
     pub(crate) main: Watched,
     pub(crate) log: Watched,
-    pub(crate) log_number: u32,
+    /// The mark that stands.
+    pub(crate) mark: Mark,
     pub(crate) sync: Sync,
     /// Which records are on disk, and which rows nothing else has there.
     pub(crate) kept: Kept,
@@ -74,11 +78,13 @@ pub(crate) struct Durable {
     pub(crate) checksums: Checksums,
     /// SQLite's count of changes when the last commit had ended.
     pub(crate) changes: u64,
+    /// How what was committed goes on, once a file is gone.
+    pub(crate) rescued: OnceCell<String>,
 }
 
 impl Durable {
     /// Fails where a file is not the one that was opened; else gives how long the log's file is, in bytes.
-    pub(crate) fn check_files(&self) -> Result<u64, ValueError> {
+    pub(crate) fn log_file_bytes(&self) -> Result<u64, ValueError> {
         self.main.bytes()?;
         self.log.bytes()
     }

@@ -6,6 +6,8 @@ use std::path::Path;
 use natter_common::ids::MovieId;
 use natter_common::value::ValueError;
 
+use crate::holder::Holder;
+
 /// A data set can't be opened, imported or generated. No file was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -201,7 +203,7 @@ pub enum FileProblem {
 
 /// A directory can't be used as `--data-dir`. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
-#[error("--data-dir {path}: {problem}")]
+#[error("--data-dir {path}: {problem}{}", advice(.problem, .path))]
 pub struct DirectoryError {
     /// The directory.
     pub path: String,
@@ -213,18 +215,57 @@ impl DirectoryError {
     pub(crate) fn new(path: &Path, problem: DirectoryProblem) -> Self {
         Self { path: path.display().to_string(), problem }
     }
+
+    /// Whether another program has the directory and will end some time, so that waiting for it helps.
+    pub fn passes(&self) -> bool {
+        matches!(self.problem, DirectoryProblem::HeldOpen { .. } | DirectoryProblem::BeingRead)
+    }
+}
+
+/// How to go on with a directory that is damaged, and keep what is in it.
+pub fn how_to_read_out(path: &str) -> String {
+    format!(
+        "read it out with `dataset export --data-dir {path} FILE`, move it away, and start with an empty directory: the \
+         replica takes everything that the others hold. They hold all of it if `dataset export` from one of them shows a \
+         value timestamp in which no number is smaller"
+    )
+}
+
+fn advice(problem: &DirectoryProblem, path: &str) -> String {
+    match problem {
+        DirectoryProblem::WrongLog(_) | DirectoryProblem::WrongRatings | DirectoryProblem::Damaged(_) => {
+            how_to_read_out(path)
+        }
+        _ => String::new(),
+    }
 }
 
 /// What is wrong with the directory of a durable replica.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryProblem {
-    /// Somebody has it.
+    /// Another replica has it.
     #[error("another replica{} uses this directory: stop it, or give this one a directory of its own",
         .process.map(|process| format!(" (process {process})")).unwrap_or_default())]
     InUse {
-        /// Who, where that is known.
+        /// Its process, where that is known.
         process: Option<u32>,
     },
+    /// Another program has the database open.
+    #[error("another program{} has replica.sqlite open: close it there", .holder.as_ref().map(named).unwrap_or_default())]
+    HeldOpen {
+        /// The program, where that is known.
+        holder: Option<Holder>,
+    },
+    /// `dataset export` reads it.
+    #[error("`dataset export` reads this directory out: wait for its end")]
+    BeingRead,
+    /// Another process took the directory over, though this one used it: locks do not work there.
+    #[error(
+        "another replica ({0}) took this directory over while it was in use: two processes can write here because this \
+         file system passes no locks. Give each replica a directory of its own, on a local disk. What this one \
+         acknowledged is in the directory"
+    )]
+    TakenOver(String),
     /// A file.
     #[error("this is a file and should be a directory: give another path, or move the file away")]
     NotADirectory,
@@ -271,23 +312,24 @@ pub enum DirectoryProblem {
         given: String,
     },
     /// The write-ahead log is not the one that goes with the database.
-    #[error(
-        "replica.sqlite-wal {0}: the directory is damaged or was copied while it was in use; move it away and start \
-         with an empty directory: the replica takes everything from the others"
-    )]
+    #[error("replica.sqlite-wal {0}: the directory is damaged or was copied while it was in use; ")]
     WrongLog(&'static str),
     /// The ratings are not those that were saved.
     #[error(
-        "the ratings do not match their checksum: the directory is damaged or was copied while it was in use; move it \
-         away and start with an empty directory: the replica takes everything from the others"
+        "the ratings do not match their checksum: the directory is damaged, was copied while it was in use, or another \
+         program changed it; "
     )]
     WrongRatings,
     /// Something in it does not fit.
-    #[error(
-        "replica.sqlite is damaged ({0}): move the directory away and start with an empty one: the replica takes \
-         everything from the others"
-    )]
+    #[error("replica.sqlite is damaged ({0}): ")]
     Damaged(String),
+}
+
+fn named(holder: &Holder) -> String {
+    match &holder.program {
+        Some(program) => format!(" ({program}, process {})", holder.process),
+        None => format!(" (process {})", holder.process),
+    }
 }
 
 /// A durable store can't be opened.

@@ -40,10 +40,7 @@ fn gone(path: &Path) -> ValueError {
     let path = path.display();
     ValueError {
         doing: "looking after its files",
-        reason: format!(
-            "{path} was deleted or replaced while it was in use: what was acknowledged since cannot be saved there; \
-             stop the replica, move the directory away, and start it with an empty one"
-        ),
+        reason: format!("{path} was deleted or replaced while it was in use"),
     }
 }
 

@@ -1,126 +1,163 @@
-//! Whether a main file and a write-ahead log belong together.
+//! Marks: whether a main file and a write-ahead log belong together, and whether a log is missing.
 //!
-//! A copy of a directory that is in use may have the main file of before a checkpoint and the log of after it. Each is
-//! sound by itself, and SQLite opens the pair: what the checkpoint moved is then in neither. Power failures and `kill`
-//! never leave such a pair.
+//! Checksums find damage, but not a missing log: without its log, a main file is a sound database of an earlier time. Other
+//! programs remove logs in good order, too: `sqlite3 replica.sqlite 'select 1'` after a crash moves the log into the main
+//! file and deletes it. A copy of a directory may also hold the main file of one time and the log of another.
 //!
-//! So each log has a **number**, SQLite's own "checkpoint sequence number": 0 for a new file, one more each time the log
-//! begins again after a checkpoint. And the database has a **mark**, in its `user_version`, which stands in the main
-//! file's header and can be read without the log. While log `n` is written the mark is `n + 1`; the last transaction
-//! before a checkpoint raises it to `n + 2`, so that a main file with mark `m` goes with log `m - 1`, or with `m - 2` if
-//! the process ended before the log began again. The first transaction of each log writes the mark too, so that a log of
-//! which only the beginning was copied shows an older mark than the main file that it began to be copied into. A log is
-//! never empty while it is in use. Who closes cleanly sets the mark to `-(n + 2)`, and removes the log.
+//! So the database has a **mark** in its `user_version`, which stands in the main file's header and can be read without
+//! the log. Each log has a random **number**. For log `n`, the mark is
+//!
+//! - [`Kind::Before`] in the main file: written last into the log before `n`, and moved by us into the main file before
+//!   `n` begins. A main file with this mark needs log `n`.
+//! - [`Kind::Inside`] in the first transaction of log `n`. It reaches the main file only when another program moves log
+//!   `n`: such a main file is whole without a log.
+//!
+//! - [`Kind::Closed`] is the mark of a database that was closed cleanly. It is whole.
+//! - [`Kind::Start`] begins the first log on a whole main file. It has the number of that file's mark, and ends with the
+//!   [`Kind::Before`] of the first log that takes updates.
+//!
+//! The checksums repeat the mark ([`crate::saved::Checksums`]), so that a main file into which a log was moved in part only
+//! is found.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::path::Path;
+
+use crate::log_file::LogFile;
+
+/// The kind of a mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The database was closed cleanly, or never used.
+    Closed,
+    /// The log of this number follows.
+    Before,
+    /// Written by the first transaction of the log of this number.
+    Inside,
+    /// Written by the first transaction of a log that begins on a whole main file, which has a mark of this number.
+    Start,
+}
+
+/// The mark of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) kind: Kind,
+    number: u32,
+}
+
+/// The greatest number, less a bit that marks with [`Kind::Closed`] have and others lack: as `user_version`, a database
+/// that was closed cleanly shows a negative number, as in earlier formats.
+const NUMBER_MAX: u32 = u32::MAX >> 3;
+
+impl Mark {
+    /// A mark with a random number.
+    pub(crate) fn new(kind: Kind) -> Self {
+        let number = fastrand::u32(1..=NUMBER_MAX);
+        Self { kind, number: if kind == Kind::Closed { number | (NUMBER_MAX + 1) } else { number } }
+    }
+
+    /// Another kind of mark with this one's number.
+    pub(crate) fn with(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// The mark that stands as `user_version`. A new database has zero there, and is a closed one.
+    pub(crate) fn of_version(version: i32) -> Self {
+        let bits = version as u32;
+        let kind = [Kind::Closed, Kind::Before, Kind::Inside, Kind::Start][(bits & 3) as usize];
+        Self { kind, number: bits >> 2 }
+    }
+
+    /// What stands as `user_version`.
+    pub(crate) fn version(self) -> i32 {
+        ((self.number << 2) | self.kind as u32) as i32
+    }
+
+    /// Whether a main file with this mark is whole without a log.
+    pub(crate) fn is_whole(self) -> bool {
+        self.kind != Kind::Before
+    }
+}
+
+/// Checks that a log goes with a main file. `main` is the mark in the main file, `last` the mark that stands when both are
+/// read. Gives what is wrong with the log.
+pub(crate) fn check(main: Mark, log: Option<&LogFile>, last: Mark) -> Result<(), &'static str> {
+    const OTHER: &str = "does not go with replica.sqlite";
+    let Some(log) = log else {
+        return if main.is_whole() { Ok(()) } else { Err("is missing, or is no write-ahead log") };
+    };
+    if log.has_newer_pages {
+        return Err(OTHER);
+    }
+    let Some(first) = log.first else {
+        return match (main.is_whole(), log.has_commits, log.is_damaged_inside) {
+            // Another program's, on a main file that needs none.
+            (true, true, _) if last == main => Ok(()),
+            (true, false, false) => Ok(()),
+            // The process ended when the log began again, before its first transaction.
+            (false, false, false) => Ok(()),
+            (_, _, true) => Err("is damaged"),
+            _ => Err(OTHER),
+        };
+    };
+    // The last one: we moved the log into the main file, and did not begin the next one.
+    let fits = match first.kind {
+        Kind::Inside => main == first.with(Kind::Before) || main == first || main == last,
+        Kind::Start => main == last || (main.is_whole() && main.number == first.number),
+        Kind::Closed | Kind::Before => main.is_whole() && main == last,
+    };
+    if fits { Ok(()) } else { Err(OTHER) }
+}
 
 /// What the header of a main file says ("The Database Header" in SQLite's file format), whatever the log adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) application_id: u32,
-    pub(crate) mark: i32,
+    pub(crate) version: i32,
 }
 
 impl Header {
     /// Reads it; `None` where this is no SQLite file.
     pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
-        let bytes = beginning(path, 100)?;
+        let mut bytes = Vec::new();
+        File::open(path)?.take(100).read_to_end(&mut bytes)?;
         if bytes.len() < 100 || !bytes.starts_with(b"SQLite format 3\0") {
             return Ok(None);
         }
-        let number = |at: usize| big_endian(&bytes[at..at + 4]);
-        Ok(Some(Self { application_id: number(68), mark: number(60) as i32 }))
+        let number = |at: usize| bytes[at..at + 4].iter().fold(0u32, |number, byte| (number << 8) | u32::from(*byte));
+        Ok(Some(Self { application_id: number(68), version: number(60) as i32 }))
     }
 }
 
-/// The number of the log at `path` ("The WAL-Index File Format"); `None` where there is none that SQLite would read.
-pub(crate) fn log_number(path: &Path) -> io::Result<Option<u32>> {
-    let bytes = match beginning(path, 32) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        bytes => bytes?,
-    };
-    let magic = bytes.get(0..4).map_or(0, big_endian);
-    if bytes.len() < 32 || magic & !1 != 0x377f_0682 {
-        return Ok(None);
+/// The rules of format 2, for directories that an earlier version left: the mark counts the logs since the file was made.
+/// While log `n` is written it is `n + 1`, the last transaction before a checkpoint makes it `n + 2`, and closing
+/// `-(n + 2)`.
+pub(crate) mod format_2 {
+    /// Whether a replica that left this mark was closed cleanly.
+    pub(crate) fn is_clean(mark: i32) -> bool {
+        mark <= 0
     }
-    // The checksum is over words in the byte order of who wrote it, which the magic's last bit tells.
-    let word = |bytes: &[u8]| if magic & 1 == 1 { big_endian(bytes) } else { big_endian(bytes).swap_bytes() };
-    let (mut first, mut second) = (0u32, 0u32);
-    for pair in bytes[0..24].chunks_exact(8) {
-        first = first.wrapping_add(word(&pair[0..4])).wrapping_add(second);
-        second = second.wrapping_add(word(&pair[4..8])).wrapping_add(first);
-    }
-    let is_sound = (first, second) == (big_endian(&bytes[24..28]), big_endian(&bytes[28..32]));
-    Ok(is_sound.then(|| big_endian(&bytes[12..16])))
-}
 
-/// Whether a log that SQLite would read has pages of the one that followed it: it began again while it was copied, and
-/// what the copy has of it is only its beginning. A log that was not copied has older pages behind its end, or none.
-pub(crate) fn has_newer_pages(path: &Path) -> io::Result<bool> {
-    if log_number(path)?.is_none() {
-        return Ok(false);
+    /// The mark with which a replica that wrote log `number` ends.
+    pub(crate) fn clean_mark(number: u32) -> i32 {
+        -(number as i32 + 2)
     }
-    let mut file = File::open(path)?;
-    let mut header = [0; 32];
-    file.read_exact(&mut header)?;
-    // The first salt counts up with each log; each page repeats it.
-    let next = big_endian(&header[16..20]).wrapping_add(1);
-    let page_bytes = u64::from(big_endian(&header[8..12]));
-    let bytes = file.metadata()?.len();
-    let mut at = 32;
-    while at + 24 <= bytes {
-        let mut page = [0; 24];
-        file.seek(SeekFrom::Start(at))?;
-        file.read_exact(&mut page)?;
-        if big_endian(&page[8..12]) == next {
-            return Ok(true);
+
+    /// Whether a log fits a main file: `main` is the mark in the file, `log` the log's number, `mark` the mark that stands
+    /// when both are read.
+    pub(crate) fn fits(main: i32, log: Option<u32>, mark: i32) -> bool {
+        let Some(number) = log.map(i64::from) else {
+            return is_clean(main) && mark == main;
+        };
+        let (main, mark) = (i64::from(main), i64::from(mark));
+        if main <= 0 {
+            // Opened and not yet used, or closed up to the log's removal.
+            (number == 0 && (mark == main || mark == 2)) || (number == -main - 2 && mark == main)
+        } else if number == main - 1 {
+            mark == main || mark == main + 1 || mark == -(main + 1)
+        } else {
+            number == main - 2 && mark == main
         }
-        at += 24 + page_bytes;
-    }
-    Ok(false)
-}
-
-fn beginning(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(bytes_max).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn big_endian(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0, |number, byte| (number << 8) | u32::from(*byte))
-}
-
-/// Whether a replica that left this mark was closed cleanly. So is a database that was never used.
-pub(crate) fn is_clean(mark: i32) -> bool {
-    mark <= 0
-}
-
-/// The mark with which log `number` is closed for a checkpoint, and the next one begins.
-pub(crate) fn next_mark(number: u32) -> i32 {
-    number as i32 + 2
-}
-
-/// The mark with which a replica that wrote log `number` ends.
-pub(crate) fn clean_mark(number: u32) -> i32 {
-    -next_mark(number)
-}
-
-/// Whether a log fits a main file: `main` is the mark in the file, `log` the log's number, `mark` the mark that stands
-/// when both are read.
-pub(crate) fn fits(main: i32, log: Option<u32>, mark: i32) -> bool {
-    let Some(number) = log.map(i64::from) else {
-        return is_clean(main) && mark == main;
-    };
-    let (main, mark) = (i64::from(main), i64::from(mark));
-    if main <= 0 {
-        // Opened and not yet used, or closed up to the log's removal.
-        (number == 0 && (mark == main || mark == 2)) || (number == -main - 2 && mark == main)
-    } else if number == main - 1 {
-        mark == main || mark == main + 1 || mark == -(main + 1)
-    } else {
-        number == main - 2 && mark == main
     }
 }
 
@@ -128,29 +165,87 @@ pub(crate) fn fits(main: i32, log: Option<u32>, mark: i32) -> bool {
 mod tests {
     use super::*;
 
+    fn log(first: Option<Mark>) -> LogFile {
+        LogFile { first, has_commits: true, ..LogFile::default() }
+    }
+
     #[test]
-    fn a_log_fits_the_main_file_that_it_was_begun_on_and_the_one_it_was_checkpointed_into() {
-        for number in 1..5 {
-            let mark = number as i32 + 1;
-            assert!(fits(mark, Some(number), mark), "in use");
-            assert!(fits(mark, Some(number), next_mark(number)), "about to be checkpointed");
-            assert!(fits(next_mark(number), Some(number), next_mark(number)), "checkpointed");
-            assert!(fits(mark, Some(number), clean_mark(number)), "about to be closed");
-            assert!(fits(clean_mark(number), Some(number), clean_mark(number)), "closed but for the log");
-            assert!(fits(clean_mark(number), None, clean_mark(number)), "closed");
-            assert!(fits(clean_mark(number), Some(0), next_mark(0)), "opened again");
+    fn marks_survive_as_user_version() {
+        for kind in [Kind::Closed, Kind::Before, Kind::Inside, Kind::Start] {
+            let mark = Mark::new(kind);
+            assert_eq!(Mark::of_version(mark.version()), mark);
+        }
+        assert_eq!(Mark::of_version(0).kind, Kind::Closed);
+    }
+
+    #[test]
+    fn every_state_that_a_kill_leaves_fits() {
+        let (before, next, closed) = (Mark::new(Kind::Before), Mark::new(Kind::Before), Mark::new(Kind::Closed));
+        let inside = before.with(Kind::Inside);
+        let ours = log(Some(inside));
+        for (main, last, when) in [
+            (before, inside, "in use"),
+            (before, next, "about to be moved"),
+            (next, next, "moved, and the next one not begun"),
+            (before, closed, "about to be closed"),
+            (closed, closed, "closed but for the log"),
+            (inside, inside, "moved by another program, which left the log"),
+        ] {
+            assert_eq!(check(main, Some(&ours), last), Ok(()), "{when}");
+        }
+        let start = log(Some(closed.with(Kind::Start)));
+        assert_eq!(check(closed, Some(&start), closed.with(Kind::Start)), Ok(()), "opened again");
+        assert_eq!(check(closed, Some(&start), before), Ok(()), "about to be taken into use");
+        assert_eq!(check(before, Some(&start), before), Ok(()), "taken into use");
+        let begun = LogFile::default();
+        assert_eq!(check(before, Some(&begun), before), Ok(()), "the log's header is written, and nothing else");
+    }
+
+    #[test]
+    fn a_main_file_is_whole_without_its_log_where_that_was_moved() {
+        for kind in [Kind::Closed, Kind::Inside, Kind::Start] {
+            let mark = Mark::new(kind);
+            assert_eq!(check(mark, None, mark), Ok(()), "{kind:?}");
+            assert_eq!(check(mark, Some(&log(None)), mark), Ok(()), "{kind:?}: another program wrote a log of its own");
+            assert_eq!(check(mark, Some(&log(Some(mark))), mark), Ok(()), "{kind:?}: with the header in it");
         }
     }
 
     #[test]
     fn no_other_log_fits() {
+        let [before, other] = [Mark::new(Kind::Before), Mark::new(Kind::Before)];
+        let (inside, closed) = (before.with(Kind::Inside), Mark::new(Kind::Closed));
+        let begun_again = other.with(Kind::Inside);
+        let start = closed.with(Kind::Start);
+        for (main, first, last, why) in [
+            (before, Some(begun_again), begun_again, "the log of another time"),
+            (before, None, before, "the log was lost, and another program wrote one"),
+            (before, Some(before), before, "the same, with the header in it"),
+            (closed, Some(inside), inside, "the main file is of before the replica started"),
+            (other, Some(inside), inside, "the main file is of after a checkpoint, the log of before its end"),
+            (before, Some(before.with(Kind::Start)), other, "the log is of a later start"),
+            (closed, None, start, "another program's log of another time"),
+        ] {
+            assert!(check(main, Some(&log(first)), last).is_err(), "{why}");
+        }
+        assert!(check(before, None, before).is_err(), "the log is missing");
+    }
+
+    #[test]
+    fn logs_of_format_2_are_judged_as_before() {
+        use format_2::{clean_mark, fits};
         for number in 1..5 {
             let mark = number as i32 + 1;
+            assert!(fits(mark, Some(number), mark), "in use");
+            assert!(fits(mark, Some(number), mark + 1), "about to be checkpointed");
+            assert!(fits(mark + 1, Some(number), mark + 1), "checkpointed");
+            assert!(fits(mark, Some(number), clean_mark(number)), "about to be closed");
+            assert!(fits(clean_mark(number), Some(number), clean_mark(number)), "closed but for the log");
+            assert!(fits(clean_mark(number), None, clean_mark(number)), "closed");
+            assert!(fits(clean_mark(number), Some(0), 2), "opened again");
             assert!(!fits(mark, None, mark), "the log is missing");
             assert!(!fits(mark, Some(number + 1), mark), "the log began again while the main file was copied");
-            assert!(!fits(mark, Some(number + 1), mark + 1));
-            assert!(!fits(next_mark(number), Some(number), mark), "the end of the log is missing");
-            assert!(!fits(next_mark(number) + 1, Some(number), next_mark(number)), "a log of long ago");
+            assert!(!fits(mark + 1, Some(number), mark), "the end of the log is missing");
             assert!(!fits(clean_mark(7), Some(number), mark), "the main file is of before the replica started");
         }
     }

@@ -3,9 +3,9 @@
 //! - [`source`]: where ratings come from: the sample, a MovieLens folder, a SQLite file
 //! - [`store`]: the store itself, `natter_common::value::Value` over SQLite, whose layout is in [`schema`], `overlay`, what
 //!   updates wrote, and `read_rows`, what was read of the data set lately
-//! - [`directory`], `recovery`, [`durable`], `on_disk`, `wal`, `save`, `saved`, `kept`, `generation`, `files`, `sealed`: the
-//!   store of a durable replica, in a directory of its own: how it is opened again, what it saves and when, and how damage
-//!   and copies are noticed
+//! - [`directory`], `recovery`, [`durable`], `on_disk`, `wal`, `save`, `saved`, `kept`, `generation`, `log_file`, `files`,
+//!   `holder`, `owner`, `rescue`, `sealed`: the store of a durable replica, in a directory of its own: how it is opened again, what it saves
+//!   and when, and how damage, copies and other programs are noticed
 //! - [`export`]: writes a replica's ratings as a data set
 //! - `answers`, `catalogue`, `fold`: how queries are answered, the films in memory, case and accents in a search
 //! - [`fingerprint`]: the data set's fingerprint and the digest of the ratings
@@ -29,16 +29,20 @@ pub mod fingerprint;
 mod fold;
 pub mod generate;
 mod generation;
+mod holder;
 pub mod import;
 mod kept;
+mod log_file;
 mod movielens;
 mod on_disk;
 mod overlay;
+mod owner;
 pub mod progress;
 mod random;
 mod read_rows;
 mod records;
 mod recovery;
+mod rescue;
 mod save;
 mod saved;
 pub mod schema;
@@ -53,5 +57,6 @@ pub use directory::DataDirectory;
 pub use durable::{Identity, Recovered, Sync};
 pub use error::{DataError, DirectoryError, DirectoryProblem, OpenError};
 pub use fingerprint::Fingerprint;
+pub use holder::Holder;
 pub use source::DataSource;
 pub use store::Store;

@@ -5,8 +5,9 @@ use std::path::Path;
 use natter_common::value::ValueError;
 use rusqlite::Connection;
 
-use crate::durable::{Identity, Sync};
-use crate::generation;
+use crate::durable::{Durable, Identity, Sync};
+use crate::error::{DirectoryError, DirectoryProblem};
+use crate::generation::{Kind, Mark};
 use crate::save::unencodable;
 use crate::schema;
 use crate::sealed::seal;
@@ -50,6 +51,7 @@ impl Store {
             apply_sync(connection, self.durable.as_ref().map_or(Sync::Full, |durable| durable.sync))
         };
         if self.is_durable() {
+            self.check_owner()?;
             write(&self.connection).map_err(self.failed("saving the replica's id"))?;
         }
         self.after_commit()
@@ -58,7 +60,32 @@ impl Store {
     /// Fails where a file of the database was deleted or replaced. Costs two looks at a directory; to be called each
     /// second, so that also a replica that has nothing to write notices.
     pub fn check_files(&self) -> Result<(), ValueError> {
-        self.durable.as_ref().map_or(Ok(()), |durable| durable.check_files().map(drop))
+        self.durable.as_ref().map_or(Ok(()), |durable| self.log_file_bytes(durable).map(drop))
+    }
+
+    /// How long the log's file is, in bytes, if both files are those of the directory and no other process has that.
+    /// Saves what is left of a file that is gone.
+    fn log_file_bytes(&self, durable: &Durable) -> Result<u64, ValueError> {
+        self.check_owner()?;
+        durable.log_file_bytes().map_err(|gone| self.rescue(durable, gone))
+    }
+
+    /// Fails where another process has taken the directory over: before and after each commit.
+    pub(crate) fn check_owner(&self) -> Result<(), ValueError> {
+        let Some(Durable { directory, .. }) = &self.durable else { return Ok(()) };
+        directory.check_owner().map_err(|problem| {
+            let reason = directory.refuse(problem).to_string();
+            ValueError { doing: "looking after its directory", reason }
+        })
+    }
+
+    /// The error with which the process must end, where another process has taken the directory over.
+    pub fn taken_over(&self) -> Option<DirectoryError> {
+        let directory = &self.durable.as_ref()?.directory;
+        match directory.check_owner() {
+            Err(problem @ DirectoryProblem::TakenOver(_)) => Some(directory.refuse(problem)),
+            _ => None,
+        }
     }
 
     /// How much is in the write-ahead log, in bytes; 0 for a store in memory. Its file may be longer: it is written from
@@ -87,9 +114,8 @@ impl Store {
         self.check_files()?;
         self.write_all_rows()?;
         let Some(durable) = &self.durable else { return Ok(()) };
-        let mark = generation::clean_mark(durable.log_number);
         synced(&self.connection, |connection| {
-            write_mark(connection, mark, |_| Ok(()))?;
+            write_mark(connection, Mark::new(Kind::Closed), durable.checksums, |_| Ok(()))?;
             move_log(connection)?;
             // From here on SQLite removes the log when it closes.
             keep_log_on_close(connection, false)
@@ -100,7 +126,9 @@ impl Store {
             .close()
             .map_err(|(_, error)| ValueError { doing: "closing the database", reason: error.to_string() })?;
         // Only now may another process have the directory.
-        drop(durable);
+        if let Some(mut durable) = durable {
+            durable.directory.release();
+        }
         Ok(())
     }
 
@@ -118,18 +146,25 @@ impl Store {
         };
         durable.changes = changes;
         // The file is never shorter than what is in it.
-        let may_be_long = durable.check_files()? > LOG_BYTES_MAX;
+        let may_be_long = self.durable.as_ref().map_or(Ok(0), |durable| self.log_file_bytes(durable))? > LOG_BYTES_MAX;
         if may_be_long && self.log_bytes()? > LOG_BYTES_MAX { self.checkpoint() } else { Ok(()) }
     }
 
     fn checkpoint(&mut self) -> Result<(), ValueError> {
         let Some(durable) = &self.durable else { return Ok(()) };
-        let mark = generation::next_mark(durable.log_number);
-        begin_next_log(&self.connection, mark, |_| Ok(())).map_err(self.failed(CHECKPOINT))?;
+        let begin = || {
+            let mark = begin_next_log(&self.connection, durable.checksums)?;
+            apply_sync(&self.connection, durable.sync)?;
+            Ok(mark)
+        };
+        self.check_owner()?;
+        let mark = begin().map_err(self.failed(CHECKPOINT))?;
+        let changes = self.connection.total_changes();
         if let Some(durable) = &mut self.durable {
-            durable.log_number += 1;
-            durable.check_files()?;
+            durable.mark = mark;
+            durable.checksums.mark = mark.version();
+            durable.changes = changes;
         }
-        Ok(())
+        self.check_files()
     }
 }

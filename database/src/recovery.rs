@@ -1,7 +1,9 @@
 //! Opens the store of a durable replica: everything that was saved is checked before anything is written.
 
+use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io;
+use std::time::Duration;
 
 use natter_common::rating::{RatingKey, Stars};
 use natter_common::replica_manager::Saved;
@@ -15,16 +17,17 @@ use crate::directory::{DataDirectory, sync_directory};
 use crate::durable::{Durable, Identity, Recovered, Sync};
 use crate::error::{DataError, DirectoryProblem, FileProblem, OpenError};
 use crate::files::Watched;
-use crate::generation::{self, Header};
+use crate::generation::{self, Header, Kind, Mark};
 use crate::kept::Kept;
+use crate::log_file::LogFile;
+use crate::owner::GRACE;
 use crate::saved::{
-    Checksums, convert, is_unused, problem, read_checksums, read_meta, read_saved, read_state, write_checksums,
-    write_meta,
+    Checksums, convert, is_unused, problem, read_checksums, read_meta, read_saved, read_state, write_meta,
 };
 use crate::schema;
 use crate::source::DataSource;
 use crate::store::Store;
-use crate::wal::{apply_sync, begin_next_log, keep_log_on_close};
+use crate::wal::{apply_sync, begin_next_log, keep_log_on_close, move_log, write_mark};
 
 /// How many rows of the overlay are read at once.
 const ROWS_AT_ONCE: i64 = 4096;
@@ -35,9 +38,13 @@ impl Store {
     ///
     /// Fails where the data set can't be opened, or is not the one that the replica began with, and where what is in the
     /// directory is damaged, or of a newer Natter: nothing in it is changed then.
-    pub fn open_in(source: &DataSource, directory: DataDirectory, sync: Sync) -> Result<(Self, Recovered), OpenError> {
-        let found = Database::open(&directory).map_err(|problem| directory.refuse(problem))?;
-        let Database { connection, format, mark, log_number } = found;
+    pub fn open_in(
+        source: &DataSource,
+        mut directory: DataDirectory,
+        sync: Sync,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let found = Database::open_alone(&mut directory).map_err(|problem| directory.refuse(problem))?;
+        let Database { connection, format, mark, clean } = found;
         source.attach(&connection)?;
         let (description, catalogue) =
             base::load(&connection).map_err(|problem| DataError::File { path: source.to_string(), problem })?;
@@ -45,11 +52,11 @@ impl Store {
         let mut store = Self::assemble(connection, description, catalogue)
             .map_err(|error| DataError::File { path: source.to_string(), problem: unreadable(error) })?;
         let (recovered, kept, checksums) = store
-            .recover(format, mark)
-            .and_then(|(recovered, kept, written)| {
-                let checksums = Checksums { digest: store.digest().0, overlay: store.overlay_sum, written };
-                let begin = Beginning { recovered: &recovered, checksums, format, log_number, sync };
-                store.take_into_use(&directory, begin)?;
+            .recover(format, mark, clean)
+            .and_then(|(recovered, kept, mut checksums)| {
+                let begin = Beginning { recovered: &recovered, checksums, format, mark, sync };
+                let mark = store.take_into_use(&directory, begin)?;
+                checksums.mark = mark.version();
                 Ok((recovered, kept, checksums))
             })
             .map_err(|problem| directory.refuse(problem))?;
@@ -59,20 +66,25 @@ impl Store {
             directory,
             main,
             log,
-            log_number: log_number + 1,
+            mark: Mark::of_version(checksums.mark),
             sync,
             kept,
             written_sum: checksums.written,
             executed: recovered.saved.executed.len() as u64,
             checksums,
             changes: store.connection.total_changes(),
+            rescued: OnceCell::new(),
         });
         Ok((store, recovered))
     }
 
-    /// Reads what was saved, and brings averages, counts and checksums up to it. Gives the sum of the rows in the table of
-    /// ratings too.
-    fn recover(&mut self, format: u32, mark: i32) -> Result<(Recovered, Kept, u64), DirectoryProblem> {
+    /// Reads what was saved, and brings averages, counts and checksums up to it.
+    fn recover(
+        &mut self,
+        format: u32,
+        mark: i32,
+        clean: bool,
+    ) -> Result<(Recovered, Kept, Checksums), DirectoryProblem> {
         let connection = &self.connection;
         let Some(identity) = read_state::<Identity>(connection, "identity")? else {
             if !is_unused(connection, format)? {
@@ -80,7 +92,8 @@ impl Store {
             }
             self.overlay.note_writes();
             let nothing = Recovered { identity: None, saved: Saved::default(), clean: true, sync_before: None };
-            return Ok((nothing, Kept::default(), 0));
+            let checksums = Checksums { digest: self.digest().0, overlay: self.overlay_sum, ..Checksums::default() };
+            return Ok((nothing, Kept::default(), checksums));
         };
         let (found, given) = (read_meta(connection, "fingerprint")?, self.fingerprint().to_string());
         if found != given {
@@ -89,14 +102,17 @@ impl Store {
         let (saved, mut kept) = read_saved(connection, format)?;
         let sync_before = Sync::named(&read_meta(connection, "sync")?);
         let checksums = read_checksums(connection, format)?;
+        if format == schema::DURABLE_FORMAT_VERSION && checksums.mark != mark {
+            return Err(DirectoryProblem::WrongLog("was moved into replica.sqlite in part only, and is missing"));
+        }
         self.scan_overlay()?;
         let written = self.overlay_sum;
         self.apply_again(&saved, &mut kept)?;
-        if checksums != (Checksums { digest: self.digest().0, overlay: self.overlay_sum, written }) {
+        let found = Checksums { digest: self.digest().0, overlay: self.overlay_sum, written, mark: checksums.mark };
+        if checksums != found {
             return Err(DirectoryProblem::WrongRatings);
         }
-        let clean = generation::is_clean(mark);
-        Ok((Recovered { identity: Some(identity), saved, clean, sync_before }, kept, written))
+        Ok((Recovered { identity: Some(identity), saved, clean, sync_before }, kept, checksums))
     }
 
     /// Applies the records that the value timestamp covers: rows that they wrote may be nowhere else.
@@ -138,25 +154,58 @@ impl Store {
     }
 
     /// The first write: marks the directory as in use, on the disk and in the main file itself, so that a copy without
-    /// the log can be told from one that needs none.
-    fn take_into_use(&self, directory: &DataDirectory, begin: Beginning<'_>) -> Result<(), DirectoryProblem> {
-        let Beginning { recovered, checksums, format, log_number, sync } = begin;
-        let begin = |connection: &Connection| {
-            if format == schema::DURABLE_FORMAT_OLD {
-                convert(connection, &recovered.saved)?;
-            }
+    /// the log can be told from one that needs none. Gives the mark that stands then.
+    fn take_into_use(&self, directory: &DataDirectory, begin: Beginning<'_>) -> Result<Mark, DirectoryProblem> {
+        let Beginning { recovered, checksums, format, mut mark, sync } = begin;
+        let connection = &self.connection;
+        directory.check_owner()?;
+        if format != schema::DURABLE_FORMAT_VERSION {
+            mark = self.bring_up_to_date(directory, format, recovered, checksums).map_err(problem)?;
+        }
+        use_log(connection).map_err(problem)?;
+        let work = |connection: &Connection| {
             write_meta(connection, "fingerprint", &self.fingerprint().to_string())?;
             write_meta(connection, "sync", sync.name())?;
-            write_checksums(connection, checksums)?;
             // Rows of a snapshot that did not come to its end; it begins anew.
             if recovered.saved.state.merging.is_none() {
                 connection.execute(schema::CLEAR_STAGE, ())?;
             }
             Ok(())
         };
-        begin_next_log(&self.connection, generation::next_mark(log_number), begin).map_err(problem)?;
-        apply_sync(&self.connection, sync).map_err(problem)?;
-        sync_directory(directory.path()).map_err(|reason| DirectoryProblem::Failing(reason.to_string()))
+        let begin = || {
+            // From here on the mark in the main file is the one that stands, and the log begins again.
+            move_log(connection)?;
+            let found = Mark::of_version(mark);
+            let first = found.with(if found.is_whole() { Kind::Start } else { Kind::Inside });
+            write_mark(connection, first, checksums, work)?;
+            let mark = if found.is_whole() { begin_next_log(connection, checksums)? } else { first };
+            apply_sync(connection, sync)?;
+            Ok(mark)
+        };
+        let mark = begin().map_err(problem)?;
+        sync_directory(directory.path()).map_err(|reason| DirectoryProblem::Failing(reason.to_string()))?;
+        Ok(mark)
+    }
+
+    /// Makes of a directory of an old format one of this format that was closed cleanly, without a log. Whenever the process
+    /// ends meanwhile, it is one of the two. Gives the mark.
+    fn bring_up_to_date(
+        &self,
+        directory: &DataDirectory,
+        format: u32,
+        recovered: &Recovered,
+        checksums: Checksums,
+    ) -> rusqlite::Result<i32> {
+        let connection = &self.connection;
+        let number = LogFile::read(&directory.log()).ok().flatten().map_or(0, |log| log.number);
+        connection.pragma_update(Some("main"), "user_version", generation::format_2::clean_mark(number))?;
+        move_log(connection)?;
+        keep_log_on_close(connection, false)?;
+        connection.execute_batch("PRAGMA main.journal_mode = DELETE;")?;
+        keep_log_on_close(connection, true)?;
+        let mark = Mark::new(Kind::Closed);
+        write_mark(connection, mark, checksums, |connection| convert(connection, format, &recovered.saved))?;
+        Ok(mark.version())
     }
 }
 
@@ -165,7 +214,8 @@ struct Beginning<'a> {
     recovered: &'a Recovered,
     checksums: Checksums,
     format: u32,
-    log_number: u32,
+    /// The mark that was found.
+    mark: i32,
     sync: Sync,
 }
 
@@ -174,10 +224,23 @@ struct Database {
     connection: Connection,
     format: u32,
     mark: i32,
-    log_number: u32,
+    /// Whether it was closed cleanly.
+    clean: bool,
 }
 
 impl Database {
+    /// Opens it as the only process that writes to it from now on.
+    fn open_alone(directory: &mut DataDirectory) -> Result<Self, DirectoryProblem> {
+        let found = Self::open(directory)?;
+        if !directory.claim()? {
+            return Ok(found);
+        }
+        // The process before may be about to write. It will notice, and what it wrote last must be read.
+        drop(found);
+        std::thread::sleep(GRACE);
+        Self::open(directory)
+    }
+
     fn open(directory: &DataDirectory) -> Result<Self, DirectoryProblem> {
         let path = directory.database();
         let failing = |error: io::Error| DirectoryProblem::Failing(error.to_string());
@@ -195,32 +258,60 @@ impl Database {
             }
             None => return Err(DirectoryProblem::NotSqlite),
         };
-        let log_number = generation::log_number(&directory.log()).map_err(failing)?;
-        if generation::has_newer_pages(&directory.log()).map_err(failing)? {
-            return Err(DirectoryProblem::WrongLog("does not go with replica.sqlite"));
-        }
+        let log = LogFile::read(&directory.log()).map_err(failing)?;
         let connection = base::connect_file(&path).map_err(problem)?;
         configure(&connection).map_err(problem)?;
         let found = read_meta(&connection, "format")?;
         let format = match found.parse() {
-            Ok(format @ (schema::DURABLE_FORMAT_OLD | schema::DURABLE_FORMAT_VERSION)) => format,
+            Ok(
+                format @ (schema::DURABLE_FORMAT_OLD | schema::DURABLE_FORMAT_COUNTED | schema::DURABLE_FORMAT_VERSION),
+            ) => format,
             _ => return Err(DirectoryProblem::Newer { found, known: schema::DURABLE_FORMAT_VERSION }),
         };
-        if log_number.is_none() && !generation::is_clean(header.mark) {
-            return Err(DirectoryProblem::WrongLog("is missing, or is no write-ahead log"));
-        }
-        let mark = begin_using(&connection).map_err(problem)?;
-        if !generation::fits(header.mark, log_number, mark) {
-            return Err(DirectoryProblem::WrongLog("does not go with replica.sqlite"));
-        }
+        let mark = connection.query_row("PRAGMA main.user_version", (), |row| row.get(0)).map_err(problem)?;
+        let clean = match format {
+            schema::DURABLE_FORMAT_VERSION => {
+                check_log(&connection, header.version, log, mark)?;
+                Mark::of_version(mark).kind == Kind::Closed
+            }
+            _ => {
+                check_counted_log(header.version, log, mark)?;
+                generation::format_2::is_clean(mark)
+            }
+        };
         let sound: String =
             connection.query_row("PRAGMA main.quick_check(1)", (), |row| row.get(0)).map_err(problem)?;
         if sound != "ok" {
             // SQLite tells of it in several lines.
             return Err(DirectoryProblem::Damaged(sound.split_whitespace().collect::<Vec<_>>().join(" ")));
         }
-        Ok(Self { connection, format, mark, log_number: log_number.unwrap_or(0) })
+        Ok(Self { connection, format, mark, clean })
     }
+}
+
+/// Whether the log goes with the main file; `in_header` is the mark in the main file, `mark` the one that stands.
+fn check_log(connection: &Connection, in_header: i32, log: Option<LogFile>, mark: i32) -> Result<(), DirectoryProblem> {
+    let last = Mark::of_version(mark);
+    // Without a log, a rollback journal may have changed the header since.
+    let main = if log.is_some() { Mark::of_version(in_header) } else { last };
+    generation::check(main, log.as_ref(), last).map_err(DirectoryProblem::WrongLog)?;
+    let was_synced = Sync::named(&read_meta(connection, "sync").unwrap_or_default()) != Some(Sync::Normal);
+    if log.is_some_and(|log| log.is_damaged_inside && was_synced) {
+        return Err(DirectoryProblem::WrongLog("is damaged"));
+    }
+    Ok(())
+}
+
+/// The same for the formats before.
+fn check_counted_log(in_header: i32, log: Option<LogFile>, mark: i32) -> Result<(), DirectoryProblem> {
+    let number = log.as_ref().map(|log| log.number);
+    if number.is_none() && !generation::format_2::is_clean(in_header) {
+        return Err(DirectoryProblem::WrongLog("is missing, or is no write-ahead log"));
+    }
+    if log.is_some_and(|log| log.has_newer_pages) || !generation::format_2::fits(in_header, number, mark) {
+        return Err(DirectoryProblem::WrongLog("does not go with replica.sqlite"));
+    }
+    Ok(())
 }
 
 /// Makes the database under another name, so that one that has its name is whole.
@@ -253,15 +344,15 @@ fn make(directory: &DataDirectory) -> Result<(), DirectoryProblem> {
 
 /// Before the first look at the database.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    // A program that holds it is told of at once.
+    connection.busy_timeout(Duration::ZERO)?;
     keep_log_on_close(connection, true)?;
     // Nobody else may look at it, so the log's index need not be shared: there is no third file.
     connection.execute_batch("PRAGMA main.locking_mode = EXCLUSIVE; PRAGMA main.cache_size = -32768;")
 }
 
-/// Turns the write-ahead log on, which is moved when we say so. Gives the mark.
-fn begin_using(connection: &Connection) -> rusqlite::Result<i32> {
-    connection.execute_batch(
-        "PRAGMA main.journal_mode = WAL; PRAGMA main.synchronous = FULL; PRAGMA wal_autocheckpoint = 0;",
-    )?;
-    connection.query_row("PRAGMA main.user_version", (), |row| row.get(0))
+/// Turns the write-ahead log on, which is moved when we say so.
+fn use_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .execute_batch("PRAGMA main.journal_mode = WAL; PRAGMA main.synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")
 }

@@ -139,7 +139,7 @@ impl Store {
     pub(crate) fn save_checksums(&mut self) -> Result<(), ValueError> {
         let (digest, overlay) = (self.digest().0, self.overlay_sum);
         let Some(durable) = &mut self.durable else { return Ok(()) };
-        let checksums = Checksums { digest, overlay, written: durable.written_sum };
+        let checksums = Checksums { digest, overlay, written: durable.written_sum, mark: durable.mark.version() };
         if std::mem::replace(&mut durable.checksums, checksums) == checksums {
             return Ok(());
         }

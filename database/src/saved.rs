@@ -36,6 +36,9 @@ pub(crate) struct Checksums {
     pub(crate) overlay: u64,
     /// The sum of the rows that are in the table of ratings.
     pub(crate) written: u64,
+    /// The mark of the database ([`crate::generation::Mark`]), which else stands in its first page only; 0 in format 2.
+    #[serde(default)]
+    pub(crate) mark: i32,
 }
 
 /// Records that were saved together, and the number of their row.
@@ -48,7 +51,7 @@ struct Batch<R> {
 /// What an error of SQLite says of the directory.
 pub(crate) fn problem(error: rusqlite::Error) -> DirectoryProblem {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DirectoryProblem::InUse { process: None },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DirectoryProblem::HeldOpen { holder: None },
         Some(
             ErrorCode::CannotOpen
             | ErrorCode::ReadOnly
@@ -106,7 +109,7 @@ pub(crate) fn read_checksums(connection: &Connection, format: u32) -> Result<Che
             .map_err(|_| damaged(format!("meta has a {key} that is not a number")))
     };
     let overlay = number("overlay")?;
-    Ok(Checksums { digest: number("digest")?, overlay, written: overlay })
+    Ok(Checksums { digest: number("digest")?, overlay, written: overlay, mark: 0 })
 }
 
 /// All that was saved, and where its records are.
@@ -169,13 +172,15 @@ fn unencodable(error: WireError) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(error.into())
 }
 
-/// Brings a file of the old format up to this one, in the transaction that begins its use.
-pub(crate) fn convert(connection: &Connection, saved: &Saved) -> rusqlite::Result<()> {
-    connection.execute_batch(&format!("DROP TABLE main.record; {}", schema::CREATE_BATCH))?;
-    for (records, number) in in_batches(&saved.records) {
-        write_batch(connection, number, records)?;
+/// Brings a file of an old format up to this one, but for its marks: part of a transaction.
+pub(crate) fn convert(connection: &Connection, format: u32, saved: &Saved) -> rusqlite::Result<()> {
+    if format == schema::DURABLE_FORMAT_OLD {
+        connection.execute_batch(&format!("DROP TABLE main.record; {}", schema::CREATE_BATCH))?;
+        for (records, number) in in_batches(&saved.records) {
+            write_batch(connection, number, records)?;
+        }
+        connection.execute("DELETE FROM main.meta WHERE key IN ('digest', 'overlay')", ())?;
     }
-    connection.execute("DELETE FROM main.meta WHERE key IN ('digest', 'overlay')", ())?;
     write_meta(connection, "format", &schema::DURABLE_FORMAT_VERSION.to_string())
 }
 

@@ -134,6 +134,7 @@ impl Store {
             return Ok(());
         }
         self.save_checksums()?;
+        self.check_owner()?;
         self.execute("COMMIT", "committing a transaction")?;
         self.is_writing = false;
         self.after_commit()

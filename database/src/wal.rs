@@ -3,38 +3,43 @@
 use rusqlite::Connection;
 
 use crate::durable::Sync;
+use crate::generation::{Kind, Mark};
+use crate::saved::{Checksums, write_checksums};
 
-/// Ends a log with a last transaction, moves it into the main file, and begins the next one.
-pub(crate) fn begin_next_log(
-    connection: &Connection,
-    mark: i32,
-    last: impl FnOnce(&Connection) -> rusqlite::Result<()>,
-) -> rusqlite::Result<()> {
-    write_mark(connection, mark, last)?;
+/// Ends a log, moves it into the main file, and begins the next one: its beginning is on the disk when this returns. Gives
+/// the mark that stands then.
+pub(crate) fn begin_next_log(connection: &Connection, checksums: Checksums) -> rusqlite::Result<Mark> {
+    let before = Mark::new(Kind::Before);
+    write_mark(connection, before, checksums, |_| Ok(()))?;
     move_log(connection)?;
-    write_mark(connection, mark, |_| Ok(()))
+    let inside = before.with(Kind::Inside);
+    synced(connection, |connection| write_mark(connection, inside, checksums, |_| Ok(())))?;
+    Ok(inside)
 }
 
-/// A transaction that writes the mark, and what else is to be written with it.
+/// A transaction that writes the mark, repeats it in the checksums, and does `work`.
 pub(crate) fn write_mark(
     connection: &Connection,
-    mark: i32,
+    mark: Mark,
+    checksums: Checksums,
     work: impl FnOnce(&Connection) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     connection.execute_batch("BEGIN")?;
+    // First: no version of the page with the mark is written before it.
+    connection.pragma_update(Some("main"), "user_version", mark.version())?;
     work(connection)?;
-    connection.pragma_update(Some("main"), "user_version", mark)?;
+    write_checksums(connection, Checksums { mark: mark.version(), ..checksums })?;
     connection.execute_batch("COMMIT")
 }
 
 /// Copies what is in the log into the main file. The log is not cut, but written from its beginning by the next commits:
-/// one that is cut to nothing could not be told from one that was lost, and who copies a log while it is cut would have a
-/// part of it that looks whole.
+/// one that is cut to nothing could not be told from one that was lost, and a copy of a log that is cut meanwhile would have
+/// a part of it that looks whole.
 pub(crate) fn move_log(connection: &Connection) -> rusqlite::Result<()> {
     let (busy, pages, moved): (i64, i64, i64) =
         connection.query_row("PRAGMA main.wal_checkpoint(PASSIVE)", (), |row| row.try_into())?;
     if busy != 0 || pages != moved {
-        let reason = format!("{moved} of {pages} pages were moved: somebody reads the database");
+        let reason = format!("{moved} of {pages} pages were moved: another program reads the database");
         return Err(rusqlite::Error::SqliteFailure(
             rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
             Some(reason),

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use natter_broker::options::BrokerOptions;
 use natter_client::commands::ClientArgs;
-use natter_client::menu::MenuEnd;
 use natter_common::ids::UserId;
 use tokio::sync::oneshot;
 
@@ -18,7 +17,7 @@ use crate::notices::tell;
 /// The running menu. Dropping this ends it, at its next step.
 #[derive(Debug)]
 pub(crate) struct ForegroundClient {
-    ended: oneshot::Receiver<(ExitCode, Option<MenuEnd>)>,
+    ended: oneshot::Receiver<ExitCode>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -35,30 +34,30 @@ impl ForegroundClient {
         Ok(Self { ended, _stop: stop })
     }
 
-    /// Waits for its end, and gives its exit status and how the menu ended.
-    pub(crate) async fn ended(&mut self) -> (ExitCode, Option<MenuEnd>) {
+    /// Waits for its end, and gives its exit status.
+    pub(crate) async fn ended(&mut self) -> ExitCode {
         // It ends without a status only where it panicked, and has said so.
-        (&mut self.ended).await.unwrap_or((ExitCode::FAILURE, None))
+        (&mut self.ended).await.unwrap_or(ExitCode::FAILURE)
     }
 }
 
-fn run(arguments: ClientArgs, stopped: oneshot::Receiver<()>) -> (ExitCode, Option<MenuEnd>) {
+fn run(arguments: ClientArgs, stopped: oneshot::Receiver<()>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tell(&format!("error: can't start the client: {error}"));
-            return (ExitCode::FAILURE, None);
+            return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(async {
+    let status = runtime.block_on(async {
         tokio::select! {
-            ended = natter_client::run_menu(arguments) => ended,
-            _ = stopped => (ExitCode::FAILURE, None),
+            status = natter_client::run(arguments) => status,
+            _ = stopped => ExitCode::FAILURE,
         }
     });
     // A read from the terminal can't be taken back: don't wait for it.
     runtime.shutdown_background();
-    ended
+    status
 }
 
 fn arguments(user_id: Option<UserId>, broker: &BrokerOptions, new_session: bool) -> io::Result<ClientArgs> {

@@ -3,19 +3,18 @@
 //! - [`run`]: the way of a message: `inbox` decodes it, the core handles it, the store commits, `outbox` performs what
 //!   the core asks for
 //! - `steps`: the log of each step
-//! - `storage`: in memory, or in a directory that outlives the process
-//! - `line`: all that connects it with the broker
+//! - `storage`: in memory, or in a directory that outlives the process; `wait`: while another program has that open
 //! - `life`: from the start to the end, and perhaps another life; `offline`: what is left when the store failed
 
 mod error;
 mod inbox;
 mod life;
-mod line;
 mod offline;
 mod outbox;
 mod shell;
 mod steps;
 mod storage;
+mod wait;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

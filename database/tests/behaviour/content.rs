@@ -5,7 +5,7 @@ use std::fs;
 use natter_database::{DataDirectory, DataSource, Store, Sync};
 
 use crate::common::folder;
-use crate::damage::{AGAIN, ANEW, change, saved};
+use crate::damage::{AGAIN, change, saved};
 use crate::replica_files::{MOVIES, Place, save_one, seen};
 
 #[test]
@@ -21,8 +21,8 @@ fn ratings_that_are_others_than_were_saved_are_refused() {
         assert_eq!(
             place.refusal(),
             format!(
-                "--data-dir DIR: the ratings do not match their checksum: the directory is damaged or was copied while it \
-                 was in use; {AGAIN}"
+                "--data-dir DIR: the ratings do not match their checksum: the directory is damaged, was copied while it was \
+                 in use, or another program changed it; {AGAIN}"
             ),
             "{sql}"
         );
@@ -54,18 +54,22 @@ fn what_cannot_be_read_back_is_refused() {
     ] {
         let place = saved(true);
         change(&place, sql);
-        assert_eq!(place.refusal(), format!("--data-dir DIR: replica.sqlite is damaged ({expected}): {ANEW}"), "{sql}");
+        assert_eq!(
+            place.refusal(),
+            format!("--data-dir DIR: replica.sqlite is damaged ({expected}): {AGAIN}"),
+            "{sql}"
+        );
     }
 }
 
 #[test]
 fn a_newer_format_is_refused_and_left_as_it_is() {
     let place = saved(true);
-    change(&place, "UPDATE meta SET value = '3' WHERE key = 'format'; PRAGMA wal_checkpoint(TRUNCATE);");
+    change(&place, "UPDATE meta SET value = '4' WHERE key = 'format'; PRAGMA wal_checkpoint(TRUNCATE);");
     let before = fs::read(place.file("replica.sqlite")).unwrap();
     assert_eq!(
         place.refusal(),
-        "--data-dir DIR: replica.sqlite was written by a newer Natter (format 3, this one knows 2): use that version, or \
+        "--data-dir DIR: replica.sqlite was written by a newer Natter (format 4, this one knows 3): use that version, or \
          another --data-dir"
     );
     assert_eq!(fs::read(place.file("replica.sqlite")).unwrap(), before);

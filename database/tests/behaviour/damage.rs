@@ -13,10 +13,10 @@ use rusqlite::Connection;
 use crate::common::key;
 use crate::replica_files::{Place, applied, copy_directory, held, record, row, save_one, seen, state};
 
-pub(crate) const AGAIN: &str =
-    "move it away and start with an empty directory: the replica takes everything from the others";
-pub(crate) const ANEW: &str =
-    "move the directory away and start with an empty one: the replica takes everything from the others";
+pub(crate) const AGAIN: &str = "read it out with `dataset export --data-dir DIR FILE`, move it away, and start with an \
+    empty directory: the replica takes everything that the others hold. They hold all of it if `dataset export` from one \
+    of them shows a value timestamp in which no number is smaller";
+pub(crate) const ANEW: &str = "start with an empty directory: the replica takes everything that the others hold";
 
 /// A directory with 40 batches, closed cleanly or not.
 pub(crate) fn saved(clean: bool) -> Place {
@@ -137,7 +137,7 @@ fn what_is_no_database_of_a_replica_is_refused() {
          away"
     );
     File::create(&path).unwrap();
-    assert_eq!(place.refusal(), format!("--data-dir DIR: replica.sqlite is damaged (it is empty): {ANEW}"));
+    assert_eq!(place.refusal(), format!("--data-dir DIR: replica.sqlite is damaged (it is empty): {AGAIN}"));
 }
 
 #[test]
@@ -326,10 +326,18 @@ fn a_file_that_is_deleted_or_replaced_under_a_replica_stops_it() {
             if replaced {
                 fs::rename(&copy, &path).unwrap();
             }
+            let outcome = match name {
+                "replica.sqlite" => {
+                    let rescued = place.file("rescued-1");
+                    format!(
+                        "all that was committed was copied, start the replica with --data-dir {}",
+                        rescued.display()
+                    )
+                }
+                _ => "all that was committed is now in replica.sqlite".to_owned(),
+            };
             let expected = format!(
-                "the store failed while looking after its files: {} was deleted or replaced while it was in use: what was \
-                 acknowledged since cannot be saved there; stop the replica, move the directory away, and start it with \
-                 an empty one",
+                "the store failed while looking after its files: {} was deleted or replaced while it was in use: {outcome}",
                 path.display()
             );
             assert_eq!(store.check_files().unwrap_err().to_string(), expected);

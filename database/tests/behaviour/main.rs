@@ -10,6 +10,7 @@ mod durable;
 mod export;
 mod generate;
 mod movielens;
+mod other_programs;
 mod queries;
 mod replica_files;
 mod sqlite_files;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use natter_tests::harness::{Cluster, Ledger, World, data};
 
 use crate::ROLES;
-use crate::support::{data_dir, durable_cluster, start_durable};
+use crate::support::{data_dir, durable_cluster, read_out, start_durable};
 
 /// A refusal comes at once.
 const REFUSES_WITHIN: Duration = Duration::from_secs(5);
@@ -122,18 +122,16 @@ async fn files_that_are_not_a_replicas_are_refused_and_kept() {
     for (name, content) in [("garbage", &garbage[..]), ("text", b"hello"), ("almost", b"SQLite format 3\0")] {
         is_refused_and_kept(&world, &directory(name, "replica.sqlite", content), &database, not_sqlite).await;
     }
-    let damaged = |why: &str| {
-        format!(
-            "replica.sqlite is damaged ({why}): move the directory away and start with an empty one: the replica takes \
-             everything from the others"
-        )
-    };
     let empty = directory("empty", "replica.sqlite", b"");
-    is_refused_and_kept(&world, &empty, &database, &damaged("it is empty")).await;
+    let damaged = format!("replica.sqlite is damaged (it is empty): {}", read_out(&empty));
+    is_refused_and_kept(&world, &empty, &database, &damaged).await;
     let only_log = directory("only-log", "replica.sqlite-wal", &garbage);
-    let wrong_log = "replica.sqlite-wal is there, but replica.sqlite is not: the directory is damaged or was copied while \
-        it was in use; move it away and start with an empty directory: the replica takes everything from the others";
-    is_refused_and_kept(&world, &only_log, &database, wrong_log).await;
+    let wrong_log = format!(
+        "replica.sqlite-wal is there, but replica.sqlite is not: the directory is damaged or was copied while it was in \
+         use; {}",
+        read_out(&only_log)
+    );
+    is_refused_and_kept(&world, &only_log, &database, &wrong_log).await;
 }
 
 #[tokio::test]
@@ -160,20 +158,20 @@ async fn damaged_newer_and_foreign_databases_are_refused_and_kept() {
     is_refused_and_kept(&world, &directory, &other, &expected).await;
 
     // The format stands right after its key.
-    let at = whole.windows(7).position(|bytes| bytes == b"format2").expect("the format's row");
+    let at = whole.windows(7).position(|bytes| bytes == b"format3").expect("the format's row");
     let mut newer = whole.clone();
     newer[at + 6] = b'9';
     fs::write(&path, &newer).unwrap();
-    let expected = "replica.sqlite was written by a newer Natter (format 9, this one knows 2): use that version, or \
+    let expected = "replica.sqlite was written by a newer Natter (format 9, this one knows 3): use that version, or \
         another --data-dir";
     is_refused_and_kept(&world, &directory, &database, expected).await;
 
     for part in [4096, whole.len() / 2 + 1000, whole.len() - 4096] {
         fs::write(&path, &whole[..part]).unwrap();
-        let expected = "replica.sqlite is damaged (database disk image is malformed): move the directory away and start \
-            with an empty one: the replica takes everything from the others";
+        let expected =
+            format!("replica.sqlite is damaged (database disk image is malformed): {}", read_out(&directory));
         println!("{part} of {} bytes", whole.len());
-        is_refused_and_kept(&world, &directory, &database, expected).await;
+        is_refused_and_kept(&world, &directory, &database, &expected).await;
     }
 
     // As it was, it starts.

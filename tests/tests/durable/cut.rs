@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use natter_tests::harness::{Compare, Ledger, World};
 
 use crate::ROLES;
-use crate::support::{data_dir, durable_cluster, kill_at_once, service_ids, start_durable};
+use crate::support::{data_dir, durable_cluster, kill_at_once, read_out, service_ids, start_durable};
 
 const REPLICAS: [&str; 3] = ["r1", "r2", "r3"];
 
@@ -62,9 +62,9 @@ async fn without_its_log_a_directory_in_use_is_refused_and_an_empty_one_takes_ev
     let status = cluster.member("r1").ended().await;
     let expected = format!(
         "replica: --data-dir {}: replica.sqlite-wal is missing, or is no write-ahead log: the directory is damaged or was \
-         copied while it was in use; move it away and start with an empty directory: the replica takes everything from \
-         the others",
-        directory.display()
+         copied while it was in use; {}",
+        directory.display(),
+        read_out(&directory)
     );
     assert_eq!((status.code(), cluster.member("r1").log_tail(1)), (Some(1), expected));
     fs::rename(&directory, world.path("moved")).unwrap();

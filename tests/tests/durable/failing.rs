@@ -76,26 +76,32 @@ async fn goes_offline_when_deleted(file: &str, loaded: bool) {
     ledger.check(&cluster.wire, &ledger.mark(), Compare::Updates).await;
     if file == "replica.sqlite" {
         cluster.member("r1").until_logged("still cannot save").await;
+        let rescued = data_dir(&world, "r1").join("rescued-1");
+        let copied =
+            format!("all that was committed was copied, start the replica with --data-dir {}", rescued.display());
+        ends_with(&mut cluster, "r1", &format!("{why}: {copied}")).await;
+        let since = Instant::now();
+        cluster.start_replica("r1", &["--data-dir", rescued.to_str().unwrap()]);
+        cluster.until_serve_since(&["r1"], since).await;
+    } else {
+        cluster.member("r1").until_logged(&format!("{why}: all that was committed is now in replica.sqlite")).await;
+        let since = Instant::now();
+        cluster.member("r1").until_logged("can save again, and comes back").await;
+        cluster.until_serve_since(&["r1"], since).await;
     }
-    ends_with(&mut cluster, "r1", &why).await;
-    // On an empty directory it takes everything from the others.
-    fs::remove_dir_all(data_dir(&world, "r1")).unwrap();
-    let since = Instant::now();
-    start_durable(&mut cluster, &world, "r1", &[]);
-    let id = cluster.until_serve_since(&["r1"], since).await.remove(0);
-    assert_ne!(id, ids[0]);
-    let all = [&[id], &ids[1..]].concat();
-    cluster.until_ids_agree(&all, Instant::now()).await;
+    let id = cluster.observer.seen().named("r1").unwrap().0.clone();
+    cluster.until_ids_agree(&[&[id], &ids[1..]].concat(), Instant::now()).await;
+    ledger.check(&cluster.wire, &ledger.mark(), Compare::Updates).await;
     cluster.finish().await;
 }
 
 #[tokio::test]
-async fn a_replica_whose_database_is_deleted_under_load_is_offline_and_the_others_answer() {
+async fn a_replica_whose_database_is_deleted_under_load_is_offline_and_goes_on_with_its_copy() {
     goes_offline_when_deleted("replica.sqlite", true).await;
 }
 
 #[tokio::test]
-async fn a_replica_whose_log_is_deleted_while_it_is_idle_is_offline_soon() {
+async fn a_replica_whose_log_is_deleted_while_it_is_idle_is_offline_soon_and_comes_back() {
     goes_offline_when_deleted("replica.sqlite-wal", false).await;
 }
 

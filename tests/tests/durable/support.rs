@@ -1,6 +1,6 @@
 //! What these tests share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -17,6 +17,16 @@ pub(crate) fn number(variable: &str, default: u64) -> u64 {
 /// Where the replica of this name keeps what it has.
 pub(crate) fn data_dir(world: &World, name: &str) -> PathBuf {
     world.path(&format!("data-{name}"))
+}
+
+/// How to go on with a damaged directory, as errors end.
+pub(crate) fn read_out(directory: &Path) -> String {
+    format!(
+        "read it out with `dataset export --data-dir {} FILE`, move it away, and start with an empty directory: the replica \
+         takes everything that the others hold. They hold all of it if `dataset export` from one of them shows a value \
+         timestamp in which no number is smaller",
+        directory.display()
+    )
 }
 
 /// Starts a durable replica on its directory and does not wait.
