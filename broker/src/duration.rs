@@ -11,11 +11,21 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 ///
 /// A sentence for people where it is no duration, is zero (no interval or timeout of Natter may be), or is above one year.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text.trim())
-        .map_err(|_| format!("\"{text}\" is no duration: write a number and a unit, like 500ms, 2s, 10m or 1h"))?;
+    let duration = parse_duration_or_zero(text)?;
     if duration.is_zero() {
         return Err(format!("\"{text}\" is zero: write a duration above zero, like 500ms or 2s"));
     }
+    Ok(duration)
+}
+
+/// Parses a duration that may be zero, such as a time to try again.
+///
+/// # Errors
+///
+/// A sentence for people where it is no duration or is above one year.
+pub fn parse_duration_or_zero(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text.trim())
+        .map_err(|_| format!("\"{text}\" is no duration: write a number and a unit, like 500ms, 2s, 10m or 1h"))?;
     if duration > LONGEST {
         return Err(format!("\"{text}\" is longer than a year: write a shorter duration, like 10m or 24h"));
     }

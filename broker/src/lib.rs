@@ -3,6 +3,8 @@
 //! - [`options`]: the command-line options that every binary shares; [`duration`]: durations among them
 //! - [`context`]: the `nats` CLI's contexts; [`target`]: options and context together, where to connect and as whom
 //! - [`connection`]: connecting, staying connected, and telling of it
+//! - [`access`]: proof that the broker hears a process and permits what it needs; [`ask`]: a request that waits for the right
+//!   answer
 //! - [`logs`]: logs on standard error, as text or as JSON; [`log_queue`]: no core waits for a log; [`moderation`]: lines
 //!   that others cause, told of in moderation
 //! - [`role`]: what frontends and replica managers have in common as programs; [`live`]: what their STATS show
@@ -12,6 +14,8 @@
 //! - [`owned_process`]: child processes that end with their owner; [`guard`]: also where the owner is killed
 //! - [`environment`]: the environment variables, as a value that a test can make up
 
+pub mod access;
+pub mod ask;
 pub mod clocks;
 pub mod connection;
 pub mod context;

@@ -1,4 +1,4 @@
-//! Publishing without ever standing still, and knowing that the broker hears us.
+//! Publishing without ever standing still.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -16,11 +16,6 @@ use tracing::{debug, warn};
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(500);
 /// Messages that hold what waits have about so many bytes at most, where the broker takes twice as much.
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
-/// How long it may take until the broker has answered.
-const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(15);
-/// It is asked again after this: a question can be lost, as when the connection breaks just then.
-const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
-
 /// Publishes messages, and drops them while the connection is lost: a client's own command queue would fill up and block
 /// everything else.
 #[derive(Clone, Debug)]
@@ -112,21 +107,4 @@ pub async fn within<F: Future>(duration: Duration, future: F) -> Result<F::Outpu
 
 fn message_bytes(client: &Client) -> usize {
     MESSAGE_BYTES_MAX.min(client.server_info().max_payload / 2)
-}
-
-/// The broker did not answer.
-#[derive(Debug, thiserror::Error)]
-#[error("the broker did not answer within {} s: is it overloaded, or the network cut?", ROUND_TRIP_TIMEOUT.as_secs())]
-pub struct NoRoundTrip;
-
-/// Waits until the broker has handled everything that was sent before, subscriptions among it.
-///
-/// `nobody` is a subject to which nobody listens: the broker's "no responders" comes in order, even on a connection that
-/// doesn't hear itself, and proves more than a flush.
-pub async fn round_trip(client: &Client, nobody: String) -> Result<(), NoRoundTrip> {
-    let answered = async {
-        // Any answer will do, that there is none among them.
-        while timeout(ASKED_AGAIN_AFTER, client.request(nobody.clone(), Bytes::new())).await.is_err() {}
-    };
-    timeout(ROUND_TRIP_TIMEOUT, answered).await.map_err(|_| NoRoundTrip)
 }

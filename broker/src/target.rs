@@ -72,7 +72,9 @@ pub enum TargetError {
         reason: String,
     },
     /// A password without a user.
-    #[error("a password was given, but no user: give --user (or NATS_USER) too")]
+    #[error(
+        "a password was given, but neither an option, a context nor the URL names a user: give --user (or NATS_USER) too"
+    )]
     PasswordAlone,
     /// A client certificate without its key, or the other way round.
     #[error("the context \"{context}\" has only one of `cert` and `key`: set both with `nats context edit {context}`")]
@@ -95,7 +97,7 @@ impl Target {
         };
         let servers =
             parse_servers(given(options.server.as_deref()).or(given(Some(&context.url))).unwrap_or(DEFAULT_SERVER))?;
-        let explicit = explicit_identity(options)?;
+        let explicit = explicit_identity(options, named_user(&context, &servers))?;
         let identity = match explicit.or(context_identity(&context, environment)).or(url_identity(&servers)) {
             Some(identity) => identity,
             None => {
@@ -225,16 +227,26 @@ fn parse_servers(list: &str) -> Result<Vec<ServerAddr>, TargetError> {
     urls.iter().map(parse).collect()
 }
 
-fn explicit_identity(options: &BrokerOptions) -> Result<Option<Identity>, TargetError> {
+/// Credentials among the options. A password alone belongs to `named_user`.
+fn explicit_identity(options: &BrokerOptions, named_user: Option<String>) -> Result<Option<Identity>, TargetError> {
     let secret = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let creds = options.creds.clone().filter(|path| !path.as_os_str().is_empty());
     Ok(match (secret(&options.user), secret(&options.password), creds) {
         (Some(user), Some(password), _) => Some(Identity::User { user, password }),
         (Some(token), None, _) => Some(Identity::Token(token)),
         (None, _, Some(creds)) => Some(Identity::Credentials(creds)),
-        (None, Some(_), None) => return Err(TargetError::PasswordAlone),
+        (None, Some(password), None) => {
+            Some(Identity::User { user: named_user.ok_or(TargetError::PasswordAlone)?, password })
+        }
         (None, None, None) => None,
     })
+}
+
+/// The user that the context or else a server's URL names.
+fn named_user(context: &Context, servers: &[ServerAddr]) -> Option<String> {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let of_url = || servers.iter().find_map(|server| server.username()).map(decoded);
+    given(Some(&context.user)).map(str::to_owned).or_else(of_url)
 }
 
 /// In the CLI's own order of precedence.
@@ -330,6 +342,21 @@ mod tests {
         assert_eq!(target.identity(), "the credentials in /x.creds");
         let target = resolve(&with(|o| o.user = Some("t0ken".into())), Some(context)).unwrap();
         assert_eq!(target.identity(), "the token");
+    }
+
+    #[test]
+    fn a_password_alone_belongs_to_the_user_of_the_context_or_the_url() {
+        let password = |options: &mut BrokerOptions| options.password = Some("new".into());
+        let context = r#"{"url": "nats://far:1", "user": "bob", "password": "old"}"#;
+        let target = resolve(&with(password), Some(context)).unwrap();
+        assert!(matches!(&target.identity, Identity::User { user, password } if user == "bob" && password == "new"));
+        for url in ["nats://ann@h:1", "nats://ann:old@h:1"] {
+            let target = resolve(&with(|o| (password(o), o.server = Some(url.into())).0), None).unwrap();
+            assert!(
+                matches!(&target.identity, Identity::User { user, password } if user == "ann" && password == "new")
+            );
+        }
+        assert!(matches!(resolve(&with(password), Some(r#"{"token": "t"}"#)), Err(TargetError::PasswordAlone)));
     }
 
     #[test]

@@ -366,7 +366,8 @@ impl Frontend {
         deadline_ms.saturating_sub(step.now.monotonic_ms).saturating_sub(self.config.timeout_ms / 10)
     }
 
-    fn presence(&self, now: Now) -> Presence {
+    /// How it shows itself now.
+    pub fn presence(&self, now: Now) -> Presence {
         Presence {
             role: Role::Frontend,
             id: self.config.id.clone(),

@@ -107,6 +107,17 @@ impl Subjects {
         format!("{}.presence.{role}.*", self.prefix)
     }
 
+    /// Where the process `id` hears itself, to prove that the broker hears it.
+    pub fn proof(&self, id: &ReplicaId) -> String {
+        format!("{}.proof.{id}", self.prefix)
+    }
+
+    /// Where the replica manager `id` answers frontends that ask whether it is still there. Outside of the prefix, so that
+    /// whoever listens to everything below that does not stand in for one that is gone.
+    pub fn alive(&self, id: &ReplicaId) -> String {
+        format!("{}-alive.{id}", self.prefix)
+    }
+
     /// The last token of a subject: an id in gossip and presence, a user in requests.
     pub fn last_token(subject: &str) -> &str {
         subject.rsplit('.').next().unwrap_or(subject)
@@ -136,6 +147,8 @@ mod tests {
         assert_eq!(subjects.replica(&id, "status"), "ratings.replica.r1.status");
         assert_eq!(subjects.gossip(&id), "ratings.gossip.r1");
         assert_eq!(subjects.presence(Role::Frontend, &id), "ratings.presence.frontend.r1");
+        assert_eq!(subjects.proof(&id), "ratings.proof.r1");
+        assert_eq!(subjects.alive(&id), "ratings-alive.r1");
         assert_eq!(Subjects::last_token("ratings.gossip.r1"), "r1");
     }
 }

@@ -20,9 +20,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::{ClientError, ErrorName};
 use crate::requests::Question;
-use crate::retry::{PROBE_LIMIT, Patience};
+use crate::retry::{PROBE_LIMIT, Patience, Reason};
+use crate::show;
 use crate::state::SessionFile;
-use crate::transport::{Transport, TransportError};
+use crate::transport::Transport;
 
 /// How a client waits and whom it tells.
 #[derive(Clone, Copy, Debug)]
@@ -220,7 +221,8 @@ impl<T: Transport> Client<T> {
         Ok(reply)
     }
 
-    /// Asks until there is an answer, an error that asking again can't mend, or no patience left.
+    /// Asks until there is an answer, an error that asking again can't mend, or no patience left. Then the error is the
+    /// best-known reason: see [`Reason`].
     async fn ask_patiently(
         &mut self,
         operation: Operation,
@@ -229,8 +231,9 @@ impl<T: Transport> Client<T> {
     ) -> Result<Bytes, ClientError> {
         let begun = Instant::now();
         let mut patience = Patience::new(self.settings.timeout, self.settings.patience);
+        let mut reason = Reason::default();
         let mut doubtful = None;
-        let mut explained = false;
+        let mut staleness = None;
         loop {
             let limit = patience.limit(begun.elapsed());
             let mut error = match self.ask_once(operation, payload.clone(), limit).await {
@@ -241,32 +244,34 @@ impl<T: Transport> Client<T> {
                 doubtful = id;
             }
             let pause = patience.pause(&error.name, begun.elapsed(), fastrand::f64());
-            let mut hopeless = false;
-            if error.name == ErrorName::Stale && (pause.is_none() || !explained) {
-                explained = true;
-                hopeless = self.explain_stale(&mut error).await;
+            let mut is_hopeless = false;
+            if error.name == ErrorName::Stale {
+                if staleness.is_none() {
+                    staleness = self.explain_stale().await;
+                }
+                if let Some(Staleness { text, is_permanent }) = &staleness {
+                    error.text.clone_from(text);
+                    is_hopeless = *is_permanent;
+                }
             }
-            let Some(pause) = pause.filter(|_| !hopeless) else {
+            let is_news = reason.take_in(error, limit < self.settings.timeout);
+            let Some(pause) = pause.filter(|_| !is_hopeless) else {
+                let mut error = reason.into_error();
                 error.doubtful = doubtful;
                 error.attempts = patience.attempts();
                 error.waited = begun.elapsed();
                 return Err(error);
             };
-            if patience.attempts() == 1 {
-                (self.settings.notify)(&format!("{} ({}): asking again", error.text, error.name));
+            if let Some(error) = reason.known().filter(|_| is_news) {
+                (self.settings.notify)(&format!("{} ({}): trying again", show::clean(&error.text), error.name));
             }
             sleep(pause).await;
         }
     }
 
     async fn ask_once(&mut self, operation: Operation, payload: Bytes, limit: Duration) -> Result<Bytes, ClientError> {
-        let response = self.transport.request(operation, payload, limit).await.map_err(|error| match error {
-            TransportError::NoFrontend => ClientError::no_frontend(),
-            TransportError::NoAnswer => ClientError::no_answer(limit),
-            TransportError::TooLarge => {
-                ClientError::new(400, ErrorName::TooLarge, "the request is larger than the broker allows")
-            }
-        })?;
+        let response = self.transport.request(operation, payload, limit).await;
+        let response = response.map_err(|error| ClientError::without_answer(error, limit, &self.transport.place()))?;
         let Some((code, text)) = &response.error else { return Ok(response.body) };
         if let Ok(body) = wire::decode::<ErrorBody>(&response.body) {
             self.learn(&body.label);
@@ -274,25 +279,25 @@ impl<T: Transport> Client<T> {
         Err(ClientError::from_headers(code, text))
     }
 
-    /// Finds out why nobody holds what this session has seen, by asking without a `prev`. Says whether it is known to be
-    /// no use to ask again: the replicas that answer know none of what this session has seen.
-    async fn explain_stale(&mut self, error: &mut ClientError) -> bool {
-        let Some(now) = self.probe().await else { return false };
+    /// Finds out why no replica holds what this session has seen, by asking without a `prev`. `None` without an answer.
+    async fn explain_stale(&mut self) -> Option<Staleness> {
+        let now = self.probe().await?;
         let seen = &self.label().replicas;
-        if seen.iter().any(|(replica, _)| now.replicas.get(replica) > 0) {
-            error.text = format!(
+        Some(if seen.iter().any(|(replica, _)| now.replicas.get(replica) > 0) {
+            let text = format!(
                 "this session has seen {seen}, of which no replica within reach holds all: the others may be back later"
             );
-            return false;
-        }
-        error.text = format!(
-            "this session has seen {seen}, of which the replicas that answer now know nothing: was the cluster started \
-             anew, or is this another one?"
-        );
-        true
+            Staleness { text, is_permanent: false }
+        } else {
+            let text = format!(
+                "this session has seen {seen}, of which the replicas that answer now know nothing: was the cluster started \
+                 anew, or is this another one?"
+            );
+            Staleness { text, is_permanent: true }
+        })
     }
 
-    /// What the cluster has, told to somebody who has seen nothing.
+    /// Label of an answer to a request without a `prev`.
     async fn probe(&mut self) -> Option<Label> {
         /// The label is in replies and in refusals alike.
         #[derive(Deserialize)]
@@ -318,6 +323,13 @@ impl<T: Transport> Client<T> {
             self.file = None; // said once
         }
     }
+}
+
+/// Why a session is stale.
+struct Staleness {
+    text: String,
+    /// Whether waiting can't help.
+    is_permanent: bool,
 }
 
 fn append(all: &mut RatingsReply, page: RatingsReply) {

@@ -1,10 +1,12 @@
 //! The command line.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use natter_broker::duration::parse_duration;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+use natter_broker::duration::{parse_duration, parse_duration_or_zero};
 use natter_broker::options::BrokerOptions;
 use natter_common::edge::TITLE_BYTES_MAX;
 use natter_common::ids::{MovieId, UpdateId, UserId};
@@ -26,16 +28,27 @@ Examples:
   client 42                   the menu, for user 42
   client 42 create 1 4.5      user 42 gives movie 1 four and a half stars
   client 42 read 1 --json     the rating, as one JSON object
-  client search \"toy story\"   films by a part of their title
+  client search \"toy story\"   movies by a part of their title
   client import ratings.csv   all ratings of a file in MovieLens' layout
 
-Exit status: 0 where it was done, 1 where not (the reason is on standard error), 2 for a wrong command line.";
+Exit status:
+  0    done
+  1    failed for another reason: a file, or an answer that cannot be read
+  2    wrong command line
+  3    refused: the request, a rating that exists already, the credentials, or lines of an import
+  4    not found: no such movie, or no such rating
+  5    unavailable: no broker, frontend or replica answered in time
+  6    stale: no reachable replica holds what this session has seen
+  130  interrupted
 
-/// Rates films: with a command as a script's tool, without one by a menu.
+The reason is on standard error. With --json it is also one object {code, name, message, update_id} on standard output.
+`update_id` names an update that may still take effect: to retry it, give the same command with --id.";
+
+/// Rates movies: with a command as a script's tool, without one by a menu.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "client", version, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub struct ClientArgs {
-    /// Who rates, a number; a random one from 1 to 610 where it is needed and not given
+    /// User, by number; only the menu draws a random one, from 1 to 610, where none is given
     #[arg(value_name = "USER_ID", value_parser = parse_user)]
     pub user_id: Option<UserId>,
 
@@ -47,15 +60,15 @@ pub struct ClientArgs {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Print the reply as one JSON object {value, label, replicas}
+    /// Print one JSON object: the reply {value, label, replicas}, or the error {code, name, message, update_id}
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// How long to try again where that may help
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, global = true)]
+    /// Time to try again where that may help; 0s makes one attempt
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration_or_zero, global = true)]
     pub patience: Duration,
 
-    /// How long to wait for one answer, longer than the frontends' own --timeout
+    /// Time to wait for one answer, longer than the frontends' own --timeout
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = parse_duration, global = true)]
     pub timeout: Duration,
 
@@ -72,12 +85,62 @@ pub struct ClientArgs {
     pub broker: BrokerOptions,
 }
 
+impl ClientArgs {
+    /// Parses a command line, the program's name first, and checks what belongs together.
+    ///
+    /// # Errors
+    ///
+    /// Where it is wrong, or asks for help or the version.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let arguments = Self::try_parse_from(arguments)?;
+        match arguments.contradiction() {
+            Some((kind, contradiction)) => Err(Self::command().error(kind, contradiction)),
+            None => Ok(arguments),
+        }
+    }
+
+    fn contradiction(&self) -> Option<(ErrorKind, String)> {
+        let Some(command) = &self.command else {
+            let text = "--json needs a command, such as `client 42 read 1 --json`";
+            return self.json.then(|| (ErrorKind::MissingRequiredArgument, text.to_owned()));
+        };
+        let name = command.name();
+        match (command.users(), self.user_id) {
+            (Users::One, None) => {
+                let text =
+                    format!("`{name}` needs a user: put its number before the command, like `client 42 {name} ...`");
+                Some((ErrorKind::MissingRequiredArgument, text))
+            }
+            (Users::Several, Some(user_id)) => {
+                let text = format!("`{name}` takes no user: leave out {user_id}, as the users are in its input");
+                Some((ErrorKind::ArgumentConflict, text))
+            }
+            (Users::Several, None) if self.new_session => {
+                let text = format!("`{name}` has no session, so it can't begin a new one: leave out --new-session");
+                Some((ErrorKind::ArgumentConflict, text))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Users that a command concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Users {
+    /// One, which must be given.
+    One,
+    /// None in particular. If one is given, the command goes on with that user's session.
+    Any,
+    /// Those in its input.
+    Several,
+}
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Rate a film that the user has not rated
+    /// Rate a movie that the user has not rated
     Create {
-        /// The film's number; `search` finds it
+        /// The movie's number; `search` finds it
         #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
         movie_id: MovieId,
         /// 0.5, 1.0, 1.5, ... 5.0
@@ -89,7 +152,7 @@ pub enum Command {
     },
     /// Change a rating
     Update {
-        /// The film's number
+        /// The movie's number
         #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
         movie_id: MovieId,
         /// 0.5, 1.0, 1.5, ... 5.0
@@ -101,7 +164,7 @@ pub enum Command {
     },
     /// Take a rating away
     Delete {
-        /// The film's number
+        /// The movie's number
         #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
         movie_id: MovieId,
         /// The id of an update that may not have been done, to try it again
@@ -110,28 +173,28 @@ pub enum Command {
     },
     /// Show one rating of the user; "no rating" is an answer too
     Read {
-        /// The film's number
+        /// The movie's number
         #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
         movie_id: MovieId,
     },
-    /// Show all ratings of the user, by ascending film number
+    /// Show all ratings of the user, by ascending movie number
     All {
         /// How many at most [default: all]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         limit: Option<u32>,
-        /// Only films with a greater number
+        /// Only movies with a greater number
         #[arg(long, value_name = "MOVIE_ID", default_value_t = 0)]
         after: u32,
     },
-    /// Show the average of a film's ratings
+    /// Show the average of a movie's ratings
     Average {
-        /// The film's number
+        /// The movie's number
         #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
         movie_id: MovieId,
     },
-    /// Find films by a part of their title
+    /// Find movies by a part of their title
     Search {
-        /// The part of the title, whatever its case
+        /// The part of the title, whatever its case; "" finds all
         #[arg(value_name = "TITLE", value_parser = parse_title)]
         title: String,
         /// How many at most
@@ -163,9 +226,29 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it is about one user.
-    pub fn needs_user(&self) -> bool {
-        !matches!(self, Self::Average { .. } | Self::Search { .. } | Self::Import { .. } | Self::Decode)
+    /// The word on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Update { .. } => "update",
+            Self::Delete { .. } => "delete",
+            Self::Read { .. } => "read",
+            Self::All { .. } => "all",
+            Self::Average { .. } => "average",
+            Self::Search { .. } => "search",
+            Self::Import { .. } => "import",
+            Self::Decode => "decode",
+        }
+    }
+
+    fn users(&self) -> Users {
+        match self {
+            Self::Create { .. } | Self::Update { .. } | Self::Delete { .. } | Self::Read { .. } | Self::All { .. } => {
+                Users::One
+            }
+            Self::Average { .. } | Self::Search { .. } => Users::Any,
+            Self::Import { .. } | Self::Decode => Users::Several,
+        }
     }
 }
 
@@ -176,7 +259,8 @@ fn parse_source(text: &str) -> Result<Source, Infallible> {
 fn parse_user(text: &str) -> Result<UserId, String> {
     match text.parse::<u64>() {
         Ok(number) => UserId::try_from(number).map_err(|error| error.to_string()),
-        Err(_) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => Err(format!("{text} is too large")),
+        Err(_) if text.is_empty() => Err("the user is empty: write its number, like 42".to_owned()),
+        Err(_) if text.bytes().all(|b| b.is_ascii_digit()) => Err(format!("{text} is too large")),
         Err(_) => Err(format!("this is neither a user's number nor one of the commands {COMMANDS}")),
     }
 }
@@ -185,11 +269,11 @@ fn refuse_command(_: &str) -> Result<Infallible, String> {
     Err(format!("this is none of the commands {COMMANDS}"))
 }
 
-/// A film's number, with the reason where it is none.
+/// A movie's number, or why the text is none.
 pub(crate) fn parse_movie(text: &str) -> Result<MovieId, String> {
     match text.parse::<u64>() {
         Ok(number) => MovieId::try_from(number).map_err(|error| error.to_string()),
-        Err(_) => Err("a film is named by its number, from 1 to 4294967295; `search` finds it".to_owned()),
+        Err(_) => Err("a movie is named by its number, from 1 to 4294967295; `search` finds it".to_owned()),
     }
 }
 
@@ -200,11 +284,8 @@ pub(crate) fn parse_stars(text: &str) -> Result<Stars, String> {
     Stars::try_from(number).map_err(|_| SCALE.to_owned())
 }
 
-/// A part of a title, with the reason where it can't be searched for.
+/// A part of a title, or why it can't be searched for. An empty one finds all movies.
 pub(crate) fn parse_title(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() {
-        return Err("a part of the title is needed".to_owned());
-    }
     if text.len() > TITLE_BYTES_MAX {
         return Err(format!("a part of the title has at most {TITLE_BYTES_MAX} bytes"));
     }
@@ -217,7 +298,8 @@ mod tests {
     use clap::CommandFactory;
 
     fn parse(line: &[&str]) -> Result<ClientArgs, String> {
-        ClientArgs::try_parse_from(std::iter::once(&"client").chain(line)).map_err(|error| error.to_string())
+        let line = std::iter::once(&"client").chain(line).map(OsString::from);
+        ClientArgs::read(line).map_err(|error| error.to_string())
     }
 
     fn movie(number: u32) -> MovieId {
@@ -247,13 +329,13 @@ mod tests {
             (&["42", "delete", "1"], Some(42), Some(Command::Delete { movie_id: movie(1), id: None })),
             (&["42", "read", "1", "--json"], Some(42), Some(Command::Read { movie_id: movie(1) })),
             (&["--json", "42", "read", "1"], Some(42), Some(Command::Read { movie_id: movie(1) })),
-            (&["read", "1"], None, Some(Command::Read { movie_id: movie(1) })),
             (&["42", "all"], Some(42), Some(Command::All { limit: None, after: 0 })),
             (&["42", "all", "--limit", "5", "--after", "7"], Some(42), Some(Command::All { limit: Some(5), after: 7 })),
             (&["average", "1"], None, Some(Command::Average { movie_id: movie(1) })),
             (&["7", "average", "1"], Some(7), Some(Command::Average { movie_id: movie(1) })),
             (&["search", "toy story"], None, Some(search("toy story", 20))),
             (&["search", "42", "--limit", "3"], None, Some(search("42", 3))),
+            (&["search", ""], None, Some(search("", 20))),
             (&["42", "search", "search"], Some(42), Some(search("search", 20))),
             (
                 &["import", "r.csv", "--again"],
@@ -304,9 +386,16 @@ mod tests {
             (&["42", "create", "toy", "4"], "named by its number"),
             (&["42", "create", "1", "4", "--id", "x"], "--id"),
             (&["42", "all", "--limit", "0"], "--limit"),
-            (&["search", ""], "a part of the title"),
             (&["search", "x", "--limit", "101"], "1..=100"),
-            (&["42", "read", "1", "--patience", "0s"], "zero"),
+            (&["42", "read", "1", "--timeout", "0s"], "zero"),
+            (&["", "read", "1"], "the user is empty"),
+            (&["create", "1", "4"], "`create` needs a user"),
+            (&["delete", "1"], "`delete` needs a user: put its number before the command, like `client 42 delete"),
+            (&["all", "--json"], "`all` needs a user"),
+            (&["42", "import", "r.csv"], "`import` takes no user: leave out 42"),
+            (&["42", "decode"], "`decode` takes no user"),
+            (&["import", "r.csv", "--new-session"], "--new-session"),
+            (&["42", "--json"], "--json needs a command"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(why), "{line:?}: {error}");

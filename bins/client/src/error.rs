@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use natter_common::ids::UpdateId;
 
+use crate::transport::TransportError;
+
 /// The names of errors: the wire contract's, and those that arise on the client's side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorName {
@@ -87,7 +89,16 @@ impl ErrorName {
 
     /// Whether the same request, an update under the same id, may be answered a little later.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::NotEnoughReplicas | Self::Timeout | Self::NoAnswer | Self::Stale | Self::Overloaded)
+        matches!(
+            self,
+            Self::NotEnoughReplicas
+                | Self::Timeout
+                | Self::NoAnswer
+                | Self::NoFrontend
+                | Self::Stale
+                | Self::Overloaded
+                | Self::Unavailable
+        )
     }
 }
 
@@ -130,7 +141,7 @@ impl ClientError {
         // An unreadable code is the frontend's fault: 500.
         let code = code.trim().parse().unwrap_or(500);
         let text = match name {
-            ErrorName::Unavailable => "all replicas are OFFLINE: try again when one is back",
+            // The frontend's own text tells what to do with the id and the label. The client does that itself.
             ErrorName::Timeout => "the replicas did not answer in time",
             ErrorName::Stale => "no reachable replica holds all that this session has seen",
             _ if text.is_empty() => "the frontend gave no reason",
@@ -139,14 +150,24 @@ impl ClientError {
         Self::new(code, name, text.to_owned())
     }
 
-    /// No frontend listens at the broker.
-    pub fn no_frontend() -> Self {
-        const TEXT: &str =
-            "no frontend is running on this broker: start one with `frontend`, or everything with `cluster`";
-        Self::new(503, ErrorName::NoFrontend, TEXT)
+    /// An attempt at `place`, limited to `limit`, that brought no answer.
+    pub fn without_answer(error: TransportError, limit: Duration, place: &str) -> Self {
+        match error {
+            TransportError::NoFrontend => {
+                let text = format!(
+                    "no frontend serves {place}: start one with `frontend`, or everything with `cluster`; or name another \
+                     cluster with --prefix or --server"
+                );
+                Self::new(503, ErrorName::NoFrontend, text)
+            }
+            TransportError::NoAnswer => Self::no_answer(limit),
+            TransportError::TooLarge => {
+                Self::new(400, ErrorName::TooLarge, "the request is larger than the broker allows")
+            }
+        }
     }
 
-    /// Nobody answered for so long.
+    /// Silence for this long.
     pub fn no_answer(limit: Duration) -> Self {
         let text = format!("no answer came within {}", seconds(limit));
         Self::new(504, ErrorName::NoAnswer, text)
@@ -203,8 +224,8 @@ mod tests {
         let error = ClientError::from_headers("409", "RATING_EXISTS: user 42 rated movie 1 already: update it");
         assert_eq!((error.code, &error.name), (409, &ErrorName::RatingExists));
         assert_eq!(error.to_string(), "user 42 rated movie 1 already: update it (RATING_EXISTS)");
-        let error = ClientError::from_headers("503", "UNAVAILABLE: whatever");
-        assert!(error.to_string().starts_with("all replicas are OFFLINE"), "{error}");
+        let error = ClientError::from_headers("503", "UNAVAILABLE: all replicas are OFFLINE");
+        assert_eq!(error.to_string(), "all replicas are OFFLINE (UNAVAILABLE)");
     }
 
     #[test]

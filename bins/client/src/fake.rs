@@ -151,6 +151,10 @@ impl Transport for &FakeFrontend {
             Some(Mishap::TooLarge) => Err(TransportError::TooLarge),
         }
     }
+
+    fn place(&self) -> String {
+        "the prefix \"ratings\" at nats://fake:4222".to_owned()
+    }
 }
 
 impl State {

@@ -1,6 +1,7 @@
-//! Natter's client: rates films by a menu or by single commands, and keeps the session's promises.
+//! Natter's client: rates movies by a menu or by single commands, and keeps the session's promises.
 //!
-//! - what is asked: [`requests`]; the typed calls, with retries: [`api`]; what goes wrong: [`error`]
+//! - requests: [`requests`]; the typed calls, with retries: [`api`]; errors of requests: [`error`], and of the program,
+//!   with exit statuses and JSON: [`failure`]
 //! - how it gets to a frontend: [`transport`]; what a session has seen, between runs: [`state`]
 //! - the program: [`commands`] (the command line), [`perform`] (one command), [`import`] (a file),
 //!   [`menu`], [`decode`], and [`show`], the words
@@ -11,6 +12,7 @@ pub mod api;
 pub mod commands;
 pub mod decode;
 pub mod error;
+pub mod failure;
 #[cfg(test)]
 mod fake;
 pub mod import;
@@ -27,12 +29,11 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-use natter_broker::connection::{self, ConnectionSettings, Patience};
+use natter_broker::connection::{self, ConnectError, ConnectionSettings, Patience};
 use natter_broker::environment::Environment;
 use natter_broker::target::Target;
 use natter_broker::{logs, signals};
-use natter_common::ids::UserId;
+use natter_common::ids::{UpdateId, UserId};
 use natter_common::session::Session;
 use natter_common::subjects::Subjects;
 use tokio::io::BufReader;
@@ -41,36 +42,37 @@ use tracing::level_filters::LevelFilter;
 use crate::api::{Client, Settings};
 use crate::commands::{ClientArgs, Command};
 use crate::error::ClientError;
+use crate::failure::{Failure, Status};
 use crate::import::{ImportOptions, Source};
-use crate::menu::{Manner, Menu};
+use crate::menu::{Manner, Menu, MenuEnd};
 use crate::requests::Asked;
 use crate::state::SessionFile;
 use crate::transport::NatsTransport;
 
-/// A user chosen at random is one of those that MovieLens' small data set and the sample have ratings of: 1 to this.
+/// Largest user drawn at random: MovieLens' small data set and the sample have ratings of users 1 to this.
 pub const RANDOM_USER_MAX: u32 = 610;
-/// The status of a program that was interrupted: 128 and the signal's number.
-const INTERRUPTED: u8 = 130;
-/// The status for a wrong command line, as clap has it.
-const WRONG_USAGE: u8 = 2;
 
 /// The whole program: parses `args` (the first is the program's name), runs, and gives the exit status.
 pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = match ClientArgs::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let wants_json = args.iter().any(|arg| arg == "--json");
+    let args = match ClientArgs::read(args) {
         Ok(args) => args,
         Err(error) => {
             let _ = error.print(); // nobody to tell
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE));
+            if wants_json && error.use_stderr() {
+                print(&Failure::usage(first_paragraph(&error.to_string())).to_json());
+            }
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Status::Usage as u8));
         }
     };
     if args.command == Some(Command::Decode) {
-        return decode_standard_input();
+        return decode_standard_input(args.json);
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&format!("error: can't start: {error}"));
-            return ExitCode::FAILURE;
+            return fail(&Failure::new(Status::Failed, 500, "SYSTEM", format!("can't start: {error}")), args.json);
         }
     };
     let status = runtime.block_on(run(args));
@@ -79,92 +81,132 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     status
 }
 
+/// The text of clap's error up to its usage lines.
+fn first_paragraph(text: &str) -> String {
+    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned()
+}
+
 /// The program with its arguments parsed, inside a tokio runtime. The menu reads standard input by a thread of the
 /// runtime that ends only with its next line: end the runtime by `shutdown_background`.
 pub async fn run(args: ClientArgs) -> ExitCode {
-    if args.command == Some(Command::Decode) {
-        return decode_standard_input();
-    }
-    if args.json && args.command.is_none() {
-        complain("error: --json needs a command, such as `client 42 read 1 --json`");
-        return ExitCode::from(WRONG_USAGE);
-    }
     logs::init(args.broker.log_format, args.broker.verbose, LevelFilter::WARN);
-    let needs_user = args.command.as_ref().is_none_or(Command::needs_user);
-    if let Some(Command::Import { source, again, in_flight }) = &args.command {
-        return tokio::select! {
-            status = import_ratings(&args, source, *again, *in_flight) => status,
-            () = signals::interrupt() => {
-                complain("\ninterrupted: to go on, give the same command again");
-                ExitCode::from(INTERRUPTED)
-            }
-        };
+    let json = args.json;
+    let ended = match &args.command {
+        None => return run_menu(args).await.0,
+        Some(Command::Decode) => return decode_standard_input(json),
+        Some(Command::Import { source, again, in_flight }) => tokio::select! {
+            ended = import_ratings(&args, source, *again, *in_flight) => ended,
+            () = signals::interrupt() => Err(interrupted("interrupted: to go on, give the same command again", None)),
+        },
+        Some(command) => run_command(&args, command).await,
+    };
+    match ended {
+        Ok(text) => print(&text),
+        Err(failure) => fail(&failure, json),
     }
-    let user_id = user_or_random(args.user_id, needs_user);
-    let whose = args.user_id.or(needs_user.then_some(user_id));
+}
+
+/// One command, and the text that it prints.
+async fn run_command(args: &ClientArgs, command: &Command) -> Result<String, Failure> {
     let connected = tokio::select! {
-        connected = start(&args, whose) => connected,
-        () = signals::interrupt() => return ExitCode::from(INTERRUPTED),
+        connected = start(args, args.user_id) => connected,
+        () = signals::interrupt() => return Err(interrupted("interrupted before it was asked", None)),
+    };
+    let mut client = connected?;
+    let done = tokio::select! {
+        done = perform::perform(&mut client, args.user_id, command, args.json) => Some(done),
+        () = signals::interrupt() => None,
+    };
+    match done {
+        Some(Ok(text)) => Ok(text),
+        Some(Err(error)) => Err(told(&error, args.user_id)),
+        None => Err(match client.pending() {
+            Some(question) => {
+                let text = format!("interrupted while asking: {}", Asked(question));
+                interrupted(&text, question.update_id())
+            }
+            None => interrupted("interrupted", None),
+        }),
+    }
+}
+
+/// The menu, and why it ended, where it began.
+pub async fn run_menu(args: ClientArgs) -> (ExitCode, Option<MenuEnd>) {
+    logs::init(args.broker.log_format, args.broker.verbose, LevelFilter::WARN);
+    let user_id = args.user_id.unwrap_or_else(random_user);
+    let connected = tokio::select! {
+        connected = start(&args, Some(user_id)) => connected,
+        () = signals::interrupt() => return (Status::Interrupted.into(), None),
     };
     let mut client = match connected {
         Ok(client) => client,
-        Err(reason) => {
-            complain(&format!("error: {reason}"));
-            return ExitCode::FAILURE;
-        }
+        Err(failure) => return (fail(&failure, false), None),
     };
+    let interactive = io::stdin().is_terminal();
+    let manner = if interactive { Manner::Interactive } else { Manner::Scripted };
+    let menu = Menu::new(&mut client, user_id, BufReader::new(tokio::io::stdin()), io::stdout(), manner);
     let ended = tokio::select! {
-        status = converse(&mut client, &args, user_id) => Some(status),
+        ended = menu.run() => Some(ended),
         () = signals::interrupt() => None,
     };
-    ended.unwrap_or_else(|| interrupted(&client, args.command.is_none()))
+    match ended {
+        Some(Ok(end)) => (ExitCode::SUCCESS, Some(end)),
+        Some(Err(error)) => (fail(&Failure::file(format!("the menu ends: {error}")), false), None),
+        None => {
+            complain("");
+            // Between two questions it is a way to quit like others.
+            let Some(question) = client.pending() else { return (ExitCode::SUCCESS, Some(MenuEnd::Quit)) };
+            let text = format!("interrupted while asking: {}", Asked(question));
+            (fail(&interrupted(&text, question.update_id()), false), None)
+        }
+    }
 }
 
-/// Connects, with the session of earlier runs: `whose`, or nobody's in particular.
-async fn start(args: &ClientArgs, whose: Option<UserId>) -> Result<Client<NatsTransport>, String> {
+/// Connects, with the session of earlier runs: that of `user_id`, or of no particular user.
+async fn start(args: &ClientArgs, user_id: Option<UserId>) -> Result<Client<NatsTransport>, Failure> {
     let environment = Environment::of_process();
-    let target = Target::resolve(&args.broker, &environment).map_err(|error| error.to_string())?;
-    let name = whose.map_or_else(|| "client".to_owned(), |user| format!("client-{user}"));
+    let target = Target::resolve(&args.broker, &environment).map_err(ConnectError::from)?;
+    let name = user_id.map_or_else(|| "client".to_owned(), |user| format!("client-{user}"));
     let transport = transport(args, &target, name).await?;
-    let (session, file) = session(args, whose, &environment, &target);
+    let (session, file) = session(args, user_id, &environment, &target);
     let settings = Settings { timeout: args.timeout, patience: args.patience, notify: complain };
     Ok(Client::new(transport, session, file, settings))
 }
 
-async fn transport(args: &ClientArgs, target: &Target, name: String) -> Result<NatsTransport, String> {
-    let subjects = Subjects::new(&args.broker.prefix).ok_or("the prefix is not words with dots between them")?;
+async fn transport(args: &ClientArgs, target: &Target, name: String) -> Result<NatsTransport, Failure> {
+    let prefix = &args.broker.prefix;
+    let subjects = Subjects::new(prefix)
+        .ok_or_else(|| Failure::usage(format!("the prefix \"{prefix}\" is not words with dots between them")))?;
     let settings = ConnectionSettings { name, no_echo: false, patience: Patience::GiveUpAfter(args.patience) };
-    let connection = connection::connect_to(target, &settings, None).await.map_err(|error| error.to_string())?;
-    Ok(NatsTransport::new(connection, subjects))
+    let connection = connection::connect_to(target, &settings, None).await?;
+    Ok(NatsTransport::new(connection, subjects, &target.servers().join(", ")))
 }
 
 /// Imports a file. Done only where no line of it was refused.
-async fn import_ratings(args: &ClientArgs, source: &Source, again: bool, in_flight: u32) -> ExitCode {
-    let importing = async {
-        let environment = Environment::of_process();
-        let target = Target::resolve(&args.broker, &environment).map_err(|error| error.to_string())?;
-        let options = ImportOptions {
-            source: source.clone(),
-            journal: journal(args, source, &environment, &target),
-            again,
-            in_flight: in_flight as usize,
-            timeout: args.timeout,
-            patience: args.patience,
-            notify: complain,
-        };
-        let transport = transport(args, &target, "client-import".to_owned()).await?;
-        import::import(&transport, &options).await.map_err(|error| error.to_string())
+async fn import_ratings(args: &ClientArgs, source: &Source, again: bool, in_flight: u32) -> Result<String, Failure> {
+    let environment = Environment::of_process();
+    let target = Target::resolve(&args.broker, &environment).map_err(ConnectError::from)?;
+    let options = ImportOptions {
+        source: source.clone(),
+        journal: journal(args, source, &environment, &target),
+        again,
+        in_flight: in_flight as usize,
+        timeout: args.timeout,
+        patience: args.patience,
+        notify: complain,
     };
-    let imported = match importing.await {
-        Ok(imported) => imported,
-        Err(reason) => {
-            complain(&format!("error: {}", show::clean(&reason)));
-            return ExitCode::FAILURE;
-        }
-    };
-    let text = if args.json { imported.to_json() } else { imported.to_string() };
-    let printed = print(&text);
-    if imported.counts.refused > 0 { ExitCode::FAILURE } else { printed }
+    let transport = transport(args, &target, "client-import".to_owned()).await?;
+    let imported = import::import(&transport, &options).await?;
+    if imported.counts.refused == 0 {
+        return Ok(if args.json { imported.to_json() } else { imported.to_string() });
+    }
+    if !args.json {
+        print(&imported.to_string());
+    }
+    let text = format!("{} lines were refused, and the others imported: see above", imported.counts.refused);
+    let failure = Failure::new(Status::Refused, 400, "LINES_REFUSED", text);
+    Err(failure.with_details(imported.to_object()))
 }
 
 /// Where it is kept how far the import of a file is, if it is to be.
@@ -209,54 +251,41 @@ fn session(
     (Session::from(label), Some(file))
 }
 
-/// The user given, else a random one, which is shown where it matters.
-fn user_or_random(given: Option<UserId>, needed: bool) -> UserId {
-    match given {
-        Some(user_id) => user_id,
-        None => loop {
-            if let Ok(user_id) = UserId::new(fastrand::u32(1..=RANDOM_USER_MAX)) {
-                if needed {
-                    complain(&format!("no user given: user {user_id}, chosen at random"));
-                }
-                break user_id;
-            }
-        },
-    }
-}
-
-async fn converse(client: &mut Client<NatsTransport>, args: &ClientArgs, user_id: UserId) -> ExitCode {
-    let Some(command) = &args.command else {
-        let interactive = io::stdin().is_terminal();
-        let manner = if interactive { Manner::Interactive } else { Manner::Scripted };
-        let menu = Menu::new(client, user_id, BufReader::new(tokio::io::stdin()), io::stdout(), manner);
-        return match menu.run().await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                complain(&format!("error: the menu ends: {error}"));
-                ExitCode::FAILURE
-            }
-        };
-    };
-    match perform::perform(client, user_id, command, args.json).await {
-        Ok(text) => print(&text),
-        Err(error) => {
-            complain(&format!("error: {}", show::clean(&error.to_string())));
-            advise(&error, user_id);
-            ExitCode::FAILURE
+/// A user for the menu, and told.
+fn random_user() -> UserId {
+    loop {
+        if let Ok(user_id) = UserId::new(fastrand::u32(1..=RANDOM_USER_MAX)) {
+            complain(&format!("no user given: user {user_id}, chosen at random"));
+            return user_id;
         }
     }
 }
 
-/// What to do about an error, on the command line.
-fn advise(error: &ClientError, user_id: UserId) {
-    if let Some(id) = error.doubtful {
-        complain(&format!("to try it again, give the same command for user {user_id} with --id {id}"));
+/// An error of a command, with advice for the command line.
+fn told(error: &ClientError, user_id: Option<UserId>) -> Failure {
+    let mut failure = Failure::from(error);
+    if let (Some(id), Some(user_id)) = (error.doubtful, user_id) {
+        failure.message += &format!("; to retry it, give the same command for user {user_id} with --id {id}");
     }
     if error.wants_new_session() {
-        complain(
-            "to go on without what this session has seen, give the command with --new-session: `client --new-session ...`",
-        );
+        failure.message += "; to go on without what this session has seen, add --new-session";
     }
+    failure
+}
+
+fn interrupted(text: &str, update_id: Option<UpdateId>) -> Failure {
+    let doubt = update_id.map_or_else(String::new, |id| format!("; update {id} may still take effect"));
+    let failure = Failure::new(Status::Interrupted, 499, "INTERRUPTED", format!("{text}{doubt}"));
+    Failure { update_id, ..failure }
+}
+
+/// Says why it was not done: the sentence on standard error and, with `json`, the object on standard output.
+fn fail(failure: &Failure, json: bool) -> ExitCode {
+    complain(&format!("error: {}", failure.message));
+    if json {
+        print(&failure.to_json());
+    }
+    failure.status.into()
 }
 
 fn print(text: &str) -> ExitCode {
@@ -264,37 +293,18 @@ fn print(text: &str) -> ExitCode {
     match writeln!(output, "{text}").and_then(|()| output.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             complain(&format!("error: it was done, but standard output can't be written: {error}"));
-            ExitCode::FAILURE
+            Status::Failed.into()
         }
-        // Nobody reads on: nobody minds.
+        // No reader of the output is left. The command itself was done.
         _ => ExitCode::SUCCESS,
     }
 }
 
-/// Ctrl-C: between two questions it ends the menu, and is a way to quit like others.
-fn interrupted(client: &Client<NatsTransport>, in_menu: bool) -> ExitCode {
-    complain("");
-    match client.pending() {
-        Some(question) => {
-            complain(&format!("interrupted while asking: {}", Asked(question)));
-            if let Some(id) = question.update_id() {
-                complain(&format!("update {id} may still take effect"));
-            }
-            ExitCode::from(INTERRUPTED)
-        }
-        None if in_menu => ExitCode::SUCCESS,
-        None => ExitCode::from(INTERRUPTED),
-    }
-}
-
-fn decode_standard_input() -> ExitCode {
+fn decode_standard_input(json: bool) -> ExitCode {
     match decode::decode(io::stdin().lock(), io::BufWriter::new(io::stdout().lock())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(decode::DecodeError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&format!("error: {error}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&Failure::file(error.to_string()), json),
     }
 }
 

@@ -42,10 +42,18 @@ pub struct Menu<'a, T, R, W> {
     manner: Manner,
 }
 
+/// How the menu ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MenuEnd {
+    /// The user quit.
+    Quit,
+    /// The input is at its end, or nobody reads the output any more.
+    EndOfInput,
+}
+
 /// Why the menu stops.
 enum Stop {
-    /// The input is at its end, or the user quit.
-    End,
+    End(MenuEnd),
     /// Standard input or output failed.
     Failed(io::Error),
 }
@@ -69,10 +77,11 @@ impl<'a, T: Transport, R: AsyncBufRead + Unpin, W: Write> Menu<'a, T, R, W> {
     /// # Errors
     ///
     /// Where the input can't be read or the output can't be written.
-    pub async fn run(mut self) -> io::Result<()> {
+    pub async fn run(mut self) -> io::Result<MenuEnd> {
         match self.converse().await {
             Err(Stop::Failed(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            _ => Ok(()),
+            Err(Stop::End(end)) => Ok(end),
+            _ => Ok(MenuEnd::EndOfInput),
         }
     }
 
@@ -90,7 +99,7 @@ impl<'a, T: Transport, R: AsyncBufRead + Unpin, W: Write> Menu<'a, T, R, W> {
                 "5" | "delete" => self.delete().await?,
                 "6" | "all" => self.all().await?,
                 "7" | "search" => self.search().await?,
-                "8" | "q" | "quit" | "exit" => return Err(Stop::End),
+                "8" | "q" | "quit" | "exit" => return Err(Stop::End(MenuEnd::Quit)),
                 "new" => {
                     self.client.start_new_session();
                     self.say("a new session: nothing seen yet")?;
@@ -289,7 +298,7 @@ impl<'a, T: Transport, R: AsyncBufRead + Unpin, W: Write> Menu<'a, T, R, W> {
             writeln!(self.output, "{}", show::clean(line.as_deref().unwrap_or_default().trim()))?;
             self.output.flush()?;
         }
-        line.map(|line| line.trim().to_owned()).ok_or(Stop::End)
+        line.map(|line| line.trim().to_owned()).ok_or(Stop::End(MenuEnd::EndOfInput))
     }
 }
 

@@ -12,54 +12,54 @@ use crate::error::{ClientError, ErrorName};
 use crate::show;
 use crate::transport::Transport;
 
-/// Does what `command` says for `user_id`, and gives what is to be printed: with `json` one JSON object
-/// `{value, label, replicas}`, else words for people; without the last line's end.
+/// Does what `command` says, for `user_id` where it concerns a user, and gives the text to print: with `json` one JSON
+/// object `{value, label, replicas}`, else words for people; without the last line's end.
 ///
 /// # Errors
 ///
 /// Where it was not done, or where that is not known.
 pub async fn perform<T: Transport>(
     client: &mut Client<T>,
-    user_id: UserId,
+    user_id: Option<UserId>,
     command: &Command,
     json: bool,
 ) -> Result<String, ClientError> {
-    match command {
-        Command::Create { movie_id, rating, id } => {
+    match (command, user_id) {
+        (Command::Create { movie_id, rating, id }, Some(user_id)) => {
             let update = Update::Create { user_id, movie_id: *movie_id, rating: *rating };
             write(client, update, *id, json).await
         }
-        Command::Update { movie_id, rating, id } => {
+        (Command::Update { movie_id, rating, id }, Some(user_id)) => {
             let update = Update::Update { user_id, movie_id: *movie_id, rating: *rating };
             write(client, update, *id, json).await
         }
-        Command::Delete { movie_id, id } => {
+        (Command::Delete { movie_id, id }, Some(user_id)) => {
             write(client, Update::Delete { user_id, movie_id: *movie_id }, *id, json).await
         }
-        Command::Read { movie_id } => {
+        (Command::Read { movie_id }, Some(user_id)) => {
             let reply = client.read(user_id, *movie_id).await?;
             text(&reply, json, |reply| read_from(show::rating(reply), &reply.replicas))
         }
-        Command::All { limit, after } => {
+        (Command::All { limit, after }, Some(user_id)) => {
             let reply = client.all(user_id, *limit, *after).await?;
             text(&reply, json, |reply| {
                 let summary = read_from(show::ratings_summary(user_id, reply), &reply.replicas);
                 table(show::rating_rows(&reply.value.ratings), summary)
             })
         }
-        Command::Average { movie_id } => {
+        (Command::Average { movie_id }, _) => {
             let reply = client.average(*movie_id).await?;
             text(&reply, json, |reply| read_from(show::average(reply), &reply.replicas))
         }
-        Command::Search { title, limit } => {
+        (Command::Search { title, limit }, _) => {
             let reply = client.search(title, *limit).await?;
             text(&reply, json, |reply| {
                 let summary = read_from(show::movies_summary(title, *limit, reply), &reply.replicas);
                 table(show::movie_rows(&reply.value.movies), summary)
             })
         }
-        Command::Import { .. } | Command::Decode => {
-            Err(ClientError::new(400, ErrorName::BadRequest, "this command is no single request"))
+        (Command::Import { .. } | Command::Decode, _) | (_, None) => {
+            Err(ClientError::new(400, ErrorName::BadRequest, "this command is no single request of a user"))
         }
     }
 }
@@ -122,8 +122,7 @@ mod tests {
     async fn done(client: &mut Client<&FakeFrontend>, line: &str) -> Result<String, String> {
         let args =
             crate::commands::ClientArgs::try_parse_from(std::iter::once("client").chain(line.split(' '))).unwrap();
-        let user_id = args.user_id.unwrap_or(UserId::new(1).unwrap());
-        perform(client, user_id, &args.command.unwrap(), args.json).await.map_err(|error| error.to_string())
+        perform(client, args.user_id, &args.command.unwrap(), args.json).await.map_err(|error| error.to_string())
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,8 @@
-//! When to ask again, and when to give up. Reads no clock.
+//! When to ask again, when to give up, and with which reason. Reads no clock.
 
 use std::time::Duration;
 
-use crate::error::ErrorName;
+use crate::error::{ClientError, ErrorName};
 
 /// The pause before asking again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -35,17 +35,18 @@ impl Patience {
         self.attempts
     }
 
-    /// How long the next attempt may take.
+    /// Time limit of the next attempt. The first one has its whole timeout, whatever the patience.
     pub(crate) fn limit(&self, elapsed: Duration) -> Duration {
+        if self.attempts == 0 {
+            return self.timeout;
+        }
         self.timeout.min(self.patience.saturating_sub(elapsed)).max(Duration::from_millis(1))
     }
 
     /// An attempt met `error`: how long to pause before the next, or `None` to give up. `random` is from 0 to 1.
     pub(crate) fn pause(&mut self, error: &ErrorName, elapsed: Duration, random: f64) -> Option<Duration> {
         self.attempts += 1;
-        // After a lost connection, this client may be back at the broker before the frontends are.
-        let passing = error.is_passing() || (*error == ErrorName::NoFrontend && self.attempts > 1);
-        if !passing {
+        if !error.is_passing() {
             return None;
         }
         let pause = if *error == ErrorName::Overloaded {
@@ -60,9 +61,77 @@ impl Patience {
     }
 }
 
+/// Best-known reason why a request has no answer: the latest that the broker or a frontend gave. Silence replaces no such
+/// reason, least of all where the client itself cut the attempt short.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reason {
+    known: Option<ClientError>,
+    /// Text of a whole attempt without an answer after that.
+    silence: Option<String>,
+}
+
+impl Reason {
+    /// Takes in the error of an attempt. Returns whether the reason is another one now.
+    pub(crate) fn take_in(&mut self, error: ClientError, was_cut_short: bool) -> bool {
+        let is_silence = error.name == ErrorName::NoAnswer;
+        match &self.known {
+            Some(known) if is_silence && known.name != ErrorName::NoAnswer => {
+                if !was_cut_short {
+                    self.silence = Some(error.text);
+                }
+                false
+            }
+            Some(known) if is_silence && was_cut_short => {
+                debug_assert_eq!(known.name, ErrorName::NoAnswer);
+                false
+            }
+            known => {
+                let is_news = known.as_ref().is_none_or(|known| known.name != error.name);
+                self.known = Some(error);
+                self.silence = None;
+                is_news
+            }
+        }
+    }
+
+    /// The reason so far.
+    pub(crate) fn known(&self) -> Option<&ClientError> {
+        self.known.as_ref()
+    }
+
+    /// The reason to give up with.
+    pub(crate) fn into_error(self) -> ClientError {
+        let mut error = self.known.unwrap_or_else(|| ClientError::no_answer(Duration::ZERO));
+        if let Some(silence) = self.silence {
+            error.text = format!("{}; then {silence}", error.text);
+        }
+        error
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn silence_hides_no_reason_and_the_latest_reason_is_told() {
+        let of = |header: &str| ClientError::from_headers("503", header);
+        let silent = || ClientError::no_answer(Duration::from_secs(3));
+        let mut reason = Reason::default();
+        assert!(reason.take_in(silent(), false) && !reason.take_in(silent(), true));
+        assert_eq!(reason.clone().into_error().to_string(), "no answer came within 3 s (NO_ANSWER)");
+        assert!(reason.take_in(of("STALE: x"), false));
+        assert!(!reason.take_in(silent(), true));
+        assert!(reason.clone().into_error().text.ends_with("this session has seen"));
+        assert!(!reason.take_in(silent(), false));
+        let error = reason.clone().into_error();
+        assert_eq!(error.name, ErrorName::Stale);
+        assert!(error.text.ends_with("this session has seen; then no answer came within 3 s"), "{error}");
+        assert!(
+            reason.take_in(of("UNAVAILABLE: all are gone"), false) && !reason.take_in(of("UNAVAILABLE: all"), false)
+        );
+        assert_eq!(reason.into_error().to_string(), "all (UNAVAILABLE)");
+    }
 
     fn patience() -> Patience {
         Patience::new(Duration::from_secs(3), Duration::from_secs(10))
@@ -76,8 +145,8 @@ mod tests {
             (ErrorName::Stale, true),
             (ErrorName::NotEnoughReplicas, true),
             (ErrorName::Overloaded, true),
-            (ErrorName::Unavailable, false),
-            (ErrorName::NoFrontend, false),
+            (ErrorName::Unavailable, true),
+            (ErrorName::NoFrontend, true),
             (ErrorName::BadRequest, false),
             (ErrorName::RatingExists, false),
             (ErrorName::MovieNotFound, false),
@@ -86,13 +155,6 @@ mod tests {
         ] {
             assert_eq!(patience().pause(&name, Duration::ZERO, 0.5).is_some(), again, "{name}");
         }
-    }
-
-    #[test]
-    fn a_frontend_may_be_missing_for_a_while_after_a_lost_connection() {
-        let mut patience = patience();
-        patience.pause(&ErrorName::NoAnswer, Duration::from_secs(3), 0.5);
-        assert!(patience.pause(&ErrorName::NoFrontend, Duration::from_secs(4), 0.5).is_some());
     }
 
     #[test]
@@ -112,5 +174,12 @@ mod tests {
         assert!(patience.pause(&ErrorName::Timeout, Duration::from_millis(9_600), 0.5).is_none());
         assert_eq!(patience.limit(Duration::ZERO), Duration::from_secs(3));
         assert_eq!(patience.limit(Duration::from_secs(9)), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn without_patience_there_is_one_whole_attempt() {
+        let mut patience = Patience::new(Duration::from_secs(3), Duration::ZERO);
+        assert_eq!(patience.limit(Duration::ZERO), Duration::from_secs(3));
+        assert!(patience.pause(&ErrorName::NoFrontend, Duration::ZERO, 0.5).is_none());
     }
 }

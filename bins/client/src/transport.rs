@@ -37,6 +37,9 @@ pub trait Transport {
         payload: Bytes,
         limit: Duration,
     ) -> impl Future<Output = Result<Response, TransportError>>;
+
+    /// Prefix and broker that requests go to, for people.
+    fn place(&self) -> String;
 }
 
 /// Requests over NATS: whichever frontend the broker picks.
@@ -44,12 +47,14 @@ pub trait Transport {
 pub struct NatsTransport {
     client: Client,
     subjects: Subjects,
+    place: String,
 }
 
 impl NatsTransport {
-    /// Over a connection, to the frontends of one cluster.
-    pub fn new(client: Client, subjects: Subjects) -> Self {
-        Self { client, subjects }
+    /// Over a connection to `servers`, to the frontends under one prefix.
+    pub fn new(client: Client, subjects: Subjects, servers: &str) -> Self {
+        let place = format!("the prefix \"{}\" at {servers}", subjects.prefix());
+        Self { client, subjects, place }
     }
 }
 
@@ -77,5 +82,9 @@ impl Transport for NatsTransport {
             (code, text) => Some((code.unwrap_or_default(), text.unwrap_or_default())),
         };
         Ok(Response { error, body: message.payload })
+    }
+
+    fn place(&self) -> String {
+        self.place.clone()
     }
 }

@@ -132,6 +132,14 @@ impl ClusterArgs {
     }
 
     fn contradiction(&self, matches: &ArgMatches) -> Option<String> {
+        // At a broker that runs already, replicas of others may be among those that hold updates.
+        if self.strict && self.fault_tolerance > self.replicas.into() && !self.names_a_broker() {
+            return Some(format!(
+                "--strict asks for {} replicas to hold each update, but only {} are started, so every update would be \
+                 refused: start more replicas or lower --fault-tolerance",
+                self.fault_tolerance, self.replicas
+            ));
+        }
         if self.names_a_broker() {
             return self.port.map(|_| {
                 "--port is for a broker that is started here, but one is named already (by --server, --context, NATS_URL \
@@ -205,6 +213,8 @@ mod tests {
             (&["--port", "4300", "--server", "nats://a:1"], "--port is for a broker that is started here"),
             (&["--user", "ann"], "--user is for a broker that runs already"),
             (&["--databse", "x"], "--database"),
+            (&["--strict", "--fault-tolerance", "5", "1", "3"], "asks for 5 replicas to hold each update, but only 3"),
+            (&["--strict", "1", "1"], "asks for 2 replicas"),
         ] {
             let error = read(line).unwrap_err();
             assert!(error.contains(why), "{line:?}: {error}");

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use natter_broker::options::BrokerOptions;
 use natter_client::commands::ClientArgs;
+use natter_client::menu::MenuEnd;
 use natter_common::ids::UserId;
 use tokio::sync::oneshot;
 
@@ -17,7 +18,7 @@ use crate::notices::tell;
 /// The running menu. Dropping this ends it, at its next step.
 #[derive(Debug)]
 pub(crate) struct ForegroundClient {
-    ended: oneshot::Receiver<ExitCode>,
+    ended: oneshot::Receiver<(ExitCode, Option<MenuEnd>)>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -34,30 +35,30 @@ impl ForegroundClient {
         Ok(Self { ended, _stop: stop })
     }
 
-    /// Waits for its end, and gives its exit status.
-    pub(crate) async fn ended(&mut self) -> ExitCode {
+    /// Waits for its end, and gives its exit status and how the menu ended.
+    pub(crate) async fn ended(&mut self) -> (ExitCode, Option<MenuEnd>) {
         // It ends without a status only where it panicked, and has said so.
-        (&mut self.ended).await.unwrap_or(ExitCode::FAILURE)
+        (&mut self.ended).await.unwrap_or((ExitCode::FAILURE, None))
     }
 }
 
-fn run(arguments: ClientArgs, stopped: oneshot::Receiver<()>) -> ExitCode {
+fn run(arguments: ClientArgs, stopped: oneshot::Receiver<()>) -> (ExitCode, Option<MenuEnd>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tell(&format!("error: can't start the client: {error}"));
-            return ExitCode::FAILURE;
+            return (ExitCode::FAILURE, None);
         }
     };
-    let status = runtime.block_on(async {
+    let ended = runtime.block_on(async {
         tokio::select! {
-            status = natter_client::run(arguments) => status,
-            _ = stopped => ExitCode::FAILURE,
+            ended = natter_client::run_menu(arguments) => ended,
+            _ = stopped => (ExitCode::FAILURE, None),
         }
     });
     // A read from the terminal can't be taken back: don't wait for it.
     runtime.shutdown_background();
-    status
+    ended
 }
 
 fn arguments(user_id: Option<UserId>, broker: &BrokerOptions, new_session: bool) -> io::Result<ClientArgs> {

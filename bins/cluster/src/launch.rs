@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use natter_client::menu::MenuEnd;
 use natter_common::messages::Role;
 use tokio::time::{sleep, timeout};
 
@@ -97,11 +98,19 @@ impl Cluster {
             Err(source) => return complain(&ClusterError::Start { what: "the client".to_owned(), source }),
         };
         tokio::select! {
-            status = client.ended() => status,
+            (status, end) = client.ended() => {
+                if end == Some(MenuEnd::EndOfInput) {
+                    tell("standard input is at its end, so the menu ends, and the cluster with it (--no-client keeps it running)");
+                }
+                status
+            }
             error = self.watch() => complain(&error),
             request = signals.next() => match request {
                 // The client got it too, and knows what it means to it.
-                Request::Interrupt => timeout(INTERRUPT_GRACE, client.ended()).await.unwrap_or(request.status()),
+                Request::Interrupt => match timeout(INTERRUPT_GRACE, client.ended()).await {
+                    Ok((status, _)) => status,
+                    Err(_) => request.status(),
+                },
                 Request::Terminate | Request::HangUp => request.status(),
             },
         }

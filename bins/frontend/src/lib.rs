@@ -1,11 +1,14 @@
 //! The frontend's shell: arguments, connections, and one task that owns the protocol core.
 //!
 //! - [`run`]: the way of a message: `inbox` decodes it, the core handles it, `outbox` performs what the core asks for
+//! - `line`: all that connects it with the broker
 //! - `clients`: the service that clients talk to, and the way back to each of them
 //! - `steps`: the log of each step
 
 mod clients;
+mod error;
 mod inbox;
+mod line;
 mod outbox;
 mod shell;
 mod steps;
@@ -21,7 +24,8 @@ use natter_broker::{role, shutdown};
 use natter_common::ids::ReplicaId;
 use natter_common::record::COPIES_MAX;
 
-pub use shell::{FrontendError, run};
+pub use error::FrontendError;
+pub use shell::run;
 
 /// One frontend: takes requests from clients, has them served by replicas, and answers.
 #[derive(Parser, Clone, Debug)]

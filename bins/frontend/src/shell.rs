@@ -6,52 +6,34 @@ use std::time::Duration;
 use async_nats::Client;
 use async_nats::service::Service;
 use futures_util::FutureExt;
+use natter_broker::access;
 use natter_broker::clocks::Clocks;
-use natter_broker::connection::{ConnectError, ConnectionEvent, ConnectionSettings, Patience, connect};
-use natter_broker::live::Live;
+use natter_broker::connection::ConnectionEvent;
 use natter_broker::moderation::Moderation;
-use natter_broker::publisher::{NoRoundTrip, Publisher, round_trip};
+use natter_broker::publisher::Publisher;
 use natter_broker::pulse::{Pulse, TICK};
 use natter_common::frontend::{Config, Frontend, Input, Output};
 use natter_common::subjects::Subjects;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, timeout};
 use tracing::{Level, enabled, info, warn};
 
-use crate::clients::{Arrival, Clients, start_service};
+use crate::clients::{Arrival, Clients};
 use crate::inbox::{Delivery, Inbox};
+use crate::line::{self, Line};
 use crate::outbox::Outbox;
-use crate::{FrontendArgs, steps};
+use crate::{FrontendArgs, FrontendError, steps};
 
 /// How long the last messages may take.
 const DRAIN: Duration = Duration::from_secs(2);
-
-/// Why a frontend does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum FrontendError {
-    /// The name does not make an id.
-    #[error("--name: {0}")]
-    Id(#[source] natter_common::ids::IdError),
-    /// The subject prefix is not one.
-    #[error("--prefix: {0:?} is not tokens of A-Z a-z 0-9 _ - joined by dots")]
-    Prefix(String),
-    /// The broker is not to be had.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// The broker did not take the subscriptions.
-    #[error("the broker did not take the subscriptions: {0}")]
-    Subscribe(async_nats::Error),
-    /// The broker did not answer.
-    #[error(transparent)]
-    NoRoundTrip(#[from] NoRoundTrip),
-}
 
 /// A frontend with everything around it.
 struct Shell {
     core: Frontend,
     clocks: Clocks,
     inbox: Inbox,
+    events: UnboundedReceiver<ConnectionEvent>,
     outbox: Outbox,
     /// The service, from the moment on when there is somebody to ask.
     clients: Option<Clients>,
@@ -59,6 +41,7 @@ struct Shell {
     /// The connection that clients come in by. Apart from the one to the replica managers, so that it can be drained
     /// while answers are still on their way.
     entrance: Client,
+    entrance_events: UnboundedReceiver<ConnectionEvent>,
     subjects: Subjects,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
@@ -70,26 +53,6 @@ pub async fn run(arguments: FrontendArgs, shutdown: impl Future<Output = ()>) ->
     let id = arguments.new_id()?;
     let subjects = Subjects::new(&arguments.broker.prefix)
         .ok_or_else(|| FrontendError::Prefix(arguments.broker.prefix.clone()))?;
-    let (events_sender, events) = unbounded_channel();
-    let settings = |name: String| ConnectionSettings { name, no_echo: true, patience: Patience::Forever };
-    let (inner, outer) = (settings(format!("frontend-{id}")), settings(format!("frontend-{id}-entrance")));
-    tokio::pin!(shutdown);
-    let connecting = async {
-        let client = connect(&arguments.broker, &inner, Some(events_sender)).await?;
-        let entrance = connect(&arguments.broker, &outer, None).await?;
-        Ok::<_, ConnectError>((client, entrance))
-    };
-    let (client, entrance) = tokio::select! {
-        clients = connecting => clients?,
-        () = &mut shutdown => return Ok(()),
-    };
-    let live = Live::default();
-    let service = start_service(&entrance, &id, live.clone()).await.map_err(FrontendError::Subscribe)?;
-    let replies = client.new_inbox();
-    let inbox =
-        Inbox::subscribe(&client, &subjects, &replies).await.map_err(|error| FrontendError::Subscribe(error.into()))?;
-    round_trip(&client, subjects.replica(&id, "nobody")).await?;
-
     let clocks = Clocks::start();
     let config = Config {
         id: id.clone(),
@@ -100,40 +63,51 @@ pub async fn run(arguments: FrontendArgs, shutdown: impl Future<Output = ()>) ->
         queue_length_max: arguments.queue_length as usize,
         seed: fastrand::u64(..),
     };
+    let core = Frontend::new(config, clocks.now());
+    tokio::pin!(shutdown);
+    let presence = core.presence(clocks.now());
+    let line = tokio::select! {
+        biased;
+        () = &mut shutdown => return Ok(()),
+        line = Line::open(&arguments, &subjects, &presence) => line?,
+    };
+    let Line { client, inbox, replies, events, entrance, entrance_events, service, live } = line;
     let shell = Shell {
-        core: Frontend::new(config, clocks.now()),
+        core,
         clocks,
         inbox,
+        events,
         outbox: Outbox::new(Publisher::new(client), subjects.clone(), id, replies, live),
         clients: None,
         service,
         entrance,
+        entrance_events,
         subjects,
         inputs: Vec::new(),
         outputs: Vec::new(),
         moderation: Moderation::default(),
     };
-    shell.serve(events, shutdown, arguments.timeout).await
+    shell.serve(shutdown, arguments.timeout).await
 }
 
 impl Shell {
-    async fn serve(
-        mut self,
-        mut events: UnboundedReceiver<ConnectionEvent>,
-        shutdown: impl Future<Output = ()>,
-        farewell: Duration,
-    ) -> Result<(), FrontendError> {
+    async fn serve(mut self, shutdown: impl Future<Output = ()>, farewell: Duration) -> Result<(), FrontendError> {
         tokio::pin!(shutdown);
         let mut pulse = Pulse::start();
         loop {
             if self.clients.is_none() && self.core.is_ready(self.clocks.now()) {
-                self.open().await?;
+                tokio::select! {
+                    biased;
+                    () = &mut shutdown => break,
+                    opened = self.open() => opened?,
+                }
             }
             // In this order: when it ticks, nothing that replicas sent waits to be read.
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                Some(event) = events.recv() => self.hear(event),
+                Some(event) = self.events.recv() => self.hear(event),
+                Some(event) = self.entrance_events.recv() => self.hear_of_entrance(event),
                 batch = self.inbox.next() => match batch {
                     Some(batch) => self.read_inbox(batch, &mut pulse),
                     None => break,
@@ -157,7 +131,8 @@ impl Shell {
     /// Serves clients from now on, and shows it once the broker knows.
     async fn open(&mut self) -> Result<(), FrontendError> {
         let clients = Clients::serve(&self.service, &self.subjects).await.map_err(FrontendError::Subscribe)?;
-        round_trip(&self.entrance, self.subjects.replica(self.core.id(), "nobody")).await?;
+        let needs = line::entrance_needs(&self.subjects, self.core.id());
+        access::check(&self.entrance, &mut self.entrance_events, self.outbox.publisher.client(), &needs).await?;
         self.clients = Some(clients);
         self.core.serve();
         info!(frontend = %self.core.id(), "serves");
@@ -207,6 +182,12 @@ impl Shell {
                 warn!(dropped, "messages came faster than they were read; what got no answer is asked again");
             }
             ConnectionEvent::Denied(_) => {}
+        }
+    }
+
+    fn hear_of_entrance(&mut self, event: ConnectionEvent) {
+        if let ConnectionEvent::SlowConsumer { dropped } = event {
+            warn!(dropped, "requests came faster than they were read and were lost: their clients ask again");
         }
     }
 

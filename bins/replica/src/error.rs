@@ -1,7 +1,7 @@
 //! Why a replica manager does not run.
 
+use natter_broker::access::AccessError;
 use natter_broker::connection::ConnectError;
-use natter_broker::publisher::NoRoundTrip;
 use natter_common::replica_manager::RecoverError;
 use natter_common::value::ValueError;
 use natter_database::error::how_to_read_out;
@@ -25,9 +25,9 @@ pub enum ReplicaError {
     /// The broker did not take the subscriptions.
     #[error("the broker did not take the subscriptions: {0}")]
     Subscribe(async_nats::Error),
-    /// The broker did not answer.
+    /// The broker does not hear it, or does not permit what it needs.
     #[error(transparent)]
-    NoRoundTrip(#[from] NoRoundTrip),
+    Access(#[from] AccessError),
     /// The store failed: nothing more is acknowledged.
     #[error(transparent)]
     Store(#[from] ValueError),
@@ -42,6 +42,12 @@ pub enum ReplicaError {
         /// What is wrong.
         problem: RecoverError,
     },
+    /// It took one new id after the other.
+    #[error(
+        "took {0} new ids in a row and still meets its own: is something on this broker answering in the place of \
+         replicas? Look with `nats sub 'PREFIX.replica.*.status'`, and start the replica again when it is gone"
+    )]
+    ManyIds(u32),
     /// After the store failed, its files are gone.
     #[error(
         "the data directory has no database any more: start the replica again with an empty directory, and it takes \

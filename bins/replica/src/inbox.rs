@@ -6,13 +6,17 @@ use std::time::{Duration, Instant};
 
 use async_nats::service::{self, Request, Service, ServiceExt};
 use async_nats::{Client, Message, StatusCode};
+use bytes::Bytes;
 use futures_util::StreamExt;
+use natter_broker::ask::{WrongAnswer, ask};
 use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
+use natter_broker::publisher::within;
 use natter_broker::streams::Streams;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{
-    Acknowledgement, Gossip, LogPage, LogRequest, Presence, Role, SnapshotReply, SnapshotRequest, StatusRequest,
+    Acknowledgement, Gossip, LogPage, LogRequest, Presence, Role, SnapshotReply, SnapshotRequest, StatusReply,
+    StatusRequest,
 };
 use natter_common::packing::{RequestKind, unpack_requests};
 use natter_common::replica_manager::{Input, ReplyTo};
@@ -21,6 +25,8 @@ use natter_common::wire::{Format, WireError, decode};
 
 /// How many messages are handled together at most: what waits goes in one batch.
 const BATCH_MAX: usize = 8192;
+
+const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A request that has no answer after this will never have one.
 const FORGET_REQUEST_AFTER: Duration = Duration::from_secs(90);
@@ -52,6 +58,8 @@ pub(crate) enum Channel {
     Gossip,
     Acknowledgement,
     Presence,
+    /// Questions whether it is still there.
+    Alive,
     /// Answers to pulls.
     LogPage,
     /// Answers to requests for a chunk of a snapshot.
@@ -86,6 +94,7 @@ struct Open {
 /// Subscriptions, and requests that have no answer yet.
 pub(crate) struct Inbox {
     own: ReplicaId,
+    client: Client,
     /// What other replica managers tell. Read before the requests, so that a backlog of those hides nobody's presence.
     pub(crate) gossip: Streams<Delivery>,
     pub(crate) requests: Streams<Delivery>,
@@ -112,6 +121,7 @@ pub(crate) async fn subscribe(
         (subjects.all_gossip(), Channel::Gossip),
         (subjects.replica(own, "acknowledge"), Channel::Acknowledgement),
         (subjects.all_presence(Role::Replica), Channel::Presence),
+        (subjects.alive(own), Channel::Alive),
         (format!("{pull_replies}.log.*"), Channel::LogPage),
         (format!("{pull_replies}.snapshot.*"), Channel::Snapshot),
     ];
@@ -119,7 +129,14 @@ pub(crate) async fn subscribe(
         let messages = client.subscribe(subject).await?;
         gossip.push(messages.map(move |message| Delivery::Message(channel, Box::new(message))));
     }
-    Ok(Inbox { own: own.clone(), gossip, requests, open: HashMap::new(), malformed: Malformed::default() })
+    Ok(Inbox {
+        own: own.clone(),
+        client: client.clone(),
+        gossip,
+        requests,
+        open: HashMap::new(),
+        malformed: Malformed::default(),
+    })
 }
 
 /// The micro service `replica`, whose STATS carry `live`.
@@ -139,10 +156,17 @@ pub(crate) async fn start_service(
         .await
 }
 
-/// Whether a replica manager of this id is there already.
-pub(crate) async fn is_served_by_somebody(client: &Client, subjects: &Subjects, id: &ReplicaId) -> bool {
-    let asked = client.request(subjects.replica(id, "status"), Vec::new().into());
-    matches!(tokio::time::timeout(SOMEBODY_ANSWERS, asked).await, Ok(Ok(_)))
+/// Whether a replica manager of this id is there already: only a status that names this id says so.
+pub(crate) async fn is_served_by_another(client: &Client, subjects: &Subjects, id: &ReplicaId) -> bool {
+    let subject = subjects.replica(id, "status");
+    let asked = ask(client, subject, Bytes::new(), SOMEBODY_ANSWERS, None, |message| {
+        match decode::<StatusReply>(&message.payload) {
+            Ok(reply) if reply.id == *id => Ok(()),
+            Ok(_) => Err(WrongAnswer::of(message, &"it names another replica")),
+            Err(error) => Err(WrongAnswer::of(message, &error)),
+        }
+    });
+    asked.await.is_ok()
 }
 
 impl Inbox {
@@ -169,6 +193,7 @@ impl Inbox {
     pub(crate) async fn read(&mut self, delivery: Delivery, inputs: &mut Vec<Input>) {
         match delivery {
             Delivery::Request(endpoint, request) => self.read_request(endpoint, *request, inputs).await,
+            Delivery::Message(Channel::Alive, message) => self.say_alive(*message).await,
             Delivery::Message(channel, message) => self.read_message(channel, &message, inputs),
         }
     }
@@ -190,10 +215,16 @@ impl Inbox {
             Err(error) => {
                 self.malformed.count(&request.message.subject, &error);
                 let error = service::error::Error { code: 400, status: format!("BAD_REQUEST: {error}") };
-                let answer = tokio::time::timeout(Duration::from_millis(500), request.respond(Err(error)));
                 // Whoever sent garbage may miss the answer to it.
-                let _ = answer.await;
+                let _ = within(RESPOND_TIMEOUT, request.respond(Err(error))).await;
             }
+        }
+    }
+
+    async fn say_alive(&self, message: Message) {
+        if let Some(reply) = message.reply {
+            // Whoever asks asks again.
+            let _ = within(RESPOND_TIMEOUT, self.client.publish(reply, Bytes::new())).await;
         }
     }
 
@@ -219,6 +250,8 @@ impl Inbox {
                 let input = decode::<Acknowledgement>(payload).map(Input::Acknowledgement);
                 (input, None)
             }
+            // Answered before.
+            Channel::Alive => return,
         };
         match input {
             Ok(_) if id.as_ref().is_some_and(|id| id.as_str() != sender) => {

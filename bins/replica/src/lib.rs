@@ -4,11 +4,13 @@
 //!   the core asks for
 //! - `steps`: the log of each step
 //! - `storage`: in memory, or in a directory that outlives the process; `wait`: while another program has that open
+//! - `line`: all that connects it with the broker
 //! - `life`: from the start to the end, and perhaps another life; `offline`: what is left when the store failed
 
 mod error;
 mod inbox;
 mod life;
+mod line;
 mod offline;
 mod outbox;
 mod shell;

@@ -3,22 +3,35 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use natter_broker::clocks::Clocks;
-use natter_broker::connection::{ConnectionSettings, Patience, connect};
-use natter_broker::live::Live;
-use natter_broker::publisher::{Publisher, round_trip};
 use natter_common::replica_manager::{Config, ReplicaManager};
 use natter_common::subjects::Subjects;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::{Instant, sleep};
 use tracing::{Level, enabled, info, warn};
 
+use crate::line::{Connection, Line};
 use crate::offline::Offline;
-use crate::outbox::Outbox;
 use crate::shell::{End, Shell};
 use crate::storage::Storage;
 use crate::wait::until_free;
 use crate::{ReplicaArgs, ReplicaError, inbox};
+
+/// How often in a row a replica manager takes a new id: more often is no accident.
+const NEW_IDS_MAX: u32 = 5;
+/// Pause before it goes on under a new id, for each that it took in a row.
+const NEW_ID_PAUSE: Duration = Duration::from_secs(1);
+/// A life that lasted for so long was no failed start.
+const LASTING: Duration = Duration::from_secs(60);
+
+/// What a life leaves to the next one.
+enum Next {
+    /// The state, whose store works again.
+    Reopened(Storage),
+    /// The state under a new id.
+    Renewed(Storage),
+}
 
 /// Runs a replica manager until `shutdown`.
 pub async fn run(arguments: ReplicaArgs, shutdown: impl Future<Output = ()>) -> Result<(), ReplicaError> {
@@ -29,11 +42,25 @@ pub async fn run(arguments: ReplicaArgs, shutdown: impl Future<Output = ()>) -> 
     let counts = storage.store.counts();
     info!(replica = %storage.id, movies = counts.movies, ratings = counts.ratings,
         dataset = %storage.store.fingerprint(), "loaded the data set");
+    let mut new_ids = 0;
     loop {
-        match live(&arguments, &subjects, storage, shutdown.as_mut()).await? {
-            Some(next) => storage = next,
+        let begun = Instant::now();
+        storage = match live(&arguments, &subjects, storage, shutdown.as_mut()).await? {
             None => return Ok(()),
-        }
+            Some(Next::Reopened(next)) => next,
+            Some(Next::Renewed(next)) => {
+                new_ids = if begun.elapsed() < LASTING { new_ids + 1 } else { 1 };
+                if new_ids > NEW_IDS_MAX {
+                    next.store.close_cleanly()?;
+                    return Err(ReplicaError::ManyIds(NEW_IDS_MAX));
+                }
+                if unless(shutdown.as_mut(), sleep(NEW_ID_PAUSE * (new_ids - 1))).await.is_none() {
+                    next.store.close_cleanly()?;
+                    return Ok(());
+                }
+                next
+            }
+        };
     }
 }
 
@@ -43,45 +70,34 @@ async fn live(
     subjects: &Subjects,
     storage: Storage,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
-) -> Result<Option<Storage>, ReplicaError> {
-    let (events_sender, mut events) = unbounded_channel();
-    let settings =
-        ConnectionSettings { name: format!("replica-{}", storage.id), no_echo: true, patience: Patience::Forever };
-    let client = tokio::select! {
-        client = connect(&arguments.broker, &settings, Some(events_sender)) => client?,
-        () = &mut shutdown => {
-            storage.store.close_cleanly()?;
-            return Ok(None);
-        }
+) -> Result<Option<Next>, ReplicaError> {
+    let Some(connection) = unless(shutdown.as_mut(), Connection::open(arguments, &storage.id)).await else {
+        storage.store.close_cleanly()?;
+        return Ok(None);
     };
-    if inbox::is_served_by_somebody(&client, subjects, &storage.id).await {
+    let connection = connection?;
+    // Nobody else has an id that was made now.
+    let has_twin = async {
+        storage.saved.is_some() && inbox::is_served_by_another(&connection.client, subjects, &storage.id).await
+    };
+    if unless(shutdown.as_mut(), has_twin).await == Some(true) {
         warn!(replica = %storage.id,
             "another replica is there under this id: the data directory is a copy, and this one takes a new id");
-        return storage.under_new_id(arguments).map(Some);
+        return storage.under_new_id(arguments).map(Next::Renewed).map(Some);
     }
     let Storage { store, id, former, saved } = storage;
-    let dataset = store.fingerprint().to_string();
-    let presence = Live::default();
-    let service =
-        inbox::start_service(&client, &id, &dataset, presence.clone()).await.map_err(ReplicaError::Subscribe)?;
-    let pull_replies = client.new_inbox();
-    let inbox =
-        inbox::subscribe(&client, &service, subjects, &id, &pull_replies).await.map_err(ReplicaError::Subscribe)?;
-    round_trip(&client, subjects.replica(&id, "nobody")).await?;
-
     let clocks = Clocks::start();
     let config = Config {
         id: id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        dataset,
+        dataset: store.fingerprint().to_string(),
         mode: arguments.status,
         gossip_interval_ms: arguments.gossip_interval.as_millis() as u64,
         forget_after_ms: arguments.forget_after.as_millis() as u64,
         durable: saved.is_some(),
-        message_bytes_max: client.server_info().max_payload,
+        message_bytes_max: connection.client.server_info().max_payload,
         seed: fastrand::u64(..),
     };
-    info!(replica = %id, "joins");
     let mut core = match saved {
         None => ReplicaManager::new(config, clocks.now()),
         Some(saved) => ReplicaManager::recover(config, saved, &former, clocks.now()).map_err(|problem| {
@@ -90,8 +106,21 @@ async fn live(
         })?,
     };
     core.be_quiet(!enabled!(Level::DEBUG));
-    let outbox = Outbox::new(Publisher::new(client), subjects.clone(), id.clone(), pull_replies, presence);
-    let end = Shell::new(core, store, clocks, inbox, outbox, service).serve(&mut events, shutdown.as_mut()).await?;
+    let introduction = core.introduction(clocks.now(), &store);
+    let opening = Line::open(connection, arguments, subjects, &introduction);
+    let line = match unless(shutdown.as_mut(), opening).await {
+        Some(Ok(line)) => line,
+        Some(Err(error)) => {
+            store.close_cleanly()?;
+            return Err(error);
+        }
+        None => {
+            store.close_cleanly()?;
+            return Ok(None);
+        }
+    };
+    info!(replica = %id, "joins");
+    let end = Shell::new(core, store, clocks, line).serve(shutdown.as_mut()).await?;
     match end {
         End::Left => Ok(None),
         End::TakeNewId { known, held } => {
@@ -99,11 +128,20 @@ async fn live(
                 "others know of more of its updates than are in its data directory, which is older than what it said: it \
                  goes on with what it has under a new id");
             let storage = until_free(arguments, Storage::reopen, shutdown).await?;
-            storage.map(|storage| storage.under_new_id(arguments)).transpose()
+            storage.map(|storage| storage.under_new_id(arguments).map(Next::Renewed)).transpose()
         }
         End::StoreFailed(remains) => {
             let offline = Offline { arguments: arguments.clone(), remains: *remains };
-            offline.stay(&mut events, shutdown).await.map(Some)
+            offline.stay(shutdown).await.map(Next::Reopened).map(Some)
         }
+    }
+}
+
+/// What `work` gives; `None` where `shutdown` comes first. No wait of a start outlasts a signal.
+async fn unless<T>(shutdown: Pin<&mut impl Future<Output = ()>>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = shutdown => None,
+        result = work => Some(result),
     }
 }

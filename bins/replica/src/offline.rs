@@ -3,11 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use natter_broker::connection::ConnectionEvent;
 use natter_common::messages::{Reply, Role, Status, StatusReply};
 use natter_common::replica_manager::Input;
 use natter_common::roster::PRESENCE_INTERVAL_MS;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, interval, interval_at};
 use tracing::{error, info, warn};
 
@@ -28,11 +26,7 @@ pub(crate) struct Offline {
 
 impl Offline {
     /// Says OFFLINE until the store can be opened again, or with the error of the store until `shutdown`.
-    pub(crate) async fn stay(
-        mut self,
-        events: &mut UnboundedReceiver<ConnectionEvent>,
-        shutdown: impl Future<Output = ()>,
-    ) -> Result<Storage, ReplicaError> {
+    pub(crate) async fn stay(mut self, shutdown: impl Future<Output = ()>) -> Result<Storage, ReplicaError> {
         let replica = self.remains.presence.id.clone();
         error!(%replica, error = %self.remains.failure, "is OFFLINE: it cannot save any more, and takes no requests until it can");
         self.remains.presence.status = Status::Offline;
@@ -44,10 +38,10 @@ impl Offline {
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                Some(event) = events.recv() => self.remains.outbox.hear(&event),
+                Some(event) = self.remains.line.events.recv() => self.remains.line.outbox.hear(&event),
                 _ = show.tick() => {
                     self.remains.presence.uptime_ms += PRESENCE_INTERVAL_MS;
-                    self.remains.outbox.show(Role::Replica, &self.remains.presence).await;
+                    self.remains.line.outbox.show(Role::Replica, &self.remains.presence).await;
                 }
                 _ = retry.tick() => match Storage::reopen(&self.arguments) {
                     Ok(storage) => {
@@ -57,27 +51,27 @@ impl Offline {
                     }
                     Err(error) => warn!(%replica, %error, "still cannot save"),
                 },
-                batch = self.remains.inbox.next() => {
+                batch = self.remains.line.inbox.next() => {
                     let Some(batch) = batch else { break };
                     let mut inputs = Vec::new();
                     for delivery in batch {
-                        self.remains.inbox.read(delivery, &mut inputs).await;
+                        self.remains.line.inbox.read(delivery, &mut inputs).await;
                     }
                     self.refuse(inputs).await;
                 }
             }
         }
         self.remains.presence.status = Status::Left;
-        self.remains.outbox.show(Role::Replica, &self.remains.presence).await;
+        self.remains.line.outbox.show(Role::Replica, &self.remains.presence).await;
         Err(self.end().await)
     }
 
     /// Nobody must find what is left of this life beside the next one.
     async fn end(self) -> ReplicaError {
-        let Remains { failure, outbox, service, .. } = self.remains;
+        let Remains { failure, line, .. } = self.remains;
         let last = async {
-            let _ = service.stop().await;
-            outbox.end().await;
+            let _ = line.service.stop().await;
+            line.outbox.end().await;
         };
         // Whatever becomes of the goodbye, this is the end.
         let _ = tokio::time::timeout(LAST, last).await;
@@ -88,16 +82,16 @@ impl Offline {
         for input in inputs {
             match input {
                 Input::Update(to, _) | Input::Query(to, _) | Input::Confirm(to, _) => {
-                    self.remains.outbox.queue_reply(to, Reply::NotServing);
+                    self.remains.line.outbox.queue_reply(to, Reply::NotServing);
                 }
                 Input::Status(to, _) => {
                     let (id, mode) = (self.remains.presence.id.clone(), self.remains.presence.mode.unwrap_or_default());
                     let reply = StatusReply { id, status: Status::Offline, mode, diverged: Vec::new(), lost: 0 };
-                    self.remains.outbox.respond(&to.subject, &reply, &mut self.remains.inbox).await;
+                    self.remains.line.outbox.respond(&to.subject, &reply, &mut self.remains.line.inbox).await;
                 }
                 _ => {}
             }
         }
-        self.remains.outbox.send_replies(&mut self.remains.inbox).await;
+        self.remains.line.outbox.send_replies(&mut self.remains.line.inbox).await;
     }
 }

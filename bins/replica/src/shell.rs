@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::inbox::{self, Inbox};
+use crate::line::Line;
 use crate::outbox::{Outbox, Refusal};
 use crate::{ReplicaError, steps};
 
@@ -55,12 +56,8 @@ pub(crate) struct Remains {
     pub(crate) failure: ReplicaError,
     /// What was shown last, when all of that was committed.
     pub(crate) presence: Presence,
-    /// What still comes in.
-    pub(crate) inbox: Inbox,
-    /// The way out.
-    pub(crate) outbox: Outbox,
-    /// As long as it lives, requests come in.
-    pub(crate) service: Service,
+    /// What still comes in, and the way out.
+    pub(crate) line: Line,
 }
 
 /// Why a batch is the last one.
@@ -85,6 +82,7 @@ pub(crate) struct Shell {
     inputs: Vec<Input>,
     outputs: Vec<Output>,
     service: Service,
+    events: UnboundedReceiver<ConnectionEvent>,
     moderation: Moderation,
     pulse: Pulse,
     ticks: u64,
@@ -106,14 +104,8 @@ enum Gathered {
 }
 
 impl Shell {
-    pub(crate) fn new(
-        core: ReplicaManager,
-        store: Store,
-        clocks: Clocks,
-        inbox: Inbox,
-        outbox: Outbox,
-        service: Service,
-    ) -> Self {
+    pub(crate) fn new(core: ReplicaManager, store: Store, clocks: Clocks, line: Line) -> Self {
+        let Line { inbox, outbox, service, events } = line;
         Self {
             core,
             store,
@@ -123,6 +115,7 @@ impl Shell {
             inputs: Vec::new(),
             outputs: Vec::new(),
             service,
+            events,
             moderation: Moderation::default(),
             pulse: Pulse::start(),
             ticks: 0,
@@ -132,12 +125,8 @@ impl Shell {
     }
 
     /// Serves until `shutdown`, and then says goodbye.
-    pub(crate) async fn serve(
-        mut self,
-        events: &mut UnboundedReceiver<ConnectionEvent>,
-        shutdown: impl Future<Output = ()>,
-    ) -> Result<End, ReplicaError> {
-        let served = self.serve_until(events, shutdown).await;
+    pub(crate) async fn serve(mut self, shutdown: impl Future<Output = ()>) -> Result<End, ReplicaError> {
+        let served = self.serve_until(shutdown).await;
         let left = match served {
             Ok(()) => self.leave().await,
             Err(stop) => Err(stop),
@@ -157,26 +146,21 @@ impl Shell {
                 _ if self.store.taken_over().is_some() => Err(failure.into()),
                 // The store is closed, so that it can be opened again.
                 (true, Some(presence)) => {
-                    let Self { inbox, outbox, service, .. } = self;
-                    let failure = failure.into();
-                    Ok(End::StoreFailed(Box::new(Remains { failure, presence, inbox, outbox, service })))
+                    let Self { inbox, outbox, service, events, .. } = self;
+                    let line = Line { inbox, outbox, service, events };
+                    Ok(End::StoreFailed(Box::new(Remains { failure: failure.into(), presence, line })))
                 }
                 _ => Err(failure.into()),
             },
         }
     }
 
-    async fn serve_until(
-        &mut self,
-        events: &mut UnboundedReceiver<ConnectionEvent>,
-        shutdown: impl Future<Output = ()>,
-    ) -> Result<(), Stop> {
+    async fn serve_until(&mut self, shutdown: impl Future<Output = ()>) -> Result<(), Stop> {
         tokio::pin!(shutdown);
         loop {
             let gathered = tokio::select! {
                 biased;
                 () = &mut shutdown => return Ok(()),
-                Some(event) = events.recv() => Gathered::Event(event),
                 gathered = self.gather() => gathered,
             };
             if !self.take_in(gathered).await {
@@ -205,6 +189,7 @@ impl Shell {
         // In this order: when it ticks, nothing that other replicas sent waits to be read.
         tokio::select! {
             biased;
+            Some(event) = self.events.recv() => Gathered::Event(event),
             batch = self.inbox.gossip.next() => batch.map_or(Gathered::End, Gathered::Gossip),
             () = self.pulse.tick() => Gathered::Tick,
             batch = self.inbox.requests.next() => batch.map_or(Gathered::End, Gathered::Requests),

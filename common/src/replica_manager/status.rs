@@ -3,7 +3,7 @@
 use super::loading::Loading;
 use super::{Notice, Output, ReplicaManager, ReplyTo, Step};
 use crate::clock::Now;
-use crate::messages::{Mode, Presence, Replicas, Role, Status, StatusReply};
+use crate::messages::{Gossip, Mode, Presence, Replicas, Role, Status, StatusReply};
 use crate::roster::PRESENCE_INTERVAL_MS;
 use crate::value::Value;
 
@@ -102,6 +102,18 @@ impl ReplicaManager {
         self.presence_due_ms = step.now.monotonic_ms + PRESENCE_INTERVAL_MS;
         let presence = self.presence(step.now, step.value);
         step.outputs.push(Output::Presence(Box::new(presence)));
+    }
+
+    /// How it shows itself now, and gossip that tells where it stands: for a shell that tries whether it may publish them.
+    pub fn introduction(&self, now: Now, value: &dyn Value) -> (Presence, Gossip) {
+        let gossip = Gossip {
+            id: self.config.id.clone(),
+            replica_timestamp: Replicas::from(self.log.replica_timestamp()),
+            value_timestamp: Replicas::from(&self.value_timestamp),
+            digest: value.digest(),
+            records: Vec::new(),
+        };
+        (self.presence(now, value), gossip)
     }
 
     pub(super) fn presence(&self, now: Now, value: &dyn Value) -> Presence {

@@ -127,7 +127,7 @@ async fn what_is_not_imported_is_told_with_its_line_and_the_exit_status_says_so(
     let path = world.path("bad.csv");
     std::fs::write(&path, "userId,movieId,rating\n1,1,4.0\n1,2,5.0\n7,4,3.0\n7,7,3.0\n7,7,9\n").unwrap();
     let output = end(start_import(&world, &[path.to_str().unwrap()])).await;
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let whole: Value = serde_json::from_str(&text).unwrap();
     let counts = ["created", "updated", "unchanged", "refused"].map(|what| whole[what].as_u64().unwrap());
@@ -153,5 +153,5 @@ async fn what_is_not_imported_is_told_with_its_line_and_the_exit_status_says_so(
     cluster.finish().await;
     let output = end(start_import(&world, &[path.to_str().unwrap(), "--again", "--patience", "1s"])).await;
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && errors.contains("no frontend is running"), "{errors}");
+    assert!(output.status.code() == Some(5) && errors.contains("no frontend serves"), "{errors}");
 }

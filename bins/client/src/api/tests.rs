@@ -3,6 +3,8 @@ use crate::fake::{FakeFrontend, Mishap, client};
 use natter_common::clock::Stamp;
 use natter_common::ids::ReplicaId;
 
+use crate::transport::TransportError;
+
 const TIMEOUT: Mishap = Mishap::Error(504, "TIMEOUT: no answer within 2000 ms: retry it with the same id");
 const STALE: Mishap = Mishap::Error(504, "STALE: within 2000 ms no reachable replica held all: try again");
 
@@ -67,24 +69,82 @@ async fn patience_ends_and_the_doubt_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubt_outlives_the_refusal_that_follows_it() {
-    let frontend = FakeFrontend::with([TIMEOUT, Mishap::Error(503, "UNAVAILABLE: all are gone")]);
+async fn a_doubt_outlives_the_reason_that_follows_it() {
+    let gone = (0..100).map(|_| Mishap::Error(503, "UNAVAILABLE: all are gone"));
+    let frontend = FakeFrontend::with(std::iter::once(TIMEOUT).chain(gone));
     let error = client(&frontend).create(user(), movie(1), stars()).await.unwrap_err();
     assert_eq!(error.name, ErrorName::Unavailable);
-    assert!(error.doubtful.is_some());
+    assert_eq!(error.doubtful, frontend.ids().first().copied());
+    // Refused at last, and still in doubt.
+    let frontend = FakeFrontend::with([TIMEOUT, Mishap::Error(409, "RATING_EXISTS: x")]);
+    let error = client(&frontend).create(user(), movie(1), stars()).await.unwrap_err();
+    assert!(error.name == ErrorName::RatingExists && error.doubtful.is_some(), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waiting_cannot_mend_is_told_at_once() {
+async fn a_reason_is_not_hidden_by_a_last_attempt_that_was_cut_short() {
+    for (header, name) in [
+        ("STALE: x", ErrorName::Stale),
+        ("TIMEOUT: x", ErrorName::Timeout),
+        ("UNAVAILABLE: all replicas are OFFLINE", ErrorName::Unavailable),
+        ("OVERLOADED: x", ErrorName::Overloaded),
+        ("NOT_ENOUGH_REPLICAS: x", ErrorName::NotEnoughReplicas),
+    ] {
+        let frontend = FakeFrontend::with(
+            std::iter::once(Mishap::Error(503, header)).chain((0..100).map(|_| Mishap::Lost { executed: false })),
+        );
+        let error = client(&frontend).create(user(), movie(1), stars()).await.unwrap_err();
+        assert_eq!(error.name, name);
+        assert!(error.doubtful.is_some() && error.attempts > 2, "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_missing_is_told_at_once_and_waited_for() {
+    thread_local!(static TOLD: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
+    let notify = |line: &str| TOLD.with_borrow_mut(|told| told.push(line.to_owned()));
+    let absent = [Mishap::NoFrontend, Mishap::NoFrontend, Mishap::Error(503, "UNAVAILABLE: all replicas are OFFLINE")];
+    let frontend = FakeFrontend::with(absent);
+    let settings = Settings { notify, ..Settings::default() };
+    let mut client = Client::new(&frontend, Session::new(), None, settings);
+    client.create(user(), movie(1), stars()).await.unwrap();
+    let told = TOLD.take();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].starts_with("no frontend serves the prefix \"ratings\" at nats://fake:4222: start one"),
+        "{told:?}"
+    );
+    assert_eq!(told[1], "all replicas are OFFLINE (UNAVAILABLE): trying again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_patience_there_is_one_attempt_and_its_reason() {
+    for (mishap, name, doubt) in [
+        (Mishap::Error(503, "UNAVAILABLE: x"), ErrorName::Unavailable, false),
+        (Mishap::NoFrontend, ErrorName::NoFrontend, false),
+        (TIMEOUT, ErrorName::Timeout, true),
+        (Mishap::Lost { executed: false }, ErrorName::NoAnswer, true),
+    ] {
+        let frontend = FakeFrontend::with([mishap]);
+        let settings = Settings { patience: Duration::ZERO, ..Settings::default() };
+        let mut client = Client::new(&frontend, Session::new(), None, settings);
+        let error = client.create(user(), movie(1), stars()).await.unwrap_err();
+        assert_eq!((&error.name, error.attempts, error.doubtful.is_some()), (&name, 1, doubt));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waiting_cannot_mend_ends_at_once() {
     for (mishap, why) in [
-        (Mishap::Error(503, "UNAVAILABLE: x"), "all replicas are OFFLINE"),
-        (Mishap::NoFrontend, "no frontend is running on this broker: start one with `frontend`"),
         (Mishap::Error(400, "BAD_REQUEST: rating: no"), "rating: no (BAD_REQUEST)"),
+        (Mishap::Error(409, "RATING_EXISTS: it is there"), "it is there (RATING_EXISTS)"),
+        (Mishap::Error(404, "MOVIE_NOT_FOUND: no movie 1"), "no movie 1 (MOVIE_NOT_FOUND)"),
+        (Mishap::TooLarge, "the request is larger than the broker allows (TOO_LARGE)"),
     ] {
         let frontend = FakeFrontend::with([mishap]);
         let begun = Instant::now();
         let error = client(&frontend).create(user(), movie(1), stars()).await.unwrap_err();
-        assert!(error.to_string().starts_with(why), "{error}");
+        assert_eq!(error.to_string(), why);
         assert_eq!((begun.elapsed(), error.attempts, error.doubtful), (Duration::ZERO, 1, None));
     }
 }
@@ -171,6 +231,10 @@ async fn an_answer_that_cannot_be_read_leaves_an_update_in_doubt() {
             _: Duration,
         ) -> Result<crate::transport::Response, TransportError> {
             Ok(crate::transport::Response { error: None, body: Bytes::from_static(b"\xdd\xff\xff\xff\xff") })
+        }
+
+        fn place(&self) -> String {
+            String::new()
         }
     }
     let mut client = Client::new(Garbage, Session::new(), None, Settings::default());

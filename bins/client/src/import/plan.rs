@@ -208,10 +208,5 @@ impl Plan {
 }
 
 fn is_sent_again(name: &ErrorName) -> bool {
-    is_mended_by_time(name) || *name == ErrorName::ReplyTooLarge
-}
-
-/// Whether the same operation, under the same id, may be done a little later.
-pub(super) fn is_mended_by_time(name: &ErrorName) -> bool {
-    name.is_passing() || matches!(name, ErrorName::Unavailable | ErrorName::NoFrontend)
+    name.is_passing() || *name == ErrorName::ReplyTooLarge
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use super::journal::JournalError;
 use super::progress::grouped;
 use super::rows::HeaderError;
@@ -44,11 +46,21 @@ pub struct Imported {
 impl Imported {
     /// As one JSON object.
     pub fn to_json(&self) -> String {
+        Value::Object(self.to_object()).to_string()
+    }
+
+    /// The members of that object.
+    pub fn to_object(&self) -> Map<String, Value> {
         let Counts { created, updated, unchanged, refused } = self.counts;
-        let (before, seconds) = (self.before, self.took.as_secs_f64());
-        serde_json::json!({"created": created, "updated": updated, "unchanged": unchanged, "refused": refused,
-            "by_earlier_runs": before, "seconds": seconds})
-        .to_string()
+        let members = [
+            ("created", created.into()),
+            ("updated", updated.into()),
+            ("unchanged", unchanged.into()),
+            ("refused", refused.into()),
+            ("by_earlier_runs", self.before.into()),
+            ("seconds", self.took.as_secs_f64().into()),
+        ];
+        members.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
     }
 }
 

@@ -12,12 +12,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::item::Item;
 use super::journal::{Identity, Journal};
 use super::pace::{PAUSE, Pace};
-use super::plan::{Plan, Planned, Refused, is_mended_by_time};
+use super::plan::{Plan, Planned, Refused};
 use super::progress::Progress;
 use super::reader::{Lines, read};
 use super::rows::Line;
 use super::{ImportError, ImportOptions, Imported, Source, wire};
 use crate::error::{ClientError, ErrorName};
+use crate::retry::Reason;
+use crate::show;
 use crate::transport::{Response, Transport, TransportError};
 
 /// How many operations go in one batch.
@@ -73,7 +75,7 @@ pub async fn import<T: Transport>(transport: &T, options: &ImportOptions) -> Res
         batches: 0,
         paused_until: None,
         moved_at: Instant::now(),
-        last_error: None,
+        reason: Reason::default(),
         told: 0,
         progress: Progress::new(before),
     };
@@ -121,7 +123,8 @@ struct Run<'a, T> {
     paused_until: Option<Instant>,
     /// When something got on last.
     moved_at: Instant,
-    last_error: Option<ClientError>,
+    /// Why nothing got on since it last did.
+    reason: Reason,
     told: usize,
     progress: Progress,
 }
@@ -204,16 +207,12 @@ impl<T: Transport> Run<'_, T> {
         let error = match response {
             Ok(Response { error: None, body }) => return self.hear(number, items, &body),
             Ok(Response { error: Some((code, text)), .. }) => ClientError::from_headers(&code, &text),
-            Err(TransportError::NoFrontend) => ClientError::no_frontend(),
-            Err(TransportError::NoAnswer) => ClientError::no_answer(self.options.timeout),
-            Err(TransportError::TooLarge) => {
-                ClientError::new(400, ErrorName::TooLarge, "not even one rating fits in the broker's messages")
-            }
+            Err(error) => ClientError::without_answer(error, self.options.timeout, &self.transport.place()),
         };
         self.plan.put_back(items);
         match error.name {
             ErrorName::TooLarge | ErrorName::ReplyTooLarge if self.batch_max > 1 => self.batch_max /= 2,
-            _ if is_mended_by_time(&error.name) => self.slow_down(number, error),
+            _ if error.name.is_passing() => self.slow_down(number, error),
             _ => return Err(self.stopped(error)),
         }
         Ok(())
@@ -233,6 +232,7 @@ impl<T: Transport> Run<'_, T> {
         self.tell(refused);
         if again < count {
             self.moved_at = Instant::now();
+            self.reason = Reason::default();
         }
         match later {
             None => self.pace.went_well(count),
@@ -246,7 +246,13 @@ impl<T: Transport> Run<'_, T> {
         if self.pace.went_badly(batch, self.batches) {
             self.paused_until = Some(Instant::now() + PAUSE);
         }
-        self.last_error = Some(error);
+        // Others are the usual ways of frontends and replicas to say that this is too fast.
+        let is_told = matches!(error.name, ErrorName::NoFrontend | ErrorName::Unavailable);
+        let is_news = self.reason.take_in(error, false);
+        if let Some(error) = self.reason.known().filter(|_| is_news && is_told) {
+            self.progress.clear();
+            (self.options.notify)(&format!("{} ({}): trying again", show::clean(&error.text), error.name));
+        }
     }
 
     /// Keeps what is done, shows it, and sees whether anything gets on.
@@ -261,12 +267,21 @@ impl<T: Transport> Run<'_, T> {
         let waits = self.in_flight > 0 || self.plan.ready() > 0;
         if !waits {
             self.moved_at = Instant::now(); // for lines that are not there yet
-        } else if self.moved_at.elapsed() > self.options.patience {
+        } else if self.moved_at.elapsed() > self.patience() {
             let none = || ClientError::no_answer(self.options.timeout);
-            let error = self.last_error.clone().unwrap_or_else(none);
+            let error = self.reason.known().map_or_else(none, |_| self.reason.clone().into_error());
             return Err(self.stopped(error));
         }
         Ok(())
+    }
+
+    /// How long nothing may get on. A batch on its way that may still be answered has its whole timeout.
+    fn patience(&self) -> Duration {
+        if self.reason.known().is_some() {
+            self.options.patience
+        } else {
+            self.options.patience.max(self.options.timeout)
+        }
     }
 
     fn tell(&mut self, refused: Vec<Refused>) {

@@ -1,4 +1,9 @@
+use std::time::Duration;
+
+use natter_common::session::Session;
+
 use super::*;
+use crate::api::Settings;
 use crate::fake::{FakeFrontend, Mishap, client};
 
 async fn talk(frontend: &FakeFrontend, input: &str, manner: Manner) -> String {
@@ -99,12 +104,19 @@ async fn every_choice_asks_its_question() {
 #[tokio::test(start_paused = true)]
 async fn errors_are_sentences_and_the_menu_goes_on() {
     let stale = Mishap::Error(504, "STALE: no");
-    let mishaps = [Mishap::NoFrontend, Mishap::Error(503, "UNAVAILABLE: no"), stale];
+    let mishaps = [Mishap::NoFrontend, Mishap::Error(503, "UNAVAILABLE: all replicas are OFFLINE"), stale];
     let frontend = FakeFrontend::with(mishaps);
-    let transcript = scripted(&frontend, "6\n6\n6\nnew\n5\n1\n8\n").await;
+    let settings = Settings { patience: Duration::ZERO, ..Settings::default() };
+    let mut client = Client::new(&frontend, Session::new(), None, settings);
+    let mut output = Vec::new();
+    let input = &b"6\n6\n6\nnew\n5\n1\n8\n"[..];
+    let menu = Menu::new(&mut client, UserId::new(42).unwrap(), input, &mut output, Manner::Scripted);
+    assert_eq!(menu.run().await.unwrap(), MenuEnd::Quit);
+    let transcript = String::from_utf8(output).unwrap();
     for part in [
-        "not done: no frontend is running on this broker: start one with `frontend`, or everything with `cluster` (NO_FRONTEND)\n",
-        "not done: all replicas are OFFLINE: try again when one is back (UNAVAILABLE)\n",
+        "not done: no frontend serves the prefix \"ratings\" at nats://fake:4222: start one with `frontend`, or everything \
+         with `cluster`; or name another cluster with --prefix or --server (NO_FRONTEND)\n",
+        "not done: all replicas are OFFLINE (UNAVAILABLE)\n",
         "answer `new` instead of a number\n",
         "a new session: nothing seen yet\n",
         "not done: user 42 has not rated movie 1: create it (RATING_NOT_FOUND)\n",

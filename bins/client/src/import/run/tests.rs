@@ -162,6 +162,10 @@ async fn another_file_or_answer_is_told_and_nothing_is_sent() {
         async fn request(&self, _: Operation, _: Bytes, _: Duration) -> Result<Response, TransportError> {
             Ok(Response { error: None, body: Bytes::from_static(b"\x80") })
         }
+
+        fn place(&self) -> String {
+            String::new()
+        }
     }
     let error = import(&Mute, &options(&path)).await.unwrap_err().to_string();
     assert!(error.contains("BAD_REPLY"), "{error}");

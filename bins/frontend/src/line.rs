@@ -1,0 +1,83 @@
+//! The line to the broker: two connections, the service, and what replica managers send.
+
+use async_nats::Client;
+use async_nats::service::Service;
+use bytes::Bytes;
+use natter_broker::access::{self, Needs};
+use natter_broker::connection::{ConnectionEvent, ConnectionSettings, Patience, connect};
+use natter_broker::live::Live;
+use natter_common::ids::ReplicaId;
+use natter_common::messages::{Presence, Role};
+use natter_common::subjects::{Operation, Subjects};
+use natter_common::wire::encode;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::clients::start_service;
+use crate::inbox::Inbox;
+use crate::{FrontendArgs, FrontendError};
+
+/// All that connects a frontend with replica managers and clients.
+pub(crate) struct Line {
+    /// The connection to the replica managers.
+    pub(crate) client: Client,
+    pub(crate) events: UnboundedReceiver<ConnectionEvent>,
+    pub(crate) inbox: Inbox,
+    /// Where replica managers answer, without the last two tokens.
+    pub(crate) replies: String,
+    /// The connection that clients come in by.
+    pub(crate) entrance: Client,
+    pub(crate) entrance_events: UnboundedReceiver<ConnectionEvent>,
+    pub(crate) service: Service,
+    pub(crate) live: Live,
+}
+
+impl Line {
+    /// Connects, and waits until the broker is known to hear it and to permit everything. `presence` is how the frontend
+    /// shows itself first.
+    pub(crate) async fn open(
+        arguments: &FrontendArgs,
+        subjects: &Subjects,
+        presence: &Presence,
+    ) -> Result<Self, FrontendError> {
+        let id = &presence.id;
+        let settings = |name: String| ConnectionSettings { name, no_echo: true, patience: Patience::Forever };
+        let (sender, mut events) = unbounded_channel();
+        let client = connect(&arguments.broker, &settings(format!("frontend-{id}")), Some(sender)).await?;
+        let (sender, entrance_events) = unbounded_channel();
+        let entrance = connect(&arguments.broker, &settings(format!("frontend-{id}-entrance")), Some(sender)).await?;
+        let live = Live::default();
+        let service = start_service(&entrance, id, live.clone()).await.map_err(FrontendError::Subscribe)?;
+        let replies = client.new_inbox();
+        let inbox = Inbox::subscribe(&client, subjects, &replies)
+            .await
+            .map_err(|error| FrontendError::Subscribe(error.into()))?;
+        access::check(&client, &mut events, &entrance, &needs(subjects, presence)).await?;
+        Ok(Self { client, events, inbox, replies, entrance, entrance_events, service, live })
+    }
+}
+
+/// What the connection to the replica managers needs beside what it has subscribed.
+fn needs(subjects: &Subjects, presence: &Presence) -> Needs {
+    let id = &presence.id;
+    let shown: Bytes = encode(presence).unwrap_or_default().into();
+    let mut publishes = vec![(subjects.presence(Role::Frontend, id), shown)];
+    // No replica manager listens there.
+    publishes.extend(["update", "confirm", "query"].map(|endpoint| (subjects.replica(id, endpoint), Bytes::new())));
+    let served = Operation::ALL.into_iter().flat_map(|operation| {
+        let of_user = operation.has_user().then(|| subjects.frontend_of_any_user(operation));
+        std::iter::once(subjects.frontend(operation)).chain(of_user)
+    });
+    Needs {
+        role: "frontend",
+        own: subjects.proof(id),
+        publishes,
+        subscribes: served.collect(),
+        optional: vec![subjects.alive(id)],
+        replies: 0,
+    }
+}
+
+/// What the connection that clients come in by needs beside what it has subscribed.
+pub(crate) fn entrance_needs(subjects: &Subjects, id: &ReplicaId) -> Needs {
+    Needs { role: "frontend", own: subjects.proof(id), replies: 1, ..Needs::default() }
+}
