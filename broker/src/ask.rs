@@ -11,12 +11,16 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio::sync::broadcast;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
-use crate::connection::Denial;
+use crate::connection::{ConnectionEvent, Denial};
 
 /// Bytes of a wrong answer that an error shows.
 const SHOWN_BYTES: usize = 60;
+
+/// Refusals of one connection that are kept for a slow reader.
+const DENIALS_KEPT: usize = 64;
 
 /// Why there is no right answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +91,21 @@ impl fmt::Display for AndAnswered<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |wrong| write!(f, "; {wrong}"))
     }
+}
+
+/// Tells all requests of a connection what the broker refuses it. `events` are the connection's.
+pub fn denials(mut events: UnboundedReceiver<ConnectionEvent>) -> broadcast::Sender<Denial> {
+    let (denials, _) = broadcast::channel(DENIALS_KEPT);
+    let sender = denials.clone();
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            if let ConnectionEvent::Denied(denial) = event {
+                // An error means that no request waits.
+                let _ = sender.send(denial);
+            }
+        }
+    });
+    denials
 }
 
 /// Sends a request and gives the first answer that `read` takes. `denials` are the connection's, where the caller hears of

@@ -1,6 +1,6 @@
 //! Subjects: built and parsed here and nowhere else.
 
-use crate::ids::{ReplicaId, is_token};
+use crate::ids::{ReplicaId, UserId, is_token};
 use crate::messages::Role;
 
 /// The operations that frontends serve.
@@ -80,6 +80,11 @@ impl Subjects {
     /// Where frontends serve `operation` for the user in the subject's last token.
     pub fn frontend_of_any_user(&self, operation: Operation) -> String {
         format!("{}.*", self.frontend(operation))
+    }
+
+    /// Where frontends serve `operation` for this user.
+    pub fn frontend_of_user(&self, operation: Operation, user_id: UserId) -> String {
+        format!("{}.{}", self.frontend(operation), user_id.get())
     }
 
     /// Where the replica manager `id` serves `endpoint`: update, query, confirm, log, status or acknowledge.

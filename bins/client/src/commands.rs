@@ -80,6 +80,11 @@ pub struct ClientArgs {
     #[arg(long, global = true, help_heading = SESSION)]
     pub no_state: bool,
 
+    /// Use the subjects of this user alone, which a broker's permissions can tie to a connection [default: only after the
+    /// broker has refused the general ones]
+    #[arg(long, global = true)]
+    pub own_subject: bool,
+
     #[allow(missing_docs)] // a comment here would become a part of the help
     #[command(flatten)]
     pub broker: BrokerOptions,

@@ -34,6 +34,8 @@ pub enum ErrorName {
     NoAnswer,
     /// The answer can't be read. An update may have taken effect.
     BadReply,
+    /// The broker does not permit this user the request, or to hear the answer. Nothing changed.
+    Denied,
     /// The broker takes no message as large as this request. Nothing changed.
     TooLarge,
     /// The answer to a part of a batch is larger than the broker allows. An update may have taken effect.
@@ -43,7 +45,7 @@ pub enum ErrorName {
 }
 
 impl ErrorName {
-    const KNOWN: [(&'static str, Self); 14] = [
+    const KNOWN: [(&'static str, Self); 15] = [
         ("BAD_REQUEST", Self::BadRequest),
         ("MOVIE_NOT_FOUND", Self::MovieNotFound),
         ("RATING_NOT_FOUND", Self::RatingNotFound),
@@ -56,6 +58,7 @@ impl ErrorName {
         ("NO_FRONTEND", Self::NoFrontend),
         ("NO_ANSWER", Self::NoAnswer),
         ("BAD_REPLY", Self::BadReply),
+        ("DENIED", Self::Denied),
         ("TOO_LARGE", Self::TooLarge),
         ("REPLY_TOO_LARGE", Self::ReplyTooLarge),
     ];
@@ -161,6 +164,17 @@ impl ClientError {
                 Self::new(503, ErrorName::NoFrontend, text)
             }
             TransportError::NoAnswer => Self::no_answer(limit),
+            TransportError::WrongAnswer(wrong) => {
+                let error = Self::no_answer(limit);
+                Self { text: format!("{}; {wrong}", error.text), ..error }
+            }
+            TransportError::Denied(denial) => {
+                let text = format!(
+                    "the broker does not permit this client to {denial}: connect as a user that may, or have it permitted \
+                     (docs/PROTOCOL.md lists the subjects of each role)"
+                );
+                Self::new(403, ErrorName::Denied, text)
+            }
             TransportError::TooLarge => {
                 Self::new(400, ErrorName::TooLarge, "the request is larger than the broker allows")
             }

@@ -88,7 +88,7 @@ impl Failure {
 /// Exit status for an error of a request.
 fn status_of(error: &ClientError) -> Status {
     match &error.name {
-        ErrorName::BadRequest | ErrorName::RatingExists | ErrorName::TooLarge => Status::Refused,
+        ErrorName::BadRequest | ErrorName::RatingExists | ErrorName::Denied | ErrorName::TooLarge => Status::Refused,
         ErrorName::MovieNotFound | ErrorName::RatingNotFound => Status::NotFound,
         ErrorName::Stale => Status::Stale,
         ErrorName::Unavailable

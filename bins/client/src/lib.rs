@@ -37,6 +37,7 @@ use natter_common::ids::{UpdateId, UserId};
 use natter_common::session::Session;
 use natter_common::subjects::Subjects;
 use tokio::io::BufReader;
+use tokio::sync::mpsc::unbounded_channel;
 use tracing::level_filters::LevelFilter;
 
 use crate::api::{Client, Settings};
@@ -168,7 +169,7 @@ async fn start(args: &ClientArgs, user_id: Option<UserId>) -> Result<Client<Nats
     let environment = Environment::of_process();
     let target = Target::resolve(&args.broker, &environment).map_err(ConnectError::from)?;
     let name = user_id.map_or_else(|| "client".to_owned(), |user| format!("client-{user}"));
-    let transport = transport(args, &target, name).await?;
+    let transport = transport(args, &target, name).await?.of_user(user_id, args.own_subject);
     let (session, file) = session(args, user_id, &environment, &target);
     let settings = Settings { timeout: args.timeout, patience: args.patience, notify: complain };
     Ok(Client::new(transport, session, file, settings))
@@ -179,8 +180,9 @@ async fn transport(args: &ClientArgs, target: &Target, name: String) -> Result<N
     let subjects = Subjects::new(prefix)
         .ok_or_else(|| Failure::usage(format!("the prefix \"{prefix}\" is not words with dots between them")))?;
     let settings = ConnectionSettings { name, no_echo: false, patience: Patience::GiveUpAfter(args.patience) };
-    let connection = connection::connect_to(target, &settings, None).await?;
-    Ok(NatsTransport::new(connection, subjects, &target.servers().join(", ")))
+    let (sender, events) = unbounded_channel();
+    let connection = connection::connect_to(target, &settings, Some(sender)).await?;
+    Ok(NatsTransport::new(connection, subjects, &target.servers().join(", "), events))
 }
 
 /// Imports a file. Done only where no line of it was refused.

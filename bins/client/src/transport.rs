@@ -1,12 +1,21 @@
 //! How requests get to a frontend and answers back.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_nats::{Client, Request, RequestErrorKind};
+use async_nats::{Client, Message};
 use bytes::Bytes;
+use natter_broker::ask::{AskError, WrongAnswer, ask, denials};
+use natter_broker::connection::{ConnectionEvent, Denial};
+use natter_common::ids::UserId;
 use natter_common::subjects::{Operation, Subjects};
-use tokio::time::timeout;
+use natter_common::wire;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::sync::broadcast;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// What a frontend sent back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +33,10 @@ pub enum TransportError {
     NoFrontend,
     /// Nothing came in time: the connection, the frontend or its answer may be lost. An update may take effect.
     NoAnswer,
+    /// Nothing came in time but what something else answered. An update may take effect.
+    WrongAnswer(WrongAnswer),
+    /// The broker does not permit the request, or to listen for its answer. Nothing changed.
+    Denied(Denial),
     /// The broker takes no message of this size. Nothing changed.
     TooLarge,
 }
@@ -48,40 +61,81 @@ pub struct NatsTransport {
     client: Client,
     subjects: Subjects,
     place: String,
+    denials: broadcast::Sender<Denial>,
+    user_id: Option<UserId>,
+    /// Whether the user's own subjects are used.
+    own_subject: Arc<AtomicBool>,
 }
 
 impl NatsTransport {
-    /// Over a connection to `servers`, to the frontends under one prefix.
-    pub fn new(client: Client, subjects: Subjects, servers: &str) -> Self {
+    /// Over a connection to `servers`, to the frontends under one prefix. `events` are the connection's.
+    pub fn new(client: Client, subjects: Subjects, servers: &str, events: UnboundedReceiver<ConnectionEvent>) -> Self {
         let place = format!("the prefix \"{}\" at {servers}", subjects.prefix());
-        Self { client, subjects, place }
+        let denials = denials(events);
+        Self { client, subjects, place, denials, user_id: None, own_subject: Arc::default() }
     }
+
+    /// Requests that concern a user are all of this one. With `own_subject` they go to the user's own subjects; else they do
+    /// after the broker has refused the general ones.
+    #[must_use]
+    pub fn of_user(self, user_id: Option<UserId>, own_subject: bool) -> Self {
+        Self { user_id, own_subject: Arc::new(AtomicBool::new(own_subject)), ..self }
+    }
+
+    /// The user's own subject of an operation, where it has one.
+    fn own_subject(&self, operation: Operation) -> Option<String> {
+        let user_id = self.user_id.filter(|_| operation.has_user())?;
+        Some(self.subjects.frontend_of_user(operation, user_id))
+    }
+
+    async fn request_at(&self, subject: String, payload: Bytes, limit: Duration) -> Result<Response, TransportError> {
+        let denials = Some(self.denials.subscribe());
+        ask(&self.client, subject, payload, limit, denials, response).await.map_err(|error| match error {
+            AskError::NoResponders => TransportError::NoFrontend,
+            AskError::TooLarge => TransportError::TooLarge,
+            AskError::Denied(denial) => TransportError::Denied(denial),
+            AskError::NoAnswer { wrong: Some(wrong) } => TransportError::WrongAnswer(wrong),
+            AskError::NoAnswer { wrong: None } => TransportError::NoAnswer,
+        })
+    }
+}
+
+/// A message, if a frontend can have sent it.
+fn response(message: &Message) -> Result<Response, WrongAnswer> {
+    /// All replies of frontends have a label.
+    #[derive(Deserialize)]
+    struct Labelled {
+        #[allow(dead_code, reason = "it is only looked for")]
+        label: IgnoredAny,
+    }
+    let header = |name: &str| message.headers.as_ref().and_then(|h| h.get(name)).map(|value| value.to_string());
+    let error = match (header("Nats-Service-Error-Code"), header("Nats-Service-Error")) {
+        (None, None) => {
+            wire::decode::<Labelled>(&message.payload).map_err(|error| WrongAnswer::of(message, &error))?;
+            None
+        }
+        (code, text) => Some((code.unwrap_or_default(), text.unwrap_or_default())),
+    };
+    Ok(Response { error, body: message.payload.clone() })
 }
 
 impl Transport for NatsTransport {
     async fn request(&self, operation: Operation, payload: Bytes, limit: Duration) -> Result<Response, TransportError> {
-        // The request's own timeout doesn't cover the wait for a lost connection, ours does.
-        let request = Request::new().payload(payload).timeout(None);
-        let message = match timeout(limit, self.client.send_request(self.subjects.frontend(operation), request)).await {
-            Ok(Ok(message)) => message,
-            Ok(Err(error)) => {
-                return Err(match error.kind() {
-                    RequestErrorKind::NoResponders => TransportError::NoFrontend,
-                    RequestErrorKind::MaxPayloadExceeded => TransportError::TooLarge,
-                    _ => {
-                        tracing::debug!(%error, "request failed");
-                        TransportError::NoAnswer
-                    }
-                });
+        let own = self.own_subject(operation);
+        if let Some(own) = own.as_ref().filter(|_| self.own_subject.load(Ordering::Relaxed)) {
+            return self.request_at(own.clone(), payload, limit).await;
+        }
+        let general = self.subjects.frontend(operation);
+        match (self.request_at(general.clone(), payload.clone(), limit).await, own) {
+            (Err(TransportError::Denied(denial)), Some(own)) if denial.subject == general => {
+                let answer = self.request_at(own, payload, limit).await;
+                if !matches!(answer, Err(TransportError::Denied(_))) {
+                    self.own_subject.store(true, Ordering::Relaxed);
+                }
+                answer
             }
-            Err(_) => return Err(TransportError::NoAnswer),
-        };
-        let header = |name: &str| message.headers.as_ref().and_then(|h| h.get(name)).map(|value| value.to_string());
-        let error = match (header("Nats-Service-Error-Code"), header("Nats-Service-Error")) {
-            (None, None) => None,
-            (code, text) => Some((code.unwrap_or_default(), text.unwrap_or_default())),
-        };
-        Ok(Response { error, body: message.payload })
+            (answer, _) => answer,
+        }
     }
 
     fn place(&self) -> String {

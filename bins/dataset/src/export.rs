@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use async_nats::{Client, Message};
 use futures_util::StreamExt;
-use natter_broker::connection::{ConnectionSettings, Patience, connect};
+use natter_broker::ask::{AskError, WrongAnswer, ask, denials};
+use natter_broker::connection::{ConnectionSettings, Denial, Patience, connect};
 use natter_broker::options::BrokerOptions;
 use natter_broker::role;
 use natter_common::ids::ReplicaId;
@@ -22,7 +23,9 @@ use natter_database::export::{write_csv, write_sqlite};
 use natter_database::{Counts, DataSource, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::broadcast;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::{Instant, sleep_until};
 
 /// Every replica shows itself within this time.
 const PRESENCE: Duration = Duration::from_millis(1600);
@@ -46,6 +49,12 @@ pub(crate) struct Export {
     broker: BrokerOptions,
 }
 
+/// A connection, and what the broker refuses it.
+struct Broker {
+    client: Client,
+    denials: broadcast::Sender<Denial>,
+}
+
 /// A snapshot that has come.
 struct Snapshot {
     value_timestamp: Timestamp,
@@ -65,9 +74,11 @@ impl Export {
         let own = role::new_id("export")?;
         let settings =
             ConnectionSettings { name: own.to_string(), no_echo: true, patience: Patience::GiveUpAfter(CHUNK) };
-        let client = connect(&self.broker, &settings, None).await?;
-        let replica = find(&client, &subjects, self.replica.as_ref(), &fingerprint).await?;
-        let snapshot = take(&client, &subjects, &own, &replica).await?;
+        let (sender, events) = unbounded_channel();
+        let client = connect(&self.broker, &settings, Some(sender)).await?;
+        let broker = Broker { client, denials: denials(events) };
+        let replica = find(&broker, &subjects, self.replica.as_ref(), &fingerprint).await?;
+        let snapshot = take(&broker, &subjects, &own, &replica).await?;
         let changed = snapshot.rows.len();
         let counts = write(&self.to, &source, snapshot.rows)?;
         Ok(format!(
@@ -85,15 +96,22 @@ fn write(to: &Path, source: &DataSource, rows: Vec<(RatingKey, Row)>) -> anyhow:
 
 /// The replica of that name, or one that serves. It must have started from the same data set.
 async fn find(
-    client: &Client,
+    broker: &Broker,
     subjects: &Subjects,
     wanted: Option<&ReplicaId>,
     fingerprint: &str,
 ) -> anyhow::Result<ReplicaId> {
-    let mut presences = client.subscribe(subjects.all_presence(Role::Replica)).await?;
+    let mut denials = broker.denials.subscribe();
+    let mut presences = broker.client.subscribe(subjects.all_presence(Role::Replica)).await?;
     let until = Instant::now() + PRESENCE;
     let mut other_dataset = None;
-    while let Ok(Some(message)) = timeout_at(until, presences.next()).await {
+    loop {
+        let message = tokio::select! {
+            message = presences.next() => message,
+            Ok(denial) = denials.recv() => bail!("the broker does not permit to {denial}: connect as a user that may"),
+            () = sleep_until(until) => None,
+        };
+        let Some(message) = message else { break };
         let Ok(presence) = decode::<Presence>(&message) else { continue };
         if wanted.is_some_and(|wanted| *wanted != presence.id) || (wanted.is_none() && !presence.is_serving()) {
             continue;
@@ -115,11 +133,11 @@ async fn find(
     }
 }
 
-async fn take(client: &Client, subjects: &Subjects, own: &ReplicaId, replica: &ReplicaId) -> anyhow::Result<Snapshot> {
+async fn take(broker: &Broker, subjects: &Subjects, own: &ReplicaId, replica: &ReplicaId) -> anyhow::Result<Snapshot> {
     let mut rows = Vec::new();
     let mut request = SnapshotRequest { id: own.clone(), snapshot: 0, from: SnapshotPlace::Start };
     loop {
-        let chunk = chunk(client, subjects, replica, &request).await?;
+        let chunk = chunk(broker, subjects, replica, &request).await?;
         rows.extend(chunk.rows.iter().map(|row| (row.key(), row.row())));
         match chunk.next {
             // What comes after the rows is for replicas.
@@ -133,26 +151,36 @@ async fn take(client: &Client, subjects: &Subjects, own: &ReplicaId, replica: &R
 }
 
 async fn chunk(
-    client: &Client,
+    broker: &Broker,
     subjects: &Subjects,
     replica: &ReplicaId,
     request: &SnapshotRequest,
 ) -> anyhow::Result<SnapshotChunk> {
-    let mut silence = anyhow!("replica {replica} does not answer");
-    for _ in 0..TRIES {
-        let asked = client.request(subjects.replica(replica, "snapshot"), encode(request)?.into());
-        match timeout_at(Instant::now() + CHUNK, asked).await {
-            Ok(Ok(message)) => match decode::<SnapshotReply>(&message)?.part {
-                SnapshotPart::Chunk(chunk) => return Ok(*chunk),
-                SnapshotPart::Unavailable { reason } => {
-                    bail!("replica {replica} gives no snapshot: {reason}: try again")
+    let subject = subjects.replica(replica, "snapshot");
+    let payload = encode(request)?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let denials = Some(broker.denials.subscribe());
+        let answer =
+            ask(&broker.client, subject.clone(), payload.clone().into(), CHUNK, denials, |message| {
+                match decode::<SnapshotReply>(message) {
+                    Ok(reply) if reply.id == *replica => Ok(reply),
+                    Ok(_) => Err(WrongAnswer::of(message, &"it names another replica")),
+                    Err(error) => Err(WrongAnswer::of(message, &error)),
                 }
-            },
-            Ok(Err(error)) => silence = anyhow!(error).context(format!("replica {replica} cannot be asked")),
-            Err(_) => {}
+            });
+        match answer.await.map(|reply| reply.part) {
+            Ok(SnapshotPart::Chunk(chunk)) => return Ok(*chunk),
+            Ok(SnapshotPart::Unavailable { reason }) => {
+                bail!("replica {replica} gives no snapshot: {reason}: try again")
+            }
+            Err(AskError::NoAnswer { .. }) if tries < TRIES => {}
+            Err(error) => {
+                return Err(anyhow!(error).context(format!("replica {replica} cannot be asked for a snapshot")));
+            }
         }
     }
-    Err(silence)
 }
 
 fn encode(message: &impl Serialize) -> anyhow::Result<Vec<u8>> {
