@@ -1,7 +1,7 @@
 //! A cluster in one thread and in virtual time: the real protocol cores, a simulated network, simulated clocks.
 //!
 //! - [`cluster`]: one queue of events, ordered by (virtual time, sequence number); no randomness but a seed's
-//! - [`process`], [`message`], [`network`], [`value`]: what a cluster is made of
+//! - [`process`], [`message`], [`wire`], [`network`], [`value`]: what a cluster is made of
 //! - [`invariants`]: what must hold after every event, one file each
 //! - [`client`], [`plan`], [`kind`], [`faults`], [`run`]: the randomised simulation; [`record`]: what its sessions saw
 //! - [`outcome`], [`many`], [`only`], [`shrink`]: what a run came to; many of them; what is left of one; as little as shows
@@ -26,3 +26,4 @@ pub mod run;
 pub mod shrink;
 pub mod transcript;
 pub mod value;
+pub mod wire;

@@ -64,6 +64,7 @@ fn two_replicas_one_frontend_two_sessions_that_write_the_same_rating() {
             crashes: 0,
             losses: 0,
             ticks: 0,
+            shared_turns: true,
         },
     );
 }
@@ -80,6 +81,7 @@ fn a_session_that_hops_between_frontends_while_a_replica_crashes() {
             crashes: 1,
             losses: 0,
             ticks: 1,
+            shared_turns: false,
         },
     );
 }
@@ -96,6 +98,7 @@ fn an_update_of_which_one_message_is_lost() {
             crashes: 0,
             losses: 1,
             ticks: 2,
+            shared_turns: false,
         },
     );
 }
@@ -112,6 +115,7 @@ fn three_replicas_where_any_one_crashes() {
             crashes: 1,
             losses: 0,
             ticks: 1,
+            shared_turns: false,
         },
     );
 }
@@ -128,6 +132,7 @@ fn three_replicas_where_one_crashes_under_two_sessions() {
             crashes: 1,
             losses: 0,
             ticks: 0,
+            shared_turns: true,
         },
     );
 }

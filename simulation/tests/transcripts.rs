@@ -36,7 +36,7 @@ macro_rules! transcripts {
 transcripts! {
     a_partial_partition_loses_nothing
     a_replica_returns_from_its_disk
-    an_acceptor_dies_between_its_reply_and_its_gossip
+    an_acceptor_dies_whose_gossip_is_lost
     case_01_a_label_names_one_record_that_enough_hold
     case_02_a_refusal_rests_on_what_is_held_and_brings_its_label
     case_03_a_retry_keeps_its_stamp

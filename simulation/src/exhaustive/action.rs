@@ -11,6 +11,8 @@ pub enum Action {
     Ask(usize),
     /// The first message of a link arrives.
     Deliver(ReplicaId, ReplicaId, &'static str),
+    /// The first message of each link to a process arrives, all in one turn.
+    DeliverTogether(ReplicaId),
     /// The first message of a link is lost.
     Lose(ReplicaId, ReplicaId, &'static str),
     /// A replica manager ends without a word.
@@ -24,6 +26,7 @@ impl fmt::Display for Action {
         match self {
             Self::Ask(session) => write!(f, "session {session} asks"),
             Self::Deliver(from, to, kind) => write!(f, "{from} -> {to}  {kind}"),
+            Self::DeliverTogether(to) => write!(f, "all -> {to}  in one turn"),
             Self::Lose(from, to, kind) => write!(f, "{from} -> {to}  {kind}: lost"),
             Self::Crash(id) => write!(f, "{id} crashes"),
             Self::Tick => f.write_str("time passes"),

@@ -10,16 +10,19 @@ use natter_common::edge::ClientRequest;
 use natter_common::frontend::{self, Frontend};
 use natter_common::ids::{ReplicaId, UpdateId};
 use natter_common::label::Label;
-use natter_common::messages::{Mode, NumberedReply, Presence, Replies};
+use natter_common::messages::{Mode, Presence};
+use natter_common::packing::{ReplyPacker, RequestPacker};
 use natter_common::replica_manager::{self, Notice, ReplicaManager, ReplyTo};
+use natter_common::wire::Format;
 
 use super::action::Action;
 use super::checks::{Broken, Checks};
 use crate::simulation::client::{Asked, Operation};
-use crate::simulation::cluster::perform::replica_input;
+use crate::simulation::cluster::perform::{replica_inputs, waits_at};
 use crate::simulation::message::{ClientAnswer, Message};
 use crate::simulation::process::now;
 use crate::simulation::value::MemoryValue;
+use crate::simulation::wire::{Form, Question, heard};
 
 /// By so much time passes at once, in milliseconds: more than gossip should take, less than a frontend's patience.
 const STEP_MS: u64 = 120;
@@ -27,6 +30,9 @@ const STEP_MS: u64 = 120;
 const FOUND_MS: u64 = 3000;
 /// So long after the last action all must be answered and equal, in milliseconds.
 const FINISH_MS: u64 = 6000;
+
+/// Maximum payload of a message, in bytes: the broker's default.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// What a session does, one after the other, each at the frontend of that number.
 pub type Script = Vec<(usize, Asked)>;
@@ -48,6 +54,8 @@ pub struct Configuration {
     pub losses: u32,
     /// How often time may pass.
     pub ticks: u32,
+    /// Whether a process may handle messages of several links in one turn.
+    pub shared_turns: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +78,7 @@ pub struct State {
     crashes: u32,
     losses: u32,
     ticks: u32,
+    shared_turns: bool,
     checks: Checks,
 }
 
@@ -89,7 +98,7 @@ impl State {
                 gossip_interval_ms: 500,
                 forget_after_ms: 600_000,
                 durable: false,
-                message_bytes_max: 1 << 20,
+                message_bytes_max: MESSAGE_BYTES_MAX,
                 seed: n as u64,
             };
             (id('r', n), (ReplicaManager::new(config, now(0, 0)), MemoryValue::new()))
@@ -122,6 +131,7 @@ impl State {
             crashes: configuration.crashes,
             losses: configuration.losses,
             ticks: configuration.ticks,
+            shared_turns: configuration.shared_turns,
             checks: Checks::new(configuration.fault_tolerance),
         };
         state.settle(FOUND_MS).unwrap_or_else(|broken| panic!("a cluster starts: {broken}"));
@@ -159,6 +169,11 @@ impl State {
             }
             actions.push(Action::Deliver(from.clone(), to.clone(), message.kind()));
         }
+        if self.shared_turns {
+            let cores = self.replicas.keys().chain(self.frontends.keys());
+            let shared = cores.filter(|core| self.links.keys().filter(|(_, to)| to == *core).count() > 1);
+            actions.extend(shared.cloned().map(Action::DeliverTogether));
+        }
         let idle = self.sessions.iter().enumerate().filter(|(_, session)| session.waits_for.is_none());
         actions.extend(idle.filter(|(_, session)| !session.script.is_empty()).map(|(n, _)| Action::Ask(n)));
         actions
@@ -175,6 +190,7 @@ impl State {
         match action {
             Action::Ask(session) => self.ask(*session),
             Action::Deliver(from, to, _) => self.deliver(from, to)?,
+            Action::DeliverTogether(to) => self.deliver_together(to)?,
             Action::Lose(from, to, _) => {
                 self.losses -= 1;
                 self.take(from, to);
@@ -249,11 +265,12 @@ impl State {
         let operation = Operation { session: session.name.clone(), n: id_bits, asked, id: update_id, prev, tries: 1 };
         session.waits_for = Some(operation);
         let from = session.name.clone();
-        self.send(&from, &id('f', frontend + 1), Message::Ask(id_bits, request));
+        let form = Form { format: Format::MessagePack, in_subject: false, in_batch: false };
+        self.send(&from, &id('f', frontend + 1), Message::Ask(id_bits, Question::encode(&request, form)));
     }
 
     fn send(&mut self, from: &ReplicaId, to: &ReplicaId, message: Message) {
-        self.links.entry((from.clone(), to.clone())).or_default().push_back(message);
+        self.links.entry((from.clone(), to.clone())).or_default().push_back(message.carried());
     }
 
     fn take(&mut self, from: &ReplicaId, to: &ReplicaId) -> Option<Message> {
@@ -269,17 +286,10 @@ impl State {
             return self.answered(to, n, &answer);
         }
         if self.replicas.contains_key(to) {
-            let input = replica_input(to, from.clone(), message);
-            return input.map_or(Ok(()), |input| self.step_replica(to, input));
+            return self.step_replica(to, replica_inputs(to, from.as_str(), message));
         }
         if self.frontends.contains_key(to) {
-            let input = match message {
-                Message::Ask(n, request) => frontend::Input::Request(n, request),
-                Message::Replies(replies) => frontend::Input::Replies(replies),
-                Message::Unreachable(gone, requests) => frontend::Input::Unreachable(gone, requests),
-                _ => return Ok(()),
-            };
-            return self.step_frontend(to, input);
+            return self.step_frontend(to, frontend_inputs(message)?);
         }
         // Nobody listens there, as the broker says at once to who sent a request.
         if message.is_request() {
@@ -287,6 +297,24 @@ impl State {
             self.links.entry((to.clone(), from.clone())).or_default().push_back(gone);
         }
         Ok(())
+    }
+
+    fn deliver_together(&mut self, to: &ReplicaId) -> Result<(), Broken> {
+        let senders: Vec<ReplicaId> =
+            self.links.keys().filter(|(_, other)| other == to).map(|(from, _)| from.clone()).collect();
+        let (mut for_replica, mut for_frontend) = (Vec::new(), Vec::new());
+        for from in senders {
+            let Some(message) = self.take(&from, to) else { continue };
+            if self.replicas.contains_key(to) {
+                for_replica.extend(replica_inputs(to, from.as_str(), message));
+            } else {
+                for_frontend.extend(frontend_inputs(message)?);
+            }
+        }
+        match for_frontend.is_empty() {
+            true => self.step_replica(to, for_replica),
+            false => self.step_frontend(to, for_frontend),
+        }
     }
 
     fn answered(&mut self, to: &ReplicaId, n: u64, answer: &ClientAnswer) -> Result<(), Broken> {
@@ -305,20 +333,20 @@ impl State {
     fn pass(&mut self, for_ms: u64) -> Result<(), Broken> {
         self.now_ms += for_ms;
         for id in self.replicas.keys().cloned().collect::<Vec<_>>() {
-            self.step_replica(&id, replica_manager::Input::Tick { queue_length: 0, listened: true })?;
+            self.step_replica(&id, vec![replica_manager::Input::Tick { queue_length: 0, listened: true }])?;
         }
         for id in self.frontends.keys().cloned().collect::<Vec<_>>() {
-            self.step_frontend(&id, frontend::Input::Tick { listened: true })?;
+            self.step_frontend(&id, vec![frontend::Input::Tick { listened: true }])?;
         }
         Ok(())
     }
 
-    fn step_replica(&mut self, id: &ReplicaId, input: replica_manager::Input) -> Result<(), Broken> {
+    fn step_replica(&mut self, id: &ReplicaId, inputs: Vec<replica_manager::Input>) -> Result<(), Broken> {
         use replica_manager::Output;
         let now = self.now();
         let Some((manager, value)) = self.replicas.get_mut(id) else { return Ok(()) };
         let mut outputs = Vec::new();
-        manager.step(now, [input], value, &mut outputs).expect("a value in memory does not fail");
+        manager.step(now, inputs, value, &mut outputs).expect("a value in memory does not fail");
         let notices: Vec<Notice> = outputs
             .iter()
             .filter_map(|output| match output {
@@ -327,12 +355,10 @@ impl State {
             })
             .collect();
         self.checks.stepped(id, &notices, &self.replicas)?;
+        let mut replies = ReplyPacker::default();
         for output in outputs {
             match output {
-                Output::Reply(to, reply) => {
-                    let replies = Replies { id: id.clone(), replies: vec![NumberedReply { n: to.n, reply }] };
-                    self.send_back(id, &to, Message::Replies(replies));
-                }
+                Output::Reply(to, reply) => replies.push(to, reply),
                 Output::Log(to, page) => self.send_back(id, &to, Message::Log(page)),
                 Output::Gossip(gossip) => {
                     let others: Vec<ReplicaId> = self.replicas.keys().filter(|other| *other != id).cloned().collect();
@@ -344,47 +370,67 @@ impl State {
                 _ => {}
             }
         }
+        for (subject, replies) in replies.take(id, MESSAGE_BYTES_MAX) {
+            self.send_back(id, &ReplyTo { subject, n: 0 }, Message::Replies(replies));
+        }
         Ok(())
     }
 
     fn show(&mut self, id: &ReplicaId, presence: &Presence) -> Result<(), Broken> {
         for other in self.replicas.keys().filter(|other| *other != id).cloned().collect::<Vec<_>>() {
-            self.step_replica(&other, replica_manager::Input::Presence(Box::new(presence.clone())))?;
+            self.step_replica(&other, vec![replica_manager::Input::Presence(Box::new(presence.clone()))])?;
         }
         for frontend in self.frontends.keys().cloned().collect::<Vec<_>>() {
-            self.step_frontend(&frontend, frontend::Input::Presence(Box::new(presence.clone())))?;
+            self.step_frontend(&frontend, vec![frontend::Input::Presence(Box::new(presence.clone()))])?;
         }
         Ok(())
     }
 
     fn send_back(&mut self, id: &ReplicaId, to: &ReplyTo, message: Message) {
-        if let Ok(to) = ReplicaId::new(&to.subject) {
+        if let Some(to) = waits_at(&to.subject) {
             self.send(id, &to, message);
         }
     }
 
-    fn step_frontend(&mut self, id: &ReplicaId, input: frontend::Input) -> Result<(), Broken> {
+    fn step_frontend(&mut self, id: &ReplicaId, inputs: Vec<frontend::Input>) -> Result<(), Broken> {
         use frontend::Output;
         let now = self.now();
         let Some(frontend) = self.frontends.get_mut(id) else { return Ok(()) };
         let mut outputs = Vec::new();
-        frontend.step(now, [input], &mut outputs);
+        frontend.step(now, inputs, &mut outputs);
+        let cluster = frontend.cluster().cloned();
+        let mut requests = RequestPacker::default();
         for output in outputs {
+            let Some(output) = requests.push(output, MESSAGE_BYTES_MAX) else { continue };
             match output {
-                Output::Update(to, request) => self.send(id, &to, Message::Update(request)),
-                Output::Confirm(to, request) => self.send(id, &to, Message::Confirm(request)),
-                Output::Query(to, request) => self.send(id, &to, Message::Query(request)),
                 Output::Answer(n, answer) => {
+                    let answer = heard(&answer, cluster.as_ref(), Format::MessagePack);
                     self.checks.answers(&answer, &self.replicas)?;
                     let session = id_of_session(n);
                     self.send(id, &session, Message::Answer(n, answer));
                 }
                 Output::BatchAnswer(..) => panic!("nobody sends batches here"),
-                Output::Presence(_) | Output::Notice(_) => {}
+                _ => {}
             }
+        }
+        for packed in requests.take() {
+            let (to, message) = Message::packed(packed);
+            self.send(id, &to, message);
         }
         Ok(())
     }
+}
+
+fn frontend_inputs(message: Message) -> Result<Vec<frontend::Input>, Broken> {
+    Ok(vec![match message {
+        Message::Ask(n, question) => match question.decode() {
+            Ok(request) => frontend::Input::Request(n, request),
+            Err(error) => return Err(Broken::new("a frontend understands clients", error.to_string())),
+        },
+        Message::Replies(replies) => frontend::Input::Replies(replies),
+        Message::Unreachable(gone, requests) => frontend::Input::Unreachable(gone, requests),
+        _ => return Ok(Vec::new()),
+    }])
 }
 
 /// A request's number says whose it is.

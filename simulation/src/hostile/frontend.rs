@@ -10,6 +10,8 @@ use super::draw::OWN;
 use super::messages::Messages;
 use crate::simulation::process::EPOCH_MS;
 
+/// Maximum inputs of one turn.
+const TURN_INPUTS_MAX: usize = 4;
 /// So many inputs are drawn at most.
 const INPUTS_MAX: usize = 400;
 /// So many requests may wait.
@@ -72,8 +74,9 @@ pub fn live(bytes: &[u8]) -> Told {
             1 => victim.wait(3, 1 + (messages.draw.count() >> 1) % (1 << 40)),
             2 => victim.now.wall_ms = messages.draw.count(),
             _ => {
-                let input = victim.input(&mut messages);
-                victim.hear(input);
+                let inputs =
+                    (0..1 + messages.draw.below(TURN_INPUTS_MAX)).map(|_| victim.input(&mut messages)).collect();
+                victim.hear(inputs);
             }
         }
     }
@@ -115,16 +118,18 @@ impl Victim {
         for _ in 0..ticks {
             self.now.monotonic_ms += each_ms;
             self.now.wall_ms = self.now.wall_ms.saturating_add(each_ms);
-            self.hear(Input::Tick { listened: true });
+            self.hear(vec![Input::Tick { listened: true }]);
         }
     }
 
-    fn hear(&mut self, input: Input) {
-        self.told.inputs += 1;
-        self.told.asked += usize::from(matches!(input, Input::Request(..)));
-        self.things += 1 + if let Input::Replies(replies) = &input { replies.replies.len() } else { 0 };
+    fn hear(&mut self, inputs: Vec<Input>) {
+        self.told.inputs += inputs.len();
+        for input in &inputs {
+            self.told.asked += usize::from(matches!(input, Input::Request(..)));
+            self.things += 1 + if let Input::Replies(replies) = input { replies.replies.len() } else { 0 };
+        }
         let mut outputs = Vec::new();
-        self.frontend.step(self.now, [input], &mut outputs);
+        self.frontend.step(self.now, inputs, &mut outputs);
         self.outputs += outputs.len();
         for output in outputs {
             self.look_at(output);

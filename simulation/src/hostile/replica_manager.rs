@@ -16,6 +16,8 @@ use crate::simulation::disk::{Disk, Sync};
 use crate::simulation::process::EPOCH_MS;
 use crate::simulation::value::MemoryValue;
 
+/// Maximum inputs of one turn.
+const TURN_INPUTS_MAX: usize = 4;
 /// So many inputs are drawn at most.
 const INPUTS_MAX: usize = 400;
 /// No message that is made here is longer than a broker takes, in bytes.
@@ -74,7 +76,7 @@ pub fn live(bytes: &[u8]) -> Told {
         // It serves, and two others are there.
         victim.wait(16, 100);
         for name in ["a", "b"] {
-            victim.hear(Input::Presence(Box::new(presence(name))));
+            victim.hear(vec![Input::Presence(Box::new(presence(name)))]);
         }
     }
     while !messages.draw.is_over() && victim.told.inputs < INPUTS_MAX {
@@ -84,8 +86,9 @@ pub fn live(bytes: &[u8]) -> Told {
             2 => victim.restart(),
             3 => victim.now.wall_ms = messages.draw.count(),
             _ => {
-                let input = victim.input(&mut messages);
-                victim.hear(input);
+                let inputs =
+                    (0..1 + messages.draw.below(TURN_INPUTS_MAX)).map(|_| victim.input(&mut messages)).collect();
+                victim.hear(inputs);
             }
         }
     }
@@ -174,7 +177,7 @@ impl Victim {
         for _ in 0..ticks {
             self.now.monotonic_ms += each_ms;
             self.now.wall_ms = self.now.wall_ms.saturating_add(each_ms);
-            self.hear(Input::Tick { queue_length: 0, listened: true });
+            self.hear(vec![Input::Tick { queue_length: 0, listened: true }]);
         }
     }
 
@@ -190,12 +193,12 @@ impl Victim {
         self.check();
     }
 
-    fn hear(&mut self, input: Input) {
-        self.told.inputs += 1;
-        self.things += 1 + things_in(&input);
+    fn hear(&mut self, inputs: Vec<Input>) {
+        self.told.inputs += inputs.len();
+        self.things += inputs.iter().map(|input| 1 + things_in(input)).sum::<usize>();
         let merging = self.manager.is_merging();
         let mut outputs = Vec::new();
-        let stepped = self.manager.step(self.now, [input], &mut self.value, &mut outputs);
+        let stepped = self.manager.step(self.now, inputs, &mut self.value, &mut outputs);
         stepped.expect("a value in memory does not fail");
         let changes = self.value.take_committed();
         if let Some(disk) = &mut self.disk {

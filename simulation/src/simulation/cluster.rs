@@ -3,7 +3,7 @@
 mod lives;
 pub(crate) mod perform;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use natter_common::edge::ClientRequest;
@@ -15,6 +15,7 @@ use natter_common::replica_manager::{self, ReplicaManager};
 use super::message::{ClientAnswer, Message};
 use super::network::{Link, Network, Weather};
 use super::process::{Caller, Process};
+use super::wire::{Form, Question};
 
 /// How long the broker takes to say that nobody listens, in microseconds.
 const NO_RESPONDERS_US: u64 = 500;
@@ -34,7 +35,8 @@ pub struct Settings {
     pub message_bytes_max: usize,
     /// How often a process's clock ticks, in microseconds.
     pub tick_us: u64,
-    /// How long a message waits in an inbox at most before it is handled, in microseconds.
+    /// The longest time for which a process gathers what arrives into one turn, in microseconds. With 0, each message is
+    /// a turn of its own.
     pub processing_us_max: u64,
 }
 
@@ -83,6 +85,30 @@ pub enum Happened {
     Alarm(u64),
 }
 
+/// How often turns had more than one input.
+#[derive(Clone, Debug, Default)]
+pub struct Turns {
+    /// Turns of frontends with requests of several clients.
+    pub shared_by_clients: u64,
+    /// Messages with several requests.
+    pub shared_by_requests: u64,
+    /// Messages with several replies.
+    pub shared_by_replies: u64,
+    /// Turns with messages of several processes that are no clients.
+    pub shared_by_senders: u64,
+}
+
+impl Turns {
+    fn count(&mut self, inbox: &[(ReplicaId, Message)]) {
+        let asks = inbox.iter().filter(|(_, message)| matches!(message, Message::Ask(..))).count();
+        self.shared_by_clients += u64::from(asks > 1);
+        let tells = |message: &Message| !matches!(message, Message::Ask(..) | Message::Presence(_) | Message::Tick);
+        let senders: BTreeSet<&ReplicaId> =
+            inbox.iter().filter(|(_, message)| tells(message)).map(|(from, _)| from).collect();
+        self.shared_by_senders += u64::from(senders.len() > 1);
+    }
+}
+
 enum Event {
     Arrive { link: Link, message: Box<Message> },
     Handle(ReplicaId),
@@ -102,6 +128,10 @@ pub struct Cluster {
     sequence: u64,
     queue: BTreeMap<(u64, u64), Event>,
     generator: Rng,
+    /// How many requests clients sent.
+    asked: u64,
+    /// What turns had in common.
+    pub turns: Turns,
     /// Those that began another life since somebody last looked.
     pub reborn: Vec<ReplicaId>,
     trace: Option<Vec<String>>,
@@ -118,6 +148,8 @@ impl Cluster {
             sequence: 0,
             queue: BTreeMap::new(),
             generator: Rng::with_seed(seed),
+            asked: 0,
+            turns: Turns::default(),
             reborn: Vec::new(),
             trace: traced.then(Vec::new),
         }
@@ -149,7 +181,8 @@ impl Cluster {
 
     /// A client asks a frontend, under a number of its own.
     pub fn ask(&mut self, client: &ReplicaId, frontend: &ReplicaId, n: u64, request: ClientRequest) {
-        self.send(client, frontend, Message::Ask(n, request));
+        self.asked += 1;
+        self.send(client, frontend, Message::Ask(n, Question::encode(&request, Form::of(self.asked))));
     }
 
     /// An alarm goes off after `delay_us`.
@@ -204,8 +237,8 @@ impl Cluster {
                 let process = self.process_mut(&id);
                 process.scheduled = false;
                 if process.is_up() {
-                    let inbox = std::mem::take(&mut process.inbox);
-                    self.handle(&id, inbox, false)
+                    let inbox = self.next_turn(&id);
+                    self.handle(&id, inbox)
                 } else {
                     Happened::Nothing
                 }
@@ -217,12 +250,18 @@ impl Cluster {
                 if alive {
                     self.schedule(self.settings.tick_us, Event::Tick(id.clone()));
                 }
-                if up {
-                    // What has arrived is read before the clock is looked at.
-                    let inbox = std::mem::take(&mut self.process_mut(&id).inbox);
-                    self.handle(&id, inbox, true)
-                } else {
+                if !up {
+                    return Some(Happened::Nothing);
+                }
+                // What has arrived is read before the clock is looked at; what arrives next may share its turn.
+                let tick = (id.clone(), Message::Tick);
+                self.process_mut(&id).inbox.push(tick);
+                if self.settings.processing_us_max > 0 && self.generator.bool() {
+                    self.schedule_turn(&id);
                     Happened::Nothing
+                } else {
+                    let inbox = std::mem::take(&mut self.process_mut(&id).inbox);
+                    self.handle(&id, inbox)
                 }
             }
         })
@@ -233,7 +272,6 @@ impl Cluster {
             self.note(|| format!("{to} <- {from}: {}", Message::Answer(n, answer.clone())));
             return Happened::Answered { client: to, frontend: from, n, answer };
         }
-        let delay_us = self.processing_us();
         let process = self.processes.get_mut(&to).expect("messages go to processes");
         if !process.is_alive() {
             if let Message::Ask(n, _) = message {
@@ -246,11 +284,32 @@ impl Cluster {
             return Happened::Nothing;
         }
         process.inbox.push((from, message));
+        self.schedule_turn(&to);
+        Happened::Nothing
+    }
+
+    /// Has a process that runs handle its inbox when it has gathered for a while.
+    fn schedule_turn(&mut self, id: &ReplicaId) {
+        let delay_us = self.processing_us();
+        let process = self.process_mut(id);
         if process.is_up() && !process.scheduled {
             process.scheduled = true;
-            self.schedule(delay_us, Event::Handle(to));
+            self.schedule(delay_us, Event::Handle(id.clone()));
         }
-        Happened::Nothing
+    }
+
+    /// Takes out what a process handles in its next turn: mostly its whole inbox, now and then a part. The rest waits for
+    /// another turn, as where more arrived than a shell reads at once.
+    fn next_turn(&mut self, id: &ReplicaId) -> Vec<(ReplicaId, Message)> {
+        let waiting = self.process(id).inbox.len();
+        let splits = waiting > 1 && self.settings.processing_us_max > 0 && self.generator.u32(..8) == 0;
+        let taken = if splits { self.generator.usize(1..waiting) } else { waiting };
+        let rest = self.process_mut(id).inbox.split_off(taken);
+        let inbox = std::mem::replace(&mut self.process_mut(id).inbox, rest);
+        if splits {
+            self.schedule_turn(id);
+        }
+        inbox
     }
 
     /// Puts a message on its way.

@@ -10,7 +10,7 @@ use super::outcome::{Failure, Report};
 use super::run::run;
 
 /// The kinds of things that must have happened in a run over many seeds: otherwise the simulation has lost its teeth.
-const MUST_HAPPEN: [&str; 30] = [
+const MUST_HAPPEN: [&str; 34] = [
     "a replica manager was restarted from its disk",
     "snapshots merged",
     "snapshots broken off",
@@ -41,6 +41,10 @@ const MUST_HAPPEN: [&str; 30] = [
     "records that lost against a greater stamp",
     "deletes that took nothing away",
     "pulls",
+    "turns with requests of several clients",
+    "turns with messages of several processes",
+    "messages with several requests",
+    "messages with several replies",
 ];
 /// So many histories show every kind of fault.
 pub const HISTORIES_MIN: u64 = 1000;

@@ -2,16 +2,21 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
-use natter_common::edge::{ClientReply, ClientRequest, FrontendError};
+use natter_common::edge::{ClientReply, ClientRequest, FrontendError, SingleOperation};
 use natter_common::ids::ReplicaId;
 use natter_common::label::Label;
 use natter_common::messages::{
-    Acknowledgement, ConfirmRequest, Gossip, LogPage, LogRequest, Mode, Presence, QueryRequest, Replies, Reply,
-    SnapshotPart, SnapshotReply, SnapshotRequest, UpdateRequest,
+    Acknowledgement, Gossip, LogPage, LogRequest, Mode, NumberedReply, Presence, Replies, Reply, SnapshotPart,
+    SnapshotReply, SnapshotRequest,
 };
+use natter_common::packing::{PackedRequests, RequestKind, unpack_requests};
 use natter_common::rating::Rating;
+use natter_common::replica_manager::Input;
 use natter_common::request::{Answer, Query, Update};
+
+use super::wire::{Payload, Question, carried};
 
 /// A frontend's answer to a client.
 pub type ClientAnswer = Result<ClientReply, FrontendError>;
@@ -20,15 +25,18 @@ pub type ClientAnswer = Result<ClientReply, FrontendError>;
 #[derive(Clone, Debug)]
 pub enum Message {
     /// Client to frontend, with the client's own number.
-    Ask(u64, ClientRequest),
+    Ask(u64, Question),
     /// Frontend to client, with the client's number.
     Answer(u64, ClientAnswer),
-    /// Frontend to replica manager: accept.
-    Update(UpdateRequest),
-    /// Frontend to replica manager: tell.
-    Query(QueryRequest),
-    /// Frontend to replica manager: say when it is held.
-    Confirm(ConfirmRequest),
+    /// Frontend to replica manager: requests of one kind.
+    Requests {
+        /// Which.
+        kind: RequestKind,
+        /// The numbers of the updates in it.
+        numbers: Range<u64>,
+        /// As it travels.
+        payload: Payload,
+    },
     /// Replica manager to frontend.
     Replies(Replies),
     /// Replica manager to all others.
@@ -51,6 +59,8 @@ pub enum Message {
     Unreachable(ReplicaId, Range<u64>),
     /// Somebody sets a mode.
     SetMode(Mode),
+    /// A process to itself: its clock ticks.
+    Tick,
 }
 
 impl Message {
@@ -59,9 +69,7 @@ impl Message {
         match self {
             Self::Ask(..) => "ask",
             Self::Answer(..) => "answer",
-            Self::Update(_) => "update",
-            Self::Query(_) => "query",
-            Self::Confirm(_) => "confirm",
+            Self::Requests { kind, .. } => kind.endpoint(),
             Self::Replies(_) => "replies",
             Self::Gossip(_) => "gossip",
             Self::Acknowledge(_) => "ack",
@@ -73,18 +81,49 @@ impl Message {
             Self::Presence(_) => "presence",
             Self::Unreachable(..) => "unreachable",
             Self::SetMode(_) => "mode",
+            Self::Tick => "tick",
         }
+    }
+
+    /// A message of a frontend's requests.
+    pub fn packed(PackedRequests { kind, replica, numbers, payload }: PackedRequests) -> (ReplicaId, Self) {
+        let payload = Payload::new(payload.expect("requests can be encoded"));
+        (replica, Self::Requests { kind, numbers, payload })
+    }
+
+    /// The message after its way over the wire. Requests and answers of frontends travel as bytes anyway.
+    pub fn carried(self) -> Self {
+        match self {
+            Self::Replies(message) => Self::Replies(carried(&message)),
+            Self::Gossip(message) => Self::Gossip(carried(&message)),
+            Self::Acknowledge(message) => Self::Acknowledge(carried(&message)),
+            Self::Pull(message) => Self::Pull(carried(&message)),
+            Self::Log(message) => Self::Log(carried(&message)),
+            Self::Snapshot(message) => Self::Snapshot(carried(&message)),
+            Self::Chunk(message) => Self::Chunk(carried(&message)),
+            Self::Presence(message) => Self::Presence(carried(&message)),
+            other => other,
+        }
+    }
+
+    /// The inputs that a message of requests stands for; their replies go to `subject`.
+    pub fn requests(&self, subject: &str) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        if let Self::Requests { kind, payload, .. } = self {
+            unpack_requests(*kind, payload.bytes(), &Arc::from(subject), &mut inputs).expect("requests can be decoded");
+        }
+        inputs
     }
 
     /// Whether the sender is told when nobody listens.
     pub fn is_request(&self) -> bool {
-        matches!(self, Self::Update(_) | Self::Query(_) | Self::Confirm(_) | Self::Pull(_) | Self::Snapshot(_))
+        matches!(self, Self::Requests { .. } | Self::Pull(_) | Self::Snapshot(_))
     }
 
     /// The numbers of the updates in it that somebody is asked to accept.
     pub fn numbers(&self) -> Range<u64> {
         match self {
-            Self::Update(request) => request.n..request.n + 1,
+            Self::Requests { numbers, .. } => numbers.clone(),
             _ => 0..0,
         }
     }
@@ -102,6 +141,36 @@ fn query_text(query: &Query) -> String {
         Query::All { user_id, .. } => format!("all user={user_id}"),
         Query::Average { movie_id } => format!("average movie={movie_id}"),
         Query::Search { title, .. } => format!("search {title:?}"),
+    }
+}
+
+fn operation_text(operation: &Result<SingleOperation, FrontendError>) -> String {
+    match operation {
+        Ok(SingleOperation::Update { request, id }) => format!("{} id={id:?}", update_text(request)),
+        Ok(SingleOperation::Query(request)) => query_text(request),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn request_text(input: &Input) -> String {
+    match input {
+        Input::Update(_, request) => format!(
+            "update #{} {} id={} prev={} stamp={} fresh={} wait={}",
+            request.n,
+            update_text(&request.request),
+            request.id,
+            request.prev,
+            request.stamp,
+            request.fresh,
+            request.wait_ms
+        ),
+        Input::Query(_, request) => {
+            format!("query #{} {} prev={}", request.n, query_text(&request.request), request.prev)
+        }
+        Input::Confirm(_, request) => {
+            format!("confirm #{} id={} wait={}", request.n, request.id, request.wait_ms)
+        }
+        other => format!("{other:?}"),
     }
 }
 
@@ -159,34 +228,27 @@ pub fn answer_text(answer: &ClientAnswer) -> String {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ask(n, ClientRequest::Query { request, prev, .. }) => {
-                write!(f, "ask {n} {} prev={prev}", query_text(request))
-            }
-            Self::Ask(n, ClientRequest::Update { request, id, prev, .. }) => {
-                write!(f, "ask {n} {} id={id:?} prev={prev}", update_text(request))
-            }
-            Self::Ask(n, ClientRequest::Batch(batch)) => write!(f, "ask {n} {} operations", batch.operations.len()),
-            Self::Answer(n, answer) => write!(f, "answer {n} {}", answer_text(answer)),
-            Self::Update(request) => write!(
-                f,
-                "update #{} {} id={} prev={} stamp={} fresh={} wait={}",
-                request.n,
-                update_text(&request.request),
-                request.id,
-                request.prev,
-                request.stamp,
-                request.fresh,
-                request.wait_ms
-            ),
-            Self::Query(request) => {
-                write!(f, "query #{} {} prev={}", request.n, query_text(&request.request), request.prev)
-            }
-            Self::Confirm(request) => write!(f, "confirm #{} id={} wait={}", request.n, request.id, request.wait_ms),
-            Self::Replies(replies) => {
-                for numbered in &replies.replies {
-                    write!(f, "reply #{} {}", numbered.n, reply_text(&numbered.reply))?;
+            Self::Ask(n, question) => match question.decode() {
+                Ok(ClientRequest::Query { request, prev, .. }) => {
+                    write!(f, "ask {n} {} prev={prev}", query_text(&request))
                 }
-                Ok(())
+                Ok(ClientRequest::Update { request, id, prev, .. }) => {
+                    write!(f, "ask {n} {} id={id:?} prev={prev}", update_text(&request))
+                }
+                Ok(ClientRequest::Batch(batch)) => {
+                    let operations: Vec<String> = batch.operations.iter().map(operation_text).collect();
+                    write!(f, "ask {n} batch of {} prev={}", operations.join(", "), batch.prev)
+                }
+                Err(error) => write!(f, "ask {n} {error}"),
+            },
+            Self::Answer(n, answer) => write!(f, "answer {n} {}", answer_text(answer)),
+            Self::Requests { .. } => {
+                let requests: Vec<String> = self.requests("").iter().map(request_text).collect();
+                f.write_str(&requests.join("; "))
+            }
+            Self::Replies(replies) => {
+                let text = |numbered: &NumberedReply| format!("reply #{} {}", numbered.n, reply_text(&numbered.reply));
+                f.write_str(&replies.replies.iter().map(text).collect::<Vec<_>>().join("; "))
             }
             Self::Gossip(gossip) => {
                 let records: Vec<String> = gossip.records.iter().map(|record| record.name().to_string()).collect();
@@ -214,6 +276,7 @@ impl fmt::Display for Message {
             }
             Self::Unreachable(id, _) => write!(f, "no responders at {id}"),
             Self::SetMode(mode) => write!(f, "mode {mode}"),
+            Self::Tick => f.write_str("tick"),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fastrand::Rng;
 use natter_common::ids::ReplicaId;
+use natter_common::packing::RequestKind;
 
 use super::message::Message;
 
@@ -118,7 +119,10 @@ impl Network {
             return Vec::new();
         }
         let mut arrivals = vec![self.arrival(link, now_us, generator)];
-        let once = matches!(message, Message::Ask(..) | Message::Answer(..) | Message::Update(_));
+        let once = matches!(
+            message,
+            Message::Ask(..) | Message::Answer(..) | Message::Requests { kind: RequestKind::Update, .. }
+        );
         if generator.u32(..1000) < weather.duplicate_permille && !once {
             self.traffic.duplicated += 1;
             arrivals.push(self.arrival(link, now_us, generator));

@@ -50,7 +50,7 @@ pub struct Plan {
     pub weather: Weather,
     /// How far clocks are wrong at most, in milliseconds.
     pub skew_ms_max: i64,
-    /// The longest time in an inbox, in microseconds.
+    /// The longest time for which a process gathers what arrives into one turn, in microseconds.
     pub processing_us_max: u64,
     /// A session thinks at most so long, in microseconds.
     pub think_us_max: u64,
@@ -115,7 +115,7 @@ impl Plan {
             movies: generator.u32(1..=3),
             weather,
             skew_ms_max: if generator.bool() { generator.i64(1..8000) } else { 0 },
-            processing_us_max: if generator.bool() { 200 } else { 4000 },
+            processing_us_max: [200, 4000, 4000, 12_000][generator.usize(..4)],
             think_us_max: [5_000, 50_000, 400_000][generator.usize(..3)],
             fault_us_max: [400_000, 1_500_000, 4_000_000][generator.usize(..3)],
             faulty_us: if is_brief { generator.u64(500_000..2_500_000) } else { generator.u64(2_000_000..10_000_000) },

@@ -8,6 +8,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Status};
 use natter_common::replica_manager::ReplicaManager;
 use natter_common::timestamp::Timestamp;
+use natter_common::wire::Format;
 
 use super::disk::Disk;
 use super::message::Message;
@@ -61,6 +62,8 @@ pub struct Caller {
     pub frontend_prev: Timestamp,
     /// Whether it was a query.
     pub is_query: bool,
+    /// The encoding of the request and its reply.
+    pub format: Format,
 }
 
 /// What a process heard of a replica manager, and when, in microseconds.
@@ -109,6 +112,8 @@ pub struct Process {
     pub callers: BTreeMap<u64, Caller>,
     /// A frontend's last number for a client.
     pub last_caller: u64,
+    /// How many messages it got: each has its own reply subject.
+    pub subjects: u64,
     /// The last presence of each replica manager that reached it.
     pub heard: BTreeMap<ReplicaId, Heard>,
 }
@@ -130,6 +135,7 @@ impl Process {
             woken_us: 0,
             callers: BTreeMap::new(),
             last_caller: 0,
+            subjects: 0,
             heard: BTreeMap::new(),
         }
     }

@@ -177,6 +177,10 @@ impl Run {
             ("updates in several records", self.invariants.ledger.ids_with_several_records() as u64),
             ("retries with a stamp of their own", self.invariants.ledger.ids_stamped_twice() as u64),
             ("updates under an id without a stamp", self.clients.iter().map(|client| client.unstamped).sum()),
+            ("turns with requests of several clients", self.cluster.turns.shared_by_clients),
+            ("turns with messages of several processes", self.cluster.turns.shared_by_senders),
+            ("messages with several requests", self.cluster.turns.shared_by_requests),
+            ("messages with several replies", self.cluster.turns.shared_by_replies),
             ("a client's clock jumped", self.clients.iter().map(|client| client.jumps).sum()),
         ] {
             *self.faults.counts.entry(kind).or_default() += count;

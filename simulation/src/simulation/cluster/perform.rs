@@ -1,24 +1,36 @@
 //! The shells of the two cores: a batch of inputs goes in, and then what it asked for is done.
 
-use natter_common::edge::{Answers, BatchReply, ClientBatch, ClientRequest, Outcome, SingleOperation};
+use natter_common::edge::ClientRequest;
 use natter_common::frontend;
 use natter_common::ids::ReplicaId;
-use natter_common::messages::{NumberedReply, Replies};
+use natter_common::packing::{ReplyPacker, RequestPacker};
 use natter_common::replica_manager::{self, ReplyTo};
 
 use super::{Cluster, Happened};
 use crate::simulation::message::{ClientAnswer, Message};
 use crate::simulation::process::{Caller, Core, Process};
+use crate::simulation::wire::{Question, heard, heard_of_one};
+
+/// The receivers of a replica manager's message.
+enum To {
+    /// The process of this name.
+    One(ReplicaId),
+    /// The one that waits at this reply subject.
+    Subject(ReplyTo),
+    Replicas,
+    All,
+}
 
 impl Cluster {
-    /// Has a process handle what arrived, or a tick, and does what it asks for.
-    pub(super) fn handle(&mut self, id: &ReplicaId, inbox: Vec<(ReplicaId, Message)>, tick: bool) -> Happened {
+    /// Has a process handle a turn, and does what it asks for.
+    pub(super) fn handle(&mut self, id: &ReplicaId, inbox: Vec<(ReplicaId, Message)>) -> Happened {
         let now_us = self.now_us();
         for (from, message) in &inbox {
-            if !matches!(message, Message::Presence(_)) {
+            if !matches!(message, Message::Presence(_) | Message::Tick) {
                 self.note(|| format!("{id} <- {from}: {message}"));
             }
         }
+        self.turns.count(&inbox);
         let process = self.process_mut(id);
         let now = process.now(now_us);
         process.is_about_to_hear(now_us);
@@ -42,11 +54,16 @@ impl Cluster {
         let mut notices = Vec::new();
         let mut frontend_notices = Vec::new();
         let mut answers = Vec::new();
-        if let Core::Replica(manager, value) = &mut process.core {
+        if process.replica().is_some() {
+            let mut inputs = Vec::new();
+            for (from, message) in inbox {
+                process.subjects += 1;
+                let subject = format!("{from}/{}", process.subjects);
+                inputs.extend(replica_inputs(id, &subject, message));
+            }
             let mut outputs = Vec::new();
-            let inputs = inbox.into_iter().filter_map(|(from, message)| replica_input(id, from, message));
-            let ticks = tick.then_some(replica_manager::Input::Tick { queue_length: 0, listened: true });
-            manager.step(now, inputs.chain(ticks), value, &mut outputs).expect("a value in memory does not fail");
+            let Core::Replica(manager, value) = &mut process.core else { return Happened::Nothing };
+            manager.step(now, inputs, value, &mut outputs).expect("a value in memory does not fail");
             let changes = value.take_committed();
             if let Some(disk) = &mut process.disk {
                 disk.commit(changes, value);
@@ -68,82 +85,123 @@ impl Cluster {
                 self.deliver(delay_us, (id.clone(), id.clone()), Message::Merge);
             }
         } else {
-            let mut outputs = Vec::new();
-            let mut inputs: Vec<frontend::Input> =
+            let inputs: Vec<_> =
                 inbox.into_iter().filter_map(|(from, message)| frontend_input(process, from, message)).collect();
-            inputs.extend(tick.then_some(frontend::Input::Tick { listened: true }));
-            if let Core::Frontend(frontend) = &mut process.core {
-                frontend.step(now, inputs, &mut outputs);
-            }
-            for output in outputs {
-                match output {
-                    frontend::Output::Notice(notice) => {
-                        self.note(|| format!("{id}    {notice}"));
-                        frontend_notices.push(notice);
-                    }
-                    output => self.perform_frontend(id, output, &mut answers),
-                }
-            }
+            let mut outputs = Vec::new();
+            let Core::Frontend(frontend) = &mut process.core else { return Happened::Nothing };
+            frontend.step(now, inputs, &mut outputs);
+            self.perform_frontend(id, outputs, &mut frontend_notices, &mut answers);
         }
         Happened::Stepped { process: id.clone(), notices, frontend_notices, answers }
     }
 
-    /// Sends what a replica manager asks for; one that is to die in the middle of that does.
+    /// Sends what a replica manager asks for, in the order of its shell: the replies last, those to the requests of one
+    /// message in one message. A process that is to die in the middle of that does.
     pub(super) fn perform_replica(&mut self, id: &ReplicaId, outputs: Vec<replica_manager::Output>) {
         use replica_manager::Output;
-        let sends = |output: &Output| !matches!(output, Output::Presence(_));
-        let dies_after = if outputs.iter().any(sends) { self.process_mut(id).dies_after.take() } else { None };
-        for (n, output) in outputs.into_iter().enumerate() {
-            if dies_after == Some(n) {
-                return self.crash(id);
-            }
+        let mut replies = ReplyPacker::default();
+        let mut messages = Vec::new();
+        let mut takes_new_id = false;
+        for output in outputs {
             match output {
-                Output::Reply(to, reply) => {
-                    let replies = Replies { id: id.clone(), replies: vec![NumberedReply { n: to.n, reply }] };
-                    self.send_to_subject(id, &to, Message::Replies(replies));
+                Output::Reply(to, reply) => replies.push(to, reply),
+                Output::Log(to, page) => messages.push((To::Subject(to), Message::Log(page))),
+                Output::Gossip(gossip) => messages.push((To::Replicas, Message::Gossip(gossip))),
+                Output::Presence(presence) => messages.push((To::All, Message::Presence(presence))),
+                Output::Acknowledge(to, said) => messages.push((To::One(to), Message::Acknowledge(said))),
+                Output::Pull(to, request) => messages.push((To::One(to), Message::Pull(request))),
+                Output::Snapshot(to, reply) => messages.push((To::Subject(to), Message::Chunk(reply))),
+                Output::FetchSnapshot(to, request) => messages.push((To::One(to), Message::Snapshot(request))),
+                Output::TakeNewId { .. } => {
+                    takes_new_id = true;
+                    break;
                 }
-                Output::Log(to, page) => self.send_to_subject(id, &to, Message::Log(page)),
-                Output::Gossip(gossip) => self.broadcast(id, true, &Message::Gossip(gossip)),
-                Output::Presence(presence) => self.broadcast(id, false, &Message::Presence(presence)),
-                Output::Acknowledge(to, acknowledgement) => self.send(id, &to, Message::Acknowledge(acknowledgement)),
-                Output::Pull(to, request) => self.send(id, &to, Message::Pull(request)),
-                Output::Snapshot(to, reply) => self.send_to_subject(id, &to, Message::Chunk(reply)),
-                Output::FetchSnapshot(to, request) => self.send(id, &to, Message::Snapshot(request)),
-                Output::TakeNewId { .. } => return self.take_new_id(id),
                 Output::Stop(reason) => panic!("{id} stops: {reason}"),
                 Output::Status(..) | Output::Notice(_) => {}
             }
         }
+        if !takes_new_id {
+            for (subject, replies) in replies.take(id, self.settings.message_bytes_max) {
+                self.turns.shared_by_replies += u64::from(replies.replies.len() > 1);
+                messages.push((To::Subject(ReplyTo { subject, n: 0 }), Message::Replies(replies)));
+            }
+        }
+        let sends = messages.iter().any(|(_, message)| !matches!(message, Message::Presence(_)));
+        let dies_after = if sends { self.process_mut(id).dies_after.take() } else { None };
+        for (n, (to, message)) in messages.into_iter().enumerate() {
+            if dies_after == Some(n) {
+                return self.crash(id);
+            }
+            let message = message.carried();
+            match to {
+                To::One(to) => self.send(id, &to, message),
+                To::Subject(to) => self.send_to_subject(id, &to, message),
+                To::Replicas => self.broadcast(id, true, &message),
+                To::All => self.broadcast(id, false, &message),
+            }
+        }
         if dies_after.is_some() {
             self.crash(id);
+        } else if takes_new_id {
+            self.take_new_id(id);
         }
     }
 
+    /// Sends what a frontend asks for, in the order of its shell: answers at once, requests at the end of the turn.
     fn perform_frontend(
         &mut self,
         id: &ReplicaId,
-        output: frontend::Output,
+        outputs: Vec<frontend::Output>,
+        notices: &mut Vec<frontend::Notice>,
         answers: &mut Vec<(Caller, ClientAnswer)>,
     ) {
         use frontend::Output;
-        match output {
-            Output::Update(to, request) => self.send(id, &to, Message::Update(request)),
-            Output::Confirm(to, request) => self.send(id, &to, Message::Confirm(request)),
-            Output::Query(to, request) => self.send(id, &to, Message::Query(request)),
-            Output::Answer(number, answer) => self.answer(id, number, answer, answers),
-            Output::BatchAnswer(number, reply) => self.answer(id, number, answer_of_one(reply), answers),
-            Output::Presence(_) | Output::Notice(_) => {}
+        let cluster = self.process(id).frontend().and_then(|frontend| frontend.cluster().cloned());
+        let mut requests = RequestPacker::default();
+        for output in outputs {
+            let Some(output) = requests.push(output, self.settings.message_bytes_max) else { continue };
+            match output {
+                Output::Answer(number, answer) => {
+                    let caller = self.caller(id, number);
+                    let answer = heard(&answer, cluster.as_ref(), caller.format);
+                    self.answer(id, caller, answer, answers);
+                }
+                Output::BatchAnswer(number, answer) => {
+                    let caller = self.caller(id, number);
+                    let answer = heard_of_one(&answer, cluster.as_ref(), caller.format);
+                    self.answer(id, caller, answer, answers);
+                }
+                Output::Notice(notice) => {
+                    self.note(|| format!("{id}    {notice}"));
+                    notices.push(notice);
+                }
+                Output::Presence(_) | Output::Update(..) | Output::Confirm(..) | Output::Query(..) => {}
+            }
+        }
+        for packed in requests.take() {
+            let (to, message) = Message::packed(packed);
+            self.turns.shared_by_requests += u64::from(message.requests("").len() > 1);
+            self.send(id, &to, message);
         }
     }
 
-    fn answer(&mut self, id: &ReplicaId, number: u64, answer: ClientAnswer, answers: &mut Vec<(Caller, ClientAnswer)>) {
-        let caller = self.process_mut(id).callers.remove(&number).expect("each caller is answered once");
+    fn caller(&mut self, id: &ReplicaId, number: u64) -> Caller {
+        self.process_mut(id).callers.remove(&number).expect("each caller is answered once")
+    }
+
+    fn answer(
+        &mut self,
+        id: &ReplicaId,
+        caller: Caller,
+        answer: ClientAnswer,
+        answers: &mut Vec<(Caller, ClientAnswer)>,
+    ) {
         self.send(id, &caller.client, Message::Answer(caller.n, answer.clone()));
         answers.push((caller, answer));
     }
 
     fn send_to_subject(&mut self, from: &ReplicaId, to: &ReplyTo, message: Message) {
-        if let Ok(to) = ReplicaId::new(&to.subject)
+        if let Some(to) = waits_at(&to.subject)
             && self.processes.contains_key(&to)
         {
             self.send(from, &to, message);
@@ -163,13 +221,16 @@ impl Cluster {
     }
 }
 
-pub(crate) fn replica_input(id: &ReplicaId, from: ReplicaId, message: Message) -> Option<replica_manager::Input> {
+/// The process that waits for replies at this subject: its name is the first part.
+pub(crate) fn waits_at(subject: &str) -> Option<ReplicaId> {
+    ReplicaId::new(subject.split('/').next()?).ok()
+}
+
+pub(crate) fn replica_inputs(id: &ReplicaId, subject: &str, message: Message) -> Vec<replica_manager::Input> {
     use replica_manager::Input;
-    let reply_to = |n| ReplyTo { subject: from.as_str().into(), n };
-    Some(match message {
-        Message::Update(request) => Input::Update(reply_to(request.n), request),
-        Message::Query(request) => Input::Query(reply_to(request.n), request),
-        Message::Confirm(request) => Input::Confirm(reply_to(request.n), request),
+    let reply_to = |n| ReplyTo { subject: subject.into(), n };
+    vec![match message {
+        message @ Message::Requests { .. } => return message.requests(subject),
         Message::Gossip(gossip) => Input::Gossip(gossip),
         Message::Acknowledge(acknowledgement) => Input::Acknowledgement(acknowledgement),
         Message::Pull(request) => Input::Log(reply_to(0), request),
@@ -180,44 +241,31 @@ pub(crate) fn replica_input(id: &ReplicaId, from: ReplicaId, message: Message) -
         Message::Presence(presence) => Input::Presence(presence),
         Message::Unreachable(gone, _) => Input::PullFailed(gone),
         Message::SetMode(mode) => Input::Status(reply_to(0), Some(mode)),
-        Message::Ask(..) | Message::Answer(..) | Message::Replies(_) => panic!("{id} got {message} of {from}"),
-    })
+        Message::Tick => Input::Tick { queue_length: 0, listened: true },
+        Message::Ask(..) | Message::Answer(..) | Message::Replies(_) => panic!("{id} got {message} for {subject}"),
+    }]
 }
 
 fn frontend_input(process: &mut Process, from: ReplicaId, message: Message) -> Option<frontend::Input> {
     use frontend::Input;
     Some(match message {
-        Message::Ask(n, request) => {
+        Message::Ask(n, question) => {
             process.last_caller += 1;
             let frontend_prev = process.frontend()?.prev().replicas.clone();
-            let is_query = matches!(request, ClientRequest::Query { .. });
-            process.callers.insert(process.last_caller, Caller { client: from, n, frontend_prev, is_query });
-            // So batches meet with everything that may happen.
-            let request = if process.last_caller.is_multiple_of(3) { batch_of_one(request) } else { request };
+            let request = decoded(&question);
+            let is_query = Question::is_query(&request);
+            let caller = Caller { client: from, n, frontend_prev, is_query, format: question.format() };
+            process.callers.insert(process.last_caller, caller);
             Input::Request(process.last_caller, request)
         }
         Message::Replies(replies) => Input::Replies(replies),
         Message::Unreachable(gone, requests) => Input::Unreachable(gone, requests),
         Message::Presence(presence) => Input::Presence(presence),
+        Message::Tick => Input::Tick { listened: true },
         _ => panic!("{} got {message} of {from}", process.id),
     })
 }
 
-fn batch_of_one(request: ClientRequest) -> ClientRequest {
-    let (operation, prev, cluster) = match request {
-        ClientRequest::Update { request, id, prev, cluster } => {
-            (SingleOperation::Update { request, id }, prev, cluster)
-        }
-        ClientRequest::Query { request, prev, cluster } => (SingleOperation::Query(request), prev, cluster),
-        batch @ ClientRequest::Batch(_) => return batch,
-    };
-    ClientRequest::Batch(ClientBatch { operations: vec![Ok(operation)], prev, cluster, answers: Answers::Full })
-}
-
-fn answer_of_one(mut reply: BatchReply) -> ClientAnswer {
-    match (reply.outcomes.pop(), reply.outcomes.len()) {
-        (Some(Outcome::Written(reply) | Outcome::Read(reply)), 0) => Ok(reply),
-        (Some(Outcome::Failed(error)), 0) => Err(error),
-        other => panic!("one outcome was expected, but: {other:?}"),
-    }
+fn decoded(question: &Question) -> ClientRequest {
+    question.decode().unwrap_or_else(|error| panic!("a frontend does not understand a client: {error}"))
 }

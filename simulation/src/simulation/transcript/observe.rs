@@ -3,7 +3,7 @@
 use natter_common::ids::{ReplicaId, UpdateId};
 use natter_common::messages::{Reply, Role};
 use natter_common::record::{Record, RecordRef};
-use natter_common::replica_manager::Notice;
+use natter_common::replica_manager::{Input, Notice};
 
 use super::Scenario;
 use crate::simulation::message::Message;
@@ -61,9 +61,14 @@ impl Scenario {
     pub(super) fn see_interference(&mut self, from: &ReplicaId, to: &ReplicaId, message: &Message, policy: Policy) {
         let names = |records: &[RecordRef]| records.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let text = match message {
-            Message::Update(request) => format!("update {}", self.name_of(request.id)),
-            Message::Confirm(request) => format!("confirm {}", self.name_of(request.id)),
-            Message::Query(_) => "query".to_owned(),
+            Message::Requests { .. } => {
+                let text = |input| match input {
+                    Input::Update(_, request) => format!("update {}", self.name_of(request.id)),
+                    Input::Confirm(_, request) => format!("confirm {}", self.name_of(request.id)),
+                    _ => "query".to_owned(),
+                };
+                message.requests("").into_iter().map(text).collect::<Vec<_>>().join(", ")
+            }
             Message::Replies(replies) => match replies.replies.first().map(|numbered| &numbered.reply) {
                 Some(Reply::Accepted { records, .. }) => format!("accepted {}", names(records)),
                 Some(Reply::Held { records, .. }) => format!("held {}", names(records)),
