@@ -72,14 +72,17 @@ impl LogQueue {
     pub fn start(writer: impl Write + Send + 'static, notice: Notice) -> io::Result<Self> {
         let queue = Self::default();
         let shared = Arc::clone(&queue.shared);
-        let mut writer = LineWriter { writer, notice, shared: Arc::clone(&shared), lost: 0, torn: false };
+        let mut writer = LineWriter::new(writer, notice);
         std::thread::Builder::new().name("logs".to_owned()).spawn(move || {
             loop {
                 let (lines, dropped) = take(&shared);
-                writer.write_lines(&lines);
+                for piece in Pieces(&lines) {
+                    writer.write_piece(piece);
+                    shared.lock().writes += 1;
+                    shared.progressed.notify_all();
+                }
                 if dropped > 0 {
-                    writer.lost = writer.lost.saturating_add(dropped);
-                    writer.tell_lost();
+                    writer.count_lost(dropped);
                 }
                 shared.lock().writing = false;
                 shared.progressed.notify_all();
@@ -130,66 +133,97 @@ fn take(shared: &Shared) -> (Vec<u8>, u64) {
     (mem::take(&mut state.waiting), mem::take(&mut state.dropped))
 }
 
-/// The writer, and what it did not take.
-struct LineWriter<W> {
+/// Whole lines of a text, as many as one write takes, or one that is longer.
+struct Pieces<'a>(&'a [u8]);
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let limit = self.0.len().min(WRITE_BYTES_MAX);
+        let fits = memchr::memrchr(b'\n', &self.0[..limit]);
+        let end = fits.or_else(|| memchr::memchr(b'\n', &self.0[limit..]).map(|at| limit + at));
+        let (piece, rest) = self.0.split_at(end.map_or(self.0.len(), |end| end + 1));
+        self.0 = rest;
+        (!piece.is_empty()).then_some(piece)
+    }
+}
+
+/// Writes lines, counts those that cannot be written, and says how many they were once something can be written again.
+#[derive(Debug)]
+pub struct LineWriter<W> {
     writer: W,
     notice: Notice,
-    shared: Arc<Shared>,
-    /// Lines that were dropped and are not told of yet.
+    /// Lines that were dropped.
     lost: u64,
+    /// Those of them that a notice told of.
+    told: u64,
     /// The last line was written in part only.
     torn: bool,
 }
 
 impl<W: Write> LineWriter<W> {
-    fn write_lines(&mut self, mut lines: &[u8]) {
-        while !lines.is_empty() {
-            let (piece, rest) = lines.split_at(piece_length(lines));
-            lines = rest;
-            let lost = if self.tell_lost() { self.write_piece(piece) } else { count_lines(piece) };
-            self.lost = self.lost.saturating_add(lost);
-            self.shared.lock().writes += 1;
-            self.shared.progressed.notify_all();
-        }
+    /// Writes to `writer`.
+    pub fn new(writer: W, notice: Notice) -> Self {
+        Self { writer, notice, lost: 0, told: 0, torn: false }
+    }
+
+    /// What is written to.
+    pub fn writer(&self) -> &W {
+        &self.writer
+    }
+
+    /// Number of lines that were dropped so far.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Writes whole lines.
+    pub fn write_lines(&mut self, lines: &[u8]) {
+        Pieces(lines).for_each(|piece| self.write_piece(piece));
+    }
+
+    /// Counts lines that were dropped before they came here, and says so.
+    fn count_lost(&mut self, dropped: u64) {
+        self.lost = self.lost.saturating_add(dropped);
+        self.tell_lost();
+    }
+
+    fn write_piece(&mut self, piece: &[u8]) {
+        let lost = if self.tell_lost() { self.write(piece) } else { count_lines(piece) };
+        self.lost = self.lost.saturating_add(lost);
     }
 
     /// Says how many lines were dropped, if any. `false` where that cannot be written either.
     fn tell_lost(&mut self) -> bool {
-        if self.lost == 0 {
+        let lost = self.lost - self.told;
+        if lost == 0 {
             return true;
         }
         let mut line = if self.torn { "\n".to_owned() } else { String::new() };
-        line.push_str(&(self.notice)(self.lost));
+        line.push_str(&(self.notice)(lost));
         line.push('\n');
-        let told = self.write_piece(line.as_bytes()) == 0;
+        let told = self.write(line.as_bytes()) == 0;
         if told {
-            self.lost = 0;
+            self.told = self.lost;
         }
         told
     }
 
-    /// Writes a piece of whole lines. Returns the number of those that were not written to their end.
-    fn write_piece(&mut self, mut piece: &[u8]) -> u64 {
-        while !piece.is_empty() {
-            match self.writer.write(piece) {
+    /// Writes whole lines. Returns the number of those that were not written to their end.
+    fn write(&mut self, mut lines: &[u8]) -> u64 {
+        while !lines.is_empty() {
+            match self.writer.write(lines) {
                 Ok(written @ 1..) => {
-                    self.torn = piece.get(written - 1) != Some(&b'\n');
-                    piece = piece.get(written..).unwrap_or_default();
+                    self.torn = lines.get(written - 1) != Some(&b'\n');
+                    lines = lines.get(written..).unwrap_or_default();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(0) | Err(_) => return count_lines(piece),
+                Ok(0) | Err(_) => return count_lines(lines),
             }
         }
         0
     }
-}
-
-/// The length of as many whole lines as one write takes, of one at least.
-fn piece_length(lines: &[u8]) -> usize {
-    let limit = lines.len().min(WRITE_BYTES_MAX);
-    let fits = memchr::memrchr(b'\n', &lines[..limit]);
-    let end = fits.or_else(|| memchr::memchr(b'\n', &lines[limit..]).map(|at| limit + at));
-    end.map_or(lines.len(), |end| end + 1)
 }
 
 fn count_lines(lines: &[u8]) -> u64 {

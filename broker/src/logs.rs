@@ -41,11 +41,7 @@ pub fn init(format: LogFormat, verbosity: u8, default_level: LevelFilter) {
 /// As [`init`], but the process never waits for its logs: lines that standard error does not take in time are dropped, and
 /// counted. Panics are told the same way. Keep the result until the end of the process: dropping it writes what waits.
 pub fn init_queued(format: LogFormat, verbosity: u8, default_level: LevelFilter) -> FlushedAtTheEnd {
-    let notice: Notice = match format {
-        LogFormat::Text => dropped_as_text,
-        LogFormat::Json => dropped_as_json,
-    };
-    let started = StandardError::open().and_then(|errors| LogQueue::start(errors, notice));
+    let started = StandardError::open().and_then(|errors| LogQueue::start(errors, dropped_notice(format)));
     match started {
         Ok(queue) if QUEUE.set(queue.clone()).is_ok() => {
             std::panic::set_hook(Box::new(tell_of_panic));
@@ -132,17 +128,22 @@ impl Write for QueueWriter {
     }
 }
 
+/// The line that says how many lines were dropped, in this format.
+pub fn dropped_notice(format: LogFormat) -> Notice {
+    match format {
+        LogFormat::Text => dropped_as_text,
+        LogFormat::Json => dropped_as_json,
+    }
+}
+
 fn dropped_as_text(lines: u64) -> String {
-    format!(
-        "{} WARN  {lines} {WERE_DROPPED}: standard error did not take them in time",
-        date_and_time(SystemTime::now())
-    )
+    format!("{} WARN  {lines} {WERE_DROPPED}, as they could not be written in time", date_and_time(SystemTime::now()))
 }
 
 fn dropped_as_json(lines: u64) -> String {
     let time = date_and_time(SystemTime::now());
     format!(
-        r#"{{"timestamp":"{time}","level":"WARN","message":"{lines} {WERE_DROPPED}: standard error did not take them in time","lines":{lines},"target":"{}"}}"#,
+        r#"{{"timestamp":"{time}","level":"WARN","message":"{lines} {WERE_DROPPED}, as they could not be written in time","lines":{lines},"target":"{}"}}"#,
         module_path!()
     )
 }
@@ -234,7 +235,7 @@ fn write_level(writer: &mut Writer<'_>, level: Level, colours: bool) -> fmt::Res
 }
 
 /// `YYYY-MM-DDTHH:MM:SS.uuuuuuZ`: a request takes less than a millisecond, and lines of several files are sorted as text.
-fn date_and_time(time: SystemTime) -> impl fmt::Display {
+pub fn date_and_time(time: SystemTime) -> impl fmt::Display {
     humantime::format_rfc3339_micros(time)
 }
 

@@ -77,7 +77,7 @@ pub fn interrupt() -> impl Future<Output = ()> {
 ///
 /// # Errors
 ///
-/// Where the system does not let us. Must be called within a tokio runtime, which must not end before the last child starts.
+/// Where the system does not let us. Must be called within a tokio runtime.
 pub fn let_children_receive(kind: SignalKind) -> io::Result<()> {
     // `exec` keeps what is ignored, and puts what has a handler back to the system's own way. The handler stays.
     if is_ignored(kind) { unix::signal(kind).map(drop) } else { Ok(()) }

@@ -181,6 +181,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The name in an error.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MovieNotFound => "MOVIE_NOT_FOUND",
+            Self::RatingNotFound => "RATING_NOT_FOUND",
+            Self::RatingExists => "RATING_EXISTS",
+        }
+    }
+
     /// The reason in a sentence, naming the rating.
     pub fn explain(self, key: Option<RatingKey>, movie_id: MovieId) -> String {
         let user = key.map_or_else(|| "this user".to_owned(), |key| format!("user {}", key.user_id));

@@ -128,7 +128,35 @@ pub enum Query {
     },
 }
 
+/// The parameters of a [`Query`], as logs show them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parameters<'a> {
+    /// The user.
+    pub user: Option<UserId>,
+    /// The movie.
+    pub movie: Option<MovieId>,
+    /// The part of the title.
+    pub title: Option<&'a str>,
+    /// Maximum number of rows.
+    pub limit: Option<u32>,
+    /// The movie after which a page begins, where it is not the first page.
+    pub after: Option<u32>,
+}
+
 impl Query {
+    /// The parameters, apart.
+    pub fn parameters(&self) -> Parameters<'_> {
+        let none = Parameters::default();
+        match *self {
+            Self::Read { user_id, movie_id } => Parameters { user: Some(user_id), movie: Some(movie_id), ..none },
+            Self::All { user_id, limit, after } => {
+                Parameters { user: Some(user_id), limit: Some(limit), after: (after > 0).then_some(after), ..none }
+            }
+            Self::Average { movie_id } => Parameters { movie: Some(movie_id), ..none },
+            Self::Search { ref title, limit } => Parameters { title: Some(title), limit: Some(limit), ..none },
+        }
+    }
+
     /// The method's name on the wire.
     pub fn method(&self) -> &'static str {
         match self {

@@ -53,7 +53,8 @@ pub(crate) struct ClusterArgs {
     #[arg(long, help_heading = CLUSTER)]
     pub(crate) no_client: bool,
 
-    /// Keep a log of each process in this folder, in place of those of an earlier run [default: a temporary one]
+    /// Keep a log of every step of each process in this folder; logs of an earlier run are moved into a folder in it
+    /// [default: short logs in a temporary folder]
     #[arg(long, value_name = "DIR", help_heading = CLUSTER)]
     pub(crate) logs: Option<PathBuf>,
 

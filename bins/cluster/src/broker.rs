@@ -11,7 +11,8 @@ use natter_client::state::SessionFile;
 
 use crate::arguments::ClusterArgs;
 use crate::error::ClusterError;
-use crate::log_files::{self, LogFiles};
+use crate::log_file;
+use crate::log_folder::{self, LogFolder};
 use crate::members::how_it_ended;
 use crate::notices::tell;
 
@@ -27,7 +28,7 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// Takes the broker that the arguments name, or starts one.
-    pub(crate) async fn open(arguments: &ClusterArgs, logs: &LogFiles) -> Result<Self, ClusterError> {
+    pub(crate) async fn open(arguments: &ClusterArgs, logs: &LogFolder) -> Result<Self, ClusterError> {
         if arguments.names_a_broker() {
             return Ok(Self { options: arguments.broker.clone(), server: None });
         }
@@ -68,7 +69,15 @@ impl Broker {
     pub(crate) fn ended(&mut self) -> Option<ClusterError> {
         let server = self.server.as_mut()?;
         let how = how_it_ended(server.process().try_wait())?;
-        Some(ClusterError::BrokerEnded { how, last_words: log_files::last_words(server.log_path()) })
+        Some(ClusterError::BrokerEnded { how, last_words: log_file::last_words(server.log_path()) })
+    }
+
+    /// Keeps its log bounded, where it was started here.
+    pub(crate) fn bound_log(&self) {
+        if let Some(server) = &self.server {
+            // Where that fails, it is tried again soon, and the lines are few.
+            let _ = log_file::bound_appended(server.log_path());
+        }
     }
 
     /// Stops it, where it was started here.
@@ -101,8 +110,8 @@ impl Broker {
     }
 }
 
-async fn start(binary: PathBuf, port: Option<u16>, logs: &LogFiles) -> Result<NatsServer, ClusterError> {
-    let (log, _) = logs.create("nats-server")?;
+async fn start(binary: PathBuf, port: Option<u16>, logs: &LogFolder) -> Result<NatsServer, ClusterError> {
+    let log = logs.log_of(log_folder::BROKER);
     let settings = ServerSettings { log: Some(log), ..ServerSettings::new(binary) };
     let any = || ServerSettings { port: None, ..settings.clone() };
     match port {

@@ -36,6 +36,12 @@ pub(crate) enum ClusterError {
         /// What the system said.
         source: io::Error,
     },
+    /// The folder for the logs is another cluster's.
+    #[error("another cluster writes its logs to {}: name another folder with --logs", folder.display())]
+    LogsTaken {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A process can't be started.
     #[error("can't start {what}: {source}")]
     Start {

@@ -3,17 +3,19 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use natter_broker::logs;
 use natter_client::menu::MenuEnd;
-use natter_common::messages::Role;
-use tokio::time::{sleep, timeout};
+use natter_common::messages::{Presence, Role};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::arguments::ClusterArgs;
 use crate::broker::Broker;
 use crate::error::ClusterError;
 use crate::foreground_client::ForegroundClient;
-use crate::log_files::LogFiles;
+use crate::log_folder::LogFolder;
 use crate::members::{self, Ended, Member};
 use crate::notices::{counted, tell};
+use crate::outage::Outage;
 use crate::readiness::Lookout;
 use crate::signals::{Request, Signals};
 use crate::summary::summary;
@@ -24,11 +26,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
 
 /// All that runs. The order of the fields is that of stopping, should this be dropped instead.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Cluster {
     members: Vec<Member>,
+    lookout: Option<Lookout>,
     broker: Option<Broker>,
-    logs: Option<LogFiles>,
+    logs: Option<LogFolder>,
 }
 
 /// Runs a cluster until its client ends or a signal comes.
@@ -63,9 +66,9 @@ impl Cluster {
         if let Some(path) = &arguments.database {
             std::fs::metadata(path).map_err(|source| ClusterError::Database { path: path.clone(), source })?;
         }
-        let logs = self.logs.insert(LogFiles::at(arguments.logs.as_deref())?);
+        let logs = self.logs.insert(LogFolder::at(arguments.logs.as_deref())?);
         let broker = self.broker.insert(Broker::open(arguments, logs).await?);
-        let lookout = Lookout::connect(broker.options()).await?;
+        let lookout = self.lookout.insert(Lookout::connect(broker.options()).await?);
         tell(&format!(
             "starting {} and {}",
             counted(arguments.frontends.into(), "frontend"),
@@ -93,6 +96,8 @@ impl Cluster {
     /// With a client, whose end is the cluster's.
     async fn converse(&mut self, arguments: &ClusterArgs, signals: &mut Signals) -> ExitCode {
         let Some(broker) = &self.broker else { return ExitCode::FAILURE };
+        // The menu writes to the terminal by itself.
+        logs::flush();
         let mut client = match ForegroundClient::start(arguments.user_id, broker.options(), broker.is_own()) {
             Ok(client) => client,
             Err(source) => return complain(&ClusterError::Start { what: "the client".to_owned(), source }),
@@ -116,16 +121,37 @@ impl Cluster {
         }
     }
 
-    /// Tells of frontends and replica managers that end by themselves; completes where nothing works any more.
+    /// Tells of frontends and replicas that end by themselves, and of times when no replica serves; completes where nothing
+    /// works any more.
     async fn watch(&mut self) -> ClusterError {
+        let mut outage = Outage::default();
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if let Some(error) = self.broker.as_mut().and_then(Broker::ended) {
-                return error;
+            tokio::select! {
+                presence = next_presence(self.lookout.as_mut()) => {
+                    for member in &mut self.members {
+                        member.notice(&presence);
+                    }
+                }
+                _ = look.tick() => {
+                    if let Some(error) = self.broker.as_mut().and_then(Broker::ended) {
+                        return error;
+                    }
+                    for Ended { what, how, log } in self.members.iter_mut().filter_map(Member::newly_ended) {
+                        tell(&format!("{what} {how}; the others go on (its log: {})", log.path().display()));
+                    }
+                    let replicas = self.members.iter().filter(|member| member.role() == Role::Replica);
+                    let serving = replicas.clone().filter(|replica| replica.serves()).count();
+                    let states = || replicas.clone().map(Member::state).collect::<Vec<_>>().join(", ");
+                    if let Some(line) = outage.look(serving, states, Instant::now()) {
+                        tell(&line);
+                    }
+                    if let Some(broker) = &self.broker {
+                        broker.bound_log();
+                    }
+                }
             }
-            for Ended { what, how, log } in self.members.iter_mut().filter_map(Member::newly_ended) {
-                tell(&format!("{what} {how}; the others go on (its log: {})", log.display()));
-            }
-            sleep(LOOK_EVERY).await;
         }
     }
 
@@ -133,7 +159,11 @@ impl Cluster {
     async fn stop(&mut self) {
         members::stop_all(&mut self.members, Role::Frontend).await;
         members::stop_all(&mut self.members, Role::Replica).await;
+        for member in &mut self.members {
+            member.complete_log().await;
+        }
         self.members.clear();
+        self.lookout = None;
         if let Some(broker) = self.broker.take() {
             broker.stop().await;
         }
@@ -146,6 +176,13 @@ impl Cluster {
         if let Some(broker) = &mut self.broker {
             broker.kill();
         }
+    }
+}
+
+async fn next_presence(lookout: Option<&mut Lookout>) -> Presence {
+    match lookout {
+        Some(lookout) => lookout.next().await,
+        None => std::future::pending().await,
     }
 }
 

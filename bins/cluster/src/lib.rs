@@ -1,11 +1,13 @@
-//! The launcher: a broker, frontends, replica managers and a client on one machine, with one command.
+//! The launcher: a broker, frontends, replicas and a client on one machine, with one command.
 //!
 //! - the command line: `arguments`; the roles that this executable carries: `roles`
-//! - the parts of a running cluster: `broker`, `members` (the processes of the roles), `log_files`, `foreground_client`
-//! - how they come and go: `launch` starts, watches and stops them; `readiness` waits until they serve; `signals`
+//! - the parts of a running cluster: `broker`, `members` (the processes of the roles), `foreground_client`
+//! - their logs: `log_folder`, the `log_file`s in it, and `log_pump`, which fills them
+//! - how they come and go: `launch` starts, watches and stops them; `readiness` waits until they serve; `outage` notices
+//!   when no replica does; `signals`
 //! - what is told: `summary`, `notices`, and `error`, why there is no cluster
 //!
-//! Frontends, replica managers and broker run below guards (see [`natter_broker::guard`]), so that none of them outlives
+//! Frontends, replicas and broker run below guards (see [`natter_broker::guard`]), so that none of them outlives
 //! the launcher, however that ends. The client is a thread of the launcher: terminal, ctrl-c and end of input are its own.
 
 mod arguments;
@@ -13,9 +15,12 @@ mod broker;
 mod error;
 mod foreground_client;
 mod launch;
-mod log_files;
+mod log_file;
+mod log_folder;
+mod log_pump;
 mod members;
 mod notices;
+mod outage;
 mod readiness;
 mod roles;
 mod signals;
@@ -45,7 +50,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    logs::init(arguments.broker.log_format, arguments.broker.verbose, LevelFilter::WARN);
+    let _logs = logs::init_queued(arguments.broker.log_format, arguments.broker.verbose, LevelFilter::WARN);
     block_on(launch::run(arguments))
 }
 

@@ -1,7 +1,6 @@
 //! The processes of the roles, below guards.
 
 use std::io;
-use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -12,25 +11,33 @@ use natter_broker::options::BrokerOptions;
 use natter_broker::owned_process::OwnedProcess;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Role, Status};
+use natter_common::roster::{MISSED_INTERVALS_MAX, PRESENCE_INTERVAL_MS};
 use tokio::time::Instant;
 
 use crate::arguments::ClusterArgs;
 use crate::error::ClusterError;
-use crate::log_files::LogFiles;
+use crate::log_file::{BOUND, LogFile};
+use crate::log_folder::LogFolder;
+use crate::log_pump::Log;
 use crate::roles;
 
 /// A process's first presence can say that it is this much older than it is: clocks are read at different moments.
 const UPTIME_SLACK: Duration = Duration::from_millis(100);
 
-/// One frontend or replica manager.
+/// A member that has not shown itself for this long counts as gone.
+const GONE_AFTER: Duration = Duration::from_millis(MISSED_INTERVALS_MAX * PRESENCE_INTERVAL_MS);
+
+/// One frontend or replica.
 #[derive(Debug)]
 pub(crate) struct Member {
     role: Role,
     name: String,
-    log: PathBuf,
+    log: Log,
     process: OwnedProcess,
     started: Instant,
     seen: Option<(ReplicaId, Status)>,
+    /// When it showed itself last.
+    heard: Instant,
     ended: bool,
 }
 
@@ -42,21 +49,25 @@ pub(crate) struct Ended {
     /// `ended with status 1`.
     pub(crate) how: String,
     /// Its log.
-    pub(crate) log: PathBuf,
+    pub(crate) log: Log,
 }
 
 impl Member {
-    /// Starts number `n` of a role; its log has every step of the protocol.
+    /// Starts number `n` of a role. Its log has every step of the protocol where logs are kept, else it is bounded.
     pub(crate) fn start(
         role: Role,
         n: u8,
         arguments: &ClusterArgs,
         broker: &BrokerOptions,
-        logs: &LogFiles,
+        logs: &LogFolder,
     ) -> Result<Self, ClusterError> {
         let name = format!("{}{n}", if role == Role::Frontend { 'f' } else { 'r' });
-        let (log, file) = logs.create(&name)?;
+        let (path, kept) = (logs.log_of(&name), logs.scratch().is_none());
+        let file = LogFile::create(&path, (!kept).then_some(BOUND))
+            .map_err(|source| ClusterError::Logs { path: path.clone(), source })?;
         let cannot_start = |source| ClusterError::Start { what: described(role, &name), source };
+        let (log, output) =
+            Log::start(&described(role, &name), &path, file, broker.log_format).map_err(cannot_start)?;
         let program = std::env::current_exe().map_err(cannot_start)?;
         let mut command = guard::command(program, logs.scratch()).map_err(cannot_start)?;
         command.arg(roles::word(role)).arg("--name").arg(&name);
@@ -64,10 +75,11 @@ impl Member {
             Role::Frontend => set_frontend_arguments(&mut command, arguments),
             Role::Replica => set_replica_arguments(&mut command, &name, arguments),
         }
-        BrokerOptions { verbose: broker.verbose.max(1), ..broker.clone() }.apply_to(&mut command);
-        command.stdout(file.try_clone().map_err(cannot_start)?).stderr(file);
+        BrokerOptions { verbose: broker.verbose.max(kept.into()), ..broker.clone() }.apply_to(&mut command);
+        command.stdout(output.try_clone().map_err(cannot_start)?).stderr(output);
         let process = guard::spawn(command).map_err(cannot_start)?;
-        Ok(Self { role, name, log, process, started: Instant::now(), seen: None, ended: false })
+        let now = Instant::now();
+        Ok(Self { role, name, log, process, started: now, seen: None, heard: now, ended: false })
     }
 
     /// Notes what a process shows of itself, where it is this one. On a broker that others use too there may be other
@@ -79,6 +91,7 @@ impl Member {
             && Duration::from_millis(presence.uptime_ms) <= age
         {
             self.seen = Some((presence.id.clone(), presence.status));
+            self.heard = Instant::now();
         }
     }
 
@@ -97,9 +110,17 @@ impl Member {
         matches!(self.seen, Some((_, Status::Active | Status::Overloaded | Status::Offline)))
     }
 
+    /// Whether it takes requests, as far as it shows.
+    pub(crate) fn serves(&self) -> bool {
+        let serves = matches!(self.seen, Some((_, Status::Active | Status::Overloaded)));
+        serves && !self.ended && self.heard.elapsed() < GONE_AFTER
+    }
+
     /// Its name and what it said last: `r1 (JOINING)`.
     pub(crate) fn state(&self) -> String {
         match &self.seen {
+            _ if self.ended => format!("{} (ended)", self.name),
+            Some((_, status)) if self.heard.elapsed() >= GONE_AFTER => format!("{} (silent, was {status})", self.name),
             Some((_, status)) => format!("{} ({status})", self.name),
             None => format!("{} (not heard of)", self.name),
         }
@@ -113,6 +134,11 @@ impl Member {
         let how = how_it_ended(self.process.try_wait())?;
         self.ended = true;
         Some(Ended { what: described(self.role, &self.name), how, log: self.log.clone() })
+    }
+
+    /// Waits until the last line of a member that has ended is in its log.
+    pub(crate) async fn complete_log(&mut self) {
+        self.log.complete().await;
     }
 
     /// Ends it without asking.

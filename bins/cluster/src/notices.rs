@@ -1,10 +1,8 @@
 //! Lines for people, on standard error.
 
-use std::io::{self, Write};
-
-/// Writes a line; where standard error is closed, nobody is told.
+/// Writes a line, in order with the logs and without waiting for the terminal.
 pub(crate) fn tell(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    natter_broker::logs::tell(line);
 }
 
 /// `1 frontend`, `3 replicas`.

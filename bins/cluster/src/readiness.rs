@@ -12,7 +12,7 @@ use natter_common::wire::Format;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::error::ClusterError;
-use crate::log_files;
+use crate::log_file;
 use crate::members::Member;
 use crate::notices::tell;
 
@@ -46,7 +46,7 @@ impl Lookout {
 
     /// Waits until all members are ready; who ends meanwhile, or is not ready in time, is an error.
     pub(crate) async fn wait_until_ready(
-        mut self,
+        &mut self,
         members: &mut [Member],
         within: Duration,
     ) -> Result<(), ClusterError> {
@@ -62,8 +62,9 @@ impl Lookout {
                     }
                 }
                 _ = look.tick() => {
-                    if let Some(ended) = members.iter_mut().find_map(Member::newly_ended) {
-                        let last_words = log_files::last_words(&ended.log);
+                    if let Some(mut ended) = members.iter_mut().find_map(Member::newly_ended) {
+                        ended.log.complete().await;
+                        let last_words = log_file::last_words(ended.log.path());
                         return Err(ClusterError::EndedEarly { what: ended.what, how: ended.how, last_words });
                     }
                     let waiting = || {
@@ -83,8 +84,8 @@ impl Lookout {
         Ok(())
     }
 
-    /// The next presence message that can be read.
-    async fn next(&mut self) -> Presence {
+    /// The next presence message that can be read. Nothing is lost where this is dropped.
+    pub(crate) async fn next(&mut self) -> Presence {
         loop {
             let message = tokio::select! {
                 Some(message) = self.frontends.next() => message,

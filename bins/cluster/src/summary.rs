@@ -7,15 +7,15 @@ use natter_common::ids::ReplicaId;
 use natter_common::messages::Role;
 
 use crate::broker::Broker;
-use crate::log_files::LogFiles;
+use crate::log_folder::LogFolder;
 use crate::members::Member;
 use crate::notices::{counted, shell_word};
 
 /// A few lines: who is there, where the logs are, and how to look inside.
-pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFiles) -> String {
+pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFolder) -> String {
     let of = |role| members.iter().filter(move |member| member.role() == role);
     let ids = |role| of(role).filter_map(Member::id).map(ReplicaId::as_str).collect::<Vec<_>>().join(", ");
-    let folder = logs.folder();
+    let folder = logs.path();
     let mut text = format!(
         "Natter is ready: {} and {}\n",
         counted(of(Role::Frontend).count(), "frontend"),
@@ -33,7 +33,10 @@ pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFiles) -> S
     line("replicas", &ids(Role::Replica));
     let fate = if logs.scratch().is_some() { " (removed at the end; --logs DIR keeps them)" } else { "" };
     line("logs", &format!("{}{fate}", folder.display()));
-    line("follow", &format!("tail -f {}/*.log", shell_word(folder)));
+    if let Some(earlier) = logs.earlier() {
+        line("earlier logs", &earlier.display().to_string());
+    }
+    line("follow", &format!("tail -F {}/*.log", shell_word(folder)));
     line("look inside", &look_inside(broker));
     line("", &format!("{} micro ls", nats(broker)));
     text

@@ -1,6 +1,8 @@
 //! The launcher as people run it: the real program, with a broker on a free port.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "launcher/logs.rs"]
+mod logs;
 mod support;
 
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +10,7 @@ use std::net::{TcpListener, TcpStream};
 use rustix::process::Signal;
 use support::{Place, REMAINS, assert_refused, broken_database, signal_to, text};
 
-/// Creates, reads and deletes the rating of film 1.
+/// Creates, reads and deletes the rating of movie 1.
 const SCRIPT: &str = "2\n1\n4.5\n3\n1\n5\n1\n8\n";
 
 #[test]
@@ -18,7 +20,7 @@ fn scripted_menu_works_and_leaves_nothing_behind() {
     let (said, told) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}\n{told}");
     assert!(said.contains("user 4242 rated"), "{said}\n{told}");
-    for words in ["2 frontends and 3 replicas", "nats://127.0.0.1:", "http://127.0.0.1:", "r3-", "f2-", "tail -f "] {
+    for words in ["2 frontends and 3 replicas", "nats://127.0.0.1:", "http://127.0.0.1:", "r3-", "f2-", "tail -F "] {
         assert!(told.contains(words), "{words}: {told}");
     }
     assert!(!told.contains("error"), "{told}");
@@ -30,22 +32,6 @@ fn end_of_input_ends_it() {
     let place = Place::new();
     let output = place.run(&["--port", "0", "1", "1"], "");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    place.assert_nothing_left();
-}
-
-#[test]
-fn logs_are_kept_where_asked_and_hold_every_step() {
-    let place = Place::new();
-    let logs = place.path("my logs");
-    let output = place.run(&["--port", "0", "--logs", logs.to_str().unwrap(), "1", "2", "42"], SCRIPT);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let read = |name: &str| std::fs::read_to_string(logs.join(name)).unwrap();
-    assert!(read("nats-server.log").contains("Server is ready"));
-    let (frontend, replicas) = (read("f1.log"), [read("r1.log"), read("r2.log")]);
-    assert!(frontend.contains("DEBUG"), "{frontend}");
-    for replica in &replicas {
-        assert!(replica.contains("DEBUG") && replica.contains("user=42 movie=1 rating=4.5"), "{replica}");
-    }
     place.assert_nothing_left();
 }
 

@@ -1,22 +1,28 @@
 //! The log of each step of the protocol: what came in, who is asked, what goes back. At level debug, but for what an
 //! operator should know.
 
+use std::fmt;
+
 use natter_broker::moderation::Moderation;
 use natter_common::edge::{ClientRequest, Outcome};
 use natter_common::frontend::{Input, Output};
 use natter_common::ids::ReplicaId;
+use tracing::field::display;
 use tracing::{Level, debug, enabled, info, warn};
 
 /// Logs what came in.
 pub(crate) fn log_input(frontend: &ReplicaId, input: &Input) {
     match input {
         Input::Request(client, ClientRequest::Query { request, prev, .. }) => {
-            debug!(%frontend, request = client, method = request.method(), params = ?request, %prev, "query");
+            let asked = request.parameters();
+            debug!(%frontend, request = client, method = request.method(), user = asked.user.map(display),
+                movie = asked.movie.map(display), title = asked.title, limit = asked.limit, after = asked.after, %prev,
+                "query");
         }
         Input::Request(client, ClientRequest::Update { request, id, prev, .. }) => {
             let key = request.key();
-            let rating = request.stars().map(tracing::field::display);
-            let update_id = id.map(tracing::field::display);
+            let rating = request.stars().map(display);
+            let update_id = id.map(display);
             debug!(%frontend, request = client, method = request.method(), user = %key.user_id, movie = %key.movie_id,
                 rating, update_id, %prev, "update");
         }
@@ -51,7 +57,7 @@ pub(crate) fn log_output(frontend: &ReplicaId, output: &Output, moderation: &mut
             debug!(%frontend, %replica, method = request.request.method(), prev = %request.prev, "asks");
         }
         Output::Answer(client, Ok(reply)) => {
-            debug!(%frontend, request = client, label = %reply.label, replicas = ?reply.replicas, "answers");
+            debug!(%frontend, request = client, label = %reply.label, replicas = %Ids(&reply.replicas), "answers");
         }
         Output::Answer(client, Err(error)) => debug!(%frontend, request = client, %error, "answers"),
         Output::BatchAnswer(client, reply) => {
@@ -59,5 +65,17 @@ pub(crate) fn log_output(frontend: &ReplicaId, output: &Output, moderation: &mut
             debug!(%frontend, request = client, label = %reply.label, failed, "answers a batch");
         }
         Output::Presence(_) => {}
+    }
+}
+
+/// Ids with commas between them.
+struct Ids<'a>(&'a [ReplicaId]);
+
+impl fmt::Display for Ids<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, id) in self.0.iter().enumerate() {
+            write!(f, "{}{id}", if n == 0 { "" } else { "," })?;
+        }
+        Ok(())
     }
 }

@@ -248,9 +248,7 @@ impl Shell {
     async fn handle_batch(&mut self) -> Result<(), Stop> {
         self.look_after()?;
         let now = self.clocks.now();
-        for input in &self.inputs {
-            steps::log_input(self.core.id(), input);
-        }
+        steps::log_inputs(&self.core, &self.inputs);
         if self.core.step(now, self.inputs.drain(..), &mut self.store, &mut self.outputs)? {
             self.written_ticks = self.ticks;
         }

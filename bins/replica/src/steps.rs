@@ -1,27 +1,47 @@
 //! The log of each step of the protocol: what came in, what was done, what goes out. At level debug, but for what an
 //! operator should know.
 
+use std::fmt;
+
 use natter_broker::moderation::Moderation;
 use natter_common::ids::ReplicaId;
-use natter_common::messages::{Reply, SnapshotPart, SnapshotReply};
-use natter_common::replica_manager::{Input, Loudness, Notice, Output};
+use natter_common::messages::{Mode, Reply, SnapshotPart, SnapshotReply, Status};
+use natter_common::rating::Average;
+use natter_common::replica_manager::{Input, Loudness, Notice, Output, ReplicaManager};
+use natter_common::request::Answer;
+use tracing::field::display;
 use tracing::{Level, debug, enabled, error, info, warn};
 
-/// Logs what came in.
-pub(crate) fn log_input(replica: &ReplicaId, input: &Input) {
+/// Logs what comes in, in this turn of `core`. An OFFLINE replica drops it, so there is nothing to log.
+pub(crate) fn log_inputs(core: &ReplicaManager, inputs: &[Input]) {
     if !enabled!(Level::DEBUG) {
         return;
     }
+    let mut offline = core.status() == Status::Offline;
+    for input in inputs {
+        if let Input::Status(_, Some(mode)) = input {
+            offline = *mode == Mode::Offline;
+        }
+        if !offline {
+            log_input(core.id(), input);
+        }
+    }
+}
+
+fn log_input(replica: &ReplicaId, input: &Input) {
     match input {
         Input::Update(_, request) => {
             let (update, update_id) = (&request.request, request.id);
             let key = update.key();
-            let rating = update.stars().map(tracing::field::display);
+            let rating = update.stars().map(display);
             debug!(%replica, method = update.method(), user = %key.user_id, movie = %key.movie_id, rating, %update_id,
                 prev = %request.prev, stamp = %request.stamp, "update");
         }
         Input::Query(_, request) => {
-            debug!(%replica, method = request.request.method(), params = ?request.request, prev = %request.prev, "query");
+            let asked = request.request.parameters();
+            debug!(%replica, method = request.request.method(), user = asked.user.map(display),
+                movie = asked.movie.map(display), title = asked.title, limit = asked.limit, after = asked.after,
+                prev = %request.prev, "query");
         }
         Input::Confirm(_, request) => debug!(%replica, update_id = %request.id, "is asked to confirm"),
         Input::Log(_, request) => {
@@ -52,15 +72,25 @@ pub(crate) fn log_output(replica: &ReplicaId, output: &Output, moderation: &mut 
         Output::Notice(notice) => log_notice(replica, notice),
         _ if !enabled!(Level::DEBUG) => {}
         Output::Reply(_, Reply::Accepted { records, .. }) => {
-            debug!(%replica, record = records.first().map(tracing::field::display), "replies: accepted");
+            debug!(%replica, record = records.first().map(display), "replies: accepted");
         }
         Output::Reply(_, Reply::Answered { value, label }) => {
-            debug!(%replica, %label, value = ?Short(value), "replies: answered");
+            debug!(%replica, %label, value = Short(value).to_string(), "replies: answered");
         }
         Output::Reply(_, Reply::Held { records, .. }) => {
-            debug!(%replica, record = records.first().map(tracing::field::display), "replies: holds it");
+            debug!(%replica, record = records.first().map(display), "replies: holds it");
         }
-        Output::Reply(_, reply) => debug!(%replica, reply = ?reply, "replies"),
+        Output::Reply(_, Reply::NotHeld) => debug!(%replica, "replies: does not hold it"),
+        Output::Reply(_, Reply::Refused { refusal, label }) => {
+            debug!(%replica, refusal = refusal.name(), %label, "replies: refused");
+        }
+        Output::Reply(_, Reply::StampAgain { above }) => debug!(%replica, %above, "replies: needs a greater stamp"),
+        Output::Reply(_, Reply::StampAhead { wall_ms }) => {
+            debug!(%replica, wall_ms, "replies: the stamp is ahead of the clock here");
+        }
+        Output::Reply(_, Reply::IdInUse) => debug!(%replica, "replies: the id belongs to another update"),
+        Output::Reply(_, Reply::Behind) => debug!(%replica, "replies: an update of prev is missing here"),
+        Output::Reply(_, Reply::NotServing) => debug!(%replica, "replies: does not serve"),
         Output::Gossip(gossip) if !gossip.records.is_empty() => {
             debug!(%replica, records = gossip.records.len(),
                 replica_timestamp = %gossip.replica_timestamp.replicas,
@@ -80,18 +110,20 @@ fn log_notice(replica: &ReplicaId, notice: &Notice) {
 }
 
 /// An answer, of which a line shows the beginning.
-struct Short<'a>(&'a natter_common::request::Answer);
+struct Short<'a>(&'a Answer);
 
-impl std::fmt::Debug for Short<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        use natter_common::request::Answer;
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Answer::Rating(rating) => match rating.rating {
                 Some(stars) => write!(f, "{} {stars}", rating.title),
                 None => write!(f, "{} not rated", rating.title),
             },
             Answer::Ratings(ratings) => write!(f, "{} of {} ratings", ratings.ratings.len(), ratings.total),
-            Answer::Average(average) => write!(f, "{} {:?} of {}", average.title, average.average, average.count),
+            Answer::Average(Average { title, average: Some(mean), count, .. }) => {
+                write!(f, "{title} {mean} of {count}")
+            }
+            Answer::Average(average) => write!(f, "{} not rated", average.title),
             Answer::Movies(movies) => write!(f, "{} movies", movies.movies.len()),
         }
     }

@@ -40,7 +40,7 @@ impl Storage {
             }
             Some(old) => {
                 let identity = renewed(old, arguments)?;
-                warn!(replica = %identity.id, former = ?identity.former.last(),
+                warn!(replica = %identity.id, former = identity.former.last().map(tracing::field::display),
                     "was not stopped cleanly under --sync normal, so its last updates may be missing here: it goes on \
                      with what it has under a new id");
                 store.set_identity(&identity)?;

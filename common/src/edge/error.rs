@@ -12,7 +12,7 @@ pub enum FrontendError {
     #[error("BAD_REQUEST: {0}")]
     BadRequest(String),
     /// The value doesn't allow it. Nothing changed.
-    #[error("{}: {text}", refusal_name(*.refusal))]
+    #[error("{}: {text}", .refusal.name())]
     Refused {
         /// Which rule.
         refusal: Refusal,
@@ -89,14 +89,6 @@ pub enum FrontendError {
     /// In a batch: what happened does not fit in the reply. An update may have taken effect.
     #[error("REPLY_TOO_LARGE: the answer does not fit in one message: send smaller batches, updates with the same ids")]
     ReplyTooLarge,
-}
-
-fn refusal_name(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::MovieNotFound => "MOVIE_NOT_FOUND",
-        Refusal::RatingNotFound => "RATING_NOT_FOUND",
-        Refusal::RatingExists => "RATING_EXISTS",
-    }
 }
 
 impl FrontendError {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use natter_broker::signals::let_children_receive;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::SignalKind;
 
 /// No wait of a test is longer than this.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -21,6 +23,11 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _inside = runtime.enter();
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+            let_children_receive(kind).unwrap(); // however the tests were started
+        }
         let root = tempfile::tempdir().unwrap();
         for folder in ["tmp", "state"] {
             std::fs::create_dir(root.path().join(folder)).unwrap();
@@ -54,7 +61,24 @@ impl Place {
 
     /// Starts the program, and waits until it says that all are ready.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running<'_> {
-        let mut command = self.command(arguments);
+        self.start_command(self.command(arguments))
+    }
+
+    /// The same from a shell that does `prelude` first; the program has the shell's process id.
+    pub(crate) fn start_after(&self, prelude: &str, arguments: &[&str]) -> Running<'_> {
+        let program = self.command(arguments);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{prelude}; exec \"$@\""), "sh"]).arg(program.get_program()).args(arguments);
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.start_command(command)
+    }
+
+    fn start_command(&self, mut command: Command) -> Running<'_> {
         let file = |name| File::create(self.path(name)).unwrap();
         command.stdin(Stdio::piped()).stdout(file("said")).stderr(file("told"));
         let running = Running { place: self, child: command.spawn().unwrap() };
@@ -135,6 +159,25 @@ impl Running<'_> {
         let told = self.told();
         let line = told.lines().find_map(|line| line.trim().strip_prefix("broker ")).unwrap();
         line.trim().to_owned()
+    }
+
+    /// The process id of the launcher.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The ids of the members of a role, as they were told.
+    pub(crate) fn ids(&self, role: &str) -> Vec<String> {
+        let told = self.told();
+        let line = told.lines().find_map(|line| line.trim().strip_prefix(role)).unwrap();
+        line.trim().split(", ").map(str::to_owned).collect()
+    }
+
+    /// The folder of the logs, as it was told.
+    pub(crate) fn logs(&self) -> PathBuf {
+        let told = self.told();
+        let line = told.lines().find_map(|line| line.trim().strip_prefix("logs ")).unwrap();
+        PathBuf::from(line.trim().split(" (").next().unwrap())
     }
 
     /// Its standard input, which the menu reads.
