@@ -17,6 +17,7 @@
 //! `FAULT_TOLERANCE` replica managers hold it, and not when one has accepted it.
 
 mod batch;
+mod clocks;
 mod directory;
 mod io;
 mod pending;
@@ -41,6 +42,7 @@ use crate::roster::PRESENCE_INTERVAL_MS;
 use crate::sequence::Sequence;
 
 use batch::Batches;
+use clocks::ClockVerdict;
 use directory::Directory;
 use pending::{Attempt, Kind, Outcome, Pending};
 use step::Step;
@@ -190,13 +192,16 @@ impl Frontend {
         if let Err(error) = self.check_cluster(&request) {
             return step.answer(client, Err(error));
         }
-        let prev = request.prev();
-        // The clock here may be behind that of everybody else.
-        let wall_ms = step.now.wall_ms.max(self.directory.wall_ms(step.now.monotonic_ms));
-        let limit_ms = wall_ms.saturating_add(crate::clock::STAMP_AHEAD_MS_MAX);
-        if prev.clock.milliseconds() > limit_ms && prev.clock > self.prev.clock {
-            return step.answer(client, Err(clock_ahead(prev)));
+        match (self.judge_clock(request.prev(), step.now), request) {
+            (Err(error), _) => step.answer(client, Err(error)),
+            (Ok(ClockVerdict::Plausible), request) | (Ok(_), request @ ClientRequest::Query { .. }) => {
+                self.begin(client, request, step);
+            }
+            (Ok(ClockVerdict::Ahead), request) => self.lower_clock(client, request, step),
         }
+    }
+
+    fn begin(&mut self, client: u64, request: ClientRequest, step: &mut Step<'_>) {
         match request {
             ClientRequest::Query { request, prev, .. } => self.begin_query(client, request, prev, step),
             ClientRequest::Update { request, id, prev, .. } => self.begin_update(client, request, id, prev, step),
@@ -388,19 +393,13 @@ impl Frontend {
             digest: None,
             log_length: None,
             snapshot: None,
+            clock: None,
             prev: Some(self.prev.clone()),
             cluster: self.directory.cluster().id.clone(),
             aliases: self.directory.cluster().aliases.clone(),
             former: Vec::new(),
         }
     }
-}
-
-fn clock_ahead(prev: &Label) -> FrontendError {
-    FrontendError::BadRequest(format!(
-        "prev.clock: {} is more than a minute ahead: send the label of the last reply as it was",
-        prev.clock.0
-    ))
 }
 
 impl std::fmt::Display for Frontend {

@@ -159,6 +159,9 @@ pub enum Reply {
     StampAhead {
         /// The clock here, in Unix milliseconds.
         wall_ms: u64,
+        /// The greatest stamp that is held here: above all that the update's `prev` covers.
+        #[serde(default)]
+        clock: Stamp,
     },
     /// To an update: its id belongs to another update, which is known here. Nothing changed.
     IdInUse,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Stamp;
 use crate::cluster::{ALIASES_MAX, ClusterId};
 use crate::ids::ReplicaId;
 use crate::label::Label;
@@ -172,6 +173,9 @@ pub struct Presence {
     /// How much of a snapshot a replica manager has taken, while it takes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotProgress>,
+    /// The greatest stamp of the records that a replica holds; 0 where it holds none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Stamp>,
     /// What a frontend has seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prev: Option<Label>,
@@ -213,6 +217,7 @@ impl Presence {
             digest: None,
             log_length: None,
             snapshot: None,
+            clock: None,
             prev: None,
             cluster: None,
             aliases: Vec::new(),

@@ -261,6 +261,11 @@ impl ReplicaManager {
         &self.table
     }
 
+    /// The greatest stamp of the records held here.
+    pub fn clock(&self) -> Stamp {
+        self.clock
+    }
+
     /// How many requests wait for something that is missing here.
     pub fn waiting(&self) -> usize {
         self.waiting.len()

@@ -271,6 +271,7 @@ mod tests {
             digest: None,
             log_length: None,
             snapshot: None,
+            clock: None,
             prev: None,
             cluster: None,
             aliases: Vec::new(),

@@ -5,6 +5,8 @@
 mod bench;
 #[path = "frontend/choice.rs"]
 mod choice;
+#[path = "frontend/clocks.rs"]
+mod clocks;
 #[path = "frontend/clusters.rs"]
 mod clusters;
 #[path = "frontend/queries.rs"]

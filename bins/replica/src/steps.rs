@@ -85,7 +85,7 @@ pub(crate) fn log_output(replica: &ReplicaId, output: &Output, moderation: &mut 
             debug!(%replica, refusal = refusal.name(), %label, "replies: refused");
         }
         Output::Reply(_, Reply::StampAgain { above }) => debug!(%replica, %above, "replies: needs a greater stamp"),
-        Output::Reply(_, Reply::StampAhead { wall_ms }) => {
+        Output::Reply(_, Reply::StampAhead { wall_ms, .. }) => {
             debug!(%replica, wall_ms, "replies: the stamp is ahead of the clock here");
         }
         Output::Reply(_, Reply::IdInUse) => debug!(%replica, "replies: the id belongs to another update"),

@@ -47,6 +47,13 @@ impl ClientRequest {
         }
     }
 
+    /// The same, to be changed.
+    pub fn prev_mut(&mut self) -> &mut Label {
+        match self {
+            Self::Update { prev, .. } | Self::Query { prev, .. } | Self::Batch(ClientBatch { prev, .. }) => prev,
+        }
+    }
+
     /// The cluster in which the session has seen that.
     pub fn cluster(&self) -> Option<&ClusterId> {
         match self {

@@ -83,12 +83,13 @@ impl Frontend {
         }
         self.batches.last += 1;
         let number = self.batches.last;
-        let mut waits = order(&operations, prev.clock, step.now.wall_ms);
+        let wall_ms = step.now.wall_ms;
+        let mut waits = order(&operations, |id| self.carried_stamp(id, prev.clock, wall_ms));
         let mut batch = Batch {
             client,
             prev,
             answers,
-            deadline_ms: step.now.monotonic_ms + self.config.timeout_ms,
+            deadline_ms: self.deadline_ms(step),
             open: operations.len(),
             outcomes: vec![None; operations.len()],
             is_update: operations.iter().map(|o| matches!(o, Ok(SingleOperation::Update { .. }))).collect(),

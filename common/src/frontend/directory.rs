@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::clock::Stamp;
 use crate::cluster::ClusterNames;
 use crate::ids::ReplicaId;
 use crate::messages::{Presence, Reply, Status};
@@ -246,11 +247,28 @@ impl Directory {
         self.is_up(id) && !self.proven.contains(id)
     }
 
-    /// The latest of the wall clocks of those that are up, in Unix milliseconds.
+    /// The greatest stamp that a replica shows to hold, of those that are up and have answered: presence alone is a claim
+    /// that any process on the broker can make. `None` before there is one.
+    pub(super) fn clock(&self) -> Option<Stamp> {
+        self.proven_up().map(|(_, member)| member.presence.clock.unwrap_or_default()).max()
+    }
+
+    /// Whether the replicas that are up and have answered are known to hold all of `prev` together.
+    pub(super) fn is_covered(&self, prev: &Timestamp) -> bool {
+        prev.iter().all(|(origin, count)| {
+            let mut held = self.proven_up().filter_map(|(id, _)| self.holds.get(id));
+            held.any(|holds| holds.get(origin) >= count)
+        })
+    }
+
+    fn proven_up(&self) -> impl Iterator<Item = (&ReplicaId, &Member)> {
+        self.roster.up().filter(|(id, _)| self.proven.contains(*id))
+    }
+
+    /// The latest of the wall clocks of those that are up and have answered, in Unix milliseconds.
     pub(super) fn wall_ms(&self, now_ms: u64) -> u64 {
         let clocks = self
-            .roster
-            .up()
+            .proven_up()
             .map(|(_, member)| member.presence.wall_ms.saturating_add(now_ms.saturating_sub(member.seen_ms)));
         clocks.max().unwrap_or(0)
     }

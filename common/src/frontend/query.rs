@@ -2,7 +2,7 @@
 
 use super::pending_update::Few;
 use super::{Attempt, Frontend, Kind, Notice, Outcome, Output, Pending, Step};
-use crate::edge::{ClientReply, FrontendError};
+use crate::edge::{ClientReply, ClientRequest, FrontendError};
 use crate::ids::ReplicaId;
 use crate::label::Label;
 use crate::messages::{QueryRequest, Refusal, Reply};
@@ -18,6 +18,8 @@ pub(super) struct PendingQuery {
     client: u64,
     token: u64,
     request: Query,
+    /// A request that begins when this one is answered, with the clock of that answer.
+    then: Option<Box<ClientRequest>>,
     prev: Label,
     /// Whether this frontend itself has seen all that the session has seen.
     seen_here: bool,
@@ -32,8 +34,32 @@ pub(super) struct PendingQuery {
     pub(super) attempts: Few<u64>,
 }
 
+impl PendingQuery {
+    /// The client that asked.
+    pub(super) fn client(&self) -> u64 {
+        self.client
+    }
+
+    /// The time by which the client has its answer.
+    pub(super) fn deadline_ms(&self) -> u64 {
+        self.deadline_ms
+    }
+}
+
 impl Frontend {
-    pub(super) fn begin_query(&mut self, client: u64, request: Query, mut prev: Label, step: &mut Step<'_>) {
+    pub(super) fn begin_query(&mut self, client: u64, request: Query, prev: Label, step: &mut Step<'_>) {
+        self.begin_query_before(client, request, prev, None, step);
+    }
+
+    /// Begins a query, after which the request `then` begins in place of an answer.
+    pub(super) fn begin_query_before(
+        &mut self,
+        client: u64,
+        request: Query,
+        mut prev: Label,
+        then: Option<Box<ClientRequest>>,
+        step: &mut Step<'_>,
+    ) {
         self.directory.forget_the_dead(&mut prev.replicas, false, step.now.monotonic_ms);
         let seen_here = self.prev.replicas.covers(&prev.replicas);
         prev.merge(&self.prev);
@@ -41,6 +67,7 @@ impl Frontend {
             client,
             token: self.pending.reserve(),
             request,
+            then,
             prev,
             seen_here,
             deadline_ms: self.deadline_ms(step),
@@ -106,12 +133,20 @@ impl Frontend {
         match outcome {
             Outcome::Reply(Reply::Answered { value, label }) => {
                 self.learn(&query.prev, &label);
+                if let Some(request) = query.then.take() {
+                    self.clock_lowered(query, *request, label.clock, step);
+                    return None;
+                }
                 let reply = ClientReply { value, label, replicas: vec![attempt.replica.clone()] };
                 step.answer(query.client, Ok(reply));
                 return None;
             }
             Outcome::Reply(Reply::Refused { refusal, label }) => {
                 self.prev.merge(&label);
+                if let Some(request) = query.then.take() {
+                    self.clock_lowered(query, *request, label.clock, step);
+                    return None;
+                }
                 let text = explain(refusal, &query.request);
                 step.answer(query.client, Err(FrontendError::Refused { refusal, text, label }));
                 return None;

@@ -1,9 +1,10 @@
 //! The way of an update: looked up where it may be a retry, accepted by one replica manager, confirmed by others.
 
+use super::clocks::clock_ahead;
 use super::pending_update::PendingUpdate;
 use super::verdict::Leading;
-use super::{Attempt, Frontend, Kind, Notice, Outcome, Output, Pending, Step, clock_ahead};
-use crate::clock::{STAMP_AHEAD_MS_MAX, Stamp};
+use super::{Attempt, Frontend, Kind, Notice, Outcome, Output, Pending, Step};
+use crate::clock::{Stamp, is_too_far_ahead};
 use crate::edge::FrontendError;
 use crate::ids::{ReplicaId, UpdateId};
 use crate::label::Label;
@@ -32,7 +33,7 @@ impl Frontend {
     ) {
         let wall_ms = step.now.wall_ms;
         // Every retry brings the same `prev`, so every frontend comes to the same stamp.
-        let carried = id.and_then(|id| carried_stamp(id, prev.clock, wall_ms));
+        let carried = id.and_then(|id| self.carried_stamp(id, prev.clock, wall_ms));
         if let (Some(id), None) = (id, carried)
             && id.milliseconds().is_some_and(|made_ms| wall_ms.saturating_sub(made_ms) > REMEMBERED_MS)
         {
@@ -265,14 +266,16 @@ impl Frontend {
                     return None;
                 }
             }
-            Outcome::Reply(Reply::StampAhead { wall_ms }) => {
+            Outcome::Reply(Reply::StampAhead { wall_ms, clock }) => {
                 self.clock.set_back(wall_ms);
-                if update.prev.clock.milliseconds() > wall_ms.saturating_add(STAMP_AHEAD_MS_MAX) {
-                    step.answer(update.client, Err(clock_ahead(&update.prev)));
-                    return None;
+                if is_too_far_ahead(update.prev.clock, wall_ms, clock) {
+                    // It covers what the session has seen, so its clock is above all that.
+                    update.prev.clock = update.prev.clock.min(clock.max(Stamp::new(wall_ms, 0)));
                 }
                 let ahead_ms = step.now.wall_ms.saturating_sub(wall_ms);
-                step.notice(Notice::ClockAhead { ahead_ms });
+                if ahead_ms > 0 {
+                    step.notice(Notice::ClockAhead { ahead_ms });
+                }
                 let here = step.now;
                 step.now.wall_ms = wall_ms;
                 let stamped = self.stamp_again(update, update.prev.clock, step);
@@ -338,12 +341,6 @@ impl Frontend {
         }
         self.drive(update, step)
     }
-}
-
-/// The stamp in a client's id, where it may be the update's.
-pub(super) fn carried_stamp(id: UpdateId, prev_clock: Stamp, wall_ms: u64) -> Option<Stamp> {
-    let limit_ms = wall_ms.saturating_add(STAMP_AHEAD_MS_MAX);
-    id.stamp().filter(|stamp| *stamp > prev_clock && stamp.milliseconds() <= limit_ms)
 }
 
 fn too_old(id: UpdateId) -> FrontendError {

@@ -76,7 +76,7 @@ impl ReplicaManager {
             return Ok(());
         }
         if is_too_far_ahead(request.stamp, step.now.wall_ms, self.clock) {
-            step.reply(parked.to, Reply::StampAhead { wall_ms: step.now.wall_ms });
+            step.reply(parked.to, Reply::StampAhead { wall_ms: step.now.wall_ms, clock: self.clock });
             return Ok(());
         }
         let reply = match self.verdict(&request.request, key, step)? {

@@ -132,6 +132,7 @@ impl ReplicaManager {
             digest: (!self.is_merging()).then(|| value.digest()),
             log_length: Some(self.log.len() as u64),
             snapshot: self.loading.as_ref().map(Loading::progress),
+            clock: Some(self.clock),
             prev: None,
             cluster: self.cluster.id.clone(),
             aliases: self.cluster.aliases.clone(),

@@ -219,7 +219,7 @@ impl<'bytes> Messages<'bytes> {
                 Reply::Refused { refusal: self.draw.one_of(&all), label: self.label() }
             }
             7 => Reply::StampAgain { above: self.draw.stamp(self.wall_ms) },
-            8 => Reply::StampAhead { wall_ms: self.draw.count() },
+            8 => Reply::StampAhead { wall_ms: self.draw.count(), clock: self.draw.stamp(self.wall_ms) },
             9 => Reply::IdInUse,
             10 => Reply::Behind,
             _ => Reply::NotServing,
@@ -299,6 +299,7 @@ impl<'bytes> Messages<'bytes> {
             log_length: self.draw.perhaps(Draw::count),
             snapshot: self.draw.perhaps(|draw| SnapshotProgress { rows: draw.count(), of: draw.count() }),
             prev: if self.draw.once_in(16) { Some(self.label()) } else { None },
+            clock: if self.draw.once_in(2) { Some(self.draw.stamp(self.wall_ms)) } else { None },
             cluster: self.draw.perhaps(Draw::cluster),
             aliases: (0..self.draw.below(4)).map(|_| self.draw.cluster()).collect(),
             former: (0..self.draw.below(4)).map(|_| self.draw.id()).collect(),

@@ -190,7 +190,7 @@ fn reply_text(reply: &Reply) -> String {
         Reply::NotHeld => "not held".to_owned(),
         Reply::Refused { refusal, label } => format!("refused {refusal:?} {label}"),
         Reply::StampAgain { above } => format!("stamp again above {above}"),
-        Reply::StampAhead { wall_ms } => format!("stamp ahead of {wall_ms}"),
+        Reply::StampAhead { wall_ms, clock } => format!("stamp ahead of {wall_ms} and {clock}"),
         Reply::Behind => "behind".to_owned(),
         Reply::NotServing => "not serving".to_owned(),
         Reply::IdInUse => "id in use".to_owned(),

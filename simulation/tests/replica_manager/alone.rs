@@ -67,7 +67,10 @@ fn a_stamp_must_be_above_that_of_the_rating_and_no_minute_ahead() {
     assert!(matches!(reply(&bench.update(sure)), Reply::Accepted { .. }));
     let wall_ms = bench.now.wall_ms;
     let ahead = |n, by_ms| UpdateRequest { stamp: Stamp::new(wall_ms + by_ms, 0), ..update(n, create(3)) };
-    assert_eq!(reply(&bench.update(ahead(7, STAMP_AHEAD_MS_MAX + 1))), Reply::StampAhead { wall_ms });
+    assert_eq!(
+        reply(&bench.update(ahead(7, STAMP_AHEAD_MS_MAX + 1))),
+        Reply::StampAhead { wall_ms, clock: bench.manager.clock() }
+    );
     assert!(matches!(reply(&bench.update(ahead(7, STAMP_AHEAD_MS_MAX))), Reply::Accepted { .. }));
 }
 

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::update::carried_stamp;
 use crate::clock::Stamp;
 use crate::edge::{FrontendError, SingleOperation};
-use crate::ids::MovieId;
+use crate::ids::{MovieId, UpdateId};
 use crate::request::Query;
 
 /// What an update's stamp has to be above, beside `prev.clock`, to win over those before it in its batch.
@@ -18,11 +17,10 @@ pub(super) enum Floor {
 }
 
 /// For each operation that waits: the place of the one it waits for, the last before it on the same rating. An average
-/// counts as being on all ratings of its film.
+/// counts as being on all ratings of its movie. `carried_stamp` reads an id.
 pub(super) fn order(
     operations: &[Result<SingleOperation, FrontendError>],
-    prev_clock: Stamp,
-    wall_ms: u64,
+    carried_stamp: impl Fn(UpdateId) -> Option<Stamp>,
 ) -> BTreeMap<usize, (usize, Floor)> {
     let understood =
         || operations.iter().enumerate().filter_map(|(place, operation)| Some((place, operation.as_ref().ok()?)));
@@ -53,7 +51,7 @@ pub(super) fn order(
         for &(_, _, place) in chain {
             let mut floor = Floor::Carried;
             if let Ok(SingleOperation::Update { id, .. }) = &operations[place] {
-                let stamp = id.and_then(|id| carried_stamp(id, prev_clock, wall_ms));
+                let stamp = id.and_then(&carried_stamp);
                 carried = stamp.filter(|stamp| carried.is_some_and(|before| *stamp > before));
                 if carried.is_none() {
                     floor = Floor::All(highest);
