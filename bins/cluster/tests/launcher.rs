@@ -31,7 +31,9 @@ fn scripted_menu_works_and_leaves_nothing_behind() {
 fn end_of_input_ends_it() {
     let place = Place::new();
     let output = place.run(&["--port", "0", "1", "1"], "");
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("standard input is at its end") && told.contains("--no-client"), "{told}");
     place.assert_nothing_left();
 }
 

@@ -110,3 +110,28 @@ async fn last_error_is_after_the_logs_and_its_writing_does_not_hold_up_the_end()
     let last = text.lines().last().unwrap();
     assert!(last.starts_with("replica: ") && last.contains("nowhere"), "{text}");
 }
+
+#[tokio::test]
+async fn offline_replica_logs_no_gossip_as_taken_in() {
+    let world = World::new(ROLES).await;
+    let database = data::write_small(world.directory());
+    let mut cluster = world.cluster("ratings").database(&database).replica_arguments(&["-v"]).start(1, 3).await;
+    let id = cluster.id_of("r3").await;
+    let set = |mode: &'static str| cluster.set_mode(&id, Some(mode), Encoding::MessagePack);
+    set("offline").await;
+    for movie in [2, 3, 5] {
+        let rating = json!({"user_id": 7, "movie_id": movie, "rating": 4.5});
+        cluster.wire.ask("create", rating).await.ok();
+    }
+    cluster.until_agreed(&["r1", "r2"]).await;
+    set("measured").await;
+    cluster.until_agreed(&["r1", "r2", "r3"]).await;
+    let log = cluster.member("r3").log();
+    let (_, since) = log.split_once("is OFFLINE (mode offline)").unwrap();
+    let (offline, after) = since.split_once("(mode measured)").unwrap();
+    for taken in ["gossip ", "query ", "update ", "holds ", "applied "] {
+        assert!(!offline.contains(&format!("DEBUG {taken}")), "it logs {taken:?} while it is OFFLINE:\n{offline}");
+    }
+    assert!(after.contains("DEBUG applied ") && cluster.member("r1").log().contains("DEBUG gossip "), "{log}");
+    cluster.finish().await;
+}
