@@ -179,10 +179,10 @@ pub(crate) fn load(connection: &Connection) -> Result<(Description, Catalogue), 
     let (catalogue, movie_sum) = Catalogue::load(connection)?;
     let Counts { movies, ratings, .. } = description.counts;
     if catalogue.len() as u64 != movies || catalogue.ratings() != ratings {
-        return Err(FileProblem::Damaged("its counts do not fit its films".to_owned()));
+        return Err(FileProblem::Damaged("its counts do not fit its movies".to_owned()));
     }
     if Fingerprint::of(movies, movie_sum, ratings, description.digest) != description.fingerprint {
-        return Err(FileProblem::Damaged("its fingerprint does not fit its films".to_owned()));
+        return Err(FileProblem::Damaged("its fingerprint does not fit its movies".to_owned()));
     }
     Ok((description, catalogue))
 }

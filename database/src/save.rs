@@ -18,7 +18,7 @@ use crate::store::Store;
 /// An idle replica writes so many rows in one transaction.
 const IDLE_ROWS: usize = 4096;
 
-const SAVING: &str = "saving a batch";
+const SAVING: &str = "saving a turn";
 
 pub(crate) fn unencodable(error: WireError) -> ValueError {
     ValueError { doing: SAVING, reason: error.to_string() }

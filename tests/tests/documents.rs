@@ -245,6 +245,58 @@ fn options_that_the_documents_name_are_defined() {
     assert!(used > 12, "only {used} found: does the test still read the documents?");
 }
 
+/// Words that the glossary has another one for. A title or a genre may have them.
+const NOT_IN_THE_GLOSSARY: [&str; 2] = ["film", "replica manager"];
+
+/// All source files of Natter's own programs and libraries, but tests.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() && !["tests", "sample", "target"].contains(&name) {
+            sources(&path, found);
+        } else if name.ends_with(".rs") && name != "tests.rs" {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn one_word_stands_for_one_thing() {
+    let architecture = read("docs/ARCHITECTURE.md");
+    let glossary = architecture.split("\n## ").find(|section| section.starts_with("Glossary")).unwrap();
+    let rows = glossary.lines().filter(|line| line.starts_with("| ")).count();
+    assert_eq!(rows, 2 + 20, "twenty words, below the head of the table");
+    let readme = read("README.md").to_lowercase();
+    for word in NOT_IN_THE_GLOSSARY {
+        assert!(!readme.contains(word), "the README says {word:?}");
+    }
+    let mut files = Vec::new();
+    ["bins", "broker", "common", "database"].iter().for_each(|folder| sources(&root().join(folder), &mut files));
+    assert!(files.len() > 100, "only {} found", files.len());
+    let mut strings = 0;
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        // What is in quotes is for people, and so are the comments that clap shows.
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//") && line.contains('"')) {
+            let quoted: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
+            strings += quoted.len();
+            for word in NOT_IN_THE_GLOSSARY {
+                let says = quoted.iter().any(|text| text.contains(word));
+                assert!(!says, "{} says {word:?}: {line}", path.display());
+            }
+        }
+    }
+    assert!(strings > 1000, "only {strings} found");
+    for program in ["client", "frontend", "replica"] {
+        let output = Command::new(ROLES).args([program, "--help"]).stdin(Stdio::null()).output().unwrap();
+        let help = String::from_utf8(output.stdout).unwrap().to_lowercase();
+        for word in NOT_IN_THE_GLOSSARY {
+            assert!(!help.contains(word), "{program} --help says {word:?}");
+        }
+    }
+}
+
 /// Those that are put in on purpose must go where the code is now.
 #[test]
 fn the_patch_with_the_bugs_fits() {

@@ -146,9 +146,9 @@ mod tests {
             (
                 "search TOY",
                 "     movie  average  ratings  title\n         1        -        0  Toy Story (1995)  [Animation, Comedy]\n\
-                 \x20     3114        -        0  Toy Story 2 (1999)\n2 films have \"TOY\" in their titles  (read from r1)",
+                 \x20     3114        -        0  Toy Story 2 (1999)\n2 movies have \"TOY\" in their titles  (read from r1)",
             ),
-            ("search xyz", "no film has \"xyz\" in its title  (read from r1)"),
+            ("search xyz", "no movie has \"xyz\" in its title  (read from r1)"),
         ] {
             assert_eq!(done(&mut client, line).await.as_deref(), Ok(answer), "{line}");
         }

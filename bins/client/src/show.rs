@@ -63,7 +63,7 @@ pub fn ratings_summary(user_id: impl std::fmt::Display, reply: &RatingsReply) ->
     line
 }
 
-/// A film's average: one line.
+/// A movie's average: one line.
 pub fn average(reply: &AverageReply) -> String {
     let title = clean(&reply.value.title);
     match reply.value.average {
@@ -72,7 +72,7 @@ pub fn average(reply: &AverageReply) -> String {
     }
 }
 
-/// The rows of a table of films, its head first.
+/// The rows of a table of movies, its head first.
 pub fn movie_rows(movies: &[Movie]) -> Vec<String> {
     let mut rows = vec![format!("{:>10}  {:>7}  {:>7}  title", "movie", "average", "ratings")];
     rows.extend(movies.iter().map(|movie| {
@@ -86,17 +86,17 @@ pub fn movie_rows(movies: &[Movie]) -> Vec<String> {
     rows
 }
 
-/// How many films were found: one line.
+/// The number of movies found: one line.
 pub fn movies_summary(title: &str, limit: u32, reply: &MoviesReply) -> String {
     let found = reply.value.movies.len() as u64;
     match found {
-        0 => format!("no film has \"{}\" in its title", clean(title)),
+        0 => format!("no movie has \"{}\" in its title", clean(title)),
         // The reply doesn't say whether there are more.
         _ if found >= u64::from(limit) => {
-            format!("the {found} best known films with \"{}\" in their titles", clean(title))
+            format!("the {found} best known movies with \"{}\" in their titles", clean(title))
         }
-        1 => format!("1 film has \"{}\" in its title", clean(title)),
-        _ => format!("{found} films have \"{}\" in their titles", clean(title)),
+        1 => format!("1 movie has \"{}\" in its title", clean(title)),
+        _ => format!("{found} movies have \"{}\" in their titles", clean(title)),
     }
 }
 

@@ -149,7 +149,7 @@ pub(crate) async fn start_service(
     let metadata = HashMap::from([("id".to_owned(), id.to_string()), ("dataset".to_owned(), dataset.to_owned())]);
     client
         .service_builder()
-        .description("a replica manager: holds the ratings and gossips with the others")
+        .description("a replica: holds the ratings and gossips with the others")
         .metadata(metadata)
         .stats_handler(move |_, _| live.read())
         .start("replica", env!("CARGO_PKG_VERSION"))

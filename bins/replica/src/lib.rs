@@ -33,7 +33,7 @@ use natter_database::{DataSource, Sync};
 pub use error::ReplicaError;
 pub use life::run;
 
-/// One replica manager: holds the ratings, accepts updates, answers queries and gossips with the others.
+/// One replica: holds the ratings, accepts updates, answers queries and gossips with the others.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "replica", version)]
 pub struct ReplicaArgs {

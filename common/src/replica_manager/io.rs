@@ -286,7 +286,7 @@ fn update(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         None => write!(f, "RETIRE {}", record.retires)?,
     }
-    write!(f, " id={} prev={} stamp={}", record.id, record.prev, record.stamp)
+    write!(f, " update_id={} prev={} stamp={}", record.id, record.prev, record.stamp)
 }
 
 impl fmt::Display for Notice {

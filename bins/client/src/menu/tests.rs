@@ -47,16 +47,16 @@ served by r1; label {r1:1}
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_film_is_found_by_a_part_of_its_title() {
+async fn a_movie_is_found_by_a_part_of_its_title() {
     let transcript = scripted(&FakeFrontend::default(), "create\ntoy\nstory 2\n3\nread\n\"300\"\nxyz\n\nq\n").await;
     for part in [
         "asking: search title=\"toy\" prev={}",
-        "      3114        -        0  Toy Story 2 (1999)\n2 films have \"toy\" in their titles\n\
+        "      3114        -        0  Toy Story 2 (1999)\n2 movies have \"toy\" in their titles\n\
          which one (number, or more of the title, Enter: back): story 2\n",
         "movie 3114: Toy Story 2 (1999)\n",
         "user 42 rated Toy Story 2 (1999): 3.0\n",
-        "asking: search title=\"300\" prev={r1:1}\nno film has \"300\" in its title\n",
-        "no film has \"xyz\" in its title\n",
+        "asking: search title=\"300\" prev={r1:1}\nno movie has \"300\" in its title\n",
+        "no movie has \"xyz\" in its title\n",
     ] {
         assert!(transcript.contains(part), "{part}\n---\n{transcript}");
     }
