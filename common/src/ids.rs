@@ -281,6 +281,9 @@ macro_rules! number_id {
         pub struct $name(u32);
 
         impl $name {
+            /// The smallest one.
+            pub const FIRST: Self = Self(1);
+
             /// Fails with [`IdError::OutOfRange`] for 0.
             pub fn new(value: u32) -> Result<Self, IdError> {
                 Self::try_from(u64::from(value))

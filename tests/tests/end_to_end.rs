@@ -5,6 +5,8 @@
 mod batches;
 #[path = "end_to_end/broker.rs"]
 mod broker;
+#[path = "end_to_end/client_clusters.rs"]
+mod client_clusters;
 #[path = "end_to_end/client_failures.rs"]
 mod client_failures;
 #[path = "end_to_end/command_lines.rs"]

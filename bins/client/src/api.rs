@@ -6,23 +6,24 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use natter_common::cluster::ClusterId;
 use natter_common::edge::{AverageReply, ErrorBody, MoviesReply, RatingReply, RatingsReply, ReplyOf};
 use natter_common::ids::{MovieId, UpdateId, UserId};
 use natter_common::label::Label;
 use natter_common::rating::{Ratings, Stars};
 use natter_common::request::{ALL_LIMIT_DEFAULT, Query, SEARCH_LIMIT_MAX, Update};
-use natter_common::session::Session;
 use natter_common::subjects::Operation;
 use natter_common::wire;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::{Instant, sleep};
 
 use crate::error::{ClientError, ErrorName};
+use crate::memory::Memory;
 use crate::requests::Question;
 use crate::retry::{PROBE_LIMIT, Patience, Reason};
 use crate::show;
-use crate::state::SessionFile;
+use crate::state::StateError;
 use crate::transport::Transport;
 
 /// How a client waits and whom it tells.
@@ -53,23 +54,21 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Client<T> {
     transport: T,
-    session: Session,
+    memory: Memory,
     settings: Settings,
-    /// Where the session's label is kept between runs.
-    file: Option<SessionFile>,
     /// What was asked and not yet answered; stays where a call was dropped before its end.
     pending: Option<Question>,
 }
 
 impl<T: Transport> Client<T> {
-    /// Goes on with `session`. What it learns is kept in `file`, if given.
-    pub fn new(transport: T, session: Session, file: Option<SessionFile>, settings: Settings) -> Self {
-        Self { transport, session, settings, file, pending: None }
+    /// Goes on with the session in `memory`.
+    pub fn new(transport: T, memory: Memory, settings: Settings) -> Self {
+        Self { transport, memory, settings, pending: None }
     }
 
     /// What was seen so far.
     pub fn label(&self) -> &Label {
-        self.session.label()
+        self.memory.label()
     }
 
     /// What was asked when a call was dropped before its end.
@@ -77,20 +76,20 @@ impl<T: Transport> Client<T> {
         self.pending.as_ref()
     }
 
-    /// Forgets what was seen: a new session begins.
+    /// Goes on without what was seen: a new session begins.
     pub fn start_new_session(&mut self) {
-        self.session = Session::new();
-        if let Some(file) = &self.file
-            && let Err(error) = file.forget()
-        {
-            (self.settings.notify)(&error.to_string());
-        }
+        self.memory.begin_anew();
+    }
+
+    /// Removes what is kept of this session between runs.
+    pub fn forget_session(&mut self) {
+        self.tell(self.memory.forget().err());
     }
 
     /// An id for a new update, to be sent any number of times.
     pub fn new_update_id(&mut self) -> UpdateId {
         let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        self.session.update_id(u64::try_from(wall_ms).unwrap_or(0), fastrand::u64(..))
+        self.memory.session().update_id(u64::try_from(wall_ms).unwrap_or(0), fastrand::u64(..))
     }
 
     /// Rates a film that the user has not rated.
@@ -204,21 +203,70 @@ impl<T: Transport> Client<T> {
         self.ask(Question::Query(Query::Search { title: title.to_owned(), limit })).await
     }
 
+    /// The cluster that answers, if it has a name. Where `claim` names another one, the error is STALE.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no answer.
+    pub async fn find_cluster(&mut self, claim: Option<&ClusterId>) -> Result<Option<ClusterId>, ClientError> {
+        let question = Question::anything(None);
+        let payload = encode(&question, &Label::new(), claim)?;
+        match self.ask_patiently(question.operation(), payload, None).await {
+            Ok(body) => Ok(wire::decode::<ReplyOf<IgnoredAny>>(&body).ok().and_then(|reply| reply.cluster)),
+            // Any other refusal comes from a frontend of the cluster too.
+            Err(error) if error.name != ErrorName::Stale && error.cluster.is_some() => Ok(error.cluster),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn ask<V: DeserializeOwned>(&mut self, question: Question) -> Result<ReplyOf<V>, ClientError> {
-        let payload = question.encode(self.label()).map_err(|error| {
-            ClientError::new(400, ErrorName::BadRequest, format!("the request can't be written: {error}"))
-        })?;
-        let (operation, id) = (question.operation(), question.update_id());
-        self.pending = Some(question);
-        let answer = self.ask_patiently(operation, payload.into(), id).await;
+        self.pending = Some(question.clone());
+        let answer = self.ask_as_session(&question).await;
         self.pending = None;
         let reply: ReplyOf<V> = wire::decode(&answer?).map_err(|error| {
             let mut error = ClientError::bad_reply(error);
-            error.doubtful = id;
+            error.doubtful = question.update_id();
             error
         })?;
-        self.learn(&reply.label);
+        self.learn(&reply.label, reply.cluster.as_ref());
         Ok(reply)
+    }
+
+    /// Asks with what the session has seen.
+    async fn ask_as_session(&mut self, question: &Question) -> Result<Bytes, ClientError> {
+        if self.memory.needs_cluster() {
+            let cluster = self.find_cluster_of_session(question).await?;
+            let complaints = self.memory.meet(cluster.as_ref());
+            self.tell(complaints);
+        }
+        loop {
+            let payload = encode(question, self.label(), self.memory.claim())?;
+            match self.ask_patiently(question.operation(), payload, question.update_id()).await {
+                // Sessions of others are no reason to fail.
+                Err(error) if error.name == ErrorName::Stale && self.is_helped() => {
+                    let text = "other sessions of this machine have seen more than the replicas within reach have: this \
+                                answer is without that";
+                    (self.settings.notify)(text);
+                    self.memory.begin_anew();
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn find_cluster_of_session(&mut self, question: &Question) -> Result<Option<ClusterId>, ClientError> {
+        let anything = Question::anything(question.user_id());
+        let payload = encode(&anything, &Label::new(), None)?;
+        match self.ask_patiently(anything.operation(), payload, None).await {
+            Ok(body) => Ok(wire::decode::<ReplyOf<IgnoredAny>>(&body).ok().and_then(|reply| reply.cluster)),
+            Err(error) if error.cluster.is_some() => Ok(error.cluster),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether requests carry what sessions of others have seen.
+    fn is_helped(&self) -> bool {
+        self.memory.is_borrowed() && *self.label() != Label::new()
     }
 
     /// Asks until there is an answer, an error that asking again can't mend, or no patience left. Then the error is the
@@ -246,8 +294,11 @@ impl<T: Transport> Client<T> {
             let pause = patience.pause(&error.name, begun.elapsed(), fastrand::f64());
             let mut is_hopeless = false;
             if error.name == ErrorName::Stale {
+                if self.is_helped() {
+                    return Err(error);
+                }
                 if staleness.is_none() {
-                    staleness = self.explain_stale().await;
+                    staleness = self.explain_stale(error.cluster.as_ref()).await;
                 }
                 if let Some(Staleness { text, is_permanent }) = &staleness {
                     error.text.clone_from(text);
@@ -274,16 +325,27 @@ impl<T: Transport> Client<T> {
         let response = response.map_err(|error| ClientError::without_answer(error, limit, &self.transport.place()))?;
         let Some((code, text)) = &response.error else { return Ok(response.body) };
         if let Ok(body) = wire::decode::<ErrorBody>(&response.body) {
-            self.learn(&body.label);
+            self.learn(&body.label, body.cluster.as_ref());
         }
-        Err(ClientError::from_headers(code, text))
+        Err(ClientError { cluster: response.cluster, ..ClientError::from_headers(code, text) })
     }
 
-    /// Finds out why no replica holds what this session has seen, by asking without a `prev`. `None` without an answer.
-    async fn explain_stale(&mut self) -> Option<Staleness> {
+    /// Finds out why no replica holds what this session has seen: the cluster is another one than the session's, or else an
+    /// answer without a `prev` tells. `None` where there is none.
+    async fn explain_stale(&mut self, cluster: Option<&ClusterId>) -> Option<Staleness> {
+        if let (Some(ours), Some(theirs)) = (self.memory.cluster(), cluster)
+            && ours != theirs
+        {
+            let text = format!(
+                "this session belongs to cluster {ours}, but cluster {theirs} serves {}: was the cluster started anew?",
+                self.transport.place()
+            );
+            return Some(Staleness { text, is_permanent: true });
+        }
         let now = self.probe().await?;
         let seen = &self.label().replicas;
-        Some(if seen.iter().any(|(replica, _)| now.replicas.get(replica) > 0) {
+        let is_same_cluster = self.memory.cluster().is_some() && cluster.is_some();
+        Some(if is_same_cluster || seen.iter().any(|(replica, _)| now.replicas.get(replica) > 0) {
             let text = format!(
                 "this session has seen {seen}, of which no replica within reach holds all: the others may be back later"
             );
@@ -304,25 +366,31 @@ impl<T: Transport> Client<T> {
         struct Labelled {
             label: Label,
         }
-        let question = Question::Query(Query::Average { movie_id: MovieId::new(1).ok()? });
-        let payload = question.encode(&Label::new()).ok()?;
+        let question = Question::anything(self.pending.as_ref().and_then(Question::user_id));
+        let payload = encode(&question, &Label::new(), None).ok()?;
         let limit = self.settings.timeout.min(PROBE_LIMIT);
-        let response = self.transport.request(question.operation(), payload.into(), limit).await.ok()?;
+        let response = self.transport.request(question.operation(), payload, limit).await.ok()?;
         Some(wire::decode::<Labelled>(&response.body).ok()?.label)
     }
 
     /// Takes in a label, and keeps it for the next run.
-    fn learn(&mut self, label: &Label) {
-        if !self.session.merge(label) {
-            return;
-        }
-        if let Some(file) = &self.file
-            && let Err(error) = file.keep(self.session.label())
-        {
-            (self.settings.notify)(&error.to_string());
-            self.file = None; // said once
+    fn learn(&mut self, label: &Label, cluster: Option<&ClusterId>) {
+        let kept = self.memory.learn(label, cluster);
+        self.tell(kept.err());
+    }
+
+    fn tell(&self, complaints: impl IntoIterator<Item = StateError>) {
+        for complaint in complaints {
+            (self.settings.notify)(&complaint.to_string());
         }
     }
+}
+
+fn encode(question: &Question, prev: &Label, cluster: Option<&ClusterId>) -> Result<Bytes, ClientError> {
+    let encoded = question.encode(prev, cluster).map_err(|error| {
+        ClientError::new(400, ErrorName::BadRequest, format!("the request can't be written: {error}"))
+    })?;
+    Ok(encoded.into())
 }
 
 /// Why a session is stale.

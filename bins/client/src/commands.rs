@@ -72,7 +72,7 @@ pub struct ClientArgs {
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = parse_duration, global = true)]
     pub timeout: Duration,
 
-    /// Forget what this session has seen, and start a new one
+    /// Go on without what this user's session has seen: a new session begins
     #[arg(long, global = true, help_heading = SESSION)]
     pub new_session: bool,
 
@@ -84,6 +84,10 @@ pub struct ClientArgs {
     /// broker has refused the general ones]
     #[arg(long, global = true)]
     pub own_subject: bool,
+
+    /// Whether the menu leaves no session behind: for a cluster that ends with it.
+    #[arg(skip)]
+    pub forget_session: bool,
 
     #[allow(missing_docs)] // a comment here would become a part of the help
     #[command(flatten)]
@@ -214,7 +218,7 @@ pub enum Command {
     /// file that was imported is not imported twice. Lines that can't be imported are told by their numbers, and the rest
     /// is imported.
     Import {
-        /// The file; - for standard input, where an import that was interrupted does not go on
+        /// The file; - for standard input. From a pipe, an interrupted import does not go on
         #[arg(value_name = "FILE.csv", value_parser = parse_source)]
         source: Source,
         /// Import it from its beginning, even if it was imported before, or in part
@@ -258,7 +262,7 @@ impl Command {
 }
 
 fn parse_source(text: &str) -> Result<Source, Infallible> {
-    Ok(if text == "-" { Source::StandardInput } else { Source::File(text.into()) })
+    Ok(Source::of(text))
 }
 
 fn parse_user(text: &str) -> Result<UserId, String> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use natter_common::cluster::ClusterId;
 use natter_common::ids::UpdateId;
 
 use crate::transport::TransportError;
@@ -123,6 +124,8 @@ pub struct ClientError {
     pub text: String,
     /// The update's id where it may have taken effect or still may: a retry with this id is safe.
     pub doubtful: Option<UpdateId>,
+    /// The cluster of the frontend that said so, if that names one.
+    pub cluster: Option<ClusterId>,
     /// How often it was tried; 0 for what was not sent.
     pub attempts: u32,
     /// How long it was tried.
@@ -132,7 +135,7 @@ pub struct ClientError {
 impl ClientError {
     /// An error of one attempt.
     pub fn new(code: u16, name: ErrorName, text: impl Into<String>) -> Self {
-        Self { code, name, text: text.into(), doubtful: None, attempts: 1, waited: Duration::ZERO }
+        Self { code, name, text: text.into(), doubtful: None, cluster: None, attempts: 1, waited: Duration::ZERO }
     }
 
     /// From the two headers of an error by the NATS services convention.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use natter_common::clock::Stamp;
+use natter_common::cluster::{ClusterId, ClusterNames};
 use natter_common::edge::{
     Answers, BatchReply, ClientBatch, ClientReply, ClientRequest, FrontendError, Outcome, SingleOperation,
     decode_request, encode_batch_reply, encode_reply,
@@ -15,11 +16,11 @@ use natter_common::label::Label;
 use natter_common::messages::Refusal;
 use natter_common::rating::{Average, Movie, Movies, Rating, RatingKey, Ratings, Stars};
 use natter_common::request::{Answer, Query, Update};
-use natter_common::session::Session;
 use natter_common::subjects::Operation;
 use natter_common::wire::Format;
 
 use crate::api::{Client, Settings};
+use crate::memory::Memory;
 use crate::transport::{Response, Transport, TransportError};
 
 /// 2026-07-30.
@@ -39,6 +40,7 @@ pub(crate) struct FakeFrontend {
     state: RefCell<State>,
     /// After so many more requests there is no frontend.
     left: Option<Cell<usize>>,
+    names: RefCell<ClusterNames>,
 }
 
 #[derive(Default)]
@@ -58,7 +60,7 @@ const MOVIES: [(u32, &str, &[&str]); 4] = [
 ];
 
 pub(crate) fn client(frontend: &FakeFrontend) -> Client<&FakeFrontend> {
-    Client::new(frontend, Session::new(), None, Settings::default())
+    Client::new(frontend, Memory::unkept(), Settings::default())
 }
 
 impl FakeFrontend {
@@ -72,6 +74,13 @@ impl FakeFrontend {
     /// After so many more requests there is no frontend.
     pub(crate) fn answers_at_most(&mut self, requests: usize) {
         self.left = Some(Cell::new(requests));
+    }
+
+    /// From now on its cluster is this one; also known by its aliases.
+    pub(crate) fn serve(&self, cluster: &str, aliases: &[&str]) {
+        let id = |text: &str| ClusterId::new(text).unwrap();
+        let aliases = aliases.iter().map(|text| id(text)).collect();
+        self.names.replace(ClusterNames { id: Some(id(cluster)), aliases });
     }
 
     /// How many updates took effect, each id counted once.
@@ -121,20 +130,30 @@ impl Transport for &FakeFrontend {
             state.asked.push((operation, request.clone()));
             state.mishaps.pop_front()
         };
+        let names = self.names.borrow().clone();
         match mishap {
             None => {
                 let mut state = self.state.borrow_mut();
-                let encoded = match request {
-                    ClientRequest::Batch(batch) => {
-                        encode_batch_reply(&state.execute_all(batch), None, Format::MessagePack, 1 << 20).unwrap()
+                let cluster = names.id.as_ref();
+                let other = request.cluster().zip(cluster).filter(|(theirs, _)| !names.contain(theirs));
+                let encoded = if let Some((theirs, ours)) = other {
+                    let error = FrontendError::OtherCluster { theirs: theirs.clone(), ours: ours.clone() };
+                    encode_reply(&Err(error), cluster, Format::MessagePack).unwrap()
+                } else {
+                    match request {
+                        ClientRequest::Batch(batch) => {
+                            encode_batch_reply(&state.execute_all(batch), cluster, Format::MessagePack, 1 << 20)
+                                .unwrap()
+                        }
+                        single => encode_reply(&state.execute(single), cluster, Format::MessagePack).unwrap(),
                     }
-                    single => encode_reply(&state.execute(single), None, Format::MessagePack).unwrap(),
                 };
                 let error = encoded.error.map(|(code, text)| (code.to_string(), text));
-                Ok(Response { error, body: encoded.body.into() })
+                Ok(Response { error, cluster: encoded.cluster, body: encoded.body.into() })
             }
             Some(Mishap::Error(code, text)) => {
-                Ok(Response { error: Some((code.to_string(), text.to_owned())), body: Bytes::new() })
+                let error = Some((code.to_string(), text.to_owned()));
+                Ok(Response { error, cluster: names.id, body: Bytes::new() })
             }
             Some(Mishap::Lost { executed }) => {
                 if executed {

@@ -1,7 +1,7 @@
 //! `client import`: the ratings of a CSV file, in batches, several on their way at the same time.
 //!
 //! - `rows`: the file, line by line, and `reader`, the thread that reads it; `journal`: what is kept between runs, and the
-//!   ids that follow from it
+//!   ids that follow from it; `home`: the cluster to which that belongs
 //! - `item`: one rating on its way; `plan`: what is to be sent next and what an outcome means, as a state machine without
 //!   I/O; `pace`: how much at a time; `wire`: batches as bytes
 //! - `run`: the loop around these; `report`: how to import, and what came of it
@@ -10,6 +10,7 @@
 //! the journal and the place in the file. Their stamps say when the rating was sent first: so an import that goes on, or
 //! that sends again what got no answer, changes nothing twice, and whoever rates meanwhile has the last word.
 
+mod home;
 mod item;
 mod journal;
 mod pace;
@@ -21,7 +22,8 @@ mod rows;
 mod run;
 mod wire;
 
-pub use journal::{JournalError, locate as locate_journal};
+pub use home::{Home, find_home};
+pub use journal::JournalError;
 pub use report::{ImportError, ImportOptions, Imported};
 pub use rows::HeaderError;
 pub use run::import;
@@ -36,14 +38,30 @@ use serde::{Deserialize, Serialize};
 pub enum Source {
     /// A file, in whose import a later run can go on.
     File(PathBuf),
+    /// A pipe or device that can be read once, such as a FIFO or the `/dev/fd/63` of a process substitution.
+    Stream(PathBuf),
     /// Standard input.
     StandardInput,
+}
+
+impl Source {
+    /// As the command line names it.
+    pub fn of(text: &str) -> Self {
+        if text == "-" {
+            return Self::StandardInput;
+        }
+        // A file that is not there is told of when it is read.
+        match std::fs::metadata(text) {
+            Ok(data) if !data.is_file() && !data.is_dir() => Self::Stream(text.into()),
+            _ => Self::File(text.into()),
+        }
+    }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => fmt::Display::fmt(&path.display(), f),
+            Self::File(path) | Self::Stream(path) => fmt::Display::fmt(&path.display(), f),
             Self::StandardInput => f.write_str("standard input"),
         }
     }
@@ -66,6 +84,16 @@ impl Counts {
     /// All of them.
     pub fn total(&self) -> u64 {
         self.created + self.updated + self.unchanged + self.refused
+    }
+
+    /// What came on top of `before`.
+    fn since(&self, before: Self) -> Self {
+        Self {
+            created: self.created.saturating_sub(before.created),
+            updated: self.updated.saturating_sub(before.updated),
+            unchanged: self.unchanged.saturating_sub(before.unchanged),
+            refused: self.refused.saturating_sub(before.refused),
+        }
     }
 
     fn add(&mut self, other: Self) {

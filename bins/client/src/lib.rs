@@ -2,7 +2,7 @@
 //!
 //! - requests: [`requests`]; the typed calls, with retries: [`api`]; errors of requests: [`error`], and of the program,
 //!   with exit statuses and JSON: [`failure`]
-//! - how it gets to a frontend: [`transport`]; what a session has seen, between runs: [`state`]
+//! - how it gets to a frontend: [`transport`]; what a session has seen, and where: [`memory`]; between runs: [`state`]
 //! - the program: [`commands`] (the command line), [`perform`] (one command), [`import`] (a file),
 //!   [`menu`], [`decode`], and [`show`], the words
 //!
@@ -16,6 +16,7 @@ pub mod failure;
 #[cfg(test)]
 mod fake;
 pub mod import;
+pub mod memory;
 pub mod menu;
 pub mod perform;
 pub mod requests;
@@ -26,7 +27,6 @@ pub mod transport;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use natter_broker::connection::{self, ConnectError, ConnectionSettings, Patience};
@@ -34,7 +34,6 @@ use natter_broker::environment::Environment;
 use natter_broker::target::Target;
 use natter_broker::{logs, signals};
 use natter_common::ids::{UpdateId, UserId};
-use natter_common::session::Session;
 use natter_common::subjects::Subjects;
 use tokio::io::BufReader;
 use tokio::sync::mpsc::unbounded_channel;
@@ -44,10 +43,11 @@ use crate::api::{Client, Settings};
 use crate::commands::{ClientArgs, Command};
 use crate::error::ClientError;
 use crate::failure::{Failure, Status};
-use crate::import::{ImportOptions, Source};
+use crate::import::{Home, ImportOptions, Source};
+use crate::memory::Memory;
 use crate::menu::{Manner, Menu, MenuEnd};
 use crate::requests::Asked;
-use crate::state::SessionFile;
+use crate::state::{SessionStore, State};
 use crate::transport::NatsTransport;
 
 /// Largest user drawn at random: MovieLens' small data set and the sample have ratings of users 1 to this.
@@ -151,6 +151,9 @@ pub async fn run_menu(args: ClientArgs) -> (ExitCode, Option<MenuEnd>) {
         ended = menu.run() => Some(ended),
         () = signals::interrupt() => None,
     };
+    if args.forget_session {
+        client.forget_session();
+    }
     match ended {
         Some(Ok(end)) => (ExitCode::SUCCESS, Some(end)),
         Some(Err(error)) => (fail(&Failure::file(format!("the menu ends: {error}")), false), None),
@@ -170,9 +173,11 @@ async fn start(args: &ClientArgs, user_id: Option<UserId>) -> Result<Client<Nats
     let target = Target::resolve(&args.broker, &environment).map_err(ConnectError::from)?;
     let name = user_id.map_or_else(|| "client".to_owned(), |user| format!("client-{user}"));
     let transport = transport(args, &target, name).await?.of_user(user_id, args.own_subject);
-    let (session, file) = session(args, user_id, &environment, &target);
-    let settings = Settings { timeout: args.timeout, patience: args.patience, notify: complain };
-    Ok(Client::new(transport, session, file, settings))
+    Ok(Client::new(transport, memory(args, user_id, &environment, &target), settings(args)))
+}
+
+fn settings(args: &ClientArgs) -> Settings {
+    Settings { timeout: args.timeout, patience: args.patience, notify: complain }
 }
 
 async fn transport(args: &ClientArgs, target: &Target, name: String) -> Result<NatsTransport, Failure> {
@@ -189,68 +194,68 @@ async fn transport(args: &ClientArgs, target: &Target, name: String) -> Result<N
 async fn import_ratings(args: &ClientArgs, source: &Source, again: bool, in_flight: u32) -> Result<String, Failure> {
     let environment = Environment::of_process();
     let target = Target::resolve(&args.broker, &environment).map_err(ConnectError::from)?;
+    let transport = transport(args, &target, "client-import".to_owned()).await?;
+    let mut client = Client::new(transport.clone(), Memory::unkept(), settings(args));
+    let home = match source {
+        Source::File(path) => {
+            import::find_home(&mut client, state(args, &environment, &target), path, complain).await?
+        }
+        Source::Stream(_) | Source::StandardInput => Home::default(),
+    };
     let options = ImportOptions {
         source: source.clone(),
-        journal: journal(args, source, &environment, &target),
+        cluster: home.cluster,
+        journal: home.journal,
         again,
         in_flight: in_flight as usize,
         timeout: args.timeout,
         patience: args.patience,
         notify: complain,
     };
-    let transport = transport(args, &target, "client-import".to_owned()).await?;
     let imported = import::import(&transport, &options).await?;
-    if imported.counts.refused == 0 {
+    let refused = imported.counts.refused + imported.before.refused;
+    if refused == 0 {
         return Ok(if args.json { imported.to_json() } else { imported.to_string() });
     }
     if !args.json {
         print(&imported.to_string());
     }
-    let text = format!("{} lines were refused, and the others imported: see above", imported.counts.refused);
+    let text = match imported.before.refused {
+        0 => format!("{refused} lines were refused, and the others imported"),
+        before => format!("{refused} lines were refused, {before} of them by earlier runs, and the others imported"),
+    };
     let failure = Failure::new(Status::Refused, 400, "LINES_REFUSED", text);
     Err(failure.with_details(imported.to_object()))
 }
 
-/// Where it is kept how far the import of a file is, if it is to be.
-fn journal(args: &ClientArgs, source: &Source, environment: &Environment, target: &Target) -> Option<PathBuf> {
-    let Source::File(path) = source else { return None };
+/// Where journals of imports are kept, if they are.
+fn state(args: &ClientArgs, environment: &Environment, target: &Target) -> Option<State> {
     if args.no_state {
         return None;
     }
-    let journal = import::locate_journal(environment, &target.servers().join(","), &args.broker.prefix, path);
-    if journal.is_none() {
+    let state = State::locate(environment, &target.servers(), &args.broker.prefix);
+    if state.is_none() {
         complain(
             "an import that is interrupted does not go on later: HOME is not set; set NATTER_STATE to a directory",
         );
     }
-    journal
+    state
 }
 
-fn session(
-    args: &ClientArgs,
-    whose: Option<UserId>,
-    environment: &Environment,
-    target: &Target,
-) -> (Session, Option<SessionFile>) {
+/// What earlier runs have seen.
+fn memory(args: &ClientArgs, user_id: Option<UserId>, environment: &Environment, target: &Target) -> Memory {
     if args.no_state {
-        return (Session::new(), None);
+        return Memory::unkept();
     }
-    let servers = target.servers().join(",");
-    let Some(file) = SessionFile::locate(environment, &servers, &args.broker.prefix, whose) else {
+    let Some(store) = SessionStore::locate(environment, &target.servers(), &args.broker.prefix, user_id) else {
         complain("this session is not kept: HOME is not set; set NATTER_STATE to a directory, or give --no-state");
-        return (Session::new(), None);
+        return Memory::unkept();
     };
-    if args.new_session {
-        if let Err(error) = file.forget() {
-            complain(&error.to_string());
-        }
-        return (Session::new(), Some(file));
-    }
-    let (label, complaints) = file.load();
+    let (memory, complaints) = Memory::open(store, args.new_session);
     for complaint in complaints {
         complain(&complaint.to_string());
     }
-    (Session::from(label), Some(file))
+    memory
 }
 
 /// A user for the menu, and told.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use natter_common::ids::UpdateId;
+use natter_common::cluster::ClusterId;
+use natter_common::ids::{MovieId, UpdateId, UserId};
 use natter_common::label::Label;
 use natter_common::request::{Query, Update};
 use natter_common::subjects::Operation;
@@ -40,13 +41,30 @@ impl Question {
         }
     }
 
-    /// The payload, in MessagePack.
+    /// The user that it concerns.
+    pub fn user_id(&self) -> Option<UserId> {
+        match self {
+            Self::Update(update, _) => Some(update.key().user_id),
+            Self::Query(Query::Read { user_id, .. } | Query::All { user_id, .. }) => Some(*user_id),
+            Self::Query(Query::Average { .. } | Query::Search { .. }) => None,
+        }
+    }
+
+    /// A query that takes next to nothing, to learn who answers; on this user, if given, as no other may be allowed.
+    pub fn anything(user_id: Option<UserId>) -> Self {
+        Self::Query(match user_id {
+            Some(user_id) => Query::All { user_id, limit: 1, after: u32::MAX },
+            None => Query::Average { movie_id: MovieId::FIRST },
+        })
+    }
+
+    /// The payload, in MessagePack. `cluster` is the one in which the session has seen `prev`.
     ///
     /// # Errors
     ///
     /// Where it can't be encoded: a bug.
-    pub fn encode(&self, prev: &Label) -> Result<Vec<u8>, WireError> {
-        let mut fields = Fields { prev: Some(prev), ..Fields::default() };
+    pub fn encode(&self, prev: &Label, cluster: Option<&ClusterId>) -> Result<Vec<u8>, WireError> {
+        let mut fields = Fields { prev: Some(prev), cluster, ..Fields::default() };
         match self {
             Self::Update(update, id) => {
                 let key = update.key();
@@ -93,6 +111,8 @@ struct Fields<'a> {
     id: Option<UpdateId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prev: Option<&'a Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a ClusterId>,
 }
 
 /// `create user=42 movie=1 rating=4.5`: what a person is told was asked.
@@ -132,6 +152,7 @@ mod tests {
         let rating = Stars::try_from(4.5).unwrap();
         let id = UpdateId::from_stamp(Stamp::new(1_000, 2), 3);
         let prev = Label { replicas: [(ReplicaId::new("a").unwrap(), 3)].into_iter().collect(), clock: Stamp(99) };
+        let cluster = ClusterId::new("c").unwrap();
         for (question, shown) in [
             (Question::Update(Update::Create { user_id, movie_id, rating }, id), "create user=42 movie=7 rating=4.5"),
             (Question::Update(Update::Update { user_id, movie_id, rating }, id), "update user=42 movie=7 rating=4.5"),
@@ -142,15 +163,20 @@ mod tests {
             (Question::Query(Query::Average { movie_id }), "average movie=7"),
             (Question::Query(Query::Search { title: "toy \"s".into(), limit: 5 }), "search title=\"toy \\\"s\""),
         ] {
-            let payload = question.encode(&prev).unwrap();
+            let payload = question.encode(&prev, Some(&cluster)).unwrap();
             let understood = decode_request(question.operation(), None, &payload).unwrap();
             let meant = match &question {
-                Question::Update(request, id) => {
-                    ClientRequest::Update { request: *request, id: Some(*id), prev: prev.clone(), cluster: None }
-                }
-                Question::Query(request) => {
-                    ClientRequest::Query { request: request.clone(), prev: prev.clone(), cluster: None }
-                }
+                Question::Update(request, id) => ClientRequest::Update {
+                    request: *request,
+                    id: Some(*id),
+                    prev: prev.clone(),
+                    cluster: Some(cluster.clone()),
+                },
+                Question::Query(request) => ClientRequest::Query {
+                    request: request.clone(),
+                    prev: prev.clone(),
+                    cluster: Some(cluster.clone()),
+                },
             };
             assert_eq!(understood, meant);
             assert_eq!(Asked(&question).to_string(), shown);

@@ -1,18 +1,26 @@
-//! The session's label between runs: a small JSON file for each user of each broker and prefix.
+//! What a client keeps between runs, in small JSON files. It belongs to a cluster and a user, not to an address.
 //!
-//! `<state directory>/<broker and prefix>/<user>.json`. A session of no particular user starts from all of that broker's
-//! labels, as the person at the keyboard is the same, and keeps its own in `anybody.json`. Concurrent runs merge what
-//! they have seen: read, merge, rename, under a lock file. Losing a file loses no rating, only the promise to see one.
+//! - `clusters/<cluster>/<user>.json`: the label of a user's session with a cluster; of no particular user, `anybody.json`
+//! - `clusters/<cluster>/<file>.import`: how far the import of a file into that cluster is
+//! - `addresses/<broker and prefix>/`, files of the same names: which cluster that was, at this address. So the first request
+//!   of the next run has the right label; and where another cluster answers by then, the client tells of it.
+//!
+//! Concurrent runs merge what they have seen: read, merge, rename, under a lock file. Losing a file loses no rating, only
+//! the promise to see one. So there is room for a bounded number of clusters and addresses: those used least recently go.
+
+mod session;
+
+pub use session::{Loaded, SessionStore};
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use natter_broker::environment::Environment;
-use natter_common::ids::UserId;
-use natter_common::label::Label;
-use serde::{Deserialize, Serialize};
+use natter_common::cluster::ClusterId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// The variable that names another state directory.
 pub const STATE_VARIABLE: &str = "NATTER_STATE";
@@ -21,6 +29,11 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// How long to wait for another run that keeps its label: far longer than that takes. Then go on without the lock: at
 /// worst the later of the two wins.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// Maximum clusters, and maximum addresses, that files are kept of. A developer starts some dozens a day.
+const DIRECTORIES_MAX: usize = 256;
+/// Endings of our files: nothing else is ever removed.
+const ENDINGS: [&str; 3] = ["json", "import", "tmp"];
+const LOCK: &str = "lock";
 
 /// Why the session's label is not kept, or was not found. Never a reason to stop.
 #[derive(Debug, thiserror::Error)]
@@ -48,119 +61,68 @@ pub enum StateError {
     },
 }
 
-/// What a file holds: the label, and for a person who looks inside, whose.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    servers: String,
-    prefix: String,
-    user_id: Option<UserId>,
-    label: Label,
-}
-
-/// Where one session's label is kept.
+/// The directory of all that is kept, and the part of it for one address.
 #[derive(Clone, Debug)]
-pub struct SessionFile {
-    directory: PathBuf,
-    servers: String,
-    prefix: String,
-    user_id: Option<UserId>,
+pub struct State {
+    root: PathBuf,
+    address: PathBuf,
 }
 
-impl SessionFile {
-    /// For this user (or nobody in particular) of the cluster under `prefix` at `servers`. `None` where no state directory
-    /// is known.
-    pub fn locate(environment: &Environment, servers: &str, prefix: &str, user_id: Option<UserId>) -> Option<Self> {
-        let directory = directory(environment, servers, prefix)?;
-        Some(Self { directory, servers: servers.to_owned(), prefix: prefix.to_owned(), user_id })
+impl State {
+    /// For the cluster under `prefix` at `servers`. `None` where no state directory is known.
+    pub fn locate(environment: &Environment, servers: &[String], prefix: &str) -> Option<Self> {
+        let root = match environment.get(STATE_VARIABLE) {
+            Some(path) => PathBuf::from(path),
+            None => environment.base_directory("XDG_STATE_HOME", ".local/state")?.join("natter"),
+        };
+        let servers = canonical(servers);
+        // A name that a person recognises, and a hash that tells apart what looks the same.
+        let hash = hash(servers.bytes().chain([0]).chain(prefix.bytes()));
+        let name = format!("{}-{}-{:08x}", plain(&servers), plain(prefix), hash >> 32);
+        Some(Self { address: root.join("addresses").join(name), root })
     }
 
-    /// The file.
-    pub fn path(&self) -> PathBuf {
-        let name = self.user_id.map_or_else(|| "anybody".to_owned(), |user| user.to_string());
-        self.directory.join(format!("{name}.json"))
+    /// Files about the cluster that answers at this address.
+    pub(crate) fn at_address(&self, name: &str) -> PathBuf {
+        self.address.join(name)
     }
 
-    /// What was seen in earlier runs, and what was wrong with the files.
-    pub fn load(&self) -> (Label, Vec<StateError>) {
-        let mut label = Label::new();
-        let mut complaints = Vec::new();
-        for path in self.sources() {
-            match read(&path) {
-                Ok(kept) => label.merge(&kept.unwrap_or_default()),
-                Err(error) => complaints.push(error),
-            }
-        }
-        (label, complaints)
+    /// Files that belong to a cluster.
+    pub(crate) fn in_cluster(&self, cluster: &ClusterId, name: &str) -> PathBuf {
+        self.clusters().join(cluster.as_str()).join(name)
     }
 
-    /// Adds `label` to what the file holds.
-    ///
-    /// # Errors
-    ///
-    /// Where the file can't be written; it is as it was then.
-    pub fn keep(&self, label: &Label) -> Result<(), StateError> {
-        let path = self.path();
-        fs::create_dir_all(&self.directory).map_err(|error| failed("create", &self.directory, &error))?;
-        let _lock = lock(&self.directory.join("lock"));
-        // A broken file was complained of when it was loaded.
-        let mut merged = read(&path).ok().flatten().unwrap_or_default();
-        merged.merge(label);
-        let kept =
-            Kept { servers: self.servers.clone(), prefix: self.prefix.clone(), user_id: self.user_id, label: merged };
-        let text = serde_json::to_vec(&kept).map_err(|error| failed("write", &path, &error.into()))?;
-        let draft = path.with_extension(format!("{}-{:08x}.tmp", std::process::id(), fastrand::u32(..)));
-        let written = File::create(&draft)
-            .and_then(|mut file| file.write_all(&text).and_then(|()| file.write_all(b"\n")))
-            .and_then(|()| fs::rename(&draft, &path));
-        written.map_err(|error| {
-            let _ = fs::remove_file(&draft);
-            failed("write", &path, &error)
-        })
+    fn clusters(&self) -> PathBuf {
+        self.root.join("clusters")
     }
 
-    /// Forgets what [`SessionFile::load`] would find.
-    ///
-    /// # Errors
-    ///
-    /// Where a file can't be removed.
-    pub fn forget(&self) -> Result<(), StateError> {
-        let _lock = if self.directory.exists() { lock(&self.directory.join("lock")) } else { None };
-        for path in self.sources() {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &path, &error)),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The user's own file; for nobody in particular, all of this broker's and prefix'.
-    fn sources(&self) -> Vec<PathBuf> {
-        if self.user_id.is_some() {
-            return vec![self.path()];
-        }
-        let Ok(entries) = fs::read_dir(&self.directory) else { return Vec::new() };
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
-        paths.sort();
-        paths
+    /// Directories of all clusters.
+    fn cluster_directories(&self) -> Vec<PathBuf> {
+        directories_in(&self.clusters())
     }
 }
 
-/// Where all is kept that belongs to the cluster under `prefix` at `servers`. `None` where no state directory is known.
-pub(crate) fn directory(environment: &Environment, servers: &str, prefix: &str) -> Option<PathBuf> {
-    let root = match environment.get(STATE_VARIABLE) {
-        Some(path) => PathBuf::from(path),
-        None => environment.base_directory("XDG_STATE_HOME", ".local/state")?.join("natter"),
+/// Servers as one key: names of this machine are one, and so are orders, and the usual port is left out of no server.
+fn canonical(servers: &[String]) -> String {
+    let mut servers: Vec<String> = servers.iter().map(|server| canonical_server(server)).collect();
+    servers.sort();
+    servers.dedup();
+    servers.join(",")
+}
+
+fn canonical_server(server: &str) -> String {
+    let address = server.split_once("://").map_or(server, |(_, address)| address).trim_end_matches('/');
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !port.is_empty() => (host, port),
+        _ => (address, "4222"),
     };
-    // A name that a person recognises, and a hash that tells apart what looks the same.
-    let hash = hash(servers.bytes().chain([0]).chain(prefix.bytes()));
-    Some(root.join(format!("{}-{}-{:08x}", plain(servers), plain(prefix), hash >> 32)))
+    let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+    let is_here = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    format!("{}:{port}", if is_here { "127.0.0.1" } else { &host })
 }
 
 /// A part of a file's name that looks like `text`.
 pub(crate) fn plain(text: &str) -> String {
-    let text = text.replace("nats://", "");
     text.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' }).collect()
 }
 
@@ -169,8 +131,51 @@ pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// Makes the directory of a file. Where it is new, makes room for it among its neighbours.
+pub(crate) fn make_directory_of(file: &Path) -> Result<(), StateError> {
+    let Some(directory) = file.parent() else { return Ok(()) };
+    if directory.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(directory).map_err(|error| failed("create", directory, &error))?;
+    if let Some(parent) = directory.parent() {
+        make_room(parent, directory);
+    }
+    Ok(())
+}
+
+/// Removes the directories in `parent` that were used least recently, beyond [`DIRECTORIES_MAX`].
+fn make_room(parent: &Path, newest: &Path) {
+    let used = |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let mut directories: Vec<_> = directories_in(parent).into_iter().filter(|path| path != newest).collect();
+    let excess = (directories.len() + 1).saturating_sub(DIRECTORIES_MAX);
+    if excess == 0 {
+        return;
+    }
+    directories.sort_by_cached_key(used);
+    for directory in directories.iter().take(excess) {
+        for file in files_in(directory) {
+            let is_ours = file.file_name().is_some_and(|name| name == LOCK)
+                || file.extension().is_some_and(|ending| ENDINGS.iter().any(|ours| ending == *ours));
+            if is_ours {
+                let _ = fs::remove_file(file); // one that stays does no harm
+            }
+        }
+        let _ = fs::remove_dir(directory); // stays where something else is in it
+    }
+}
+
+fn directories_in(parent: &Path) -> Vec<PathBuf> {
+    files_in(parent).into_iter().filter(|path| path.is_dir()).collect()
+}
+
+fn files_in(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
 /// `None` where there is no file.
-fn read(path: &Path) -> Result<Option<Label>, StateError> {
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -178,9 +183,29 @@ fn read(path: &Path) -> Result<Option<Label>, StateError> {
     };
     let mut text = Vec::new();
     file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(|error| failed("read", path, &error))?;
-    match serde_json::from_slice::<Kept>(&text) {
-        Ok(kept) => Ok(Some(kept.label)),
-        Err(error) => Err(StateError::Broken { path: path.to_owned(), reason: error.to_string() }),
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| StateError::Broken { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// Writes a file in place of the one before, whole at every moment. Its directory must be there.
+pub(crate) fn write(path: &Path, value: &impl Serialize) -> Result<(), StateError> {
+    let text = serde_json::to_vec(value).map_err(|error| failed("write", path, &error.into()))?;
+    let draft = path.with_extension(format!("{}-{:08x}.tmp", std::process::id(), fastrand::u32(..)));
+    let written = File::create(&draft)
+        .and_then(|mut file| file.write_all(&text).and_then(|()| file.write_all(b"\n")))
+        .and_then(|()| fs::rename(&draft, path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&draft);
+        failed("write", path, &error)
+    })
+}
+
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> Result<(), StateError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, &error)),
+        _ => Ok(()),
     }
 }
 
@@ -188,9 +213,9 @@ fn failed(what: &'static str, path: &Path, error: &io::Error) -> StateError {
     StateError::File { what, path: path.to_owned(), reason: error.to_string() }
 }
 
-/// Held until dropped. `None` where it can't be had.
-fn lock(path: &Path) -> Option<File> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).ok()?;
+/// The lock of the directory of a file, held until dropped. `None` where it can't be had.
+fn lock_beside(path: &Path) -> Option<File> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.with_file_name(LOCK)).ok()?;
     let begun = Instant::now();
     loop {
         match file.try_lock() {
@@ -206,113 +231,34 @@ fn lock(path: &Path) -> Option<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use natter_common::clock::Stamp;
-    use natter_common::ids::ReplicaId;
 
-    fn label(entries: &[(&str, u64)]) -> Label {
-        let named = |(id, count): &(&str, u64)| (ReplicaId::new(id).unwrap(), *count);
-        Label { replicas: entries.iter().map(named).collect(), clock: Stamp(entries.len() as u64) }
-    }
-
-    fn environment(root: &Path) -> Environment {
-        [(STATE_VARIABLE, root.as_os_str())].into_iter().collect()
-    }
-
-    fn file(root: &Path, user: u32) -> SessionFile {
-        let user_id = UserId::new(user).ok();
-        SessionFile::locate(&environment(root), "nats://127.0.0.1:4222", "ratings", user_id).unwrap()
+    #[test]
+    fn names_of_one_address_are_one_key() {
+        let key = |servers: &[&str]| canonical(&servers.iter().map(|&server| server.to_owned()).collect::<Vec<_>>());
+        for servers in
+            [&["nats://localhost:4222"][..], &["nats://127.0.0.1"], &["tls://[::1]:4222"], &["nats://LOCALHOST/"]]
+        {
+            assert_eq!(key(servers), "127.0.0.1:4222", "{servers:?}");
+        }
+        assert_eq!(key(&["nats://b:1", "nats://A:2", "nats://b:1"]), key(&["nats://a:2", "nats://b:1"]));
+        assert_ne!(key(&["nats://a:1"]), key(&["nats://a:2"]));
     }
 
     #[test]
-    fn labels_are_merged_never_overwritten() {
+    fn room_is_bounded_and_what_is_not_ours_stays() {
         let root = tempfile::tempdir().unwrap();
-        let file = file(root.path(), 42);
-        assert_eq!(file.load().0, Label::new());
-        file.keep(&label(&[("a", 3)])).unwrap();
-        file.keep(&label(&[("a", 1), ("b", 2)])).unwrap();
-        let (kept, complaints) = file.load();
-        assert_eq!(kept, label(&[("a", 3), ("b", 2)]));
-        assert!(complaints.is_empty());
-    }
-
-    #[test]
-    fn concurrent_runs_lose_nothing() {
-        let root = tempfile::tempdir().unwrap();
-        let file = file(root.path(), 42);
-        std::thread::scope(|scope| {
-            for run in 0..8 {
-                let file = &file;
-                scope.spawn(move || {
-                    for count in 1..=20 {
-                        file.keep(&label(&[(&format!("r{run}"), count)])).unwrap();
-                    }
-                });
+        let file = |n: usize| root.path().join(format!("c{n}")).join("42.json");
+        for n in 0..DIRECTORIES_MAX + 20 {
+            make_directory_of(&file(n)).unwrap();
+            write(&file(n), &n).unwrap();
+            if n == 3 {
+                fs::write(file(n).with_file_name("letter.txt"), "keep").unwrap();
             }
-        });
-        let expected: Vec<_> = (0..8).map(|run| format!("r{run}")).collect();
-        let kept = file.load().0;
-        for id in expected {
-            assert_eq!(kept.replicas.get(&ReplicaId::new(&id).unwrap()), 20);
+            let used = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + n as u64);
+            File::open(root.path().join(format!("c{n}"))).unwrap().set_modified(used).unwrap();
         }
-        let left = fs::read_dir(&file.directory).unwrap().count();
-        assert_eq!(left, 2, "drafts were left behind");
-    }
-
-    #[test]
-    fn a_broken_file_is_named_and_the_session_starts_anew() {
-        let root = tempfile::tempdir().unwrap();
-        let file = file(root.path(), 42);
-        fs::create_dir_all(&file.directory).unwrap();
-        for broken in ["", "{", "[]", r#"{"label":7}"#, "\u{0}\u{0}"] {
-            fs::write(file.path(), broken).unwrap();
-            let (label_read, complaints) = file.load();
-            assert_eq!(label_read, Label::new());
-            let complaint = complaints[0].to_string();
-            assert!(complaint.contains("42.json") && complaint.contains("a new session starts"), "{complaint}");
-        }
-        file.keep(&label(&[("a", 1)])).unwrap();
-        assert_eq!(file.load().0, label(&[("a", 1)]));
-    }
-
-    #[test]
-    fn users_brokers_and_prefixes_are_kept_apart() {
-        let root = tempfile::tempdir().unwrap();
-        let environment = environment(root.path());
-        let at = |servers, prefix, user| {
-            SessionFile::locate(&environment, servers, prefix, UserId::new(user).ok()).unwrap().path()
-        };
-        let paths =
-            [at("nats://a:1", "r", 1), at("nats://a:1", "r", 2), at("nats://a_1", "r", 1), at("nats://a:1", "r.", 1)];
-        for (n, path) in paths.iter().enumerate() {
-            assert!(paths[n + 1..].iter().all(|other| other != path), "{}", path.display());
-        }
-    }
-
-    #[test]
-    fn nobody_in_particular_has_seen_what_anybody_has() {
-        let root = tempfile::tempdir().unwrap();
-        file(root.path(), 1).keep(&label(&[("a", 3)])).unwrap();
-        file(root.path(), 2).keep(&label(&[("b", 2)])).unwrap();
-        let anybody = SessionFile::locate(&environment(root.path()), "nats://127.0.0.1:4222", "ratings", None).unwrap();
-        anybody.keep(&label(&[("c", 1)])).unwrap();
-        assert_eq!(anybody.load().0.replicas, label(&[("a", 3), ("b", 2), ("c", 1)]).replicas);
-        file(root.path(), 1).forget().unwrap();
-        assert_eq!(anybody.load().0.replicas, label(&[("b", 2), ("c", 1)]).replicas);
-        anybody.forget().unwrap();
-        assert_eq!(anybody.load().0, Label::new());
-    }
-
-    #[test]
-    fn a_directory_that_cannot_be_made_is_named_with_the_way_out() {
-        let root = tempfile::tempdir().unwrap();
-        let blocked = root.path().join("file");
-        fs::write(&blocked, "").unwrap();
-        let error = file(&blocked, 1).keep(&label(&[("a", 1)])).unwrap_err().to_string();
-        assert!(error.contains("--no-state") && error.contains("file"), "{error}");
-    }
-
-    #[test]
-    fn without_a_home_there_is_no_file() {
-        assert!(SessionFile::locate(&Environment::default(), "nats://a:1", "ratings", None).is_none());
+        assert_eq!(directories_in(root.path()).len(), DIRECTORIES_MAX);
+        assert!(!file(0).exists() && !file(20).exists() && file(21).exists() && !file(3).exists());
+        assert!(file(3).with_file_name("letter.txt").exists());
     }
 }

@@ -9,6 +9,7 @@ use async_nats::{Client, Message};
 use bytes::Bytes;
 use natter_broker::ask::{AskError, WrongAnswer, ask, denials};
 use natter_broker::connection::{ConnectionEvent, Denial};
+use natter_common::cluster::ClusterId;
 use natter_common::ids::UserId;
 use natter_common::subjects::{Operation, Subjects};
 use natter_common::wire;
@@ -22,6 +23,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 pub struct Response {
     /// `Nats-Service-Error-Code` and `Nats-Service-Error`, for an error.
     pub error: Option<(String, String)>,
+    /// `Natter-Cluster`, of an error.
+    pub cluster: Option<ClusterId>,
     /// The payload.
     pub body: Bytes,
 }
@@ -116,7 +119,8 @@ fn response(message: &Message) -> Result<Response, WrongAnswer> {
         }
         (code, text) => Some((code.unwrap_or_default(), text.unwrap_or_default())),
     };
-    Ok(Response { error, body: message.payload.clone() })
+    let cluster = header("Natter-Cluster").and_then(|text| ClusterId::new(&text).ok());
+    Ok(Response { error, cluster, body: message.payload.clone() })
 }
 
 impl Transport for NatsTransport {

@@ -7,7 +7,6 @@ use natter_broker::environment::Environment;
 use natter_broker::options::BrokerOptions;
 use natter_broker::server::{NatsServer, ServerError, ServerSettings, find_or_fetch};
 use natter_broker::target::Target;
-use natter_client::state::SessionFile;
 
 use crate::arguments::ClusterArgs;
 use crate::error::ClusterError;
@@ -35,9 +34,7 @@ impl Broker {
         let found = find_or_fetch(&Environment::of_process(), &tell).await?;
         let server = start(found.path, arguments.port, logs).await?;
         let options = arguments.broker.for_own_server(server.url());
-        let broker = Self { options, server: Some(server) };
-        broker.forget_sessions();
-        Ok(broker)
+        Ok(Self { options, server: Some(server) })
     }
 
     /// How to reach it.
@@ -82,7 +79,6 @@ impl Broker {
 
     /// Stops it, where it was started here.
     pub(crate) async fn stop(self) {
-        self.forget_sessions();
         if let Some(server) = self.server {
             // What the system won't say about its end does not matter here.
             let _ = server.stop().await;
@@ -93,19 +89,6 @@ impl Broker {
     pub(crate) fn kill(&mut self) {
         if let Some(server) = &mut self.server {
             server.process().kill();
-        }
-    }
-
-    /// Removes what clients have kept of sessions with an own broker: they are of a cluster in memory that is gone, whose
-    /// broker had the same port.
-    fn forget_sessions(&self) {
-        let Some(server) = &self.server else { return };
-        let environment = Environment::of_process();
-        if let Some(file) = SessionFile::locate(&environment, server.url(), &self.options.prefix, None)
-            && let Some(directory) = file.path().parent()
-        {
-            // Usually there is none. One that stays costs a client a sentence.
-            let _ = std::fs::remove_dir_all(directory);
         }
     }
 }

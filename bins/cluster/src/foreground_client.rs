@@ -23,9 +23,16 @@ pub(crate) struct ForegroundClient {
 }
 
 impl ForegroundClient {
-    /// Starts the menu of this user, or of a random one.
-    pub(crate) fn start(user_id: Option<UserId>, broker: &BrokerOptions, new_session: bool) -> io::Result<Self> {
-        let arguments = arguments(user_id, broker, new_session)?;
+    /// Starts the menu of this user, or of a random one, with a new session or with that of earlier runs. `forget_session`
+    /// leaves none behind.
+    pub(crate) fn start(
+        user_id: Option<UserId>,
+        broker: &BrokerOptions,
+        new_session: bool,
+        forget_session: bool,
+    ) -> io::Result<Self> {
+        let mut arguments = arguments(user_id, broker, new_session)?;
+        arguments.forget_session = forget_session;
         let (ended_sender, ended) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         std::thread::Builder::new().name("client".to_owned()).spawn(move || {

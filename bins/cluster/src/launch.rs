@@ -98,7 +98,11 @@ impl Cluster {
         let Some(broker) = &self.broker else { return ExitCode::FAILURE };
         // The menu writes to the terminal by itself.
         logs::flush();
-        let mut client = match ForegroundClient::start(arguments.user_id, broker.options(), broker.is_own()) {
+        // A cluster in memory ends here, and with it all that a session could go on with.
+        let is_own = broker.is_own();
+        let forget_session = is_own && arguments.data_dir.is_none();
+        let client = ForegroundClient::start(arguments.user_id, broker.options(), is_own, forget_session);
+        let mut client = match client {
             Ok(client) => client,
             Err(source) => return complain(&ClusterError::Start { what: "the client".to_owned(), source }),
         };

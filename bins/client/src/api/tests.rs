@@ -5,6 +5,8 @@ use natter_common::ids::ReplicaId;
 
 use crate::transport::TransportError;
 
+mod sessions;
+
 const TIMEOUT: Mishap = Mishap::Error(504, "TIMEOUT: no answer within 2000 ms: retry it with the same id");
 const STALE: Mishap = Mishap::Error(504, "STALE: within 2000 ms no reachable replica held all: try again");
 
@@ -106,7 +108,7 @@ async fn what_is_missing_is_told_at_once_and_waited_for() {
     let absent = [Mishap::NoFrontend, Mishap::NoFrontend, Mishap::Error(503, "UNAVAILABLE: all replicas are OFFLINE")];
     let frontend = FakeFrontend::with(absent);
     let settings = Settings { notify, ..Settings::default() };
-    let mut client = Client::new(&frontend, Session::new(), None, settings);
+    let mut client = Client::new(&frontend, Memory::unkept(), settings);
     client.create(user(), movie(1), stars()).await.unwrap();
     let told = TOLD.take();
     assert_eq!(told.len(), 2, "{told:?}");
@@ -127,7 +129,7 @@ async fn without_patience_there_is_one_attempt_and_its_reason() {
     ] {
         let frontend = FakeFrontend::with([mishap]);
         let settings = Settings { patience: Duration::ZERO, ..Settings::default() };
-        let mut client = Client::new(&frontend, Session::new(), None, settings);
+        let mut client = Client::new(&frontend, Memory::unkept(), settings);
         let error = client.create(user(), movie(1), stars()).await.unwrap_err();
         assert_eq!((&error.name, error.attempts, error.doubtful.is_some()), (&name, 1, doubt));
     }
@@ -157,26 +159,32 @@ async fn a_passing_staleness_is_waited_out() {
     let frontend = FakeFrontend::with([STALE]);
     (&frontend).request(Operation::Create, create_payload(), Duration::ZERO).await.unwrap(); // takes the mishap
     (&frontend).request(Operation::Create, create_payload(), Duration::ZERO).await.unwrap();
-    let mut client = Client::new(&frontend, Session::from(label("r1", 1)), None, Settings::default());
+    let mut client = client_with(&frontend, &label("r1", 1));
     assert_eq!(client.read(user(), movie(1)).await.unwrap().value.rating, Some(stars()));
+}
+
+fn client_with<'a>(frontend: &'a FakeFrontend, label: &Label) -> Client<&'a FakeFrontend> {
+    let mut memory = Memory::unkept();
+    memory.learn(label, None).unwrap();
+    Client::new(frontend, memory, Settings::default())
 }
 
 fn create_payload() -> Bytes {
     let id = UpdateId::from_stamp(Stamp::new(1, 0), 7);
     let update = Update::Create { user_id: user(), movie_id: movie(1), rating: stars() };
-    Question::Update(update, id).encode(&Label::new()).unwrap().into()
+    Question::Update(update, id).encode(&Label::new(), None).unwrap().into()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_the_cluster_cannot_know_is_told_so_and_does_not_loop() {
     let frontend = FakeFrontend::with([STALE]);
-    let mut client = Client::new(&frontend, Session::from(label("gone", 9)), None, Settings::default());
+    let mut client = client_with(&frontend, &label("gone", 9));
     let error = client.read(user(), movie(1)).await.unwrap_err();
     assert_eq!(error.name, ErrorName::Stale);
     assert!(error.text.contains("{gone:9}") && error.text.contains("was the cluster started anew"), "{error}");
     assert!(error.wants_new_session());
     let operations: Vec<_> = frontend.asked().into_iter().map(|(operation, _)| operation).collect();
-    assert_eq!(operations, [Operation::Read, Operation::Average], "one request and one look without `prev`");
+    assert_eq!(operations, [Operation::Read, Operation::All], "one request and one look without `prev`");
     assert_eq!(prevs(&frontend), ["{gone:9}", "{}"]);
     client.start_new_session();
     assert!(client.read(user(), movie(1)).await.is_ok());
@@ -208,19 +216,6 @@ async fn all_ratings_come_by_pages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_learnt_is_kept_for_the_next_run() {
-    let root = tempfile::tempdir().unwrap();
-    let environment = [(crate::state::STATE_VARIABLE, root.path().as_os_str())].into_iter().collect();
-    let file = SessionFile::locate(&environment, "nats://a:1", "ratings", Some(user())).unwrap();
-    let frontend = FakeFrontend::default();
-    let mut client = Client::new(&frontend, Session::new(), Some(file.clone()), Settings::default());
-    client.create(user(), movie(1), stars()).await.unwrap();
-    assert_eq!(&file.load().0, client.label());
-    client.start_new_session();
-    assert_eq!(file.load().0, Label::new());
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_answer_that_cannot_be_read_leaves_an_update_in_doubt() {
     struct Garbage;
     impl Transport for Garbage {
@@ -230,14 +225,14 @@ async fn an_answer_that_cannot_be_read_leaves_an_update_in_doubt() {
             _: Bytes,
             _: Duration,
         ) -> Result<crate::transport::Response, TransportError> {
-            Ok(crate::transport::Response { error: None, body: Bytes::from_static(b"\xdd\xff\xff\xff\xff") })
+            Ok(crate::transport::Response { body: Bytes::from_static(b"\xdd\xff\xff\xff\xff"), ..Default::default() })
         }
 
         fn place(&self) -> String {
             String::new()
         }
     }
-    let mut client = Client::new(Garbage, Session::new(), None, Settings::default());
+    let mut client = Client::new(Garbage, Memory::unkept(), Settings::default());
     let error = client.create(user(), movie(1), stars()).await.unwrap_err();
     assert_eq!(error.name, ErrorName::BadReply);
     assert!(error.doubtful.is_some());

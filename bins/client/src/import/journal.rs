@@ -10,7 +10,6 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use natter_broker::environment::Environment;
 use natter_common::clock::Stamp;
 use natter_common::ids::UpdateId;
 use serde::{Deserialize, Serialize};
@@ -92,16 +91,9 @@ pub enum JournalError {
         #[source]
         error: io::Error,
     },
-}
-
-/// Where the journal of a file is, among those for this broker and prefix. `None` where no state directory is known.
-pub fn locate(environment: &Environment, servers: &str, prefix: &str, file: &Path) -> Option<PathBuf> {
-    let directory = state::directory(environment, servers, prefix)?;
-    // A file that is not there is told of when it is read.
-    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
-    let name = state::plain(&file.file_stem().unwrap_or_default().to_string_lossy());
-    let hash = state::hash(file.as_os_str().as_encoded_bytes().iter().copied());
-    Some(directory.join(format!("{name}-{hash:016x}.import")))
+    /// Its directory can't be made.
+    #[error("what is kept of the import: {0}")]
+    State(String),
 }
 
 /// The memory of one import.

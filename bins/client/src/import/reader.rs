@@ -31,6 +31,11 @@ pub(super) fn read(
             }
             read_rows(rows, sizes, size, to).map_err(unreadable)
         }
+        // Opened once: what was read of a pipe is gone.
+        Source::Stream(path) => {
+            let file = BufReader::with_capacity(1 << 17, File::open(path).map_err(unreadable)?);
+            read_rows(Rows::open(file).map_err(unreadable)?.map_err(header)?, &[], size, to).map_err(unreadable)
+        }
         Source::StandardInput => {
             read_rows(Rows::open(io::stdin().lock()).map_err(unreadable)?.map_err(header)?, &[], size, to)
                 .map_err(unreadable)

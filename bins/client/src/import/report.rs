@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use natter_common::cluster::ClusterId;
 use serde_json::{Map, Value};
 
 use super::journal::JournalError;
@@ -16,8 +17,10 @@ use crate::error::{ClientError, seconds};
 /// How to import.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
-    /// What.
+    /// Where ratings are read from.
     pub source: Source,
+    /// The cluster that they are for, if it has a name: no other one takes them.
+    pub cluster: Option<ClusterId>,
     /// Where it is kept how far the import is; `None` to keep nothing.
     pub journal: Option<PathBuf>,
     /// Whether a file that was imported before, or in part, is imported from its beginning.
@@ -35,10 +38,10 @@ pub struct ImportOptions {
 /// What was done, in this run and before.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Imported {
-    /// What became of all lines.
+    /// What became of the lines of this run.
     pub counts: Counts,
-    /// How many of these were done by earlier runs.
-    pub before: u64,
+    /// What became of those of earlier runs, into the same cluster.
+    pub before: Counts,
     /// How long this run took.
     pub took: Duration,
 }
@@ -49,35 +52,50 @@ impl Imported {
         Value::Object(self.to_object()).to_string()
     }
 
-    /// The members of that object.
+    /// The members of that object: what this run did, and what earlier ones did.
     pub fn to_object(&self) -> Map<String, Value> {
-        let Counts { created, updated, unchanged, refused } = self.counts;
-        let members = [
-            ("created", created.into()),
-            ("updated", updated.into()),
-            ("unchanged", unchanged.into()),
-            ("refused", refused.into()),
-            ("by_earlier_runs", self.before.into()),
-            ("seconds", self.took.as_secs_f64().into()),
-        ];
-        members.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+        let mut members = members_of(self.counts);
+        members.insert("by_earlier_runs".to_owned(), self.before.total().into());
+        members.insert("earlier_runs".to_owned(), Value::Object(members_of(self.before)));
+        members.insert("seconds".to_owned(), self.took.as_secs_f64().into());
+        members
+    }
+}
+
+fn members_of(counts: Counts) -> Map<String, Value> {
+    let Counts { created, updated, unchanged, refused } = counts;
+    let members = [("created", created), ("updated", updated), ("unchanged", unchanged), ("refused", refused)];
+    members.map(|(name, count)| (name.to_owned(), count.into())).into_iter().collect()
+}
+
+/// `3 created, 0 updated, 1 unchanged, 0 refused`.
+struct InWords(Counts);
+
+impl fmt::Display for InWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { created, updated, unchanged, refused } = self.0;
+        let [created, updated, unchanged, refused] = [created, updated, unchanged, refused].map(grouped);
+        write!(f, "{created} created, {updated} updated, {unchanged} unchanged, {refused} refused")
     }
 }
 
 impl fmt::Display for Imported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { created, updated, unchanged, refused } = self.counts;
-        let here = self.counts.total() - self.before;
-        write!(f, "{} ratings", grouped(self.counts.total()))?;
-        if self.before > 0 {
-            write!(f, ", {} of them by earlier runs", grouped(self.before))?;
+        let (here, before) = (self.counts.total(), self.before.total());
+        if before > 0 && here == 0 {
+            let (before, words) = (grouped(before), InWords(self.before));
+            return write!(
+                f,
+                "no rating imported now, as earlier runs did all {before}: {words} (--again imports the file once more)"
+            );
         }
-        if here > 0 {
-            let rate = here as f64 / self.took.as_secs_f64().max(0.001);
-            write!(f, ", in {} ({} a second)", seconds(self.took), grouped(rate as u64))?;
+        let rate = here as f64 / self.took.as_secs_f64().max(0.001);
+        write!(f, "{} ratings in {} ({} a second)", grouped(here), seconds(self.took), grouped(rate as u64))?;
+        write!(f, ": {}", InWords(self.counts))?;
+        if before > 0 {
+            write!(f, "; {} by earlier runs: {}", grouped(before), InWords(self.before))?;
         }
-        let [created, updated, unchanged, refused] = [created, updated, unchanged, refused].map(grouped);
-        write!(f, ": {created} created, {updated} updated, {unchanged} unchanged, {refused} refused")
+        Ok(())
     }
 }
 
@@ -120,4 +138,34 @@ pub enum ImportError {
         #[source]
         error: Box<ClientError>,
     },
+}
+
+impl ImportError {
+    /// No frontend answered before anything was sent.
+    pub(super) fn not_begun(error: ClientError) -> Self {
+        Self::Stopped { done: 0, error: Box::new(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_run_did_is_told_apart_from_what_earlier_ones_did() {
+        let counts = |created| Counts { created, ..Counts::default() };
+        let told = |now, before| {
+            let took = Duration::from_secs(2);
+            Imported { counts: counts(now), before: counts(before), took }.to_string()
+        };
+        let rest = "0 updated, 0 unchanged, 0 refused";
+        assert_eq!(told(4000, 0), format!("4,000 ratings in 2 s (2,000 a second): 4,000 created, {rest}"));
+        assert_eq!(
+            told(4000, 1000),
+            format!(
+                "4,000 ratings in 2 s (2,000 a second): 4,000 created, {rest}; 1,000 by earlier runs: 1,000 created, {rest}"
+            )
+        );
+        assert!(told(0, 1000).starts_with("no rating imported now, as earlier runs did all 1,000: 1,000 created"));
+    }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use natter_common::cluster::ClusterId;
 use natter_common::subjects::Operation;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -16,7 +17,7 @@ use super::plan::{Plan, Planned, Refused};
 use super::progress::Progress;
 use super::reader::{Lines, read};
 use super::rows::Line;
-use super::{ImportError, ImportOptions, Imported, Source, wire};
+use super::{Counts, ImportError, ImportOptions, Imported, Source, wire};
 use crate::error::{ClientError, ErrorName};
 use crate::retry::Reason;
 use crate::show;
@@ -50,12 +51,12 @@ pub async fn import<T: Transport>(transport: &T, options: &ImportOptions) -> Res
             let opened = journal.as_ref().map(|at| Journal::open(at, &identity, options.again, random)).transpose();
             (opened.map_err(in_journal)?.unwrap_or_else(|| Journal::unkept(random)), Some(identity.bytes))
         }
-        (Source::StandardInput, _) => (Journal::unkept(random), None),
+        (Source::Stream(_) | Source::StandardInput, _) => (Journal::unkept(random), None),
     };
     let done = journal.done();
-    let before = done.counts.total();
+    let before = done.counts;
     if journal.is_finished() {
-        return Ok(Imported { counts: done.counts, before, took: begun.elapsed() });
+        return Ok(Imported { counts: Counts::default(), before, took: begun.elapsed() });
     }
     let (sender, lines) = channel(CHUNKS_READ);
     let (source, sizes) = (options.source.clone(), journal.unfinished());
@@ -77,7 +78,7 @@ pub async fn import<T: Transport>(transport: &T, options: &ImportOptions) -> Res
         moved_at: Instant::now(),
         reason: Reason::default(),
         told: 0,
-        progress: Progress::new(before),
+        progress: Progress::new(before.total()),
     };
     let ended = run.go().await;
     run.progress.clear();
@@ -85,7 +86,7 @@ pub async fn import<T: Transport>(transport: &T, options: &ImportOptions) -> Res
     let kept = run.journal.keep(run.plan.done(), false).map_err(in_journal);
     ended?;
     kept?;
-    let counts = run.plan.counts();
+    let counts = run.plan.counts().since(before);
     let (mut journal, done) = (run.journal, run.plan.done());
     drop(run.lines);
     match reading.await {
@@ -137,7 +138,8 @@ impl<T: Transport> Run<'_, T> {
         loop {
             while let Some(items) = self.next_batch() {
                 let number = self.batches;
-                let payload = wire::encode(&items).map_err(|error| self.stopped(ClientError::bad_reply(error)))?;
+                let payload = wire::encode(&items, self.options.cluster.as_ref());
+                let payload = payload.map_err(|error| self.stopped(ClientError::bad_reply(error)))?;
                 let (transport, limit) = (self.transport, self.options.timeout);
                 flights.push(async move {
                     let response = transport.request(Operation::Batch, payload.into(), limit).await;
@@ -205,13 +207,16 @@ impl<T: Transport> Run<'_, T> {
         let Landed { number, items, response } = landed;
         self.in_flight -= items.len();
         let error = match response {
-            Ok(Response { error: None, body }) => return self.hear(number, items, &body),
-            Ok(Response { error: Some((code, text)), .. }) => ClientError::from_headers(&code, &text),
+            Ok(Response { error: None, body, .. }) => return self.hear(number, items, &body),
+            Ok(Response { error: Some((code, text)), cluster, .. }) => {
+                ClientError { cluster, ..ClientError::from_headers(&code, &text) }
+            }
             Err(error) => ClientError::without_answer(error, self.options.timeout, &self.transport.place()),
         };
         self.plan.put_back(items);
         match error.name {
             ErrorName::TooLarge | ErrorName::ReplyTooLarge if self.batch_max > 1 => self.batch_max /= 2,
+            ErrorName::Stale => return Err(self.stopped(self.other_cluster(error))),
             _ if error.name.is_passing() => self.slow_down(number, error),
             _ => return Err(self.stopped(error)),
         }
@@ -294,6 +299,18 @@ impl<T: Transport> Run<'_, T> {
                 (self.options.notify)("further lines that are refused are only counted");
             }
         }
+    }
+
+    /// A batch has no `prev`: it is only stale where another cluster answers.
+    fn other_cluster(&self, error: ClientError) -> ClientError {
+        let named = |cluster: &Option<ClusterId>| cluster.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+        let text = format!(
+            "cluster {} answers now, and not cluster {}, into which this import has begun: was the cluster started anew? \
+             The same command imports all into the new one",
+            named(&error.cluster),
+            named(&self.options.cluster)
+        );
+        ClientError { text, ..error }
     }
 
     fn stopped(&self, error: ClientError) -> ImportError {

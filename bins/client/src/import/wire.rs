@@ -1,5 +1,6 @@
 //! Batches as bytes, and back.
 
+use natter_common::cluster::ClusterId;
 use natter_common::edge::{BatchReplyOf, OutcomeOf};
 use natter_common::ids::UpdateId;
 use natter_common::rating::Rating;
@@ -13,6 +14,8 @@ use crate::error::{ClientError, ErrorName};
 #[derive(Serialize)]
 struct Batch<'a> {
     answers: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a ClusterId>,
     operations: Operations<'a>,
 }
 
@@ -46,9 +49,9 @@ impl Serialize for Operations<'_> {
     }
 }
 
-/// A batch of these, in MessagePack.
-pub(super) fn encode(items: &[Item]) -> Result<Vec<u8>, WireError> {
-    wire::encode(&Batch { answers: "brief", operations: Operations(items) })
+/// A batch of these, in MessagePack, for this cluster and no other.
+pub(super) fn encode(items: &[Item], cluster: Option<&ClusterId>) -> Result<Vec<u8>, WireError> {
+    wire::encode(&Batch { answers: "brief", cluster, operations: Operations(items) })
 }
 
 /// The outcomes in a reply to so many operations. Fails with what is wrong with it.

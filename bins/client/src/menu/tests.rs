@@ -1,10 +1,9 @@
 use std::time::Duration;
 
-use natter_common::session::Session;
-
 use super::*;
 use crate::api::Settings;
 use crate::fake::{FakeFrontend, Mishap, client};
+use crate::memory::Memory;
 
 async fn talk(frontend: &FakeFrontend, input: &str, manner: Manner) -> String {
     let mut client = client(frontend);
@@ -107,7 +106,7 @@ async fn errors_are_sentences_and_the_menu_goes_on() {
     let mishaps = [Mishap::NoFrontend, Mishap::Error(503, "UNAVAILABLE: all replicas are OFFLINE"), stale];
     let frontend = FakeFrontend::with(mishaps);
     let settings = Settings { patience: Duration::ZERO, ..Settings::default() };
-    let mut client = Client::new(&frontend, Session::new(), None, settings);
+    let mut client = Client::new(&frontend, Memory::unkept(), settings);
     let mut output = Vec::new();
     let input = &b"6\n6\n6\nnew\n5\n1\n8\n"[..];
     let menu = Menu::new(&mut client, UserId::new(42).unwrap(), input, &mut output, Manner::Scripted);

@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use super::*;
 
 const NOW_MS: u64 = 1_800_000_000_000;
@@ -97,14 +95,4 @@ fn what_is_no_journal_is_begun_anew() {
         let journal = Journal::open(&path, &identity(100), false, 5).unwrap();
         assert!(!journal.is_finished() && journal.done() == Done::default(), "{text}");
     }
-}
-
-#[test]
-fn files_of_one_name_in_different_folders_are_told_apart() {
-    let environment: Environment = [(state::STATE_VARIABLE, "/state")].into_iter().collect();
-    let at = |servers: &str, path: &str| locate(&environment, servers, "ratings", Path::new(path)).unwrap();
-    let paths = [at("a", "/x/r.csv"), at("a", "/y/r.csv"), at("b", "/x/r.csv")];
-    assert_eq!(paths.iter().collect::<BTreeSet<_>>().len(), 3, "{paths:?}");
-    assert!(paths[0].file_name().unwrap().to_string_lossy().starts_with("r-"));
-    assert_eq!(locate(&Environment::default(), "a", "ratings", Path::new("/x/r.csv")), None);
 }

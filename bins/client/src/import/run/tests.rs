@@ -16,6 +16,7 @@ const MOVIES: [u32; 4] = [1, 2, 7, 3114];
 fn options(path: &Path) -> ImportOptions {
     ImportOptions {
         source: Source::File(path.to_owned()),
+        cluster: None,
         journal: Some(path.with_extension("import")),
         again: false,
         in_flight: 4000,
@@ -51,12 +52,12 @@ async fn ratings_are_created_or_updated_and_those_that_are_right_are_left_alone(
     frontend.rate_many(1, 2);
     let path = write(folder.path(), 500, |user| if user == 1 { 8 } else { user % 10 + 1 });
     let imported = import(&&frontend, &options(&path)).await.unwrap();
-    assert_eq!((imported.counts, imported.before), (counts(1998, 0, 2, 0), 0));
+    assert_eq!((imported.counts, imported.before), (counts(1998, 0, 2, 0), Counts::default()));
     assert_eq!(stars(&frontend, 19, 7), Some(5.0));
     // Again: nothing is asked.
     let asked = frontend.asked().len();
     let again = import(&&frontend, &options(&path)).await.unwrap();
-    assert_eq!((again.counts, again.before), (imported.counts, 2000));
+    assert_eq!((again.counts, again.before), (Counts::default(), imported.counts));
     assert_eq!(frontend.asked().len(), asked);
     // From its beginning, all are there; another file changes some.
     let again = import(&&frontend, &ImportOptions { again: true, ..options(&path) }).await.unwrap();
@@ -127,8 +128,9 @@ async fn an_import_that_stopped_goes_on_where_it_was_and_does_nothing_twice() {
     frontend.answers_at_most(usize::MAX);
     let first = frontend.asked().len();
     let imported = import(&&frontend, &options(&path)).await.unwrap();
-    assert_eq!(imported.counts, counts(3600, 0, 0, 0));
-    assert!(imported.before < 3600);
+    let (now, before) = (imported.counts, imported.before);
+    assert_eq!((now, before), (counts(3600 - before.created, 0, 0, 0), counts(before.created, 0, 0, 0)));
+    assert!(before.created < 3600);
     assert_eq!(frontend.executed(), 3600, "no update has two ids");
     // It went on, and did not begin anew.
     let asked = frontend.asked();
@@ -138,7 +140,7 @@ async fn an_import_that_stopped_goes_on_where_it_was_and_does_nothing_twice() {
         }
         _ => 0,
     });
-    assert_eq!(again.sum::<usize>() as u64, 3600 - imported.before);
+    assert_eq!(again.sum::<usize>() as u64, 3600 - before.created);
 }
 
 #[tokio::test]
@@ -160,7 +162,7 @@ async fn another_file_or_answer_is_told_and_nothing_is_sent() {
     struct Mute;
     impl Transport for Mute {
         async fn request(&self, _: Operation, _: Bytes, _: Duration) -> Result<Response, TransportError> {
-            Ok(Response { error: None, body: Bytes::from_static(b"\x80") })
+            Ok(Response { body: Bytes::from_static(b"\x80"), ..Response::default() })
         }
 
         fn place(&self) -> String {
@@ -169,4 +171,35 @@ async fn another_file_or_answer_is_told_and_nothing_is_sent() {
     }
     let error = import(&Mute, &options(&path)).await.unwrap_err().to_string();
     assert!(error.contains("BAD_REPLY"), "{error}");
+}
+
+#[tokio::test]
+async fn an_import_into_a_cluster_that_is_replaced_stops_and_names_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), 10, |_| 8);
+    let frontend = FakeFrontend::default();
+    frontend.serve("new", &[]);
+    let options = ImportOptions { cluster: Some(ClusterId::new("old").unwrap()), ..options(&path) };
+    let error = import(&&frontend, &options).await.unwrap_err().to_string();
+    assert!(error.contains("cluster new answers now, and not cluster old") && error.contains("(STALE)"), "{error}");
+    assert_eq!(frontend.executed(), 0);
+    // Under an alias it goes on.
+    frontend.serve("new", &["old"]);
+    assert_eq!(import(&&frontend, &options).await.unwrap().counts, counts(40, 0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_pipe_is_read_once_and_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let source = Source::of(path.to_str().unwrap());
+    assert_eq!(source, Source::Stream(path.clone()));
+    let text = std::fs::read(write(folder.path(), 600, |_| 8)).unwrap();
+    let writer = std::thread::spawn(move || std::fs::write(path, text).unwrap());
+    let frontend = FakeFrontend::default();
+    let options = ImportOptions { source, journal: None, ..options(folder.path()) };
+    assert_eq!(import(&&frontend, &options).await.unwrap().counts, counts(2400, 0, 0, 0));
+    writer.join().unwrap();
 }
