@@ -5,7 +5,10 @@
 
 use std::fmt;
 
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
+
+use crate::wire::number::{NO_CLOCK_OF_F32, clock_of_f64};
 
 /// How far a stamp may lie ahead of the clock of the machine that looks at it, in milliseconds.
 pub const STAMP_AHEAD_MS_MAX: u64 = 60_000;
@@ -13,7 +16,7 @@ pub const STAMP_AHEAD_MS_MAX: u64 = 60_000;
 /// A reading of a hybrid logical clock: 48 bits of Unix milliseconds, then 16 bits of counter.
 ///
 /// Order: total, later is greater. 0 is before every update: the stamp of the rows that a data set came with.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Stamp(pub u64);
 
@@ -44,6 +47,31 @@ impl Stamp {
     /// The next greater stamp; the greatest one stays.
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+}
+
+impl<'de> Deserialize<'de> for Stamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StampVisitor;
+        impl Visitor<'_> for StampVisitor {
+            type Value = Stamp;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a clock, an unsigned 64-bit integer")
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Stamp, E> {
+                Ok(Stamp(number))
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Stamp, E> {
+                u64::try_from(number).map(Stamp).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+            }
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Stamp, E> {
+                clock_of_f64(number).map(Stamp).map_err(|reason| E::custom(format_args!("{number:?} {reason}")))
+            }
+            fn visit_f32<E: Error>(self, number: f32) -> Result<Stamp, E> {
+                Err(E::custom(format_args!("{number:?} {NO_CLOCK_OF_F32}")))
+            }
+        }
+        deserializer.deserialize_any(StampVisitor)
     }
 }
 

@@ -16,7 +16,7 @@ pub const SEARCH_LIMIT_MAX: u32 = 100;
 
 /// An operation that modifies. On the wire `{method, params: {user_id, movie_id, rating}}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "method", content = "params", rename_all = "UPPERCASE")]
+#[serde(tag = "method", content = "params", rename_all = "UPPERCASE", try_from = "UpdateFields")]
 pub enum Update {
     /// Rates a film that this user has not rated.
     Create {
@@ -82,6 +82,33 @@ impl Update {
     }
 }
 
+/// An update as it is read: the method may stand after what it is about.
+#[derive(Deserialize)]
+struct UpdateFields {
+    method: Method,
+    params: UpdateParams,
+}
+
+#[derive(Deserialize)]
+struct UpdateParams {
+    user_id: UserId,
+    movie_id: MovieId,
+    rating: Option<Stars>,
+}
+
+impl TryFrom<UpdateFields> for Update {
+    type Error = &'static str;
+    fn try_from(fields: UpdateFields) -> Result<Self, &'static str> {
+        const NO_RATING: &str = "a create and an update have a rating";
+        let UpdateFields { method, params: UpdateParams { user_id, movie_id, rating } } = fields;
+        Ok(match method {
+            Method::Create => Self::Create { user_id, movie_id, rating: rating.ok_or(NO_RATING)? },
+            Method::Update => Self::Update { user_id, movie_id, rating: rating.ok_or(NO_RATING)? },
+            Method::Delete => Self::Delete { user_id, movie_id },
+        })
+    }
+}
+
 /// The method of an [`Update`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -96,7 +123,7 @@ pub enum Method {
 
 /// An operation that only reads. On the wire `{method, params}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "method", content = "params", rename_all = "UPPERCASE")]
+#[serde(tag = "method", content = "params", rename_all = "UPPERCASE", try_from = "QueryFields")]
 pub enum Query {
     /// One rating.
     Read {
@@ -141,6 +168,50 @@ pub struct Parameters<'a> {
     pub limit: Option<u32>,
     /// The movie after which a page begins, where it is not the first page.
     pub after: Option<u32>,
+}
+
+/// A query as it is read: the method may stand after what it is about.
+#[derive(Deserialize)]
+struct QueryFields {
+    method: QueryMethod,
+    params: QueryParams,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum QueryMethod {
+    Read,
+    All,
+    Average,
+    Search,
+}
+
+#[derive(Deserialize)]
+struct QueryParams {
+    user_id: Option<UserId>,
+    movie_id: Option<MovieId>,
+    limit: Option<u32>,
+    after: Option<u32>,
+    title: Option<String>,
+}
+
+impl TryFrom<QueryFields> for Query {
+    type Error = &'static str;
+    fn try_from(fields: QueryFields) -> Result<Self, &'static str> {
+        let QueryFields { method, params: QueryParams { user_id, movie_id, limit, after, title } } = fields;
+        let user_id = user_id.ok_or("a query of one user's ratings has a user_id");
+        let movie_id = movie_id.ok_or("a query of one movie has a movie_id");
+        let limit = limit.ok_or("a query of a list has a limit");
+        Ok(match method {
+            QueryMethod::Read => Self::Read { user_id: user_id?, movie_id: movie_id? },
+            QueryMethod::All => {
+                let after = after.ok_or("a query of all ratings has an after")?;
+                Self::All { user_id: user_id?, limit: limit?, after }
+            }
+            QueryMethod::Average => Self::Average { movie_id: movie_id? },
+            QueryMethod::Search => Self::Search { title: title.ok_or("a search has a title")?, limit: limit? },
+        })
+    }
 }
 
 impl Query {

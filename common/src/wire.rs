@@ -1,10 +1,16 @@
-//! Bytes to messages and back: MessagePack maps with string keys, JSON where a person types.
+//! Bytes to messages and back: MessagePack maps with string keys, JSON where a person types. The rules of `strict` hold for
+//! everything that is decoded.
+
+pub(crate) mod number;
+mod strict;
 
 use std::io::ErrorKind;
 use std::marker::PhantomData;
 
 use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny};
 use serde::{Deserialize, Serialize};
+
+use strict::Strict;
 
 /// How deep a payload may nest.
 pub const DEPTH_MAX: usize = 32;
@@ -21,6 +27,15 @@ pub enum WireError {
     /// Not JSON, or not the fields of this message.
     #[error("not a JSON object of the expected fields: {0}")]
     Json(String),
+    /// Text, but no JSON object: typed by hand, most likely.
+    #[error(
+        "neither a JSON object nor a MessagePack map: it begins with {begin}; by hand, send JSON whose first character is \
+         `{{`"
+    )]
+    ByHand {
+        /// The first character, with its name where it cannot be seen.
+        begin: String,
+    },
     /// A value that cannot be written: a bug on this side.
     #[error("cannot be encoded: {0}")]
     Encode(String),
@@ -65,7 +80,7 @@ impl Format {
             Self::MessagePack => decode_as(seed, if payload.is_empty() { EMPTY_MAP } else { payload }),
             Self::Json => {
                 let mut deserializer = serde_json::Deserializer::from_slice(payload);
-                let message = seed.deserialize(&mut deserializer);
+                let message = seed.deserialize(Strict(&mut deserializer));
                 let message = message.and_then(|message| deserializer.end().map(|()| message));
                 message.map_err(|error| WireError::Json(error.to_string()))
             }
@@ -87,19 +102,37 @@ pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, WireError> {
 }
 
 fn decode_as<S: for<'de> DeserializeSeed<'de, Value = T>, T>(seed: S, payload: &[u8]) -> Result<T, WireError> {
-    // An array would be taken for the fields in the order of their declaration, which is nobody's business.
-    if !matches!(payload.first(), Some(0x80..=0x8f | 0xde | 0xdf)) {
-        return Err(WireError::MessagePack("it does not begin with a map".to_owned()));
+    match payload.first() {
+        // A list is no map either, but for an empty one: that is told where it is read.
+        Some(0x80..=0x9f | 0xdc..=0xdf) => {}
+        Some(byte) => {
+            let error = || WireError::MessagePack("it does not begin with a map".to_owned());
+            return Err(by_hand(*byte).map_or_else(error, |begin| WireError::ByHand { begin }));
+        }
+        None => return Err(WireError::MessagePack("it is empty".to_owned())),
     }
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(payload);
     deserializer.set_max_depth(DEPTH_MAX);
-    let message = seed.deserialize(&mut deserializer).map_err(|error| WireError::MessagePack(error.to_string()))?;
+    let message =
+        seed.deserialize(Strict(&mut deserializer)).map_err(|error| WireError::MessagePack(error.to_string()))?;
     // The reader does not tell where it stands, but that it is at the end.
     match IgnoredAny::deserialize(&mut deserializer) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(error)) if error.kind() == ErrorKind::UnexpectedEof => {
             Ok(message)
         }
         _ => Err(WireError::MessagePack("something follows the map".to_owned())),
+    }
+}
+
+/// The beginning of a payload that somebody typed, in words: of a MessagePack message, the byte would be all.
+fn by_hand(byte: u8) -> Option<String> {
+    match byte {
+        b' ' => Some("a blank".to_owned()),
+        b'\t' => Some("a tab".to_owned()),
+        b'\r' | b'\n' => Some("a line end".to_owned()),
+        0xef => Some("a byte order mark".to_owned()),
+        0x21..=0x7e => Some(format!("`{}`", char::from(byte))),
+        _ => None,
     }
 }
 

@@ -83,9 +83,10 @@ fn whole_numbers_and_half_stars_are_ratings() {
     for rating in [json!(1), json!(5), json!(0.5), json!(4.5), json!(5.0)] {
         assert!(create(rating.clone()).is_ok(), "{rating}");
     }
-    for rating in [json!(0), json!(6), json!(-1), json!(0.25), json!(5.5), json!("4"), json!(null), json!([4])] {
+    for rating in [json!(0), json!(6), json!(-1), json!(0.25), json!(5.5), json!("4"), json!([4])] {
         assert!(create(rating.clone()).unwrap_err().contains("is not on the scale"), "{rating}");
     }
+    assert!(create(json!(null)).unwrap_err().contains("rating is missing"));
 }
 
 #[test]
@@ -104,10 +105,10 @@ fn a_page_begins_after_a_movie_and_has_a_limit() {
     assert_eq!(page(json!({"limit": ALL_LIMIT_MAX, "after": 5})), (ALL_LIMIT_MAX, 5));
     assert_eq!(page(json!({"limit": ALL_LIMIT_MAX + 1, "after": u32::MAX})), (ALL_LIMIT_MAX, u32::MAX));
     assert_eq!(page(json!({"limit": u64::MAX})), (ALL_LIMIT_MAX, 0));
-    for limit in [json!(0), json!(-1), json!(1.0), json!("1"), json!({})] {
+    for limit in [json!(0), json!(-1), json!(1.5), json!("1"), json!({})] {
         assert!(all(json!({"limit": limit})).unwrap_err().contains("is not a limit"), "{limit}");
     }
-    for after in [json!(-1), json!(1u64 << 32), json!(1.0), json!("1"), json!([1])] {
+    for after in [json!(-1), json!(1u64 << 32), json!(0.5), json!("1"), json!([1])] {
         assert!(all(json!({"after": after})).unwrap_err().contains("is not a movie id"), "{after}");
     }
     let search = |limit: u64| query(Operation::Search, &json!({"title": "", "limit": limit}));
@@ -143,6 +144,8 @@ fn prev_is_a_label_or_nothing() {
     let id = |text| ReplicaId::new(text).unwrap();
     assert_eq!(prev(&json!(null)), Ok(Label::new()));
     assert_eq!(prev(&json!({})), Ok(Label::new()));
+    assert_eq!(prev(&json!([])), Ok(Label::new()));
+    assert_eq!(prev(&json!({"replicas": [], "clock": 0.0})), Ok(Label::new()));
     assert_eq!(prev(&json!({"replicas": null, "clock": null, "more": [1]})), Ok(Label::new()));
     let label = prev(&json!({"replicas": {"a": 3, "b": u64::MAX, "c": 0}, "clock": 9})).unwrap();
     assert_eq!(label.clock, Stamp(9));
@@ -150,7 +153,13 @@ fn prev_is_a_label_or_nothing() {
     assert_eq!(label.to_string(), label.replicas.to_string());
     for (bad, text) in [
         (json!(5), "prev: 5 is not a label"),
-        (json!([]), "prev: a list is not a label"),
+        (json!([1]), "prev: a list is not a label"),
+        (json!({"replica": {"a": 1}}), "prev: a map without `replicas` and `clock` is not a label"),
+        (json!({"replicas": ["a"]}), "replicas: a list is not a map of counts"),
+        (json!({"replicas": {"a": 1.5}}), "a: 1.5 is not a count, for it is not a whole number"),
+        (json!({"replicas": {"a": 9007199254740992.0}}), "for it is a float from 2^53 on"),
+        (json!({"replicas": {"a": -1}}), "a: -1 is not a count, for it is out of range"),
+        (json!({"clock": 1e20}), "clock: 1e20 is not a clock, for it is out of range"),
         (json!({"replicas": 5}), "replicas: 5 is not a map of counts"),
         (json!({"replicas": {"a.b": 1}}), "\"a.b\" is not a replica id"),
         (json!({"replicas": {"a": "x"}}), "\"x\" is not a count"),
@@ -169,15 +178,23 @@ fn what_only_messagepack_can_say_is_named_too() {
         let payload = [b"\x82\xa7user_id\x07\xa8movie_id", value].concat();
         decode_request(Operation::Read, None, &payload).map_err(|error| error.to_string())
     };
-    assert!(read(b"\xc4\x01\x00").unwrap_err().contains("movie_id: bytes is not an id"));
+    assert!(read(b"\xc4\x01\xff").unwrap_err().contains("movie_id: bytes is not an id"));
     assert!(read(b"\xd4\x01\x00").unwrap_err().contains("movie_id: an extension value is not an id"));
-    assert!(read(b"\xca\x3f\x80\x00\x00").unwrap_err().contains("movie_id: 1.0 is not an id"));
+    assert!(
+        read(b"\xca\x3f\xc0\x00\x00").unwrap_err().contains("movie_id: 1.5 is not an id, for it is not a whole number")
+    );
+    assert!(read(b"\xca\x4f\x80\x00\x00").unwrap_err().contains("is a 32-bit float from 2^24 on"));
+    assert!(read(b"\xca\x3f\x80\x00\x00").is_ok(), "a float that is exactly an integer");
     let keys = |keys: &[u8]| {
         let payload = [b"\x82\xa8movie_id\x02\xa4prev\x81", keys].concat();
         decode_request(Operation::Average, None, &payload).map_err(|error| error.to_string())
     };
-    assert!(keys(b"\xa8replicas\x81\x05\x01").unwrap_err().contains("5 is not a replica id"));
-    assert!(keys(b"\x05\x01").is_ok(), "unknown fields are ignored, whatever their names");
+    assert!(keys(b"\xa8replicas\x81\x05\x01").unwrap_err().contains("a key that is not a text is not a replica id"));
+    assert!(keys(b"\x05\x01").unwrap_err().contains("without `replicas` and `clock`"));
+    assert!(keys(b"\xa5clock\xca\x00\x00\x00\x00").unwrap_err().contains("is a 32-bit float, which loses"));
+    assert!(keys(b"\xc4\x05clock\xcb\x43\x7a\x00\x00\x00\x00\x00\x00").is_ok());
+    assert!(keys(b"\xa8replicas\x82\xa1a\x01\xa1a\x02").unwrap_err().contains("the key \"a\" stands twice"));
+    assert!(keys(b"\xa8replicas\x82\xa1a\x01\xc4\x01a\x02").unwrap_err().contains("the key \"a\" stands twice"));
 }
 
 #[test]
@@ -234,7 +251,7 @@ fn a_payload_is_in_the_encoding_that_it_begins_as() {
         (Format::Json, &b"{\"clock\":\"x\"}"[..], "not a JSON object"),
         (Format::MessagePack, b"\x81\xa5clock\xa1x", "not a MessagePack map"),
         (Format::MessagePack, b"\x80\x80\x80", "something follows the map"),
-        (Format::MessagePack, b"\x90", "does not begin with a map"),
+        (Format::MessagePack, b"\x91\x05", "a list, expected a map"),
     ] {
         let error: WireError = format.decode::<Label>(bytes).unwrap_err();
         assert!(error.to_string().contains(text), "{error}");

@@ -2,11 +2,13 @@
 //!
 //! - it never panics, and uses no more time and memory than the bytes warrant;
 //! - what can be read can be written, and reads as the same again;
-//! - what a sound process writes reads as it was ([`wire`] draws such messages, from `hostile`).
+//! - what a sound process writes reads as it was ([`wire`] draws such messages, from `hostile`);
+//! - what another encoder writes of the same message reads as it was, and what only looks like it is refused ([`encoders`]).
 //!
 //! `cargo test` runs the checks on arbitrary bytes and on examples that were tampered with ([`tamper`]); the targets of
 //! `fuzz/` on what a fuzzer thinks of.
 
+pub mod encoders;
 pub mod programs;
 pub mod tamper;
 pub mod wire;
@@ -18,6 +20,9 @@ pub mod wire;
 /// Where it doesn't.
 pub type Check = fn(&[u8]) -> bool;
 
+/// Reads a message, and gives it as it would be written again: equal bytes are the same message.
+pub type Rewrite = fn(&[u8]) -> Option<Vec<u8>>;
+
 /// Something that reads bytes.
 #[derive(Clone, Copy)]
 pub struct Decoder {
@@ -27,6 +32,8 @@ pub struct Decoder {
     pub check: Check,
     /// Draws bytes that it reads.
     pub example: fn(&[u8]) -> Vec<u8>,
+    /// For messages that are maps.
+    pub rewrite: Option<Rewrite>,
     /// How much its check costs: so many fewer cases are run in `cargo test`.
     pub cost: u64,
 }

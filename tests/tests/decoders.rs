@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use fastrand::Rng;
 use natter_common::edge::decode_request;
 use natter_common::subjects::Operation;
+use natter_tests::decoders::encoders;
 use natter_tests::decoders::tamper::{LENGTH_MAX, tamper};
 use natter_tests::decoders::{ALL, Decoder};
 
@@ -118,6 +119,30 @@ fn bytes_that_were_tampered_with_are_read_or_refused() {
         let others = [example(random, decoder), example(random, &other)];
         let bytes = example(random, decoder);
         tamper(random, &bytes, &others)
+    });
+}
+
+#[test]
+fn other_encoders_messages_read_as_ours() {
+    seeds("other_encoders_messages", |decoder, random| {
+        let bytes = (decoder.example)(&random_bytes(random, DRAWN_BYTES_MAX));
+        let (Some(rewrite), Some(value)) = (decoder.rewrite, encoders::value(&bytes)) else { return bytes };
+        let ours = rewrite(&bytes);
+        let theirs = encoders::same(random, &value);
+        assert!(ours.is_some() && rewrite(&encoders::bytes(&theirs)) == ours, "{value} is not {theirs}");
+        bytes
+    });
+}
+
+#[test]
+fn lists_in_place_of_maps_and_keys_that_stand_twice_are_refused() {
+    seeds("lists_in_place_of_maps", |decoder, random| {
+        let bytes = (decoder.example)(&random_bytes(random, DRAWN_BYTES_MAX));
+        let (Some(rewrite), Some(value)) = (decoder.rewrite, encoders::value(&bytes)) else { return bytes };
+        for other in encoders::others(random, &value) {
+            assert_eq!(rewrite(&encoders::bytes(&other)), None, "{other} is taken for {value}");
+        }
+        bytes
     });
 }
 

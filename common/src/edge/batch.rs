@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -74,7 +73,7 @@ pub struct BatchReply {
 pub(super) fn decode_batch_by_field(of_subject: Option<UserId>, payload: &[u8]) -> Result<ClientBatch, FrontendError> {
     let fields = Format::of(payload).decode_as(BatchSeed { of_subject }, payload);
     let BatchFields { operations, prev, cluster, answers } = fields.map_err(|error| bad(error.to_string()))?;
-    let operations = operations.ok_or_else(|| bad(format!("operations: nothing is there: {LIST}")))?;
+    let operations = operations.ok_or_else(|| bad(format!("operations is missing: {LIST}")))?;
     let prev = prev.unwrap_or_default().label()?;
     let cluster = cluster.unwrap_or_default().cluster()?;
     let answers = match answers.unwrap_or_default() {
@@ -116,7 +115,7 @@ struct BatchSeed {
 impl<'de> DeserializeSeed<'de> for BatchSeed {
     type Value = BatchFields;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<BatchFields, D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_struct("Batch", &["operations", "prev", "cluster", "answers"], self)
     }
 }
 
@@ -160,32 +159,13 @@ impl<'de> Visitor<'de> for ListSeed {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         // What a length says is believed only so far.
         let mut operations = Vec::with_capacity(items.size_hint().unwrap_or(0).min(OPERATIONS_MAX));
-        while let Some(Item(fields)) = items.next_element()? {
+        while let Some(fields) = items.next_element::<Fields>()? {
             if operations.len() == OPERATIONS_MAX {
                 return Err(A::Error::custom(format!("more than {OPERATIONS_MAX} operations: send several batches")));
             }
             operations.push(fields.operation_of_batch(self.0.of_subject));
         }
         Ok(operations)
-    }
-}
-
-/// The fields of an operation: a map, and not a list that would be taken for the fields in their order.
-struct Item(Fields);
-
-impl<'de> Deserialize<'de> for Item {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ItemVisitor;
-        impl<'de> Visitor<'de> for ItemVisitor {
-            type Value = Item;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "in `operations` an operation, {{op: \"create\", user_id: 42, ...}}")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Item, A::Error> {
-                Fields::deserialize(MapAccessDeserializer::new(entries)).map(Item)
-            }
-        }
-        deserializer.deserialize_map(ItemVisitor)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::label::Label;
 use crate::rating::Stars;
 use crate::subjects::Operation;
 use crate::timestamp::Timestamp;
+use crate::wire::number::{NO_CLOCK_OF_F32, OUT_OF_RANGE, Reason, clock_of_f64, integer_of_f32, integer_of_f64};
 
 /// What may stand in a batch, in words.
 pub(super) const OPERATIONS: &str = "create, update, delete, read or average";
@@ -43,27 +44,61 @@ pub(super) enum Field {
     Missing,
     Integer(i128),
     Float(f64),
+    Float32(f32),
     Text(String),
+    /// Its keys are texts, or [`Field::Missing`] where they are none.
     Map(Vec<(Field, Field)>),
+    /// Some languages write an empty map so.
+    EmptyList,
     Other(&'static str),
 }
 
 impl Field {
-    pub(super) fn as_u64(&self) -> Option<u64> {
+    /// The integer that a number is, however it is encoded: a float may be exactly one. `Err` is why it is none, if it is
+    /// a number.
+    fn integer(&self) -> Result<i128, Option<Reason>> {
         match self {
-            Self::Integer(number) => u64::try_from(*number).ok(),
-            _ => None,
+            Self::Integer(number) => Ok(*number),
+            Self::Float(number) => integer_of_f64(*number).map(i128::from).map_err(Some),
+            Self::Float32(number) => integer_of_f32(*number).map(i128::from).map_err(Some),
+            _ => Err(None),
+        }
+    }
+
+    /// The same of a count or a clock.
+    fn unsigned(&self) -> Result<u64, Option<Reason>> {
+        u64::try_from(self.integer()?).map_err(|_| Some(OUT_OF_RANGE))
+    }
+
+    /// The field `name`, a number that `read` understands. `noun` is what it should be, `mend` what to send.
+    pub(super) fn number<T>(
+        &self,
+        [name, noun, mend]: [&str; 3],
+        read: impl FnOnce(i128) -> Option<T>,
+    ) -> Result<T, FrontendError> {
+        if *self == Self::Missing {
+            return Err(missing(name, mend));
+        }
+        let number = self.integer().map_err(|reason| bad(format!("{name}: {}: {mend}", self.is_no(noun, reason))))?;
+        read(number).ok_or_else(|| bad(format!("{name}: {self} is not {noun}: {mend}")))
+    }
+
+    /// That this is not `noun`, and why, where a number is the wrong one.
+    fn is_no(&self, noun: &str, reason: Option<Reason>) -> String {
+        match reason {
+            Some(reason) => format!("{self} is not {noun}, for it {reason}"),
+            None => format!("{self} is not {noun}"),
         }
     }
 
     /// As `user_id`, which may be left out where the subject names the user, and must not differ from that.
     pub(super) fn user(&self, of_subject: Option<UserId>) -> Result<UserId, FrontendError> {
         let Some(of_subject) = of_subject else { return self.number_id("user_id") };
-        match self {
-            Self::Missing => Ok(of_subject),
-            Self::Integer(number) if *number == i128::from(of_subject.get()) => Ok(of_subject),
-            other => Err(bad(format!(
-                "user_id: {other} differs from user {of_subject} in the subject: leave it out, or send to that user's \
+        match self.integer() {
+            _ if *self == Self::Missing => Ok(of_subject),
+            Ok(number) if number == i128::from(of_subject.get()) => Ok(of_subject),
+            _ => Err(bad(format!(
+                "user_id: {self} differs from user {of_subject} in the subject: leave it out, or send to that user's \
                  subject"
             ))),
         }
@@ -79,39 +114,56 @@ impl Field {
         let stars = match self {
             Self::Integer(number) => Some(*number as f64),
             Self::Float(number) => Some(*number),
+            Self::Float32(number) => Some(f64::from(*number)),
+            Self::Missing => return Err(missing("rating", SCALE)),
             _ => None,
         };
         stars
             .and_then(|stars| Stars::try_from(stars).ok())
-            .ok_or_else(|| bad(format!("rating: {self} is not on the scale: send 0.5, 1.0, 1.5, ... 5.0")))
+            .ok_or_else(|| bad(format!("rating: {self} is not on the scale: {SCALE}")))
     }
 
-    /// As `prev`.
+    /// As `prev`. A label that is given but not understood is refused: what it names would be lost to the session.
     pub(super) fn label(&self) -> Result<Label, FrontendError> {
         let entries = match self {
-            Self::Missing => return Ok(Label::new()),
+            Self::Missing | Self::EmptyList => return Ok(Label::new()),
             Self::Map(entries) => entries,
             other => return Err(no_label(format!("{other} is not a label"))),
         };
-        let mut label = Label::new();
+        let (mut label, mut is_label) = (Label::new(), entries.is_empty());
         for (key, value) in entries {
-            match (key, value) {
-                (Self::Text(name), Self::Map(counts)) if name == "replicas" => {
-                    let entries: Result<Timestamp, FrontendError> = counts.iter().map(Self::entry).collect();
-                    label.replicas.merge(&entries?);
-                }
-                (Self::Text(name), Self::Missing) if name == "replicas" || name == "clock" => {}
-                (Self::Text(name), other) if name == "replicas" => {
-                    return Err(no_label(format!("replicas: {other} is not a map of counts")));
-                }
-                (Self::Text(name), clock) if name == "clock" => {
-                    let stamp = clock.as_u64().ok_or_else(|| no_label(format!("clock: {clock} is not a clock")))?;
-                    label.clock = Stamp(stamp);
-                }
-                _ => {}
+            match key {
+                Self::Text(name) if name == "replicas" => label.replicas = value.counts()?,
+                Self::Text(name) if name == "clock" => label.clock = value.clock()?,
+                _ => continue,
             }
+            is_label = true;
         }
-        Ok(label)
+        if is_label {
+            Ok(label)
+        } else {
+            Err(no_label("a map without `replicas` and `clock` is not a label".to_owned()))
+        }
+    }
+
+    /// As a label's `replicas`.
+    fn counts(&self) -> Result<Timestamp, FrontendError> {
+        match self {
+            Self::Missing | Self::EmptyList => Ok(Timestamp::new()),
+            Self::Map(counts) => counts.iter().map(Self::entry).collect(),
+            other => Err(no_label(format!("replicas: {other} is not a map of counts"))),
+        }
+    }
+
+    /// As a label's `clock`.
+    fn clock(&self) -> Result<Stamp, FrontendError> {
+        let clock = match self {
+            Self::Missing => return Ok(Stamp::ZERO),
+            Self::Float(number) => clock_of_f64(*number).map_err(Some),
+            Self::Float32(_) => Err(Some(NO_CLOCK_OF_F32)),
+            other => other.unsigned(),
+        };
+        clock.map(Stamp).map_err(|reason| no_label(format!("clock: {}", self.is_no("a clock", reason))))
     }
 
     /// As `cluster`.
@@ -130,18 +182,27 @@ impl Field {
     fn entry((id, count): &(Self, Self)) -> Result<(ReplicaId, u64), FrontendError> {
         let known = match id {
             Self::Text(text) => ReplicaId::new(text).ok(),
+            Self::Missing => return Err(no_label("replicas: a key that is not a text is not a replica id".to_owned())),
             _ => None,
         };
         let known = known.ok_or_else(|| no_label(format!("{id} is not a replica id")))?;
-        let count = count.as_u64().ok_or_else(|| no_label(format!("{count} is not a count")))?;
-        Ok((known, count))
+        match count.unsigned() {
+            Ok(count) => Ok((known, count)),
+            Err(reason) => Err(no_label(format!("{known}: {}", count.is_no("a count", reason)))),
+        }
     }
 
     fn number_id<T: TryFrom<u64>>(&self, name: &str) -> Result<T, FrontendError> {
-        self.as_u64()
-            .and_then(|number| T::try_from(number).ok())
-            .ok_or_else(|| bad(format!("{name}: {self} is not an id: send an integer from 1 to 4294967295")))
+        let words = [name, "an id", "send an integer from 1 to 4294967295"];
+        self.number(words, |number| u64::try_from(number).ok().and_then(|number| T::try_from(number).ok()))
     }
+}
+
+/// What to send as a rating.
+const SCALE: &str = "send 0.5, 1.0, 1.5, ... 5.0";
+
+pub(super) fn missing(name: &str, mend: &str) -> FrontendError {
+    bad(format!("{name} is missing: {mend}"))
 }
 
 fn no_label(what: String) -> FrontendError {
@@ -154,8 +215,10 @@ impl fmt::Display for Field {
             Self::Missing => f.write_str("nothing"),
             Self::Integer(number) => write!(f, "{number}"),
             Self::Float(number) => write!(f, "{number:?}"),
+            Self::Float32(number) => write!(f, "{number:?}"),
             Self::Text(text) => write!(f, "{:?}", text.chars().take(80).collect::<String>()),
             Self::Map(_) => f.write_str("a map"),
+            Self::EmptyList => f.write_str("a list"),
             Self::Other(what) => f.write_str(what),
         }
     }
@@ -205,7 +268,10 @@ pub(super) struct OperationField(Option<Operation>, Field);
 
 impl OperationField {
     pub(super) fn operation(&self) -> Result<Operation, FrontendError> {
-        self.0.ok_or_else(|| bad(format!("op: {} is not an operation: send {OPERATIONS}", self.1)))
+        self.0.ok_or_else(|| match &self.1 {
+            Field::Missing => missing("op", &format!("send {OPERATIONS}")),
+            other => bad(format!("op: {other} is not an operation: send {OPERATIONS}")),
+        })
     }
 }
 
@@ -239,6 +305,9 @@ impl<'de, T, F: Fn(&str) -> Option<T>> Visitor<'de> for TextOr<F> {
     fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
         Ok(Err(Field::Float(number)))
     }
+    fn visit_f32<E>(self, number: f32) -> Result<Self::Value, E> {
+        Ok(Err(Field::Float32(number)))
+    }
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
         Ok((self.0)(text).ok_or_else(|| Field::Text(text.to_owned())))
     }
@@ -253,6 +322,9 @@ impl<'de, T, F: Fn(&str) -> Option<T>> Visitor<'de> for TextOr<F> {
         Ok(Err(Field::Other("an extension value")))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        if items.next_element::<IgnoredAny>()?.is_none() {
+            return Ok(Err(Field::EmptyList));
+        }
         while items.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Err(Field::Other("a list")))
     }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::FrontendError;
-use super::field::{Field, IdField, OPERATIONS, OperationField, bad};
+use super::field::{Field, IdField, OPERATIONS, OperationField, bad, missing};
 use crate::ids::{UpdateId, UserId};
 use crate::request::{ALL_LIMIT_DEFAULT, ALL_LIMIT_MAX, Query, SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX, Update};
 use crate::subjects::Operation;
@@ -27,7 +27,7 @@ pub enum SingleOperation {
 
 /// The fields of all requests, whatever their types.
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "an operation, {op: \"create\", user_id: 42, ...}")]
 pub(super) struct Fields {
     /// In a batch: which operation.
     pub(super) op: OperationField,
@@ -92,25 +92,26 @@ impl Fields {
         match &self.title {
             Field::Text(title) if title.len() <= TITLE_BYTES_MAX => Ok(title.clone()),
             Field::Text(_) => Err(bad(format!("title: longer than {TITLE_BYTES_MAX} bytes: send a part of the title"))),
+            Field::Missing => Err(missing("title", "send a part of the title")),
             other => Err(bad(format!("title: {other} is not a text: send a part of the title"))),
         }
     }
 
     fn limit(&self, default: u32, max: u32) -> Result<u32, FrontendError> {
-        match self.limit {
-            Field::Missing => Ok(default),
-            // More than the most is met by a page of the most, which says where the next begins.
-            Field::Integer(number) if number >= 1 => Ok(u32::try_from(number).unwrap_or(max).min(max)),
-            _ => Err(bad(format!("limit: {} is not a limit: send an integer from 1 to {max}", self.limit))),
+        if self.limit == Field::Missing {
+            return Ok(default);
         }
+        let mend = format!("send an integer from 1 to {max}");
+        // More than the most is met by a page of the most, which says where the next begins.
+        let limit = |number| (number >= 1).then(|| u32::try_from(number).unwrap_or(max).min(max));
+        self.limit.number(["limit", "a limit", &mend], limit)
     }
 
     fn after(&self) -> Result<u32, FrontendError> {
-        match self.after {
-            Field::Missing => Some(0),
-            Field::Integer(number) => u32::try_from(number).ok(),
-            _ => None,
+        if self.after == Field::Missing {
+            return Ok(0);
         }
-        .ok_or_else(|| bad(format!("after: {} is not a movie id: send the `next` of the last page", self.after)))
+        let words = ["after", "a movie id", "send the `next` of the last page"];
+        self.after.number(words, |number| u32::try_from(number).ok())
     }
 }

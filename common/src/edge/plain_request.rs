@@ -15,6 +15,7 @@ use crate::label::Label;
 use crate::rating::Stars;
 use crate::request::{Query, Update};
 use crate::subjects::Operation;
+use crate::timestamp::Timestamp;
 
 /// The fields that such a request may have.
 #[derive(Default)]
@@ -186,7 +187,10 @@ impl<'a> Reader<'a> {
                 "replicas" => {
                     let entry = |reader: &mut Self| Some((ReplicaId::known(reader.text()?).ok()?, reader.number()?));
                     let entries = (0..self.map()?).map(|_| entry(self)).collect::<Option<Vec<_>>>()?;
-                    replicas.replace(entries).is_none()
+                    let count = entries.len();
+                    let entries: Timestamp = entries.into_iter().collect();
+                    // An id that stands twice, or with 0, leaves fewer.
+                    entries.len() == count && replicas.replace(entries).is_none()
                 }
                 "clock" => clock.replace(Stamp(self.number()?)).is_none(),
                 _ => false,
@@ -195,8 +199,7 @@ impl<'a> Reader<'a> {
                 return None;
             }
         }
-        let replicas = replicas.unwrap_or_default().into_iter().collect();
-        Some(Label { replicas, clock: clock.unwrap_or_default() })
+        Some(Label { replicas: replicas.unwrap_or_default(), clock: clock.unwrap_or_default() })
     }
 }
 

@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn every_bad_field_is_named_with_its_value_and_the_mend() {
         let cases = [
-            (r#"{"movie_id":1,"rating":3}"#, "user_id: nothing is not an id"),
+            (r#"{"movie_id":1,"rating":3}"#, "user_id is missing: send an integer"),
             (r#"{"user_id":0,"movie_id":1,"rating":3}"#, "user_id: 0 is not an id"),
             (r#"{"user_id":4294967296,"movie_id":1,"rating":3}"#, "user_id: 4294967296 is not an id"),
             (r#"{"user_id":-1,"movie_id":1,"rating":3}"#, "user_id: -1"),
@@ -140,13 +140,13 @@ mod tests {
             (r#"{"user_id":7,"movie_id":[1],"rating":3}"#, "movie_id: a list"),
             (r#"{"user_id":7,"movie_id":1,"rating":4.3}"#, "rating: 4.3 is not on the scale"),
             (r#"{"user_id":7,"movie_id":1,"rating":true}"#, "rating: a boolean is not on the scale"),
-            (r#"{"user_id":7,"movie_id":1}"#, "rating: nothing is not on the scale"),
+            (r#"{"user_id":7,"movie_id":1}"#, "rating is missing: send 0.5"),
             (r#"{"user_id":7,"movie_id":1,"rating":3,"id":"x"}"#, "id: \"x\" is not a UUID"),
             (r#"{"user_id":7,"movie_id":1,"rating":3,"id":5}"#, "id: 5 is not a UUID"),
             (r#"{"user_id":7,"movie_id":1,"rating":3,"prev":5}"#, "prev: 5 is not a label"),
             (r#"{"user_id":7,"movie_id":1,"rating":3,"prev":{"replicas":{"a.b":1}}}"#, "\"a.b\" is not a replica id"),
             (r#"{"user_id":7,"movie_id":1,"rating":3,"prev":{"replicas":{"a":-1}}}"#, "-1 is not a count"),
-            (r#"{"user_id":7,"movie_id":1,"rating":3,"prev":{"replicas":[]}}"#, "a list is not a map of counts"),
+            (r#"{"user_id":7,"movie_id":1,"rating":3,"prev":{"replicas":[1]}}"#, "a list is not a map of counts"),
             (r#"{"user_id":7,"movie_id":1,"rating":3,"prev":{"clock":1.5}}"#, "clock: 1.5 is not a clock"),
             (r#"{"user_id":7,"movie_id":1,"rating":3,"cluster":5}"#, "cluster: 5 is not a cluster"),
             (r#"{"user_id":7,"movie_id":1,"rating":3,"cluster":"a.b"}"#, "cluster: \"a.b\" is not a cluster"),
@@ -158,7 +158,7 @@ mod tests {
         }
         assert!(refusal(Operation::All, r#"{"user_id":7,"limit":0}"#).contains("limit: 0 is not a limit"));
         assert!(refusal(Operation::All, r#"{"user_id":7,"after":-3}"#).contains("after: -3 is not a movie id"));
-        assert!(refusal(Operation::Search, "{}").contains("title: nothing is not a text"));
+        assert!(refusal(Operation::Search, "{}").contains("title is missing"));
     }
 
     #[test]

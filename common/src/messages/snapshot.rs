@@ -41,6 +41,7 @@ pub enum SnapshotPlace {
 
 /// The answer to a [`SnapshotRequest`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "SnapshotReplyFields")]
 pub struct SnapshotReply {
     /// The sender.
     pub id: ReplicaId,
@@ -49,8 +50,34 @@ pub struct SnapshotReply {
     pub part: SnapshotPart,
 }
 
+/// The answer as it is read.
+#[derive(Deserialize)]
+struct SnapshotReplyFields {
+    id: ReplicaId,
+    chunk: Option<Box<SnapshotChunk>>,
+    unavailable: Option<Unavailable>,
+}
+
+#[derive(Deserialize)]
+struct Unavailable {
+    reason: String,
+}
+
+impl TryFrom<SnapshotReplyFields> for SnapshotReply {
+    type Error = &'static str;
+    fn try_from(fields: SnapshotReplyFields) -> Result<Self, &'static str> {
+        let SnapshotReplyFields { id, chunk, unavailable } = fields;
+        let part = match (chunk, unavailable) {
+            (Some(chunk), None) => SnapshotPart::Chunk(chunk),
+            (None, Some(Unavailable { reason })) => SnapshotPart::Unavailable { reason },
+            _ => return Err("an answer has either a chunk or the reason why there is none"),
+        };
+        Ok(Self { id, part })
+    }
+}
+
 /// What a replica manager gives of its snapshot.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SnapshotPart {
     /// A chunk.

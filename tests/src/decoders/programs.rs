@@ -19,6 +19,7 @@ pub const CLIENT_DECODE: Decoder = Decoder {
     name: "client_decode",
     check: check_client_decode,
     example: |bytes| [(GOSSIP.example)(bytes), (REPLIES.example)(bytes)].concat(),
+    rewrite: None,
     cost: 1,
 };
 
@@ -47,7 +48,8 @@ fn check_client_decode(bytes: &[u8]) -> bool {
 }
 
 /// A folder of CSV files: the movies, a zero byte, the ratings.
-pub const DATA_SET: Decoder = Decoder { name: "data_set", check: check_data_set, example: data_set, cost: 60 };
+pub const DATA_SET: Decoder =
+    Decoder { name: "data_set", check: check_data_set, example: data_set, rewrite: None, cost: 60 };
 
 fn check_data_set(bytes: &[u8]) -> bool {
     let (movies, ratings) = match bytes.iter().position(|byte| *byte == 0) {

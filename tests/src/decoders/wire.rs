@@ -73,6 +73,11 @@ fn sent<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T) -> Vec
     bytes
 }
 
+fn rewrite<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
+    let message: T = Format::of(bytes).decode(bytes).ok()?;
+    Some(encode(&message).expect("what was read can be written"))
+}
+
 macro_rules! decoders {
     ($($(#[$doc:meta])* $name:ident $text:literal $check:ident $type:ty = $draw:expr;)*) => {
         $(
@@ -81,6 +86,7 @@ macro_rules! decoders {
                 name: $text,
                 check: $check::<$type>,
                 example: |bytes| sent::<$type>(&drawn(&mut messages(bytes), $draw)),
+                rewrite: Some(rewrite::<$type>),
                 cost: 1,
             };
         )*
@@ -150,8 +156,21 @@ fn state(messages: &mut Messages<'_>) -> State {
 }
 
 /// A frontend's reply as a client reads it, of whichever operation; and the body of an error.
-pub const CLIENT_REPLY: Decoder =
-    Decoder { name: "client_reply", check: check_client_reply, example: client_reply, cost: 2 };
+pub const CLIENT_REPLY: Decoder = Decoder {
+    name: "client_reply",
+    check: check_client_reply,
+    example: client_reply,
+    rewrite: Some(rewrite_client_reply),
+    cost: 2,
+};
+
+fn rewrite_client_reply(bytes: &[u8]) -> Option<Vec<u8>> {
+    fn shown<T: DeserializeOwned + Debug>(bytes: &[u8]) -> Option<Vec<u8>> {
+        Format::of(bytes).decode::<T>(bytes).ok().map(|reply| format!("{reply:?}").into_bytes())
+    }
+    let readers = [shown::<RatingReply>, shown::<RatingsReply>, shown::<AverageReply>, shown::<MoviesReply>];
+    readers.iter().find_map(|reads| reads(bytes))
+}
 
 fn check_client_reply(bytes: &[u8]) -> bool {
     fn value<T: DeserializeOwned>(bytes: &[u8]) -> bool {
@@ -186,8 +205,20 @@ fn client_reply(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// What a client asks, in either encoding, of each operation, with and without a user in the subject.
-pub const CLIENT_REQUEST: Decoder =
-    Decoder { name: "client_request", check: check_client_request, example: client_request, cost: 4 };
+pub const CLIENT_REQUEST: Decoder = Decoder {
+    name: "client_request",
+    check: check_client_request,
+    example: client_request,
+    rewrite: Some(rewrite_client_request),
+    cost: 4,
+};
+
+/// What the operations make of it, those that understand it.
+fn rewrite_client_request(bytes: &[u8]) -> Option<Vec<u8>> {
+    let understood = |operation| decode_request(operation, None, bytes).ok();
+    let requests: Vec<_> = Operation::ALL.into_iter().filter_map(understood).collect();
+    (!requests.is_empty()).then(|| format!("{requests:?}").into_bytes())
+}
 
 fn check_client_request(bytes: &[u8]) -> bool {
     let mut is_read = false;
@@ -287,6 +318,7 @@ pub const IDS: Decoder = Decoder {
     name: "ids",
     check: check_ids,
     example: |bytes| messages(bytes).draw.update_id().to_string().into_bytes(),
+    rewrite: None,
     cost: 1,
 };
 

@@ -153,7 +153,7 @@ async fn the_same_batch_again_is_answered_as_the_first_time(wire: &Wire) {
 async fn what_is_wrong_with_the_whole_is_refused(wire: &Wire) {
     let ahead = json!({"clock": u64::MAX});
     for (map, text) in [
-        (json!({}), "operations: nothing is there"),
+        (json!({}), "operations is missing"),
         (json!({"operations": "create"}), "under `operations`"),
         (json!({"operations": [1]}), "in `operations` an operation"),
         (json!({"operations": vec![json!({}); 8193]}), "more than 8192"),

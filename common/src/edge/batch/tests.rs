@@ -66,9 +66,9 @@ fn each_operation_is_understood_by_itself() {
             (1, "rating: 4.3 is not on the scale"),
             (5, "op: all is not served in a batch"),
             (6, "op: \"rate\" is not an operation: send create, update"),
-            (7, "op: nothing is not an operation"),
+            (7, "op is missing: send create"),
             (8, "id: 5 is not a UUID"),
-            (9, "op: nothing"),
+            (9, "op is missing"),
         ] {
             let error = batch.operations[place].clone().unwrap_err().to_string();
             assert!(error.starts_with("BAD_REQUEST: ") && error.contains(text), "{place}: {error}");
@@ -95,11 +95,11 @@ fn the_user_of_the_subject_is_that_of_every_operation() {
 #[test]
 fn what_is_wrong_with_the_whole_message_is_said_of_the_whole_message() {
     for (message, text) in [
-        (json!({}), "operations: nothing is there: send a list of operations"),
+        (json!({}), "operations is missing: send a list of operations"),
         (json!({"operations": null}), "under `operations`: send a list"),
         (json!({"operations": {}}), "under `operations`: send a list"),
-        (json!({"operations": [[1]]}), "in `operations` an operation"),
-        (json!({"operations": [7]}), "in `operations` an operation"),
+        (json!({"operations": [[1]]}), "a list, expected a map"),
+        (json!({"operations": [7]}), "expected an operation, {op: \"create\""),
         (json!({"operations": [], "answers": "short"}), "answers: \"short\" is not a kind of answers"),
         (json!({"operations": [], "prev": 5}), "prev: 5 is not a label"),
         (json!({"operations": vec![json!({}); OPERATIONS_MAX + 1]}), "more than 8192 operations"),
