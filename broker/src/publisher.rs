@@ -1,5 +1,6 @@
 //! Publishing without ever standing still.
 
+use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
@@ -11,6 +12,8 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use crate::moderation::Moderation;
+
 /// How long one message may wait for the connection. Beyond that the broker is as good as gone, and what core NATS
 /// would lose anyway is not waited for.
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -18,19 +21,18 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_millis(500);
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// Publishes messages, and drops them while the connection is lost: a client's own command queue would fill up and block
 /// everything else.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Publisher {
     client: Client,
     connected: bool,
     dropped: u64,
-    message_bytes: usize,
+    moderation: Moderation,
 }
 
 impl Publisher {
     /// Over this connection, which is up.
     pub fn new(client: Client) -> Self {
-        let message_bytes = message_bytes(&client);
-        Self { client, connected: true, dropped: 0, message_bytes }
+        Self { client, connected: true, dropped: 0, moderation: Moderation::default() }
     }
 
     /// The connection.
@@ -38,9 +40,15 @@ impl Publisher {
         &self.client
     }
 
-    /// About how many bytes a message may have that holds many things: at most half of what the broker takes.
+    /// Maximum size of one message on the present connection, in bytes: the broker's `max_payload`. A larger message is
+    /// refused here, as the broker would close the connection.
+    pub fn max_payload(&self) -> usize {
+        self.client.max_payload()
+    }
+
+    /// Target size of a message that holds many things, in bytes: at most half of what the broker takes.
     pub fn message_bytes(&self) -> usize {
-        self.message_bytes
+        MESSAGE_BYTES_MAX.min(self.max_payload() / 2)
     }
 
     /// The connection is lost, or there again, perhaps to a broker with other limits.
@@ -50,7 +58,6 @@ impl Publisher {
             self.dropped = 0;
         }
         self.connected = connected;
-        self.message_bytes = message_bytes(&self.client);
     }
 
     /// Sends a message.
@@ -73,6 +80,7 @@ impl Publisher {
             self.dropped += 1;
             return;
         }
+        let bytes = payload.len();
         let sending = async {
             match (reply, headers) {
                 (Some(reply), _) => self.client.publish_with_reply(subject.clone(), reply, payload).await,
@@ -82,12 +90,21 @@ impl Publisher {
         };
         match within(PUBLISH_TIMEOUT, sending).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%subject, %error, "a message cannot be sent"),
+            Ok(Err(error)) => self.tell_unsent(&subject, bytes, &error),
             Err(_) => {
                 debug!(%subject, "the connection takes no messages: it counts as lost");
                 self.connected = false;
                 self.dropped += 1;
             }
+        }
+    }
+}
+
+impl Publisher {
+    /// Logs that a message cannot be sent, with its subject and its size in bytes.
+    pub fn tell_unsent(&mut self, subject: &str, bytes: usize, error: &dyn Display) {
+        if self.moderation.admits("unsent messages") {
+            warn!(subject, bytes, max_payload = self.max_payload(), %error, "a message cannot be sent");
         }
     }
 }
@@ -103,8 +120,4 @@ pub async fn within<F: Future>(duration: Duration, future: F) -> Result<F::Outpu
         Poll::Ready(output) => Ok(output),
         Poll::Pending => timeout(duration, future).await,
     }
-}
-
-fn message_bytes(client: &Client) -> usize {
-    MESSAGE_BYTES_MAX.min(client.server_info().max_payload / 2)
 }

@@ -20,6 +20,7 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::cluster::ClusterId;
+use crate::fit::shorten;
 use crate::ids::ReplicaId;
 use crate::label::Label;
 use crate::rating::{Average, Movies, Rating, Ratings};
@@ -119,6 +120,30 @@ impl EncodedReply {
     /// An answer that is no error.
     fn of(body: Vec<u8>) -> Self {
         Self { body, error: None, cluster: None }
+    }
+}
+
+/// Encodes an answer as [`encode_reply`] does, so that its body has `bytes_max` bytes at most. A list that is too long is
+/// cut; another answer that is too long becomes [`FrontendError::ReplyTooLarge`].
+pub fn encode_reply_within(
+    answer: &Result<ClientReply, FrontendError>,
+    cluster: Option<&ClusterId>,
+    format: Format,
+    bytes_max: usize,
+) -> Result<EncodedReply, WireError> {
+    let encoded = encode_reply(answer, cluster, format)?;
+    let excess = encoded.body.len().saturating_sub(bytes_max);
+    if excess == 0 {
+        return Ok(encoded);
+    }
+    match answer {
+        Ok(reply) => {
+            let mut reply = reply.clone();
+            let is_done = shorten(&mut reply.value, format, excess);
+            encode_reply(&if is_done { Ok(reply) } else { Err(FrontendError::ReplyTooLarge) }, cluster, format)
+        }
+        // The error can be understood without its body.
+        Err(_) => Ok(EncodedReply { body: Vec::new(), ..encoded }),
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod cluster;
 pub mod edge;
+pub mod fit;
 pub mod frontend;
 pub mod ids;
 pub mod label;

@@ -171,6 +171,16 @@ pub enum Reply {
     NotServing,
 }
 
+impl Reply {
+    /// The value that it tells.
+    pub fn value(&self) -> Option<&Answer> {
+        match self {
+            Self::Accepted { value, .. } | Self::Answered { value, .. } => Some(value),
+            _ => None,
+        }
+    }
+}
+
 /// Why the value doesn't allow a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::fit::shorten;
 use crate::frontend;
 use crate::ids::ReplicaId;
 use crate::messages::{Alike, ConfirmRequest, NumberedReply, QueryRequest, Replies, Reply, Requests, UpdateRequest};
 use crate::replica_manager::{self, ReplyTo};
-use crate::wire::{WireError, decode, encode};
+use crate::wire::{Format, WireError, decode, encode};
 
 /// The kinds of requests that share messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +148,20 @@ pub fn unpack_requests(
         }
     }
     Ok(())
+}
+
+/// The payload of a message of replies, of `bytes_max` bytes at most: where its only reply is too long a list, that is cut.
+/// Where nothing can be cut, the payload is longer.
+pub fn encode_replies(replies: &mut Replies, bytes_max: usize) -> Result<Vec<u8>, WireError> {
+    let payload = encode(replies)?;
+    let excess = payload.len().saturating_sub(bytes_max);
+    if excess > 0
+        && let [NumberedReply { reply: Reply::Answered { value, .. }, .. }] = &mut replies.replies[..]
+        && shorten(value, Format::MessagePack, excess)
+    {
+        return encode(replies);
+    }
+    Ok(payload)
 }
 
 /// The replies of a replica manager's turn, by reply subject.

@@ -144,6 +144,9 @@ pub struct Movie {
 pub struct Movies {
     /// Best known first: by falling count, then ascending id.
     pub movies: Vec<Movie>,
+    /// Whether more were found than fit into one message of the broker.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shortened: bool,
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ pub struct Config {
     pub forget_after_ms: u64,
     /// Whether it keeps its state on disk: then [`Value::commit_turn`] is given what to save.
     pub durable: bool,
-    /// The broker's largest payload, in bytes.
+    /// The broker's largest payload, in bytes; [`Input::MessageLimit`] tells of another one.
     pub message_bytes_max: usize,
     /// Seeds the draws of mode `arbitrary`.
     pub seed: u64,
@@ -320,6 +320,7 @@ impl ReplicaManager {
         match input {
             Input::Status(to, mode) => self.handle_status(to, mode, &mut step),
             Input::Presence(presence) => self.hear_presence(*presence, &mut step),
+            Input::MessageLimit(bytes_max) => self.config.message_bytes_max = bytes_max,
             Input::Connected => self.roster.connected(now.monotonic_ms),
             Input::Disconnected => self.roster.disconnected(),
             Input::Tick { queue_length, listened } => self.tick(queue_length, listened, &mut step)?,

@@ -213,7 +213,7 @@ fn an_answer_is_one_map_whatever_the_value() {
     assert_eq!(body(Answer::Average(average)), json!({"value": value, "label": rest, "replicas": ["a"]}));
     let ratings = body(Answer::Ratings(Ratings { ratings: Vec::new(), total: 0, next: Some(movie()) }));
     assert_eq!(ratings["value"], json!({"ratings": [], "total": 0, "next": 2}));
-    assert_eq!(body(Answer::Movies(Movies { movies: Vec::new() }))["value"], json!({"movies": []}));
+    assert_eq!(body(Answer::Movies(Movies { movies: Vec::new(), shortened: false }))["value"], json!({"movies": []}));
 }
 
 #[test]

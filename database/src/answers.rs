@@ -32,7 +32,7 @@ impl Store {
             }
             Query::Search { title, limit } => {
                 let limit = (*limit).clamp(1, SEARCH_LIMIT_MAX);
-                Ok(Answer::Movies(Movies { movies: self.catalogue.search(title, limit as usize) }))
+                Ok(Answer::Movies(Movies { movies: self.catalogue.search(title, limit as usize), shortened: false }))
             }
         }
     }

@@ -23,6 +23,7 @@ mod ledger;
 mod load;
 mod member;
 mod observer;
+pub mod tools;
 mod wire;
 mod world;
 

@@ -49,15 +49,15 @@ fn random_bytes(random: &mut Rng, length_max: usize) -> Vec<u8> {
     std::iter::repeat_with(|| random.u8(..)).take(length).collect()
 }
 
-/// Goes through the seeds for each decoder, and names the one that fails. `case` gives the bytes that are to be read.
-fn seeds(test: &str, case: impl Fn(&Decoder, &mut Rng) -> Vec<u8>) {
+/// Goes through the seeds for each decoder, or one of `share` of them, and names the one that fails. `case` gives the bytes that are to be read.
+fn seeds(test: &str, share: u64, case: impl Fn(&Decoder, &mut Rng) -> Vec<u8>) {
     let before_kib = memory_kib();
     let mut line = String::new();
     for decoder in decoders() {
         let (first, count) = match variable("DECODER_SEED") {
             Some(seed) => (seed, 1),
             None => {
-                let count = variable("DECODER_SEEDS").unwrap_or(SEEDS) / decoder.cost;
+                let count = variable("DECODER_SEEDS").unwrap_or(SEEDS / share) / decoder.cost;
                 (variable("DECODER_FIRST").unwrap_or(1), count.max(1))
             }
         };
@@ -91,7 +91,7 @@ fn seeds(test: &str, case: impl Fn(&Decoder, &mut Rng) -> Vec<u8>) {
 
 #[test]
 fn arbitrary_bytes_are_read_or_refused() {
-    seeds("arbitrary_bytes", |_, random| {
+    seeds("arbitrary_bytes", 1, |_, random| {
         let length_max = if random.u8(..) == 0 { LENGTH_MAX } else { 200 };
         let mut bytes = random_bytes(random, length_max);
         // Most are not even a map; these have a chance.
@@ -104,7 +104,7 @@ fn arbitrary_bytes_are_read_or_refused() {
 
 #[test]
 fn sound_bytes_are_read_as_they_were_written() {
-    seeds("sound_bytes", |decoder, random| {
+    seeds("sound_bytes", 1, |decoder, random| {
         let bytes = (decoder.example)(&random_bytes(random, DRAWN_BYTES_MAX));
         assert!((decoder.check)(&bytes), "{} can't be read: {bytes:02x?}", decoder.name);
         bytes
@@ -113,7 +113,7 @@ fn sound_bytes_are_read_as_they_were_written() {
 
 #[test]
 fn bytes_that_were_tampered_with_are_read_or_refused() {
-    seeds("bytes_that_were_tampered_with", |decoder, random| {
+    seeds("bytes_that_were_tampered_with", 1, |decoder, random| {
         let example = |random: &mut Rng, decoder: &Decoder| (decoder.example)(&random_bytes(random, DRAWN_BYTES_MAX));
         let other = random.choice(ALL).unwrap_or(*decoder);
         let others = [example(random, decoder), example(random, &other)];
@@ -124,7 +124,7 @@ fn bytes_that_were_tampered_with_are_read_or_refused() {
 
 #[test]
 fn other_encoders_messages_read_as_ours() {
-    seeds("other_encoders_messages", |decoder, random| {
+    seeds("other_encoders_messages", 4, |decoder, random| {
         let bytes = (decoder.example)(&random_bytes(random, DRAWN_BYTES_MAX));
         let (Some(rewrite), Some(value)) = (decoder.rewrite, encoders::value(&bytes)) else { return bytes };
         let ours = rewrite(&bytes);
@@ -136,7 +136,7 @@ fn other_encoders_messages_read_as_ours() {
 
 #[test]
 fn lists_in_place_of_maps_and_keys_that_stand_twice_are_refused() {
-    seeds("lists_in_place_of_maps", |decoder, random| {
+    seeds("lists_in_place_of_maps", 6, |decoder, random| {
         let bytes = (decoder.example)(&random_bytes(random, DRAWN_BYTES_MAX));
         let (Some(rewrite), Some(value)) = (decoder.rewrite, encoders::value(&bytes)) else { return bytes };
         for other in encoders::others(random, &value) {

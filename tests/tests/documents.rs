@@ -13,7 +13,7 @@ use natter_common::messages::{
 };
 use natter_common::rating::{Average, Movies, Rating, Ratings};
 use natter_common::subjects::Operation;
-use natter_tests::harness::{Encoding, World};
+use natter_tests::harness::{Encoding, World, tools};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -22,10 +22,6 @@ use serde_json::Value;
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");
 const DOCUMENTS: [&str; 5] =
     ["README.md", "docs/ARCHITECTURE.md", "docs/PERFORMANCE.md", "docs/PROTOCOL.md", "docs/TESTING.md"];
-/// What the Python example needs.
-const PYTHON_PACKAGES: [&str; 2] = ["nats-py==2.16.0", "msgpack==1.2.4"];
-/// A package index that doesn't answer must not hold up the tests for long.
-const INSTALL_PATIENCE: Duration = Duration::from_secs(180);
 /// Programs of Natter, and where their options are defined.
 const PROGRAMS: [(&str, &[&str]); 7] = [
     ("bench", &["bins/bench/src/arguments.rs"]),
@@ -428,44 +424,9 @@ async fn nats(world: &World, arguments: &[&str]) -> Output {
     tokio::time::timeout(Duration::from_secs(30), output).await.expect("ends by itself").unwrap()
 }
 
-/// A Python with the packages that the example needs, in a virtual environment that later runs find again; `None`, with a
-/// note, where it can't be had.
-async fn python() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("python-{}", PYTHON_PACKAGES.join("-")));
-    let program = folder.join("bin/python");
-    let complete = folder.join("complete");
-    if complete.exists() && ran(Command::new(&program).args(["-c", "import nats, msgpack"])).await.is_ok() {
-        return Some(program);
-    }
-    let _ = std::fs::remove_dir_all(&folder);
-    let installed = async {
-        ran(Command::new("python3").args(["-m", "venv"]).arg(&folder)).await?;
-        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"];
-        ran(Command::new(&program).args(install).args(PYTHON_PACKAGES)).await
-    };
-    match installed.await {
-        Ok(()) => {
-            std::fs::write(&complete, "").unwrap();
-            Some(program)
-        }
-        Err(reason) => {
-            println!("skipped: no Python with {}: {reason}", PYTHON_PACKAGES.join(" and "));
-            None
-        }
-    }
-}
-
-async fn ran(command: &mut Command) -> Result<(), String> {
-    let mut command = tokio::process::Command::from(std::mem::replace(command, Command::new("")));
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(INSTALL_PATIENCE, output).await.map_err(|_| "it takes too long".to_owned())?;
-    let output = output.map_err(|error| error.to_string())?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
-}
-
 #[tokio::test]
 async fn the_python_example_works() {
-    let Some(python) = python().await else { return };
+    let Some(python) = tools::python(Path::new(env!("CARGO_TARGET_TMPDIR"))).await else { return };
     let world = World::new(ROLES).await;
     let cluster = world.cluster("ratings").start(1, 3).await;
     let mut command = tokio::process::Command::new(python);

@@ -27,6 +27,8 @@ mod logs;
 mod services;
 #[path = "end_to_end/signals.rs"]
 mod signals;
+#[path = "end_to_end/sizes.rs"]
+mod sizes;
 
 /// The roles, which cargo builds before the tests.
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");

@@ -321,7 +321,7 @@ impl State {
                     let genres = genres.iter().map(|genre| (*genre).to_owned()).collect();
                     Movie { movie_id: MovieId::new(*id).unwrap(), title: (*title).to_owned(), genres, average, count }
                 };
-                Answer::Movies(Movies { movies: found.take(limit as usize).map(movie).collect() })
+                Answer::Movies(Movies { movies: found.take(limit as usize).map(movie).collect(), shortened: false })
             }
         })
     }

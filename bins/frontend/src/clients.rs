@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::service::{Request, Service, ServiceExt, error::Error as ServiceError};
+use async_nats::service::{Request, Service, ServiceExt};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
 use natter_broker::publisher::{Publisher, within};
+use natter_broker::service_error::{TEXT_BYTES_MAX, headers, service_error};
 use natter_broker::streams::Streams;
 use natter_common::cluster::ClusterId;
 use natter_common::edge::{self, BatchReply, ClientReply, ClientRequest, EncodedReply, FrontendError, decode_request};
@@ -22,9 +23,9 @@ use tracing::error;
 /// How many requests are handled together at most: what waits goes in one batch.
 const BATCH_MAX: usize = 8192;
 const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
-const ERROR_HEADER: &str = "Nats-Service-Error";
-const ERROR_CODE_HEADER: &str = "Nats-Service-Error-Code";
 const CLUSTER_HEADER: &str = "Natter-Cluster";
+/// Room for the headers of an error, in bytes: the broker counts them as part of the message.
+const HEADERS_BYTES: usize = TEXT_BYTES_MAX + 200;
 
 /// A request as it came in.
 pub(crate) struct Arrival {
@@ -45,16 +46,26 @@ pub(crate) struct Clients {
     arrivals: Streams<Arrival>,
     waiting: Sequence<Waiting>,
     malformed: Malformed,
+    /// The connection that clients come in by.
+    entrance: Client,
     /// Once the connection that clients come in by is being drained, answers leave by the other one.
     leaving: bool,
 }
 
 /// The micro service `frontend`, whose STATS carry `live`.
-pub(crate) async fn start_service(client: &Client, id: &ReplicaId, live: Live) -> Result<Service, async_nats::Error> {
+pub(crate) async fn start_service(
+    client: &Client,
+    subjects: &Subjects,
+    id: &ReplicaId,
+    live: Live,
+) -> Result<Service, async_nats::Error> {
     client
         .service_builder()
         .description("a frontend: the entry point for clients who rate movies")
-        .metadata(HashMap::from([("id".to_owned(), id.to_string())]))
+        .metadata(HashMap::from([
+            ("id".to_owned(), id.to_string()),
+            ("prefix".to_owned(), subjects.prefix().to_owned()),
+        ]))
         .queue_group(FRONTEND_QUEUE)
         .stats_handler(move |_, _| live.read())
         .start("frontend", env!("CARGO_PKG_VERSION"))
@@ -63,7 +74,11 @@ pub(crate) async fn start_service(client: &Client, id: &ReplicaId, live: Live) -
 
 impl Clients {
     /// Serves all operations, each with and without the user in its subject.
-    pub(crate) async fn serve(service: &Service, subjects: &Subjects) -> Result<Self, async_nats::Error> {
+    pub(crate) async fn serve(
+        entrance: Client,
+        service: &Service,
+        subjects: &Subjects,
+    ) -> Result<Self, async_nats::Error> {
         let mut arrivals = Streams::new(BATCH_MAX, |arrival: &Arrival| arrival.request.message.payload.len());
         for operation in Operation::ALL {
             let by_subject = [
@@ -80,7 +95,8 @@ impl Clients {
                 arrivals.push(endpoint.map(arrived));
             }
         }
-        Ok(Self { arrivals, waiting: Sequence::default(), malformed: Malformed::default(), leaving: false })
+        let (waiting, malformed) = (Sequence::default(), Malformed::default());
+        Ok(Self { arrivals, waiting, malformed, entrance, leaving: false })
     }
 
     /// All requests that wait to be read, at least one; `None` when the connection is closed or drained.
@@ -119,7 +135,9 @@ impl Clients {
         publisher: &mut Publisher,
     ) {
         let Some(waiting) = self.take(client) else { return };
-        let reply = edge::encode_reply(&answer, cluster, waiting.format);
+        let spare = if answer.is_err() { HEADERS_BYTES } else { 0 };
+        let bytes_max = self.bytes_max(publisher).saturating_sub(spare);
+        let reply = edge::encode_reply_within(&answer, cluster, waiting.format, bytes_max);
         self.respond(*waiting.request, reply, publisher).await;
     }
 
@@ -132,9 +150,14 @@ impl Clients {
         publisher: &mut Publisher,
     ) {
         let Some(waiting) = self.take(client) else { return };
-        let bytes_max = publisher.client().server_info().max_payload;
+        let bytes_max = self.bytes_max(publisher);
         let reply = edge::encode_batch_reply(&answer, cluster, waiting.format, bytes_max);
         self.respond(*waiting.request, reply, publisher).await;
+    }
+
+    /// The largest answer that the broker takes, in bytes, on the connection that answers leave by.
+    fn bytes_max(&self, publisher: &Publisher) -> usize {
+        if self.leaving { publisher.max_payload() } else { self.entrance.max_payload() }
     }
 
     fn take(&mut self, client: u64) -> Option<Waiting> {
@@ -148,39 +171,31 @@ impl Clients {
             Ok(reply) => reply,
             Err(error) => return error!(%error, "an answer cannot be encoded"),
         };
-        let mut headers = HeaderMap::new();
-        if let Some((code, text)) = &error {
-            headers.insert(ERROR_CODE_HEADER, code.to_string().as_str());
-            headers.insert(ERROR_HEADER, header_text(text).as_str());
-        }
+        // Nobody waits without a reply subject.
+        let Some(subject) = request.message.reply.clone() else { return };
+        let mut headers = error.as_ref().map_or_else(HeaderMap::new, |(code, text)| headers(*code, text));
         if let Some(cluster) = &cluster {
             headers.insert(CLUSTER_HEADER, cluster.as_str());
         }
         if self.leaving {
-            if let Some(reply) = request.message.reply {
-                publisher.publish_with_headers(reply, headers, body.into()).await;
-            }
-            return;
+            return publisher.publish_with_headers(subject, headers, body.into()).await;
         }
+        let bytes = body.len();
         let responding = match error {
             // The service counts it as an error, but leaves the body empty.
             Some((code, text)) if body.is_empty() => {
-                let error = ServiceError { code: usize::from(code), status: header_text(&text) };
-                within(RESPOND_TIMEOUT, request.respond_with_headers(Err(error), headers)).await
+                within(RESPOND_TIMEOUT, request.respond_with_headers(Err(service_error(code, &text)), headers)).await
             }
             _ => within(RESPOND_TIMEOUT, request.respond_with_headers(Ok(body.into()), headers)).await,
         };
-        // Without a reply subject, or without a broker, nobody waits for it.
-        let _ = responding;
+        // Without a broker, the client asks again.
+        if let Ok(Err(error)) = responding {
+            publisher.tell_unsent(&subject, bytes, &error);
+        }
     }
 
     /// From now on answers leave by the other connection.
     pub(crate) fn leave(&mut self) {
         self.leaving = true;
     }
-}
-
-/// Header values are one line.
-fn header_text(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

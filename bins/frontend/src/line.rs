@@ -46,7 +46,7 @@ impl Line {
         let (sender, entrance_events) = unbounded_channel();
         let entrance = connect(&arguments.broker, &settings(format!("frontend-{id}-entrance")), Some(sender)).await?;
         let live = Live::default();
-        let service = start_service(&entrance, id, live.clone()).await.map_err(FrontendError::Subscribe)?;
+        let service = start_service(&entrance, subjects, id, live.clone()).await.map_err(FrontendError::Subscribe)?;
         let replies = client.new_inbox();
         let inbox = Inbox::subscribe(&client, subjects, &replies)
             .await

@@ -130,7 +130,9 @@ impl Shell {
 
     /// Serves clients from now on, and shows it once the broker knows.
     async fn open(&mut self) -> Result<(), FrontendError> {
-        let clients = Clients::serve(&self.service, &self.subjects).await.map_err(FrontendError::Subscribe)?;
+        let clients = Clients::serve(self.entrance.clone(), &self.service, &self.subjects)
+            .await
+            .map_err(FrontendError::Subscribe)?;
         let needs = line::entrance_needs(&self.subjects, self.core.id());
         access::check(&self.entrance, &mut self.entrance_events, self.outbox.publisher.client(), &needs).await?;
         self.clients = Some(clients);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::service::{self, Request, Service, ServiceExt};
+use async_nats::service::{Request, Service, ServiceExt};
 use async_nats::{Client, Message, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -12,6 +12,7 @@ use natter_broker::ask::{WrongAnswer, ask};
 use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
 use natter_broker::publisher::within;
+use natter_broker::service_error::service_error;
 use natter_broker::streams::Streams;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{
@@ -142,11 +143,16 @@ pub(crate) async fn subscribe(
 /// The micro service `replica`, whose STATS carry `live`.
 pub(crate) async fn start_service(
     client: &Client,
+    subjects: &Subjects,
     id: &ReplicaId,
     dataset: &str,
     live: Live,
 ) -> Result<Service, async_nats::Error> {
-    let metadata = HashMap::from([("id".to_owned(), id.to_string()), ("dataset".to_owned(), dataset.to_owned())]);
+    let metadata = HashMap::from([
+        ("id".to_owned(), id.to_string()),
+        ("prefix".to_owned(), subjects.prefix().to_owned()),
+        ("dataset".to_owned(), dataset.to_owned()),
+    ]);
     client
         .service_builder()
         .description("a replica: holds the ratings and gossips with the others")
@@ -214,7 +220,7 @@ impl Inbox {
             }
             Err(error) => {
                 self.malformed.count(&request.message.subject, &error);
-                let error = service::error::Error { code: 400, status: format!("BAD_REQUEST: {error}") };
+                let error = service_error(400, &format!("BAD_REQUEST: {error}"));
                 // Whoever sent garbage may miss the answer to it.
                 let _ = within(RESPOND_TIMEOUT, request.respond(Err(error))).await;
             }

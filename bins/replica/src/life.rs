@@ -95,7 +95,7 @@ async fn live(
         gossip_interval_ms: arguments.gossip_interval.as_millis() as u64,
         forget_after_ms: arguments.forget_after.as_millis() as u64,
         durable: saved.is_some(),
-        message_bytes_max: connection.client.server_info().max_payload,
+        message_bytes_max: connection.client.max_payload(),
         seed: fastrand::u64(..),
     };
     let mut core = match saved {

@@ -58,8 +58,9 @@ impl Line {
         let id = &presence.id;
         let live = Live::default();
         let dataset = presence.dataset.clone().unwrap_or_default();
-        let service =
-            inbox::start_service(&client, id, &dataset, live.clone()).await.map_err(ReplicaError::Subscribe)?;
+        let service = inbox::start_service(&client, subjects, id, &dataset, live.clone())
+            .await
+            .map_err(ReplicaError::Subscribe)?;
         let pull_replies = client.new_inbox();
         let inbox =
             inbox::subscribe(&client, &service, subjects, id, &pull_replies).await.map_err(ReplicaError::Subscribe)?;

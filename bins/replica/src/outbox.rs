@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::service::Request;
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::live::Live;
 use natter_broker::publisher::{Publisher, within};
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Reply, Role};
-use natter_common::packing::ReplyPacker;
+use natter_common::packing::{ReplyPacker, encode_replies};
 use natter_common::replica_manager::{Output, ReplyTo};
 use natter_common::subjects::Subjects;
-use natter_common::wire::Format;
+use natter_common::wire::{Format, WireError, encode};
 use serde::Serialize;
 use tracing::error;
 
@@ -89,8 +90,10 @@ impl Outbox {
 
     /// Sends what was queued.
     pub(crate) async fn send_replies(&mut self, inbox: &mut Inbox) {
-        for (subject, replies) in self.replies.take(&self.own, self.publisher.message_bytes()) {
-            self.respond(&subject, &replies, inbox).await;
+        for (subject, mut replies) in self.replies.take(&self.own, self.publisher.message_bytes()) {
+            let payload = encode_replies(&mut replies, self.publisher.max_payload());
+            let request = inbox.take_request(&subject).map(|(request, _)| request);
+            self.send_answer(&subject, request, payload).await;
         }
     }
 
@@ -123,20 +126,29 @@ impl Outbox {
 
     /// Answers through the service the first time, so that its statistics count the request; then directly.
     pub(crate) async fn respond(&mut self, subject: &Arc<str>, answer: &impl Serialize, inbox: &mut Inbox) {
-        match inbox.take_request(subject) {
-            Some((request, format)) => {
-                if let Some(payload) = encoded(format, answer) {
-                    // A client that takes no message for so long is disconnected; its frontend asks again.
-                    let _ = within(RESPOND_TIMEOUT, request.respond(Ok(payload.into()))).await;
-                }
-            }
-            None => self.publish(subject.to_string(), answer).await,
+        let request = inbox.take_request(subject);
+        let format = request.as_ref().map_or(Format::MessagePack, |(_, format)| *format);
+        self.send_answer(subject, request.map(|(request, _)| request), format.encode(answer)).await;
+    }
+
+    async fn send_answer(&mut self, subject: &str, request: Option<Request>, payload: Result<Vec<u8>, WireError>) {
+        let Some(payload) = encoded(payload) else { return };
+        let Some(request) = request else { return self.publisher.publish(subject.to_owned(), payload.into()).await };
+        let bytes = payload.len();
+        // A connection that takes no message for so long is lost; the frontend asks again.
+        if let Ok(Err(error)) = within(RESPOND_TIMEOUT, request.respond(Ok(payload.into()))).await {
+            self.publisher.tell_unsent(subject, bytes, &error);
         }
+    }
+
+    /// The largest message that the broker takes on the present connection, in bytes.
+    pub(crate) fn max_payload(&self) -> usize {
+        self.publisher.max_payload()
     }
 
     /// Asks another replica manager; its answer, or that nobody is there, comes to the inbox.
     async fn ask(&mut self, peer: &ReplicaId, endpoint: &str, request: &impl Serialize) {
-        if let Some(payload) = encoded(Format::MessagePack, request) {
+        if let Some(payload) = encoded(encode(request)) {
             let subject = self.subjects.replica(peer, endpoint);
             let reply = format!("{}.{endpoint}.{peer}", self.pull_replies);
             self.publisher.publish_with_reply(subject, reply, payload.into()).await;
@@ -144,18 +156,12 @@ impl Outbox {
     }
 
     async fn publish(&mut self, subject: String, message: &impl Serialize) {
-        if let Some(payload) = encoded(Format::MessagePack, message) {
+        if let Some(payload) = encoded(encode(message)) {
             self.publisher.publish(subject, payload.into()).await;
         }
     }
 }
 
-fn encoded(format: Format, message: &impl Serialize) -> Option<Vec<u8>> {
-    match format.encode(message) {
-        Ok(payload) => Some(payload),
-        Err(error) => {
-            error!(%error, "a message cannot be encoded");
-            None
-        }
-    }
+fn encoded(payload: Result<Vec<u8>, WireError>) -> Option<Vec<u8>> {
+    payload.inspect_err(|error| error!(%error, "a message cannot be encoded")).ok()
 }

@@ -235,7 +235,11 @@ impl Shell {
     fn hear(&mut self, event: &ConnectionEvent) {
         self.outbox.hear(event);
         match event {
-            ConnectionEvent::Connected => self.inputs.push(Input::Connected),
+            ConnectionEvent::Connected => {
+                // Another broker, or the same one with a new configuration, may take other sizes.
+                self.inputs.push(Input::MessageLimit(self.outbox.max_payload()));
+                self.inputs.push(Input::Connected);
+            }
             ConnectionEvent::Disconnected => self.inputs.push(Input::Disconnected),
             ConnectionEvent::SlowConsumer { dropped } => {
                 warn!(dropped, "messages came faster than they were read; gossip that was lost is pulled");

@@ -86,8 +86,11 @@ pub enum FrontendError {
         /// How long was waited.
         timeout_ms: u64,
     },
-    /// In a batch: what happened does not fit in the reply. An update may have taken effect.
-    #[error("REPLY_TOO_LARGE: the answer does not fit in one message: send smaller batches, updates with the same ids")]
+    /// What happened does not fit in the reply. An update may have taken effect.
+    #[error(
+        "REPLY_TOO_LARGE: the answer does not fit in one message of this broker: ask for less at a time, and send updates \
+         with the same ids"
+    )]
     ReplyTooLarge,
 }
 

@@ -12,8 +12,12 @@ use crate::rating::Rating;
 use crate::record::RecordRef;
 use crate::request::Answer;
 
-/// About how many bytes a reply with one rating takes, its title among them.
+/// Estimated size of a reply by itself, without titles, and of an entry of its label, in bytes.
 const REPLY_BYTES: usize = 300;
+const LABEL_ENTRY_BYTES: usize = 40;
+/// Estimated size of a rating or a movie within a reply, and of a reply as a row, without titles, in bytes.
+const ITEM_BYTES: usize = 170;
+const ROW_BYTES: usize = 100;
 
 /// A reply, or what several share.
 #[derive(Deserialize)]
@@ -37,6 +41,19 @@ struct AnsweredItem {
 struct RecordsItem<R> {
     i: ReplicaId,
     rows: Vec<R>,
+}
+
+/// Estimated size of what an answer has beside numbers, in bytes: titles have up to a thousand each.
+fn texts_bytes(answer: &Answer) -> usize {
+    match answer {
+        Answer::Rating(rating) => rating.title.len(),
+        Answer::Ratings(page) => page.ratings.iter().map(|rating| ITEM_BYTES + rating.title.len()).sum(),
+        Answer::Average(average) => average.title.len(),
+        Answer::Movies(found) => {
+            let genres = |genres: &[String]| genres.iter().map(|genre| genre.len() + 2).sum::<usize>();
+            found.movies.iter().map(|movie| ITEM_BYTES + movie.title.len() + genres(&movie.genres)).sum()
+        }
+    }
 }
 
 /// Those replies that come by the dozen.
@@ -86,15 +103,15 @@ impl Alike for NumberedReply {
     type Item = ReplyItem;
 
     fn bytes_alone(&self) -> usize {
-        match &self.reply {
-            Reply::Answered { value: Answer::Ratings(ratings), .. } => REPLY_BYTES + 200 * ratings.ratings.len(),
-            Reply::Answered { value: Answer::Movies(movies), .. } => REPLY_BYTES + 300 * movies.movies.len(),
-            _ => REPLY_BYTES,
-        }
+        let label = match &self.reply {
+            Reply::Answered { label, .. } | Reply::Refused { label, .. } => LABEL_ENTRY_BYTES * label.replicas.len(),
+            _ => 0,
+        };
+        REPLY_BYTES + label + self.reply.value().map_or(0, texts_bytes)
     }
 
     fn bytes_as_row(&self) -> usize {
-        REPLY_BYTES
+        ROW_BYTES + self.reply.value().map_or(0, texts_bytes)
     }
 
     fn goes_with(&self, next: &Self) -> bool {

@@ -106,7 +106,11 @@ impl Alike for QueryRequest {
     type Item = QueryItem;
 
     fn bytes_alone(&self) -> usize {
-        REQUEST_BYTES + PREV_ENTRY_BYTES * self.prev.len()
+        let title = match &self.request {
+            Query::Search { title, .. } => title.len(),
+            _ => 0,
+        };
+        REQUEST_BYTES + title + PREV_ENTRY_BYTES * self.prev.len()
     }
 
     fn goes_with(&self, next: &Self) -> bool {

@@ -51,6 +51,8 @@ pub enum Input {
     Presence(Box<Presence>),
     /// Somebody asks for the status, or sets the mode first.
     Status(ReplyTo, Option<Mode>),
+    /// The largest message that the broker takes on the present connection, in bytes.
+    MessageLimit(usize),
     /// The connection to the broker is there again.
     Connected,
     /// The connection to the broker is lost.

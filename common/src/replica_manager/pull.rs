@@ -10,9 +10,11 @@ use crate::value::ValueError;
 
 /// How many records one page of a log has.
 const PAGE_RECORDS_MAX: usize = 1000;
-/// About how many bytes records have together in one message: half of what the broker takes, within these limits.
-const PAGE_BYTES_MIN: usize = 16 * 1024;
+/// Maximum size of the records in one message, in bytes: enough to catch up fast, and no more than others wait for.
 const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// Estimated size of what a message has beside records, and of an entry of its timestamps, in bytes.
+const HEAD_BYTES: usize = 200;
+const ENTRY_BYTES: usize = 40;
 /// Gossip brings a record within a hop or two; what is missing for longer is pulled.
 const GOSSIP_TAKES_MS: u64 = 100;
 /// The same, while a request waits for it.
@@ -144,9 +146,13 @@ impl ReplicaManager {
         step.outputs.push(Output::Pull(peer, LogRequest { id: self.config.id.clone(), have }));
     }
 
-    /// About how many bytes of records go in one message.
+    /// Target size of the records in one message, in bytes: half of what the broker takes, or what the timestamps of the
+    /// message leave of it. A message of one record may be larger.
     pub(super) fn page_bytes(&self) -> usize {
-        (self.config.message_bytes_max / 2).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX)
+        let bytes_max = self.config.message_bytes_max;
+        let entries = 2 * self.log.replica_timestamp().len() + self.value_timestamp.len();
+        let left = bytes_max.saturating_sub(HEAD_BYTES + ENTRY_BYTES * entries);
+        left.min(bytes_max / 2).min(PAGE_BYTES_MAX)
     }
 
     pub(super) fn handle_log_request(&mut self, to: ReplyTo, request: LogRequest, step: &mut Step<'_>) {

@@ -162,7 +162,7 @@ impl ReplicaManager {
 
     /// How many rows go in one chunk, well below the broker's largest payload.
     pub(super) fn rows_at_once(&self) -> usize {
-        (self.config.message_bytes_max / 2 / ITEM_BYTES).clamp(1, CHUNK_ROWS_MAX)
+        (self.page_bytes() / ITEM_BYTES).clamp(1, CHUNK_ROWS_MAX)
     }
 
     fn chunk(

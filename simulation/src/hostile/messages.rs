@@ -200,7 +200,10 @@ impl<'bytes> Messages<'bytes> {
             _ => {
                 let movie_id = self.draw.movie();
                 let (title, genres, count) = (self.text(), vec![self.text()], self.draw.count());
-                Answer::Movies(Movies { movies: vec![Movie { movie_id, title, genres, average: None, count }] })
+                Answer::Movies(Movies {
+                    movies: vec![Movie { movie_id, title, genres, average: None, count }],
+                    shortened: false,
+                })
             }
         }
     }

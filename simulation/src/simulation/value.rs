@@ -191,7 +191,7 @@ pub fn answer(rows: &Rows, query: &Query) -> Result<Answer, QueryError> {
                 let (average, count) = average(rows, movie_id);
                 Movie { movie_id, title: (*name).to_owned(), genres: Vec::new(), average, count }
             };
-            Answer::Movies(Movies { movies: found.take(limit as usize).map(movie).collect() })
+            Answer::Movies(Movies { movies: found.take(limit as usize).map(movie).collect(), shortened: false })
         }
     })
 }

@@ -294,3 +294,16 @@ fn a_page_of_the_log_says_where_it_begins() {
     assert_eq!((numbers, &page.start), (vec![4, 5], &Replicas::default()));
     assert_eq!((&page.replica_timestamp, &page.value_timestamp), (&replicas(&[("own", 5)]), &replicas(&[("own", 5)])));
 }
+
+#[test]
+fn chunks_follow_the_limit_of_the_present_connection() {
+    let mut bench = giver();
+    let first = given(give(&mut bench, "a", 0, SnapshotPlace::Start));
+    assert_eq!(first.rows.len(), 2);
+    bench.hear(Input::MessageLimit(600));
+    let second = given(give(&mut bench, "a", first.snapshot, first.next.unwrap()));
+    assert_eq!(second.rows.len(), 1, "one row at least");
+    bench.hear(Input::MessageLimit(1 << 20));
+    let third = given(give(&mut bench, "a", first.snapshot, second.next.unwrap()));
+    assert_eq!(third.rows.len(), 2, "all that is left");
+}

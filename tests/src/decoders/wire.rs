@@ -213,11 +213,11 @@ pub const CLIENT_REQUEST: Decoder = Decoder {
     cost: 4,
 };
 
-/// What the operations make of it, those that understand it.
+/// The requests that the operations make of it; `None` where one of them refuses it.
 fn rewrite_client_request(bytes: &[u8]) -> Option<Vec<u8>> {
     let understood = |operation| decode_request(operation, None, bytes).ok();
-    let requests: Vec<_> = Operation::ALL.into_iter().filter_map(understood).collect();
-    (!requests.is_empty()).then(|| format!("{requests:?}").into_bytes())
+    let requests: Option<Vec<_>> = Operation::ALL.into_iter().map(understood).collect();
+    requests.map(|requests| format!("{requests:?}").into_bytes())
 }
 
 fn check_client_request(bytes: &[u8]) -> bool {
@@ -302,6 +302,9 @@ fn client_request(bytes: &[u8]) -> Vec<u8> {
     set("after", (messages.draw.count() as u32).into());
     set("id", messages.draw.update_id().to_string().into());
     let mut single = map.clone();
+    if let Some(fields) = single.as_object_mut() {
+        fields.remove("prev");
+    }
     single["op"] = messages.draw.one_of(&Operation::ALL).name().into();
     map["operations"] = vec![single; messages.draw.below(3)].into();
     let format = if messages.draw.byte().is_multiple_of(2) { Format::Json } else { Format::MessagePack };

@@ -37,7 +37,8 @@ impl World {
         let directory = tempfile::Builder::new().prefix("natter-tests-").tempdir().unwrap();
         let path = directory.path().join("nats.conf");
         std::fs::write(&path, configuration).unwrap();
-        let world = Self { program: PathBuf::from(program), broker: Broker::reserve(Some(path)).await, directory };
+        let broker = Broker::reserve(Some(path)).await.logging_to(&directory.path().join("broker.log"));
+        let world = Self { program: PathBuf::from(program), broker, directory };
         world.broker.start().await;
         world
     }

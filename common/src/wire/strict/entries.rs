@@ -39,7 +39,7 @@ impl<'de, A: MapAccess<'de>> Entries<'de, A> {
     pub(super) fn next(&mut self) -> Result<Option<Option<Cow<'de, str>>>, A::Error> {
         let key = self.inner.next_key_seed(Key)?;
         if let Some(Some(text)) = &key
-            && !self.seen.is_first(text)
+            && !self.seen.is_first(text.clone())
         {
             let text: String = text.chars().take(80).collect();
             return Err(A::Error::custom(format_args!("the key {text:?} stands twice in a map")));
@@ -87,7 +87,7 @@ struct Seen<'de> {
 }
 
 impl<'de> Seen<'de> {
-    fn is_first(&mut self, key: &Cow<'de, str>) -> bool {
+    fn is_first(&mut self, key: Cow<'de, str>) -> bool {
         if self.few[..self.count].iter().any(|seen| *seen == key.as_ref()) {
             return false;
         }
@@ -95,9 +95,9 @@ impl<'de> Seen<'de> {
             Cow::Borrowed(text) if self.count < FEW_KEYS => {
                 self.few[self.count] = text;
                 self.count += 1;
-                !self.more.contains(key)
+                !self.more.contains(text)
             }
-            _ => self.more.insert(key.clone()),
+            _ => self.more.insert(key),
         }
     }
 }
