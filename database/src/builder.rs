@@ -1,6 +1,6 @@
 //! Builds a base: takes films, then ratings, and counts and hashes them on the way.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use natter_common::clock::Stamp;
 use natter_common::ids::MovieId;
@@ -34,7 +34,8 @@ pub(crate) struct Builder<'connection> {
     connection: &'connection Connection,
     insert_movie: Statement<'connection>,
     insert_rating: Statement<'connection>,
-    totals: HashMap<MovieId, Totals>,
+    /// In the order of movies, so that the same ratings make the same bytes.
+    totals: BTreeMap<MovieId, Totals>,
     movie_sum: u64,
     ratings: u64,
     digest: Digest,
@@ -68,7 +69,7 @@ impl<'connection> Builder<'connection> {
             connection,
             insert_movie,
             insert_rating,
-            totals: HashMap::new(),
+            totals: BTreeMap::new(),
             movie_sum: 0,
             ratings: 0,
             digest: Digest::default(),

@@ -1,13 +1,11 @@
 //! Makes the SQLite file of a data set: whole, or not at all.
 
-use std::fs::Permissions;
 use std::path::Path;
-
-use tempfile::NamedTempFile;
 
 use crate::base::{self, Description};
 use crate::builder::Builder;
 use crate::error::DataError;
+use crate::partial::Partial;
 use crate::progress::Progress;
 
 /// Makes the file at `path` from what `build` puts into it; `replace` says whether one that is there may go.
@@ -24,7 +22,8 @@ pub(crate) fn create(
     if !replace && path.exists() {
         return Err(exists());
     }
-    let file = temporary_beside(path).map_err(unwritable)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = Partial::file(folder).map_err(unwritable)?;
     let connection = base::connect()?;
     base::attach_new(&connection, file.path())?;
     let mut builder = Builder::new(&connection)?;
@@ -33,24 +32,14 @@ pub(crate) fn create(
     let description = builder.finish()?;
     // Closed before it is synced, so that everything is in the file.
     drop(connection);
-    file.as_file().sync_all().map_err(unwritable)?;
+    file.sync_all().map_err(unwritable)?;
     if replace {
-        file.persist(path).map_err(|error| unwritable(error.error))?;
+        file.persist(path).map_err(unwritable)?;
     } else {
-        file.persist_noclobber(path).map_err(|error| match error.error.kind() {
+        file.persist_new(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => exists(),
-            _ => unwritable(error.error),
+            _ => unwritable(error),
         })?;
     }
     Ok(description)
-}
-
-fn temporary_beside(path: &Path) -> std::io::Result<NamedTempFile> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".dataset-").suffix(".partial");
-    // As any new file, less what the umask takes: a data set is for all replicas, whoever runs them.
-    #[cfg(unix)]
-    builder.permissions(<Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
-    builder.tempfile_in(folder)
 }

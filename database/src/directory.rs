@@ -10,7 +10,7 @@ use crate::holder::Holder;
 use crate::owner::{Owner, process_in};
 
 /// The lock's file.
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 
 /// The database's file, beside which SQLite keeps its write-ahead log.
 const DATABASE: &str = "replica.sqlite";

@@ -225,9 +225,9 @@ impl DirectoryError {
 /// How to go on with a directory that is damaged, and keep what is in it.
 pub fn how_to_read_out(path: &str) -> String {
     format!(
-        "read it out with `dataset export --data-dir {path} FILE`, move it away, and start with an empty directory: the \
-         replica takes everything that the others hold. They hold all of it if `dataset export` from one of them shows a \
-         value timestamp in which no number is smaller"
+        "read it out with `dataset export --data-dir {path} FILE --compare`, which also says whether a replica that runs \
+         has all of it; then move it away and start with an empty directory: the replica takes everything that the \
+         others hold"
     )
 }
 
@@ -251,11 +251,21 @@ pub enum DirectoryProblem {
         process: Option<u32>,
     },
     /// Another program has the database open.
-    #[error("another program{} has replica.sqlite open: close it there", .holder.as_ref().map(named).unwrap_or_default())]
+    #[error("another program{} has replica.sqlite open: close it there", .holder.as_ref().map(Holder::to_string).unwrap_or_default())]
     HeldOpen {
         /// The program, where that is known.
         holder: Option<Holder>,
     },
+    /// A replica runs on a directory that is to be read out.
+    #[error("a replica{} runs on this directory: leave --data-dir out to export from the replica, or stop it first",
+        .process.map(|process| format!(" (process {process})")).unwrap_or_default())]
+    Running {
+        /// Its process, where that is known.
+        process: Option<u32>,
+    },
+    /// Nothing can be read out.
+    #[error("this directory cannot be read out: {0}")]
+    Unreadable(String),
     /// `dataset export` reads it.
     #[error("`dataset export` reads this directory out: wait for its end")]
     BeingRead,
@@ -311,6 +321,13 @@ pub enum DirectoryProblem {
         /// The given data set's.
         given: String,
     },
+    /// There is a write-ahead log, and nothing else.
+    #[error(
+        "replica.sqlite-wal is there, but replica.sqlite is not: put that file back. If it is lost, nothing of the \
+         directory can be read out: move it away and start with an empty directory: the replica takes everything that \
+         the others hold"
+    )]
+    NoDatabase,
     /// The write-ahead log is not the one that goes with the database.
     #[error("replica.sqlite-wal {0}: the directory is damaged or was copied while it was in use; ")]
     WrongLog(&'static str),
@@ -323,13 +340,6 @@ pub enum DirectoryProblem {
     /// Something in it does not fit.
     #[error("replica.sqlite is damaged ({0}): ")]
     Damaged(String),
-}
-
-fn named(holder: &Holder) -> String {
-    match &holder.program {
-        Some(program) => format!(" ({program}, process {})", holder.process),
-        None => format!(" (process {})", holder.process),
-    }
 }
 
 /// A durable store can't be opened.

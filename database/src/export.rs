@@ -1,7 +1,7 @@
 //! Writes the ratings of a replica as a data set, in either of the two forms that a replica can start from: whole, or not
 //! at all.
 
-use std::fs::{self, File, Permissions};
+use std::fs::File;
 use std::io;
 use std::iter::Peekable;
 use std::path::Path;
@@ -17,6 +17,7 @@ use crate::columns::{number_id, stars};
 use crate::create::create;
 use crate::directory::sync_directory;
 use crate::error::{DataError, FileProblem};
+use crate::partial::Partial;
 use crate::progress::silent;
 use crate::schema::NO_GENRES;
 use crate::source::DataSource;
@@ -34,18 +35,11 @@ pub fn write_csv(
     let unwritable = |reason| DataError::Unwritable { path: path.display().to_string(), reason };
     let ratings = BaseRatings::open(base)?;
     let beside = beside(path);
-    let mut folder = tempfile::Builder::new();
-    folder.prefix(".dataset-").suffix(".partial");
-    // As any new folder, less what the umask takes.
-    #[cfg(unix)]
-    folder.permissions(<Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o777));
-    let folder = folder.tempdir_in(beside).map_err(unwritable)?;
+    let folder = Partial::folder(beside).map_err(unwritable)?;
     let counts =
         CsvFiles { folder: folder.path() }.write(&ratings, changed).map_err(|error| error.unwritable(unwritable))?;
     refuse_occupied(path)?;
-    fs::rename(folder.path(), path).map_err(unwritable)?;
-    // It has another name now: there is nothing to remove.
-    let _ = folder.keep();
+    folder.persist(path).map_err(unwritable)?;
     sync_directory(beside).map_err(unwritable)?;
     Ok(counts)
 }
@@ -74,7 +68,8 @@ pub fn write_sqlite(
     Ok(description.counts)
 }
 
-fn beside(path: &Path) -> &Path {
+/// The folder in which a path is.
+pub fn beside(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

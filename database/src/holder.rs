@@ -1,5 +1,6 @@
 //! The program that has a file locked, as far as the system tells.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -28,6 +29,16 @@ impl Holder {
         let program = |process: &str| fs::read_link(format!("/proc/{process}/exe")).ok();
         self.process == std::process::id()
             || program("self").is_some_and(|own| program(&self.process.to_string()) == Some(own))
+    }
+}
+
+/// In brackets, after the words "another program".
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.program {
+            Some(program) => write!(f, " ({program}, process {})", self.process),
+            None => write!(f, " (process {})", self.process),
+        }
     }
 }
 

@@ -6,7 +6,8 @@
 //! - [`directory`], `recovery`, [`durable`], `on_disk`, `wal`, `save`, `saved`, `kept`, `generation`, `log_file`, `files`,
 //!   `holder`, `owner`, `rescue`, `sealed`: the store of a durable replica, in a directory of its own: how it is opened again, what it saves
 //!   and when, and how damage, copies and other programs are noticed
-//! - [`export`]: writes a replica's ratings as a data set
+//! - [`export`]: writes a replica's ratings as a data set; [`read_out`]: takes them from a directory; [`partial`]: files
+//!   that are not finished
 //! - `answers`, `catalogue`, `fold`: how queries are answered, the films in memory, case and accents in a search
 //! - [`fingerprint`]: the data set's fingerprint and the digest of the ratings
 //! - [`import`], [`generate`]: make SQLite files, through `create`; `movielens` and `records` read CSV files; `base` and
@@ -37,8 +38,10 @@ mod movielens;
 mod on_disk;
 mod overlay;
 mod owner;
+pub mod partial;
 pub mod progress;
 mod random;
+pub mod read_out;
 mod read_rows;
 mod records;
 mod recovery;

@@ -246,7 +246,7 @@ impl Database {
         let failing = |error: io::Error| DirectoryProblem::Failing(error.to_string());
         if !path.try_exists().map_err(failing)? {
             if directory.log().try_exists().map_err(failing)? {
-                return Err(DirectoryProblem::WrongLog("is there, but replica.sqlite is not"));
+                return Err(DirectoryProblem::NoDatabase);
             }
             make(directory)?;
         }

@@ -207,6 +207,14 @@ fn read_batches(connection: &Connection, kept: &mut Kept) -> Result<Vec<Arc<Reco
     Ok(found)
 }
 
+/// The records in a row of the table of batches, or of `record` in the first format.
+pub(crate) fn records_in(body: &[u8], is_old: bool) -> Result<Vec<Arc<Record>>, String> {
+    if is_old {
+        return unseal(body).map(|record| vec![Arc::new(record)]);
+    }
+    unseal::<Batch<_>>(body).map(|batch| batch.records)
+}
+
 /// Reads a table of records or of executed updates; `take` says whether what it is given has this name.
 fn read_named<T: DeserializeOwned>(
     connection: &Connection,

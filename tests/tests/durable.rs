@@ -19,6 +19,8 @@ mod kills;
 mod leaving;
 #[path = "durable/logs.rs"]
 mod logs;
+#[path = "durable/neighbours.rs"]
+mod neighbours;
 #[path = "durable/newcomer.rs"]
 mod newcomer;
 #[path = "durable/normal.rs"]

@@ -1,5 +1,7 @@
-//! `dataset export`: the ratings of a running replica as a data set, as they stood at one value timestamp.
+//! `dataset export`: the ratings of a replica as a data set, as they stood at one value timestamp: of one that runs, or of a
+//! directory.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +21,8 @@ use natter_common::subjects::Subjects;
 use natter_common::timestamp::Timestamp;
 use natter_common::value::Row;
 use natter_common::wire::Format;
-use natter_database::export::{write_csv, write_sqlite};
+use natter_database::export::{beside, write_csv, write_sqlite};
+use natter_database::read_out::{ReadOut, read_out};
 use natter_database::{Counts, DataSource, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,8 +43,14 @@ pub(crate) struct Export {
     /// A new folder in MovieLens' layout; or, where the name ends with .sqlite, one SQLite file.
     to: PathBuf,
     /// Of this replica [default: one that serves]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "data_dir")]
     replica: Option<ReplicaId>,
+    /// Read a replica's directory out, also a damaged one, and leave it as it is; no replica may run on it
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Also say whether a replica that runs has all that is in the directory
+    #[arg(long, requires = "data_dir")]
+    compare: bool,
     /// The data set that the replicas started from [default: the sample]
     #[arg(long, value_name = "PATH")]
     database: Option<PathBuf>,
@@ -62,13 +71,79 @@ struct Snapshot {
 }
 
 impl Export {
-    /// Takes the snapshot and writes the data set. Gives what to print.
+    /// Takes the ratings and writes the data set. Gives what to print.
     pub(crate) async fn run(self) -> anyhow::Result<String> {
         if self.to.exists() {
             bail!("{} exists: choose another name, or move it away", self.to.display());
         }
         let source = DataSource::at(self.database.as_deref())?;
-        let fingerprint = Store::open(&source)?.fingerprint().to_string();
+        match &self.data_dir {
+            Some(directory) => self.run_on(directory, &source).await,
+            None => self.run_on_a_replica(&source).await,
+        }
+    }
+
+    async fn run_on_a_replica(&self, source: &DataSource) -> anyhow::Result<String> {
+        let (replica, snapshot) = self.snapshot(source).await?;
+        let changed = snapshot.rows.len();
+        let counts = write(&self.to, source, snapshot.rows)?;
+        Ok(shown(&replica.to_string(), &snapshot.value_timestamp, counts, changed))
+    }
+
+    async fn run_on(&self, directory: &Path, source: &DataSource) -> anyhow::Result<String> {
+        let folder = beside(&self.to);
+        if let (Ok(folder), Ok(directory)) = (folder.canonicalize(), directory.canonicalize())
+            && folder.starts_with(&directory)
+        {
+            bail!(
+                "{} is in the directory that is read out, which is not changed: give another path",
+                self.to.display()
+            );
+        }
+        let found = read_out(directory, folder, source)?;
+        let changed = found.rows.len();
+        let counts = write(&self.to, source, found.rows.iter().map(|(key, row)| (*key, *row)))?;
+        let replica = found.replica.as_ref().map_or("unknown".to_owned(), ReplicaId::to_string);
+        let mut text = shown(&replica, &found.value_timestamp, counts, changed);
+        for doubt in &found.doubts {
+            text += &format!("not certain     {doubt}\n");
+        }
+        if found.doubts.is_empty() {
+            text += "checked         all that was saved is there\n";
+        }
+        if self.compare {
+            let compared = self.compare(source, &found).await;
+            let compared = compared.with_context(|| {
+                format!("{} is written, but no replica that runs can be asked what it has", self.to.display())
+            });
+            // What is written is shown in any case.
+            match compared {
+                Ok(line) => text += &line,
+                Err(error) => {
+                    crate::write_out(&text)?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(text)
+    }
+
+    /// Looks for each changed rating of a directory at a replica that runs.
+    async fn compare(&self, source: &DataSource, found: &ReadOut) -> anyhow::Result<String> {
+        let (replica, snapshot) = self.snapshot(source).await?;
+        let theirs: HashMap<RatingKey, Row> = snapshot.rows.into_iter().collect();
+        let has = |key: &RatingKey, row: &Row| theirs.get(key).is_some_and(|their| their.order() >= row.order());
+        let lacks = found.rows.iter().filter(|(key, row)| !has(key, row)).count();
+        Ok(match lacks {
+            0 => format!("compared        replica {replica} has all of it, or a later update of the same rating\n"),
+            _ => {
+                format!("compared        replica {replica} lacks {lacks} of the {} changed ratings\n", found.rows.len())
+            }
+        })
+    }
+
+    async fn snapshot(&self, source: &DataSource) -> anyhow::Result<(ReplicaId, Snapshot)> {
+        let fingerprint = Store::open(source)?.fingerprint().to_string();
         let prefix = &self.broker.prefix;
         let subjects = Subjects::new(prefix).ok_or_else(|| anyhow!("--prefix: {prefix:?} is no subject"))?;
         let own = role::new_id("export")?;
@@ -79,17 +154,19 @@ impl Export {
         let broker = Broker { client, denials: denials(events) };
         let replica = find(&broker, &subjects, self.replica.as_ref(), &fingerprint).await?;
         let snapshot = take(&broker, &subjects, &own, &replica).await?;
-        let changed = snapshot.rows.len();
-        let counts = write(&self.to, &source, snapshot.rows)?;
-        Ok(format!(
-            "replica         {replica}\nvalue timestamp {}\nmovies          {}\nusers           {}\nratings         \
-             {}\nwritten over    {changed} since the data set\n",
-            snapshot.value_timestamp, counts.movies, counts.users, counts.ratings
-        ))
+        Ok((replica, snapshot))
     }
 }
 
-fn write(to: &Path, source: &DataSource, rows: Vec<(RatingKey, Row)>) -> anyhow::Result<Counts> {
+fn shown(replica: &str, value_timestamp: &Timestamp, counts: Counts, changed: usize) -> String {
+    format!(
+        "replica         {replica}\nvalue timestamp {value_timestamp}\nmovies          {}\nusers           {}\nratings         \
+         {}\nwritten over    {changed} since the data set\n",
+        counts.movies, counts.users, counts.ratings
+    )
+}
+
+fn write(to: &Path, source: &DataSource, rows: impl IntoIterator<Item = (RatingKey, Row)>) -> anyhow::Result<Counts> {
     let is_sqlite = to.extension().is_some_and(|extension| extension == "sqlite");
     Ok(if is_sqlite { write_sqlite(to, source, rows)? } else { write_csv(to, source, rows)? })
 }

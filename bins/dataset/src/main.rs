@@ -1,6 +1,7 @@
 //! `dataset`: imports, generates, exports and fingerprints the data sets that replicas start from.
 
 mod export;
+mod interrupt;
 mod progress_line;
 
 use std::path::{Path, PathBuf};
@@ -57,8 +58,8 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Writes the ratings of a running replica, as they stand at one value timestamp, as a data set: a backup, from
-    /// which a new cluster can be started.
+    /// Writes the ratings of a replica that runs, or of a replica's directory, as a data set: a backup, from which a new
+    /// cluster can be started.
     Export(Box<export::Export>),
     /// Shows what a data set is known by, and how much there is in it.
     Fingerprint {
@@ -71,7 +72,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
+    let command = Arguments::parse().command;
+    interrupt::watch();
+    match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("dataset: {error:#}");

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail like tests")]
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -52,7 +53,7 @@ fn fingerprint_of_nothing_is_the_sample() {
 }
 
 #[test]
-fn generate_makes_the_same_file_for_the_same_seed() {
+fn generate_makes_the_same_bytes_for_the_same_seed() {
     let folder = folder();
     let generate = |seed, file| {
         let numbers = ["--users", "20", "--movies", "30", "--ratings", "400", "--seed", seed, file];
@@ -61,6 +62,8 @@ fn generate_makes_the_same_file_for_the_same_seed() {
     let one = generate("1", "one.sqlite");
     assert!(one.ends_with("\nmovies      30\nusers       20\nratings     400\n"), "{one}");
     assert_eq!(one, generate("1", "two.sqlite"));
+    let bytes = |file| std::fs::read(folder.path().join(file)).unwrap();
+    assert!(bytes("one.sqlite") == bytes("two.sqlite"), "the same byte for byte");
     assert_ne!(one, generate("2", "three.sqlite"));
     assert_eq!(one, shown(folder.path(), &["fingerprint", "one.sqlite", "--verify"]));
 }
@@ -92,4 +95,73 @@ fn wrong_usage_is_status_two() {
     for arguments in [&[][..], &["import", "csv"], &["fingerprint", "--fast"], &["generate", "--users", "-1", "x"]] {
         refused(folder().path(), arguments, 2);
     }
+}
+
+/// A generator that runs, with an unfinished file in the folder.
+fn start_generating(folder: &Path, prelude: &str, ratings: &str) -> Child {
+    let mut command = Command::new("sh");
+    let generate = ["generate", "--users", "9000", "--movies", "9000", "--ratings", ratings, "data.sqlite"];
+    command.args(["-c", &format!("{prelude} exec \"$@\""), "sh", env!("CARGO_BIN_EXE_dataset")]).args(generate);
+    let mut child = command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while partial(folder).is_empty() {
+        assert_eq!(child.try_wait().unwrap(), None, "it ended");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+/// What is not finished, and that alone.
+fn partial(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with(".dataset-") && name.ends_with(".partial")).collect()
+}
+
+fn send(signal: &str, child: &Child) {
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn an_interrupted_generator_leaves_nothing() {
+    for (signal, status) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        let folder = folder();
+        // Long enough to be interrupted.
+        let mut child = start_generating(folder.path(), "", "60000000");
+        send(signal, &child);
+        assert_eq!(child.wait().unwrap().code(), Some(status), "{signal}");
+        assert_eq!(partial(folder.path()), [""; 0], "{signal}");
+        assert!(!folder.path().join("data.sqlite").exists(), "{signal}");
+    }
+}
+
+#[test]
+fn what_a_killed_generator_left_is_removed_by_the_next_one_and_what_another_uses_is_not() {
+    let folder = folder();
+    let mut killed = start_generating(folder.path(), "", "60000000");
+    let left = partial(folder.path());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(partial(folder.path()), left);
+    let mut other = start_generating(folder.path(), "", "60000000");
+    let of_other = || partial(folder.path()).into_iter().filter(|name| !left.contains(name)).collect::<Vec<_>>();
+    while of_other().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    shown(folder.path(), &["import", "csv", "imported.sqlite"]);
+    assert_eq!((partial(folder.path()), of_other().len()), (of_other(), 1));
+    send("-TERM", &other);
+    other.wait().unwrap();
+    assert_eq!(partial(folder.path()), [""; 0]);
+}
+
+#[test]
+fn a_generator_goes_on_after_a_signal_that_was_ignored_at_its_start() {
+    if !Path::new("/proc/self/status").exists() {
+        return println!("skipped: this system does not say which signals are ignored");
+    }
+    let folder = folder();
+    let mut child = start_generating(folder.path(), "trap '' HUP INT;", "30000");
+    send("-HUP", &child);
+    send("-INT", &child);
+    assert!(child.wait().unwrap().success());
+    assert!(folder.path().join("data.sqlite").exists());
 }

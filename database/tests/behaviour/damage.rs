@@ -13,9 +13,9 @@ use rusqlite::Connection;
 use crate::common::key;
 use crate::replica_files::{Place, applied, copy_directory, held, record, row, save_one, seen, state};
 
-pub(crate) const AGAIN: &str = "read it out with `dataset export --data-dir DIR FILE`, move it away, and start with an \
-    empty directory: the replica takes everything that the others hold. They hold all of it if `dataset export` from one \
-    of them shows a value timestamp in which no number is smaller";
+pub(crate) const AGAIN: &str = "read it out with `dataset export --data-dir DIR FILE --compare`, which also says whether \
+    a replica that runs has all of it; then move it away and start with an empty directory: the replica takes everything \
+    that the others hold";
 pub(crate) const ANEW: &str = "start with an empty directory: the replica takes everything that the others hold";
 
 /// A directory with 40 batches, closed cleanly or not.
@@ -265,10 +265,9 @@ fn a_log_without_its_database_is_refused() {
     fs::remove_file(place.file("replica.sqlite")).unwrap();
     assert_eq!(
         place.refusal(),
-        format!(
-            "--data-dir DIR: replica.sqlite-wal is there, but replica.sqlite is not: the directory is damaged or was \
-             copied while it was in use; {AGAIN}"
-        )
+        "--data-dir DIR: replica.sqlite-wal is there, but replica.sqlite is not: put that file back. If it is lost, nothing \
+         of the directory can be read out: move it away and start with an empty directory: the replica takes everything \
+         that the others hold"
     );
 }
 

@@ -12,6 +12,7 @@ mod generate;
 mod movielens;
 mod other_programs;
 mod queries;
+mod read_out;
 mod replica_files;
 mod sqlite_files;
 mod store;

@@ -126,12 +126,10 @@ async fn files_that_are_not_a_replicas_are_refused_and_kept() {
     let damaged = format!("replica.sqlite is damaged (it is empty): {}", read_out(&empty));
     is_refused_and_kept(&world, &empty, &database, &damaged).await;
     let only_log = directory("only-log", "replica.sqlite-wal", &garbage);
-    let wrong_log = format!(
-        "replica.sqlite-wal is there, but replica.sqlite is not: the directory is damaged or was copied while it was in \
-         use; {}",
-        read_out(&only_log)
-    );
-    is_refused_and_kept(&world, &only_log, &database, &wrong_log).await;
+    let wrong_log = "replica.sqlite-wal is there, but replica.sqlite is not: put that file back. If it is lost, nothing of \
+        the directory can be read out: move it away and start with an empty directory: the replica takes everything that \
+        the others hold";
+    is_refused_and_kept(&world, &only_log, &database, wrong_log).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `dataset export` of a cluster that runs, and a new cluster that starts from it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use natter_tests::harness::{Compare, DEADLINE, Ledger, World, data};
 
 use crate::ROLES;
-use crate::support::durable_cluster;
+use crate::support::{data_dir, durable_cluster};
 
 /// The program `dataset`, beside that of the roles; cargo makes it where `cargo test` has not.
 async fn dataset() -> PathBuf {
@@ -74,6 +75,51 @@ async fn a_new_cluster_started_from_an_export_has_all_that_was_acknowledged_befo
         let cluster = world.cluster(&format!("restored{number}")).database(path).start(1, 2).await;
         ledger.check(&cluster.wire, mark, Compare::RatingsOnly).await;
         println!("{}: {} ratings are there", path.display(), mark.ratings());
+        cluster.finish().await;
+    }
+}
+
+/// Runs `dataset export --data-dir`, against this broker.
+async fn read_out(world: &World, name: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let (to, base) = (world.path(name), data::write_small(world.directory()));
+    let mut all = vec!["export", to.to_str().unwrap(), "--database", base.to_str().unwrap()];
+    all.extend(arguments);
+    let output = run(&dataset().await, world, &all).await;
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+#[tokio::test]
+async fn a_directory_is_read_out_also_where_a_replica_refuses_it() {
+    let world = World::new(ROLES).await;
+    let (mut cluster, ids) = durable_cluster(&world, 1, &["r1", "r2"], &[]).await;
+    let ledger = Ledger::default();
+    ledger.write(&cluster.wire, 16, 400, 300).await;
+    let directory = data_dir(&world, "r1");
+    let of_directory = ["--data-dir", directory.to_str().unwrap(), "--compare"];
+    // While a replica runs there, it says so.
+    let process = cluster.member("r1").process_id().unwrap();
+    let (status, told) = read_out(&world, "while", &of_directory).await;
+    let expected = format!("a replica (process {process}) runs on this directory: leave --data-dir out");
+    assert!(status == Some(1) && told.contains(&expected), "{told}");
+    cluster.member("r1").kill().await;
+    let (status, told) = read_out(&world, "whole", &of_directory).await;
+    assert!(status == Some(0) && told.contains("checked         all that was saved is there"), "{told}");
+    assert!(told.contains(&format!("compared        replica {} has all of it", ids[1])), "{told}");
+    assert!(told.contains(&format!("replica         {}", ids[0])), "{told}");
+    // Without its log it is refused, and can be read out.
+    fs::rename(directory.join("replica.sqlite-wal"), world.path("lost")).unwrap();
+    let (status, told) = read_out(&world, "lost.sqlite", &of_directory).await;
+    assert!(status == Some(0) && told.contains("not certain     replica.sqlite-wal is missing"), "{told}");
+    // The log is back, and the broker is gone: the ratings are written all the same.
+    fs::rename(world.path("lost"), directory.join("replica.sqlite-wal")).unwrap();
+    let mark = ledger.mark();
+    cluster.finish().await;
+    let (status, told) =
+        read_out(&world, "alone", &["--data-dir", directory.to_str().unwrap(), "--prefix", "other", "--compare"]).await;
+    assert!(status == Some(1) && told.contains("alone is written, but no replica that runs can be asked"), "{told}");
+    for name in ["whole", "alone"] {
+        let cluster = world.cluster(name).database(&world.path(name)).start(1, 1).await;
+        ledger.check(&cluster.wire, &mark, Compare::RatingsOnly).await;
         cluster.finish().await;
     }
 }

@@ -22,9 +22,8 @@ pub(crate) fn data_dir(world: &World, name: &str) -> PathBuf {
 /// How to go on with a damaged directory, as errors end.
 pub(crate) fn read_out(directory: &Path) -> String {
     format!(
-        "read it out with `dataset export --data-dir {} FILE`, move it away, and start with an empty directory: the replica \
-         takes everything that the others hold. They hold all of it if `dataset export` from one of them shows a value \
-         timestamp in which no number is smaller",
+        "read it out with `dataset export --data-dir {} FILE --compare`, which also says whether a replica that runs has all \
+         of it; then move it away and start with an empty directory: the replica takes everything that the others hold",
         directory.display()
     )
 }
