@@ -71,6 +71,8 @@ pub struct Caller {
 pub struct Heard {
     /// When it last heard its presence.
     pub last_us: u64,
+    /// When it heard its presence before that, in an earlier turn.
+    pub before_us: u64,
     /// When it last heard anything of it.
     pub alive_us: u64,
     /// Since when it has only heard that it serves; `None` where it does not.
@@ -82,6 +84,14 @@ pub struct Heard {
     pub applied_at_last: Timestamp,
     /// When it said goodbye, or the broker said that it is gone.
     pub left_us: Option<u64>,
+}
+
+impl Heard {
+    /// Silence until the turn at `now_us`, in microseconds. A presence message of that turn may come after its tick, so it
+    /// ends the silence only afterwards.
+    pub fn silent_us(&self, now_us: u64) -> u64 {
+        now_us - if self.last_us < now_us { self.last_us } else { self.before_us }
+    }
 }
 
 /// One process.
@@ -179,8 +189,10 @@ impl Process {
         let before = self.heard.get(id).filter(|heard| now_us - heard.last_us < CERTAINLY_PRESENT_US);
         let since_us = before.and_then(|heard| heard.serving_since_us).unwrap_or(now_us);
         let applied = presence.value_timestamp.clone().unwrap_or_default().replicas;
+        let earlier = |heard: &Heard| if heard.last_us < now_us { heard.last_us } else { heard.before_us };
         let heard = Heard {
             last_us: now_us,
+            before_us: self.heard.get(id).map_or(now_us, earlier),
             alive_us: now_us,
             serving_since_us: serves.then_some(since_us),
             applied_at_first: match before {

@@ -48,8 +48,8 @@ impl Truncation {
             let now_us = cluster.now_us();
             let awaited_us = cluster.settings.forget_after_ms * 1000;
             for (id, heard) in process.certain_of(now_us) {
-                // Who was silent for nearly so long may be forgotten by now.
-                if now_us - heard.last_us + SLACK_US > awaited_us {
+                // A replica that was silent for nearly this time may be forgotten by now.
+                if heard.silent_us(now_us) + SLACK_US > awaited_us {
                     continue;
                 }
                 let Some((other, _)) = cluster.processes.get(id).and_then(Process::replica) else { continue };
