@@ -154,3 +154,26 @@ fn signals_ignored_at_the_start_stay_ignored_in_all_processes_and_the_rest_ends_
         place.assert_nothing_left();
     }
 }
+
+#[test]
+fn log_lines_that_a_member_drops_are_told_and_its_work_goes_on() {
+    let place = Place::new();
+    let logs = place.path("logs");
+    let arguments = ["--port", "0", "--no-client", "--logs", logs.to_str().unwrap(), "1", "1"];
+    let mut cluster = place.start(&arguments);
+    // As after ctrl-z: the logs are not read on.
+    cluster.signal(Signal::STOP);
+    let mut rows = "userId,movieId,rating,timestamp\n".to_owned();
+    for (user, movie) in (1000..1400).flat_map(|user| (1..=50).map(move |movie| (user, movie))) {
+        rows.push_str(&format!("{user},{movie},4.0,964982703\n"));
+    }
+    let output = place.run(&["client", "import", "-", "--no-state", "--server", &cluster.url()], &rows);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(!cluster.told().contains("dropped"), "{}", cluster.told());
+    cluster.signal(Signal::CONT);
+    cluster.until_told("log lines were dropped");
+    assert!(!cluster.told().contains("no replica serves"), "the launcher itself was stopped: {}", cluster.told());
+    cluster.signal(Signal::TERM);
+    assert_eq!(cluster.wait().code(), Some(0));
+    place.assert_nothing_left();
+}
