@@ -95,7 +95,7 @@ fn replica_that_ends_is_told_of_and_the_rest_goes_on() {
     let mut cluster = place.start(&["--port", "0", "--no-client", "1", "3"]);
     signal_to(place.member("replica", "r2"), Signal::KILL);
     cluster.until_told("replica r2 was ended by signal 9; the others go on");
-    let (url, create) = (cluster.url(), ["42", "create", "1", "4.5", "--server"]);
+    let (url, create) = (cluster.url(), ["42", "create", "1", "4.5", "--no-state", "--server"]);
     let output = place.run(&[&["client"], &create[..], &[&url]].concat(), "");
     assert!(output.status.success(), "{}", text(&output.stderr));
     cluster.signal(Signal::TERM);
