@@ -280,7 +280,10 @@ impl Frontend {
     fn hear_presence(&mut self, presence: Presence, step: &mut Step<'_>) {
         let id = presence.id.clone();
         let was_up = self.directory.is_up(&id);
-        self.directory.heard(presence, step.now.monotonic_ms);
+        for former in self.directory.heard(presence, step.now.monotonic_ms) {
+            step.notice(Notice::ReplicaGone(former.clone()));
+            self.fail_attempts_at(&former, &(0..0), step);
+        }
         match (was_up, self.directory.is_up(&id)) {
             (false, true) => step.notice(Notice::ReplicaJoined(id.clone())),
             (true, false) => {

@@ -25,6 +25,7 @@ mod apply;
 mod catch_up;
 pub mod durable;
 pub mod executed_operations;
+mod former;
 mod gossip;
 mod housekeeping;
 mod identity;
@@ -65,6 +66,7 @@ use apply::HeldUntil;
 use catch_up::Phase;
 use durable::{Merging, State};
 use executed_operations::ExecutedOperations;
+use former::Dead;
 use loading::Loading;
 use pull::Pulls;
 use retire::Retired;
@@ -154,7 +156,11 @@ pub struct ReplicaManager {
     /// What was saved last.
     saved: State,
     /// Those who are gone for good, by all that is known here.
-    dead: BTreeSet<ReplicaId>,
+    dead: Dead,
+    /// The ids of earlier lives of this replica.
+    former: Vec<ReplicaId>,
+    /// Whether it has the state of an earlier life: then it knows of whoever is away for a moment only.
+    is_recovered: bool,
     /// Records of those who are gone that a `prev` names and nobody shows.
     missed: Missed,
     /// Whether somebody may come back with what is missing.
@@ -208,7 +214,9 @@ impl ReplicaManager {
             just_retired: Timestamp::new(),
             changes: Changes::default(),
             saved: State::default(),
-            dead: BTreeSet::new(),
+            dead: Dead::default(),
+            former: Vec::new(),
+            is_recovered: false,
             missed: Missed::default(),
             is_somebody_awaited: true,
             lost: Timestamp::new(),
@@ -302,7 +310,7 @@ impl ReplicaManager {
         for input in inputs {
             self.handle(now, input, value, outputs)?;
         }
-        let changes = self.take_changes();
+        let changes = self.take_changes(now);
         value.commit_turn(&changes)?;
         self.flush(now, value, outputs);
         Ok(!changes.is_empty())

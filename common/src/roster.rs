@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::clock::Now;
 use crate::ids::ReplicaId;
 use crate::messages::{Presence, Status};
 use crate::timestamp::Timestamp;
@@ -16,6 +17,9 @@ pub const PRESENCE_INTERVAL_MS: u64 = 500;
 pub const MISSED_INTERVALS_MAX: u64 = 3;
 /// How long somebody in memory must be gone before what only it had counts as lost, in milliseconds.
 pub const LOST_AFTER_MS: u64 = 10_000;
+/// A replica whose later life shows itself is gone when it was silent for longer than this, in milliseconds: one interval,
+/// and what a message may take. One that runs, of whose directory the other one has a copy, shows itself in that time.
+const SUPERSEDED_SILENCE_MS: u64 = PRESENCE_INTERVAL_MS + 100;
 /// How many others are remembered. What is beyond is not a cluster but somebody making up names.
 pub const MEMBERS_MAX: usize = 128;
 
@@ -46,17 +50,40 @@ pub struct Member {
     present: bool,
     /// Whether the broker said that nobody listens there.
     unreachable: bool,
+    /// Whether a later life of the same replica has shown itself, with all that this one had saved.
+    superseded: bool,
+    /// What the wall clock here showed when an earlier life of this process heard it last, in Unix milliseconds; `None`
+    /// where this life has heard it.
+    heard_before_ms: Option<u64>,
 }
 
 impl Member {
+    fn heard(presence: Presence, seen_ms: u64, heard_ms: u64) -> Self {
+        let present = presence.status != Status::Left;
+        Self { presence, seen_ms, heard_ms, present, unreachable: false, superseded: false, heard_before_ms: None }
+    }
+
     /// Whether it is there, whatever its status.
     pub fn is_present(&self) -> bool {
         self.present
     }
 
-    /// Whether all it knew is gone with it: it was in memory, and left or died.
+    /// Whether it never comes back with something that nobody else has: it was in memory, and left or died; or a later
+    /// life has all that it saved.
     pub fn has_died(&self) -> bool {
-        self.presence.durable == Some(false) && (self.presence.status == Status::Left || self.unreachable)
+        let was_in_memory = self.presence.durable == Some(false);
+        self.superseded || (was_in_memory && (self.presence.status == Status::Left || self.unreachable))
+    }
+
+    /// Whether a later life of the same replica is there in its place.
+    pub fn is_superseded(&self) -> bool {
+        self.superseded
+    }
+
+    /// When it was heard last, in Unix milliseconds by the wall clock here.
+    pub fn heard_wall_ms(&self, now: Now) -> u64 {
+        let for_ms = now.monotonic_ms.saturating_sub(self.seen_ms);
+        self.heard_before_ms.unwrap_or_else(|| now.wall_ms.saturating_sub(for_ms))
     }
 
     /// Whether its process is gone, which silence alone does not prove: one that is only paused wakes again and goes on
@@ -112,10 +139,7 @@ impl Roster {
             if self.members.len() >= MEMBERS_MAX && !self.evict() {
                 return Change::Refused;
             }
-            self.members.insert(
-                presence.id.clone(),
-                Member { presence, seen_ms: now_ms, heard_ms: now_ms, present, unreachable: false },
-            );
+            self.members.insert(presence.id.clone(), Member::heard(presence, now_ms, now_ms));
             return Change::Joined;
         };
         let change = match (member.present, present) {
@@ -125,15 +149,20 @@ impl Roster {
             _ => Change::None,
         };
         let heard_ms = if presence.status == Status::Offline { member.heard_ms } else { now_ms };
-        *member = Member { presence, seen_ms: now_ms, heard_ms, present, unreachable: false };
+        *member = Member::heard(presence, now_ms, heard_ms);
         change
     }
 
-    /// Remembers somebody from an earlier life of this process, who may be there or come back.
-    pub fn remember(&mut self, id: ReplicaId, durable: bool, now_ms: u64) {
+    /// Remembers somebody from an earlier life of this process, who was heard at `heard_wall_ms` and may be there or come
+    /// back; not one that would be forgotten by now.
+    pub fn remember(&mut self, id: ReplicaId, durable: bool, heard_wall_ms: u64, now: Now) {
+        if now.wall_ms.saturating_sub(heard_wall_ms) > self.forget_after_ms {
+            return;
+        }
         self.changes += 1;
-        let presence = Presence::of_the_past(id.clone(), durable);
-        let member = Member { presence, seen_ms: now_ms, heard_ms: now_ms, present: false, unreachable: false };
+        let presence = Presence { status: Status::Joining, ..Presence::of_the_past(id.clone(), durable) };
+        let heard = Member::heard(presence, now.monotonic_ms, now.monotonic_ms);
+        let member = Member { present: false, heard_before_ms: Some(heard_wall_ms), ..heard };
         self.members.entry(id).or_insert(member);
     }
 
@@ -143,7 +172,7 @@ impl Roster {
         let holds_something =
             |member: &Member| member.presence.replica_timestamp.as_ref().is_some_and(|held| !held.replicas.is_empty());
         let gone = self.members.iter().filter(|(_, member)| !member.present);
-        let evicted = gone.min_by_key(|(_, member)| (holds_something(member), member.seen_ms));
+        let evicted = gone.min_by_key(|(_, member)| (!member.superseded, holds_something(member), member.seen_ms));
         let Some(id) = evicted.map(|(id, _)| id.clone()) else { return false };
         self.members.remove(&id);
         true
@@ -156,6 +185,19 @@ impl Roster {
             member.present = false;
             member.unreachable = true;
         }
+    }
+
+    /// A replica that is there says that `id` was its own in an earlier life. Returns whether that is news: not while `id`
+    /// shows itself, nor where it is unknown.
+    pub fn supersede(&mut self, id: &ReplicaId, now_ms: u64) -> bool {
+        let Some(member) = self.members.get_mut(id).filter(|member| !member.superseded) else { return false };
+        if member.present && now_ms.saturating_sub(member.seen_ms) <= SUPERSEDED_SILENCE_MS {
+            return false;
+        }
+        self.changes += 1;
+        member.present = false;
+        member.superseded = true;
+        true
     }
 
     /// Lets time pass and gives those that are gone by now. `listened` says whether everything that has come was heard:
@@ -216,6 +258,7 @@ impl Roster {
     pub fn is_forgotten(&self, id: &ReplicaId, now_ms: u64) -> bool {
         let is_awaited =
             |member: &Member| member.present || now_ms.saturating_sub(member.seen_ms) <= self.forget_after_ms;
+        let is_awaited = |member: &Member| !member.superseded && is_awaited(member);
         !self.members.get(id).is_some_and(is_awaited)
     }
 
@@ -224,6 +267,7 @@ impl Roster {
     pub fn may_somebody_return(&self, now_ms: u64) -> bool {
         let may_return = |member: &Member| match member.present {
             true => member.presence.status == Status::Offline,
+            false if member.superseded => false,
             false => member.presence.durable != Some(false) || now_ms.saturating_sub(member.seen_ms) < LOST_AFTER_MS,
         };
         self.members.values().any(may_return)

@@ -1,6 +1,7 @@
 //! Who counts as there, as gone, as dead and as forgotten.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
+use natter_common::clock::Now;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::Replicas;
 use natter_common::presence::{Presence, Status};
@@ -186,11 +187,27 @@ fn what_the_dead_had_may_yet_have_to_be_given_up_before_they_are_forgotten() {
 }
 
 #[test]
+fn one_whose_later_life_is_there_is_not_awaited_but_while_it_shows_itself() {
+    let mut roster = Roster::new(FORGET_AFTER_MS, 0);
+    roster.heard(presence("a", Status::Active, true), 0);
+    assert!(!roster.supersede(&id("a"), PRESENCE_INTERVAL_MS), "it may run: the other one has a copy");
+    assert!(roster.supersede(&id("a"), 2 * PRESENCE_INTERVAL_MS), "it is silent");
+    assert!(!roster.supersede(&id("a"), 2 * PRESENCE_INTERVAL_MS), "no news");
+    let member = roster.get(&id("a")).unwrap();
+    assert!(!member.is_present() && member.is_superseded() && member.has_died());
+    assert!(!roster.may_somebody_return(0) && roster.is_forgotten(&id("a"), 0));
+    roster.heard(presence("a", Status::Active, true), 3 * PRESENCE_INTERVAL_MS);
+    assert!(!roster.get(&id("a")).unwrap().is_superseded(), "it shows itself after all");
+}
+
+#[test]
 fn those_of_an_earlier_life_are_awaited_and_not_there() {
     let mut roster = Roster::new(FORGET_AFTER_MS, 0);
     roster.heard(in_memory("a"), 0);
-    roster.remember(id("a"), true, 0);
-    roster.remember(id("b"), true, 0);
+    let now = Now { monotonic_ms: 0, wall_ms: 1_000_000_000 };
+    roster.remember(id("a"), true, now.wall_ms, now);
+    roster.remember(id("b"), true, now.wall_ms, now);
+    roster.remember(id("c"), true, now.wall_ms - FORGET_AFTER_MS - 1, now);
     assert_eq!((names(roster.present()), names(roster.all())), (vec!["a"], vec!["a", "b"]));
     assert_eq!(roster.get(&id("a")).unwrap().presence.durable, Some(false), "what it shows itself counts");
     assert!(roster.may_somebody_return(0));

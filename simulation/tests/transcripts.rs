@@ -35,6 +35,8 @@ macro_rules! transcripts {
 
 transcripts! {
     a_partial_partition_loses_nothing
+    a_copied_directory_converges_with_no_write_lost
+    a_former_id_holds_nothing_up
     a_replica_returns_from_its_disk
     an_acceptor_dies_whose_gossip_is_lost
     case_01_a_label_names_one_record_that_enough_hold

@@ -42,12 +42,6 @@ pub enum ReplicaError {
         /// What is wrong.
         problem: RecoverError,
     },
-    /// It took one new id after the other.
-    #[error(
-        "took {0} new ids in a row and still meets its own: is something on this broker answering in the place of \
-         replicas? Look with `nats sub 'PREFIX.replica.*.status'`, and start the replica again when it is gone"
-    )]
-    ManyIds(u32),
     /// After the store failed, its files are gone.
     #[error(
         "the data directory has no database any more: start the replica again with an empty directory, and it takes \

@@ -8,7 +8,6 @@ use async_nats::service::{Request, Service, ServiceExt};
 use async_nats::{Client, Message, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use natter_broker::ask::{WrongAnswer, ask};
 use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
 use natter_broker::publisher::within;
@@ -16,8 +15,7 @@ use natter_broker::service_error::service_error;
 use natter_broker::streams::Streams;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{
-    Acknowledgement, Gossip, LogPage, LogRequest, Presence, Role, SnapshotReply, SnapshotRequest, StatusReply,
-    StatusRequest,
+    Acknowledgement, Gossip, LogPage, LogRequest, Presence, Role, SnapshotReply, SnapshotRequest, StatusRequest,
 };
 use natter_common::packing::{RequestKind, unpack_requests};
 use natter_common::replica_manager::{Input, ReplyTo};
@@ -66,9 +64,6 @@ pub(crate) enum Channel {
     /// Answers to requests for a chunk of a snapshot.
     Snapshot,
 }
-
-/// A replica manager answers a question for its status within this time, or is not there.
-const SOMEBODY_ANSWERS: Duration = Duration::from_millis(500);
 
 /// A message, and where it came in.
 pub(crate) enum Delivery {
@@ -160,19 +155,6 @@ pub(crate) async fn start_service(
         .stats_handler(move |_, _| live.read())
         .start("replica", env!("CARGO_PKG_VERSION"))
         .await
-}
-
-/// Whether a replica manager of this id is there already: only a status that names this id says so.
-pub(crate) async fn is_served_by_another(client: &Client, subjects: &Subjects, id: &ReplicaId) -> bool {
-    let subject = subjects.replica(id, "status");
-    let asked = ask(client, subject, Bytes::new(), SOMEBODY_ANSWERS, None, |message| {
-        match decode::<StatusReply>(&message.payload) {
-            Ok(reply) if reply.id == *id => Ok(()),
-            Ok(_) => Err(WrongAnswer::of(message, &"it names another replica")),
-            Err(error) => Err(WrongAnswer::of(message, &error)),
-        }
-    });
-    asked.await.is_ok()
 }
 
 impl Inbox {

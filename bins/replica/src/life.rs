@@ -1,37 +1,19 @@
-//! The lives of a replica manager in one process: mostly one; another one where its id must not be used any more, or its
-//! store failed and works again.
+//! The lives of a replica manager in one process: mostly one; another one where its store failed and works again.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use natter_broker::clocks::Clocks;
 use natter_common::replica_manager::{Config, ReplicaManager};
 use natter_common::subjects::Subjects;
-use tokio::time::{Instant, sleep};
-use tracing::{Level, enabled, info, warn};
+use tracing::{Level, enabled, info};
 
 use crate::line::{Connection, Line};
 use crate::offline::Offline;
 use crate::shell::{End, Shell};
 use crate::storage::Storage;
 use crate::wait::until_free;
-use crate::{ReplicaArgs, ReplicaError, inbox};
-
-/// How often in a row a replica manager takes a new id: more often is no accident.
-const NEW_IDS_MAX: u32 = 5;
-/// Pause before it goes on under a new id, for each that it took in a row.
-const NEW_ID_PAUSE: Duration = Duration::from_secs(1);
-/// A life that lasted for so long was no failed start.
-const LASTING: Duration = Duration::from_secs(60);
-
-/// What a life leaves to the next one.
-enum Next {
-    /// The state, whose store works again.
-    Reopened(Storage),
-    /// The state under a new id.
-    Renewed(Storage),
-}
+use crate::{ReplicaArgs, ReplicaError};
 
 /// Runs a replica manager until `shutdown`.
 pub async fn run(arguments: ReplicaArgs, shutdown: impl Future<Output = ()>) -> Result<(), ReplicaError> {
@@ -42,25 +24,11 @@ pub async fn run(arguments: ReplicaArgs, shutdown: impl Future<Output = ()>) -> 
     let counts = storage.store.counts();
     info!(replica = %storage.id, movies = counts.movies, ratings = counts.ratings,
         dataset = %storage.store.fingerprint(), "loaded the data set");
-    let mut new_ids = 0;
     loop {
-        let begun = Instant::now();
-        storage = match live(&arguments, &subjects, storage, shutdown.as_mut()).await? {
+        match live(&arguments, &subjects, storage, shutdown.as_mut()).await? {
+            Some(next) => storage = next,
             None => return Ok(()),
-            Some(Next::Reopened(next)) => next,
-            Some(Next::Renewed(next)) => {
-                new_ids = if begun.elapsed() < LASTING { new_ids + 1 } else { 1 };
-                if new_ids > NEW_IDS_MAX {
-                    next.store.close_cleanly()?;
-                    return Err(ReplicaError::ManyIds(NEW_IDS_MAX));
-                }
-                if unless(shutdown.as_mut(), sleep(NEW_ID_PAUSE * (new_ids - 1))).await.is_none() {
-                    next.store.close_cleanly()?;
-                    return Ok(());
-                }
-                next
-            }
-        };
+        }
     }
 }
 
@@ -70,21 +38,12 @@ async fn live(
     subjects: &Subjects,
     storage: Storage,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
-) -> Result<Option<Next>, ReplicaError> {
+) -> Result<Option<Storage>, ReplicaError> {
     let Some(connection) = unless(shutdown.as_mut(), Connection::open(arguments, &storage.id)).await else {
         storage.store.close_cleanly()?;
         return Ok(None);
     };
     let connection = connection?;
-    // Nobody else has an id that was made now.
-    let has_twin = async {
-        storage.saved.is_some() && inbox::is_served_by_another(&connection.client, subjects, &storage.id).await
-    };
-    if unless(shutdown.as_mut(), has_twin).await == Some(true) {
-        warn!(replica = %storage.id,
-            "another replica is there under this id: the data directory is a copy, and this one takes a new id");
-        return storage.under_new_id(arguments).map(Next::Renewed).map(Some);
-    }
     let Storage { store, id, former, saved } = storage;
     let clocks = Clocks::start();
     let config = Config {
@@ -123,16 +82,9 @@ async fn live(
     let end = Shell::new(core, store, clocks, line).serve(shutdown.as_mut()).await?;
     match end {
         End::Left => Ok(None),
-        End::TakeNewId { known, held } => {
-            warn!(replica = %id, known, held,
-                "others know of more of its updates than are in its data directory, which is older than what it said: it \
-                 goes on with what it has under a new id");
-            let storage = until_free(arguments, Storage::reopen, shutdown).await?;
-            storage.map(|storage| storage.under_new_id(arguments).map(Next::Renewed)).transpose()
-        }
         End::StoreFailed(remains) => {
             let offline = Offline { arguments: arguments.clone(), remains: *remains };
-            offline.stay(shutdown).await.map(Next::Reopened).map(Some)
+            offline.stay(shutdown).await.map(Some)
         }
     }
 }

@@ -20,18 +20,8 @@ use crate::inbox::Inbox;
 
 const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Why a replica manager must not run like this.
-pub(crate) enum Refusal {
-    /// At all; the text says why.
-    Stop(String),
-    /// Under its id.
-    TakeNewId {
-        /// How many of its records others know.
-        known: u64,
-        /// How many it has.
-        held: u64,
-    },
-}
+/// Why a replica manager must not run.
+pub(crate) struct Refusal(pub(crate) String);
 
 /// Performs outputs.
 pub(crate) struct Outbox {
@@ -56,7 +46,7 @@ impl Outbox {
         Self { publisher, subjects, own, pull_replies, live, presence: None, replies: ReplyPacker::default() }
     }
 
-    /// Performs all `outputs`. `Err` is why this replica manager must not run like this.
+    /// Performs all `outputs`. `Err` is why this replica manager must not run.
     pub(crate) async fn perform(&mut self, outputs: &mut Vec<Output>, inbox: &mut Inbox) -> Result<(), Refusal> {
         for output in outputs.drain(..) {
             match output {
@@ -75,8 +65,7 @@ impl Outbox {
                     self.presence = Some(*presence);
                 }
                 Output::Notice(_) => {}
-                Output::Stop(reason) => return Err(Refusal::Stop(reason)),
-                Output::TakeNewId { known, held } => return Err(Refusal::TakeNewId { known, held }),
+                Output::Stop(reason) => return Err(Refusal(reason)),
             }
         }
         self.send_replies(inbox).await;

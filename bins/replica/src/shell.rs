@@ -39,13 +39,6 @@ const IDLE_TICKS: u64 = 250;
 pub(crate) enum End {
     /// It said goodbye.
     Left,
-    /// It must go on under a new id.
-    TakeNewId {
-        /// How many of its records others know.
-        known: u64,
-        /// How many it has.
-        held: u64,
-    },
     /// Its store failed: what it had in mind is worth nothing any more.
     StoreFailed(Box<Remains>),
 }
@@ -136,11 +129,7 @@ impl Shell {
                 self.end().await?;
                 Ok(End::Left)
             }
-            Err(Stop::Told(Refusal::Stop(reason))) => Err(ReplicaError::Stopped(reason)),
-            Err(Stop::Told(Refusal::TakeNewId { known, held })) => {
-                self.outbox.end().await;
-                Ok(End::TakeNewId { known, held })
-            }
+            Err(Stop::Told(Refusal(reason))) => Err(ReplicaError::Stopped(reason)),
             Err(Stop::Failed(failure)) => match (self.store.is_durable(), self.outbox.last_presence()) {
                 // The other process goes on: this one must not open the directory again.
                 _ if self.store.taken_over().is_some() => Err(failure.into()),

@@ -12,7 +12,7 @@ use crate::{ReplicaArgs, ReplicaError};
 pub(crate) struct Storage {
     pub(crate) store: Store,
     pub(crate) id: ReplicaId,
-    /// Ids of earlier lives that are not used any more.
+    /// Ids of earlier lives, the last one last.
     pub(crate) former: Vec<ReplicaId>,
     /// What an earlier life saved; `None` in memory.
     pub(crate) saved: Option<Saved>,
@@ -29,38 +29,28 @@ impl Storage {
         let directory = DataDirectory::open(path)?;
         let (mut store, recovered) = Store::open_in(&source, directory, arguments.sync)?;
         let Recovered { identity, saved, clean, sync_before } = recovered;
-        let identity = match identity {
-            Some(identity) if clean || sync_before != Some(Sync::Normal) => {
-                info!(replica = %identity.id, clean, value_timestamp = %saved.state.value_timestamp.replicas,
-                    records = saved.records.len(), data_dir = %path.display(), "goes on with what it had");
-                if !clean {
-                    warn!(replica = %identity.id, "was not stopped cleanly: all that was committed is there");
+        let id = new_id(arguments)?;
+        let former = match &identity {
+            // A number is never used twice, whatever this directory is: a copy, or older than what its replica had said.
+            Some(Identity { id: last, former }) => {
+                info!(replica = %id, former = %last, clean, value_timestamp = %saved.state.value_timestamp.replicas,
+                    records = saved.records.len(), data_dir = %path.display(), "goes on with what it had under a new id");
+                match (clean, sync_before) {
+                    (true, _) => {}
+                    (false, Some(Sync::Normal)) => warn!(replica = %id,
+                        "was not stopped cleanly under --sync normal, so its last updates may be missing here"),
+                    (false, _) => warn!(replica = %id, "was not stopped cleanly: all that was committed is there"),
                 }
-                identity
-            }
-            Some(old) => {
-                let identity = renewed(old, arguments)?;
-                warn!(replica = %identity.id, former = identity.former.last().map(tracing::field::display),
-                    "was not stopped cleanly under --sync normal, so its last updates may be missing here: it goes on \
-                     with what it has under a new id");
-                store.set_identity(&identity)?;
-                identity
+                saved.former_of_next(former, last)
             }
             None => {
-                let identity = Identity { id: new_id(arguments)?, former: Vec::new() };
-                info!(replica = %identity.id, data_dir = %path.display(), "begins a new data directory");
-                store.set_identity(&identity)?;
-                identity
+                info!(replica = %id, data_dir = %path.display(), "begins a new data directory");
+                Vec::new()
             }
         };
+        let identity = Identity { id, former };
+        store.set_identity(&identity)?;
         Ok(Self { store, id: identity.id, former: identity.former, saved: Some(saved) })
-    }
-
-    /// The same state under a new id.
-    pub(crate) fn under_new_id(mut self, arguments: &ReplicaArgs) -> Result<Self, ReplicaError> {
-        let identity = renewed(Identity { id: self.id, former: self.former }, arguments)?;
-        self.store.set_identity(&identity)?;
-        Ok(Self { id: identity.id, former: identity.former, ..self })
     }
 
     /// Opens the store again after it failed; an error where there is nothing to go on with.
@@ -74,10 +64,4 @@ impl Storage {
 
 fn new_id(arguments: &ReplicaArgs) -> Result<ReplicaId, ReplicaError> {
     role::new_id(&arguments.name).map_err(ReplicaError::Id)
-}
-
-fn renewed(old: Identity, arguments: &ReplicaArgs) -> Result<Identity, ReplicaError> {
-    let mut former = old.former;
-    former.push(old.id);
-    Ok(Identity { id: new_id(arguments)?, former })
 }

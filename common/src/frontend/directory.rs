@@ -74,9 +74,11 @@ impl Directory {
         }
     }
 
-    pub(super) fn heard(&mut self, presence: Presence, now_ms: u64) {
+    /// Takes in presence. Returns those that the replica was in earlier lives, where that is news: they do not come back.
+    pub(super) fn heard(&mut self, presence: Presence, now_ms: u64) -> Vec<ReplicaId> {
         self.ranking.clear();
         let id = presence.id.clone();
+        let former = if presence.status == Status::Left { Vec::new() } else { presence.former.clone() };
         let replica_timestamp = presence.replica_timestamp.clone().unwrap_or_default().replicas;
         if replica_timestamp.is_plausible() && self.roster.heard(presence, now_ms) != Change::Refused {
             self.silent.remove(&id);
@@ -86,7 +88,9 @@ impl Directory {
                 self.lagging.insert(id.clone());
             }
             self.holds.entry(id).or_default().merge_said(&replica_timestamp);
+            return former.into_iter().filter(|id| self.roster.supersede(id, now_ms)).collect();
         }
+        Vec::new()
     }
 
     /// Takes notice of what replies show of their sender.
@@ -222,9 +226,12 @@ impl Directory {
         self.roster.get(id).is_some_and(|member| member.is_present())
     }
 
-    /// Whether its process is gone, and what only that had with it.
+    /// Whether its process is gone, and what only that had with it, or with a later life that is there.
     pub(super) fn is_dead(&self, id: &ReplicaId) -> bool {
-        self.roster.get(id).is_some_and(|member| member.is_unreachable() && member.presence.durable != Some(true))
+        let is_dead = |member: &Member| {
+            member.is_superseded() || (member.is_unreachable() && member.presence.durable != Some(true))
+        };
+        self.roster.get(id).is_some_and(is_dead)
     }
 
     /// Whether somebody is away who may know what others don't, and come back. One that is silent may be paused, for however
@@ -295,7 +302,8 @@ impl Directory {
 
     /// Whether every replica manager that was ever heard of, and is remembered, is up.
     pub(super) fn is_everybody_up(&self) -> bool {
-        self.roster.all().all(|(_, member)| member.is_up() || member.presence.status == Status::Left)
+        let is_settled = |member: &Member| member.is_superseded() || member.presence.status == Status::Left;
+        self.roster.all().all(|(_, member)| member.is_up() || is_settled(member))
     }
 
     /// Begins a turn: its first request goes to the next replica manager.

@@ -81,6 +81,9 @@ pub struct SavedMember {
     pub durable: bool,
     /// What it was known to hold.
     pub replica_timestamp: Replicas,
+    /// When it was heard last, in Unix milliseconds; 0 in a directory of an older version.
+    #[serde(default)]
+    pub heard_wall_ms: u64,
 }
 
 /// All that was saved, for [`super::ReplicaManager::recover`].

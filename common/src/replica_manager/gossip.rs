@@ -166,10 +166,10 @@ impl ReplicaManager {
         }
         self.strip(&mut replica_timestamp, step);
         self.strip(&mut value_timestamp, step);
-        self.check_own_count(&replica_timestamp, step);
         if presence.durable == Some(false) {
             self.note_mortal(id.clone());
         }
+        let former = presence.former.clone();
         let change = self.roster.heard(presence, step.now.monotonic_ms);
         self.hear_cluster(&id, step);
         match change {
@@ -184,6 +184,9 @@ impl ReplicaManager {
             Change::Status | Change::None => {}
         }
         self.table.heard(&id, &replica_timestamp, Some(&value_timestamp));
+        if change != Change::Left {
+            self.hear_former(&id, &former, step);
+        }
     }
 
     /// Of two replica managers with different data sets, the one that came later must go.

@@ -48,7 +48,7 @@ impl ReplicaManager {
         let is_awaited = move |member: &Member| {
             let is_recent = now_ms.saturating_sub(member.heard_ms) <= self.config.forget_after_ms;
             let is_dead = member.presence.status == Status::Left && member.presence.durable == Some(false);
-            is_recent && !is_dead
+            is_recent && !is_dead && !member.is_superseded()
         };
         self.roster.all().filter(move |(_, member)| is_awaited(member)).map(|(id, _)| id)
     }

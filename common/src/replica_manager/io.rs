@@ -92,14 +92,6 @@ pub enum Output {
     Notice(Notice),
     /// This replica manager must not run here; the text says why. The shell ends the process.
     Stop(String),
-    /// Others know of records under this id that are not here: what was saved is older than what was said. This one has
-    /// to go on with what it has under a new id, or numbers would be used twice.
-    TakeNewId {
-        /// How many of its records others know.
-        known: u64,
-        /// How many are here.
-        held: u64,
-    },
 }
 
 /// What happened inside, for those who watch.
@@ -144,6 +136,13 @@ pub enum Notice {
     PeerJoined(ReplicaId),
     /// Another replica manager left or fell silent.
     PeerGone(ReplicaId),
+    /// Another replica manager has begun another life under a new id, with all that it had saved.
+    PeerRestarted {
+        /// Its id now.
+        id: ReplicaId,
+        /// Its former id.
+        former: ReplicaId,
+    },
     /// Nobody was there who knew the cluster's identity, so this replica has drawn one.
     ClusterFounded {
         /// The identity.
@@ -250,6 +249,7 @@ impl Notice {
             Self::Diverged { .. } => Some("replicas that diverged"),
             Self::PeerJoined(_) => Some("replicas that came"),
             Self::PeerGone(_) => Some("replicas that went"),
+            Self::PeerRestarted { .. } => Some("replicas that restarted"),
             Self::ClustersMet { .. } => Some("clusters that met"),
             _ => None,
         }
@@ -265,6 +265,7 @@ impl Notice {
             | Self::ClusterFounded { .. }
             | Self::PeerJoined(_)
             | Self::PeerGone(_)
+            | Self::PeerRestarted { .. }
             | Self::SnapshotBegins { .. }
             | Self::SnapshotProgress { .. }
             | Self::SnapshotBroken { .. }
@@ -312,6 +313,7 @@ impl fmt::Display for Notice {
             Self::CaughtUp { target } => write!(f, "has caught up with {target} and serves"),
             Self::PeerJoined(peer) => write!(f, "replica {peer} is there"),
             Self::PeerGone(peer) => write!(f, "replica {peer} is gone"),
+            Self::PeerRestarted { id, former } => write!(f, "replica {id} was {former} before its last start"),
             Self::ClusterFounded { id } => write!(f, "found no replica that knows the cluster: this is cluster {id}"),
             Self::ClustersMet { id, alias } => write!(
                 f,

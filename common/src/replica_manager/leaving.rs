@@ -15,12 +15,15 @@ impl ReplicaManager {
         self.not_handed_over() == 0 || self.roster.present().next().is_none()
     }
 
-    /// How many own records nobody else is known to hold.
+    /// How many records of this and of earlier lives nobody else is known to hold.
     pub fn not_handed_over(&self) -> u64 {
-        let own = &self.config.id;
-        let others = self.roster.present().filter_map(|(id, _)| self.table.get(id));
-        let handed_over = others.map(|entry| entry.replica_timestamp.get(own)).max().unwrap_or(0);
-        self.log.replica_timestamp().get(own).saturating_sub(handed_over)
+        let own = [&self.config.id].into_iter().chain(&self.former);
+        own.map(|id| {
+            let others = self.roster.present().filter_map(|(peer, _)| self.table.get(peer));
+            let handed_over = others.map(|entry| entry.replica_timestamp.get(id)).max().unwrap_or(0);
+            self.log.replica_timestamp().get(id).saturating_sub(handed_over)
+        })
+        .sum()
     }
 
     /// Says goodbye. Requests that were sent before that became known are still handled.

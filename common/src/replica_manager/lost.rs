@@ -9,18 +9,13 @@ use super::{Notice, ReplicaManager, Step};
 use crate::ids::ReplicaId;
 use crate::timestamp::Timestamp;
 
-/// How many of the dead are remembered.
-const DEAD_MAX: usize = 4096;
-
 impl ReplicaManager {
     /// Finds out whose records nobody can bring any more.
     pub(super) fn find_lost(&mut self, step: &mut Step<'_>) {
         let now_ms = step.now.monotonic_ms;
         self.is_somebody_awaited = self.roster.may_somebody_return(now_ms);
         for dead in self.roster.dead(now_ms) {
-            if self.dead.len() < DEAD_MAX {
-                self.dead.insert(dead);
-            }
+            self.dead.insert(dead);
         }
         let roster = &self.roster;
         self.dead.retain(|id| !roster.get(id).is_some_and(|member| member.is_present()));

@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::durable::{Changes, Merging, Saved, SavedMember, State};
-use super::{Config, Output, ReplicaManager, Step};
-use crate::clock::Now;
+use super::executed_operations::RETENTION_MS;
+use super::{Config, ReplicaManager};
+use crate::clock::{Now, Stamp};
 use crate::ids::ReplicaId;
 use crate::messages::Replicas;
 use crate::record::Record;
 use crate::timestamp::Timestamp;
+
+/// The clocks of frontends may be behind the one here by this, in milliseconds. A retry of an update whose frontend's clock is
+/// further behind gets another answer after a restart.
+const CLOCKS_DIFFER_MS: u64 = 600_000;
 
 /// What was saved does not fit together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,8 +40,8 @@ pub enum RecoverError {
 }
 
 impl ReplicaManager {
-    /// A replica manager that goes on with what an earlier life of it saved, about to join. `former` are the ids of
-    /// earlier lives, which are not used any more.
+    /// A replica manager that goes on with what an earlier life of it saved, about to join, under an id that nobody had
+    /// before. `former` are the ids of earlier lives, the last one last.
     ///
     /// Fails where what was saved does not fit together: a record that the log must have is not there.
     pub fn recover(config: Config, saved: Saved, former: &[ReplicaId], now: Now) -> Result<Self, RecoverError> {
@@ -51,11 +56,19 @@ impl ReplicaManager {
         }
         let mut records: BTreeMap<(&ReplicaId, u64), &Arc<Record>> = BTreeMap::new();
         for record in &saved.records {
-            manager.executed.insert(record.executed(), now_ms);
+            if record.seq > starts.replicas.get(&record.i) || !is_long_ago(record.stamp, now) {
+                manager.executed.insert(record.executed(), now_ms);
+            } else {
+                manager.changes.forgotten.push(record.name());
+            }
             records.insert((&record.i, record.seq), record);
         }
         for operation in saved.executed {
-            manager.executed.insert(operation, now_ms);
+            if is_long_ago(operation.stamp, now) {
+                manager.changes.forgotten.push(operation.name());
+            } else {
+                manager.executed.insert(operation, now_ms);
+            }
         }
         for (origin, held) in held_timestamp.iter() {
             let mut kept = Vec::new();
@@ -81,27 +94,30 @@ impl ReplicaManager {
         manager.merging = merging;
         manager.cluster = cluster;
         manager.retired = super::retire::Retired::from_counts(&saved.retired);
-        for SavedMember { id, durable, replica_timestamp } in members {
+        manager.is_recovered = !held_timestamp.is_empty() || !members.is_empty();
+        for SavedMember { id, durable, replica_timestamp, heard_wall_ms } in members {
             if !durable {
                 manager.note_mortal(id.clone());
             }
-            manager.roster.remember(id.clone(), durable, now_ms);
-            manager.table.heard(&id, &replica_timestamp.replicas, None);
+            // A directory of an older version does not say when.
+            let heard_wall_ms = if heard_wall_ms == 0 { now.wall_ms } else { heard_wall_ms };
+            manager.roster.remember(id.clone(), durable, heard_wall_ms, now);
+            if manager.roster.get(&id).is_some() {
+                manager.table.heard(&id, &replica_timestamp.replicas, None);
+            }
         }
-        for id in former {
-            manager.note_mortal(id.clone());
-        }
-        manager.saved = manager.state();
+        manager.begin_after(former);
+        manager.saved = manager.state(now);
         Ok(manager)
     }
 
     /// The changes of a turn, to be saved with the value before any output is performed. Empty for a replica manager in
     /// memory.
-    pub(super) fn take_changes(&mut self) -> Changes {
+    pub(super) fn take_changes(&mut self, now: Now) -> Changes {
         if !self.config.durable {
             return Changes::default();
         }
-        let state = self.state();
+        let state = self.state(now);
         // What is forgotten is not asked for at the next start: the log begins after it.
         if differs(&state, &self.saved) || !self.changes.forgotten.is_empty() {
             self.saved = state.clone();
@@ -110,20 +126,20 @@ impl ReplicaManager {
         std::mem::take(&mut self.changes)
     }
 
-    fn state(&self) -> State {
+    fn state(&self, now: Now) -> State {
         State {
             value_timestamp: Replicas::from(&self.value_timestamp),
             replica_timestamp: Replicas::from(self.log.replica_timestamp()),
             starts: Replicas { replicas: self.log.starts() },
             clock: self.clock,
             merging: self.merging.clone(),
-            members: self.members(),
+            members: self.members(now),
             cluster: self.cluster.clone(),
         }
     }
 
     /// Those who may come back, for the next life: their logs are waited for.
-    fn members(&self) -> Vec<SavedMember> {
+    fn members(&self, now: Now) -> Vec<SavedMember> {
         let members = self.roster.all().filter(|(_, member)| !member.has_died());
         members
             .map(|(id, member)| SavedMember {
@@ -134,17 +150,16 @@ impl ReplicaManager {
                     .get(id)
                     .map(|entry| Replicas::from(&entry.replica_timestamp))
                     .unwrap_or_default(),
+                heard_wall_ms: member.heard_wall_ms(now),
             })
             .collect()
     }
+}
 
-    /// Others know of more records under this id than are here: what was saved is older than what was said.
-    pub(super) fn check_own_count(&mut self, theirs: &Timestamp, step: &mut Step<'_>) {
-        let (known, held) = (theirs.get(&self.config.id), self.log.replica_timestamp().get(&self.config.id));
-        if self.config.durable && known > held {
-            step.outputs.push(Output::TakeNewId { known, held });
-        }
-    }
+/// Whether no client retries an update any more that an earlier life remembered. Else replicas that restart often would
+/// remember all updates for ever, as each life remembers for as long as all.
+fn is_long_ago(stamp: Stamp, now: Now) -> bool {
+    now.wall_ms.saturating_sub(stamp.milliseconds()) > RETENTION_MS + CLOCKS_DIFFER_MS
 }
 
 /// Whether `new` has to be saved: that records left the log, or others said what they hold, can wait.

@@ -11,7 +11,7 @@
 //! An old label may still name a retired id: up to the number of its last update that asks for nothing. Should a higher
 //! number turn up (somebody who was away had more of its updates), the entry comes back, and is retired again later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::{Notice, ReplicaManager, Step};
@@ -20,7 +20,8 @@ use crate::ids::{ReplicaId, UpdateId};
 use crate::record::{Record, RecordRef};
 use crate::timestamp::Timestamp;
 
-/// How many retired replica managers are remembered, for the sake of old labels. Beyond that none is retired.
+/// Maximum retired replica managers that are remembered, for the sake of old labels. Beyond it the first ones are forgotten: a
+/// session that has done nothing since ends as STALE.
 const RETIRED_MAX: usize = 65_536;
 /// How many are retired by one record.
 const RETIRED_AT_ONCE_MAX: usize = 100;
@@ -41,15 +42,35 @@ pub(super) struct Retired {
     counts: BTreeMap<ReplicaId, u64>,
     /// Those whose entry is kept, or came back, with the number at which others have retired them.
     kept: BTreeMap<ReplicaId, u64>,
+    /// In the order in which they were retired; some may count again.
+    order: VecDeque<ReplicaId>,
 }
 
 impl Retired {
     pub(super) fn from_counts(counts: &Timestamp) -> Self {
-        Self { counts: counts.iter().map(|(id, count)| (id.clone(), count)).collect(), kept: BTreeMap::new() }
+        Self {
+            counts: counts.iter().map(|(id, count)| (id.clone(), count)).collect(),
+            kept: BTreeMap::new(),
+            order: counts.iter().map(|(id, _)| id.clone()).collect(),
+        }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.counts.len()
+    /// Returns the ids that are forgotten for it.
+    fn insert(&mut self, id: &ReplicaId, count: u64) -> Vec<ReplicaId> {
+        if self.counts.insert(id.clone(), count).is_none() {
+            self.order.push_back(id.clone());
+        }
+        let mut forgotten = Vec::new();
+        while self.counts.len() > RETIRED_MAX
+            && let Some(first) = self.order.pop_front()
+        {
+            forgotten.extend(self.counts.remove(&first).map(|_| first));
+        }
+        if self.order.len() > 2 * RETIRED_MAX {
+            let counts = &self.counts;
+            self.order.retain(|id| counts.contains_key(id));
+        }
+        forgotten
     }
 
     /// Others have retired `id`, whose entry is kept here.
@@ -90,15 +111,20 @@ impl ReplicaManager {
     /// its entry any more.
     pub(super) fn retire(&mut self, step: &mut Step<'_>) {
         let now_ms = step.now.monotonic_ms;
-        // Whom a newcomer never heard of may be away for a moment only.
-        if now_ms < self.retire_due_ms.max(self.started_ms + self.config.forget_after_ms) {
+        // A replica unknown to a newcomer may be absent only briefly; one with a state of its own remembers it.
+        let is_newcomer = !self.is_recovered && now_ms < self.started_ms + self.config.forget_after_ms;
+        if now_ms < self.retire_due_ms || is_newcomer {
             return;
         }
         // Those with a lesser id come first, so that mostly one does it; when several do, nothing is wrong.
         let before = self.roster.present().filter(|(id, _)| **id < self.config.id).count() as u64;
         self.retire_due_ms = now_ms + EVERY_MS * (1 + before);
-        let everybody_serves = self.roster.present().all(|(_, member)| member.is_up());
-        if !self.is_serving() || !everybody_serves || self.retired.len() >= RETIRED_MAX || self.leaving {
+        self.forget_idle_ids();
+        // One that is OFFLINE for so long that nobody awaits it does not hold this up.
+        let awaited: Vec<ReplicaId> = self.awaited(now_ms).cloned().collect();
+        let everybody_serves =
+            self.roster.present().all(|(id, member)| member.is_up() || awaited.binary_search(id).is_err());
+        if !self.is_serving() || !everybody_serves || self.leaving {
             return;
         }
         let retires: Timestamp = self
@@ -114,7 +140,7 @@ impl ReplicaManager {
                 let is_retired = self.retired.kept.get(*id) == Some(count);
                 let agrees = |applied| applied == *count || (applied == 0 && is_retired);
                 let shown = |peer| self.table.get(peer).map(|entry| entry.value_timestamp.get(id));
-                self.awaited(now_ms).all(|peer| shown(peer).is_some_and(agrees))
+                awaited.iter().all(|peer| shown(peer).is_some_and(agrees))
             })
             .take(RETIRED_AT_ONCE_MAX)
             .map(|(id, count)| (id.clone(), count))
@@ -122,6 +148,14 @@ impl ReplicaManager {
         if !retires.is_empty() {
             self.accept_retirement(retires, step);
         }
+    }
+
+    /// Forgets what is noted of ids that nothing here names.
+    fn forget_idle_ids(&mut self) {
+        let (value, held, roster) = (&self.value_timestamp, self.log.replica_timestamp(), &self.roster);
+        let is_named = |id: &ReplicaId| value.get(id) > 0 || held.get(id) > 0;
+        self.mortal.retain(|id| is_named(id) || roster.get(id).is_some());
+        self.retired.kept.retain(|id, _| is_named(id));
     }
 
     fn accept_retirement(&mut self, retires: Timestamp, step: &mut Step<'_>) {
@@ -198,8 +232,10 @@ impl ReplicaManager {
         self.just_retired.raise(id, count);
         self.retired.kept.remove(id);
         if self.retired.get(id) < count {
-            self.retired.counts.insert(id.clone(), count);
             self.changes.retired.push((id.clone(), Some(count)));
+            for forgotten in self.retired.insert(id, count) {
+                self.changes.retired.push((forgotten, None));
+            }
         }
     }
 

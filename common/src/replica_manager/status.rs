@@ -136,7 +136,7 @@ impl ReplicaManager {
             prev: None,
             cluster: self.cluster.id.clone(),
             aliases: self.cluster.aliases.clone(),
-            former: Vec::new(),
+            former: self.former.clone(),
         }
     }
 

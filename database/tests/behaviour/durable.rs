@@ -64,6 +64,7 @@ fn reopening_gives_back_what_was_saved() {
                 id: replica("b"),
                 durable: true,
                 replica_timestamp: replicas(&[("a", 1), ("b", 5)]),
+                heard_wall_ms: 7,
             }],
             cluster: ClusterNames {
                 id: Some(ClusterId::new("ours").unwrap()),

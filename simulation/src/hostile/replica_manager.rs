@@ -235,7 +235,7 @@ impl Victim {
                 self.told.applied += usize::from(format!("{notice:?}").starts_with("Applied"));
                 return;
             }
-            Output::Stop(_) | Output::TakeNewId { .. } => return,
+            Output::Stop(_) => return,
         };
         let length = message.expect("what it says can be written").len();
         assert!(length <= MESSAGE_BYTES_MAX, "a message of {length} bytes: {output:?}");

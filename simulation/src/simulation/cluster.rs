@@ -246,7 +246,6 @@ impl Cluster {
             Event::Tick(id) => {
                 let process = self.process(&id);
                 let (alive, up) = (process.is_alive(), process.is_up());
-                self.process_mut(&id).ticking = alive;
                 if alive {
                     self.schedule(self.settings.tick_us, Event::Tick(id.clone()));
                 }

@@ -39,8 +39,6 @@ pub struct Disk {
     pub sync: Sync,
     /// The ids of earlier lives.
     pub former: Vec<natter_common::ids::ReplicaId>,
-    /// Whether the next life must have a new id: the disk may be older than what was said.
-    pub renamed: bool,
     contents: Contents,
     /// Earlier contents that a power loss may bring back, the earliest first.
     unsynced: VecDeque<Contents>,
@@ -50,7 +48,7 @@ impl Disk {
     /// An empty disk.
     pub fn new(sync: Sync) -> Self {
         let contents = Contents { value: MemoryValue::new(), ..Contents::default() };
-        Self { sync, former: Vec::new(), renamed: false, contents, unsynced: VecDeque::new() }
+        Self { sync, former: Vec::new(), contents, unsynced: VecDeque::new() }
     }
 
     /// Writes what a batch changed.
@@ -80,10 +78,9 @@ impl Disk {
         }
     }
 
-    /// The power goes: what was not synced may be gone, and the next life takes a new id where that is so.
+    /// The power goes: what was not synced may be gone.
     pub fn lose_power(&mut self, generator: &mut Rng) {
         if self.sync == Sync::Normal {
-            self.renamed = true;
             let lost = generator.usize(..=self.unsynced.len());
             if lost > 0 {
                 let at = self.unsynced.len() - lost;

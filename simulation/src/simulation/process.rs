@@ -22,6 +22,9 @@ const CERTAINLY_PRESENT_US: u64 = 1_400_000;
 /// Everybody counts as gone who was silent for this time, in microseconds: three presence intervals and some.
 const CERTAINLY_GONE_US: u64 = 1_700_000;
 
+/// A process that runs shows itself in this time, in microseconds.
+const SHOWS_ITSELF_US: u64 = 500_000;
+
 /// A process that has just begun listens for so long at least before it decides what it has to catch up with, in
 /// microseconds.
 const JUST_BEGUN_US: u64 = 900_000;
@@ -110,8 +113,6 @@ pub struct Process {
     pub scheduled: bool,
     /// What survives it, if it is a replica manager that keeps its state on a disk.
     pub disk: Option<Disk>,
-    /// Whether its clock will tick again.
-    pub ticking: bool,
     /// It dies after this many outputs of its next batch that has any.
     pub dies_after: Option<usize>,
     /// When it began, in microseconds.
@@ -139,7 +140,6 @@ impl Process {
             inbox: Vec::new(),
             scheduled: false,
             disk: None,
-            ticking: true,
             dies_after: None,
             started_us: now_us,
             woken_us: 0,
@@ -205,6 +205,15 @@ impl Process {
             left_us: (status == Status::Left).then_some(now_us),
         };
         self.heard.insert(id.clone(), heard);
+        // What it was in earlier lives is not waited for any more, but for one that shows itself.
+        for former in presence.former.iter().filter(|_| status != Status::Left) {
+            if let Some(heard) = self.heard.get_mut(former)
+                && now_us - heard.last_us > SHOWS_ITSELF_US
+            {
+                heard.serving_since_us = None;
+                heard.left_us.get_or_insert(now_us);
+            }
+        }
     }
 
     /// While it is OFFLINE, whatever it hears next may be the first that counts.

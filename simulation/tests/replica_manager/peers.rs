@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use natter_common::messages::{Acknowledgement, Gossip, LogPage, LogRequest, Presence, Replicas, Reply, Status};
 use natter_common::record::{COPIES_MAX, Record};
-use natter_common::replica_manager::{Config, Input, Output};
+use natter_common::replica_manager::{Input, Output};
 use natter_common::timestamp::{COUNT_MAX, Timestamp};
 use natter_common::value::{Digest, Value};
 
@@ -186,16 +186,6 @@ fn of_two_data_sets_the_later_one_must_go() {
     assert!(stops(&mut bench, 101));
     let mut bench = Bench::serving();
     assert!(!stops(&mut bench, 1 << 40), "who serves stays");
-}
-
-#[test]
-fn an_old_directory_is_noticed_by_what_others_know() {
-    let knows = presence("a", Status::Active, &[("own", 3)]);
-    let mut bench = Bench::new(Config { durable: true, ..config() });
-    let outputs = bench.hear(Input::Presence(Box::new(knows.clone())));
-    assert!(outputs.iter().any(|output| matches!(output, Output::TakeNewId { known: 3, held: 0 })), "{outputs:?}");
-    let outputs = Bench::new(config()).hear(Input::Presence(Box::new(knows)));
-    assert!(!outputs.iter().any(|output| matches!(output, Output::TakeNewId { .. })), "it has nothing to be old");
 }
 
 #[test]

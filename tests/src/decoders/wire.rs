@@ -147,6 +147,7 @@ fn state(messages: &mut Messages<'_>) -> State {
             id: draw.id(),
             durable: draw.byte().is_multiple_of(2),
             replica_timestamp: draw.replicas(),
+            heard_wall_ms: draw.count(),
         }),
         cluster: ClusterNames {
             id: messages.draw.perhaps(Draw::cluster),

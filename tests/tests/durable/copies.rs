@@ -187,7 +187,7 @@ async fn a_copy_started_beside_its_original_takes_an_id_of_its_own() {
     cluster.start_replica("copy", &["--data-dir", directory.to_str().unwrap()]);
     let id = cluster.until_serve_since(&["copy"], since).await.remove(0);
     assert!(!ids.contains(&id), "{id}");
-    cluster.member("copy").until_logged("this one takes a new id").await;
+    cluster.member("copy").until_logged("goes on with what it had under a new id").await;
     ledger.until_served_by(&id).await;
     clients.stop().await;
     let all = [&ids[..], &[id]].concat();

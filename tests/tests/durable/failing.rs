@@ -170,11 +170,8 @@ async fn comes_back_when_there_is_room(
     }
     let raised = Instant::now();
     cluster.member("r1").until_logged("can save again, and comes back").await;
-    let serves = |seen: &Seen| {
-        let member = &seen.members[&ids[0]];
-        (member.heard > raised && member.status() == "ACTIVE").then_some(())
-    };
-    cluster.observer.until("it serves again under its id", serves).await;
+    let mut ids = ids;
+    ids[0] = cluster.until_serve_since(&["r1"], raised).await.remove(0);
     println!("{} comes back {:?} after there is room", ids[0], raised.elapsed());
     ledger.until_served_by(&ids[0]).await;
     clients.stop().await;

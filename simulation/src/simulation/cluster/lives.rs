@@ -44,46 +44,36 @@ impl Cluster {
         }
     }
 
-    /// Starts a dead replica manager again from its disk: under its id, or where the disk may have lost what was said,
-    /// under a new one. Gives the id.
+    /// Starts a dead replica manager again from its disk, under a new id. Gives the id.
     pub fn restart(&mut self, id: &ReplicaId) -> ReplicaId {
         let old = self.process_mut(id);
         let skew_ms = old.skew_ms;
         let disk = old.disk.take().expect("it keeps its state on a disk");
-        self.begin_life(id.clone(), disk, skew_ms)
+        self.begin_life(id, disk, skew_ms)
     }
 
-    /// Goes on under a new id with what is on the disk.
-    pub(super) fn take_new_id(&mut self, id: &ReplicaId) {
-        let since_us = self.now_us;
-        let process = self.process_mut(id);
-        process.life = Life::Dead { since_us };
-        process.inbox.clear();
-        let (mut disk, skew_ms) = (process.disk.take().expect("it keeps its state on a disk"), process.skew_ms);
-        disk.renamed = true;
-        self.begin_life(id.clone(), disk, skew_ms);
+    /// Starts another replica manager from a copy of a dead one's disk. Gives its id.
+    pub fn start_copy(&mut self, id: &ReplicaId) -> ReplicaId {
+        let process = self.process(id);
+        let (disk, skew_ms) = (process.disk.clone().expect("it keeps its state on a disk"), process.skew_ms);
+        self.begin_life(id, disk, skew_ms)
     }
 
-    fn begin_life(&mut self, old: ReplicaId, mut disk: Disk, skew_ms: i64) -> ReplicaId {
-        let id = if std::mem::take(&mut disk.renamed) {
-            disk.former.push(old.clone());
-            let base = old.as_str().split('_').next().unwrap_or_default();
-            ReplicaId::new(&format!("{base}_{}", disk.former.len())).unwrap()
-        } else {
-            old
-        };
+    /// Another life, under an id that nobody had before.
+    fn begin_life(&mut self, last: &ReplicaId, mut disk: Disk, skew_ms: i64) -> ReplicaId {
+        let base = last.as_str().split('_').next().unwrap_or_default();
+        let mut ids = (1..).map(|n| ReplicaId::new(&format!("{base}_{n}")).unwrap());
+        let id = ids.find(|id| !self.processes.contains_key(id)).unwrap();
+        let (saved, value) = disk.contents();
+        disk.former = saved.former_of_next(&disk.former, last);
         self.note(|| format!("{id} starts again"));
         let config = self.replica_config(id.clone(), Mode::Measured, true);
-        let (saved, value) = disk.contents();
         let manager = ReplicaManager::recover(config, saved, &disk.former, now(self.now_us, skew_ms));
         let manager = manager.unwrap_or_else(|error| panic!("{id}: {error}"));
-        let was_ticking = self.processes.remove(&id).is_some_and(|process| process.ticking);
         let core = Core::Replica(Box::new(manager), value);
         self.processes.insert(id.clone(), Process::new(id.clone(), core, skew_ms, self.now_us));
         self.process_mut(&id).disk = Some(disk);
-        if !was_ticking {
-            self.schedule(0, Event::Tick(id.clone()));
-        }
+        self.schedule(0, Event::Tick(id.clone()));
         self.reborn.push(id.clone());
         id
     }

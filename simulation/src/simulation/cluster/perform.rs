@@ -101,7 +101,6 @@ impl Cluster {
         use replica_manager::Output;
         let mut replies = ReplyPacker::default();
         let mut messages = Vec::new();
-        let mut takes_new_id = false;
         for output in outputs {
             match output {
                 Output::Reply(to, reply) => replies.push(to, reply),
@@ -112,19 +111,13 @@ impl Cluster {
                 Output::Pull(to, request) => messages.push((To::One(to), Message::Pull(request))),
                 Output::Snapshot(to, reply) => messages.push((To::Subject(to), Message::Chunk(reply))),
                 Output::FetchSnapshot(to, request) => messages.push((To::One(to), Message::Snapshot(request))),
-                Output::TakeNewId { .. } => {
-                    takes_new_id = true;
-                    break;
-                }
                 Output::Stop(reason) => panic!("{id} stops: {reason}"),
                 Output::Status(..) | Output::Notice(_) => {}
             }
         }
-        if !takes_new_id {
-            for (subject, replies) in replies.take(id, self.settings.message_bytes_max) {
-                self.turns.shared_by_replies += u64::from(replies.replies.len() > 1);
-                messages.push((To::Subject(ReplyTo { subject, n: 0 }), Message::Replies(replies)));
-            }
+        for (subject, replies) in replies.take(id, self.settings.message_bytes_max) {
+            self.turns.shared_by_replies += u64::from(replies.replies.len() > 1);
+            messages.push((To::Subject(ReplyTo { subject, n: 0 }), Message::Replies(replies)));
         }
         let sends = messages.iter().any(|(_, message)| !matches!(message, Message::Presence(_)));
         let dies_after = if sends { self.process_mut(id).dies_after.take() } else { None };
@@ -142,8 +135,6 @@ impl Cluster {
         }
         if dies_after.is_some() {
             self.crash(id);
-        } else if takes_new_id {
-            self.take_new_id(id);
         }
     }
 

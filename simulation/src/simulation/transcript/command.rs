@@ -38,6 +38,10 @@ impl Scenario {
                 self.cluster.restart(&id(name));
                 self.note_reborn();
             }
+            ["twin", name] => {
+                self.cluster.start_copy(&id(name));
+                self.note_reborn();
+            }
             ["copy", name] => {
                 let disk = self.cluster.process(&id(name)).disk.clone();
                 self.copies.insert(name.to_owned(), disk.expect("a replica manager with a disk"));

@@ -34,6 +34,7 @@ impl Scenario {
             Notice::Waiting { missing } => format!("lets a request wait for {missing}"),
             Notice::Status { status, .. } => format!("is {status}"),
             Notice::CaughtUp { target } => format!("has caught up with {target}"),
+            Notice::PeerRestarted { id, former } => format!("knows {former} as {id} now"),
             Notice::PeerGone(peer) => format!("counts {peer} as gone"),
             Notice::Dropped { record, reason, .. } => format!("drops {record}: {reason}"),
             Notice::Diverged { .. }
