@@ -6,13 +6,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{Client, Message, PublishErrorKind, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio::sync::broadcast;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connection::{ConnectionEvent, Denial};
 
@@ -119,6 +120,24 @@ pub async fn ask<T>(
     subject: String,
     payload: Bytes,
     limit: Duration,
+    denials: Option<broadcast::Receiver<Denial>>,
+    read: impl FnMut(&Message) -> Result<T, WrongAnswer>,
+) -> Result<T, AskError> {
+    ask_with_copies(client, subject, payload, limit, limit, denials, read).await
+}
+
+/// As [`ask`], and sends the request once more after each `copy_after` without an answer: a frozen server of the broker's
+/// cluster may have swallowed it. Sending it twice must be harmless.
+///
+/// # Errors
+///
+/// As [`ask`].
+pub async fn ask_with_copies<T>(
+    client: &Client,
+    subject: String,
+    payload: Bytes,
+    limit: Duration,
+    copy_after: Duration,
     mut denials: Option<broadcast::Receiver<Denial>>,
     mut read: impl FnMut(&Message) -> Result<T, WrongAnswer>,
 ) -> Result<T, AskError> {
@@ -127,13 +146,23 @@ pub async fn ask<T>(
         let inbox = client.new_inbox();
         let silence = |_| AskError::NoAnswer { wrong: None };
         let mut answers = client.subscribe(inbox.clone()).await.map_err(silence)?;
-        let sent = client.publish_with_reply(subject.clone(), inbox.clone(), payload).await;
-        sent.map_err(|error| match error.kind() {
+        let send = || client.publish_with_reply(subject.clone(), inbox.clone(), payload.clone());
+        send().await.map_err(|error| match error.kind() {
             PublishErrorKind::MaxPayloadExceeded => AskError::TooLarge,
             _ => AskError::NoAnswer { wrong: None },
         })?;
+        let (mut is_first, mut copy_at) = (true, Instant::now() + copy_after);
         loop {
             let message = tokio::select! {
+                () = sleep_until(copy_at) => {
+                    copy_at = Instant::now() + copy_after;
+                    // What is published without a connection waits for it, copies too.
+                    if client.connection_state() == State::Connected {
+                        is_first = false;
+                        let _ = send().await;
+                    }
+                    continue;
+                }
                 denial = next_denial(&mut denials) => match denial {
                     denial if denial.subject == subject || denial.subject == inbox => return Err(AskError::Denied(denial)),
                     _ => continue,
@@ -141,7 +170,10 @@ pub async fn ask<T>(
                 message = answers.next() => message.ok_or(AskError::NoAnswer { wrong: None })?,
             };
             if message.status == Some(StatusCode::NO_RESPONDERS) {
-                return Err(AskError::NoResponders);
+                if is_first {
+                    return Err(AskError::NoResponders);
+                }
+                continue; // an earlier copy may have reached somebody
             }
             match read(&message) {
                 Ok(answer) => return Ok(answer),

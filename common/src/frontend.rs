@@ -179,6 +179,13 @@ impl Frontend {
         self.presence_due_ms = 0;
     }
 
+    /// Clients cannot reach it any more, for a while; its presence says so at the next tick. Requests that came by now are
+    /// still handled.
+    pub fn stop_serving(&mut self) {
+        self.stage = Stage::Starting;
+        self.presence_due_ms = 0;
+    }
+
     /// Says goodbye. Requests that were sent before that became known are still handled.
     pub fn leave(&mut self, now: Now, outputs: &mut Vec<Output>) {
         self.stage = Stage::Left;

@@ -24,7 +24,7 @@ use crate::requests::Question;
 use crate::retry::{PROBE_LIMIT, Patience, Reason};
 use crate::show;
 use crate::state::StateError;
-use crate::transport::Transport;
+use crate::transport::{COPY_AFTER, Transport};
 
 /// How a client waits and whom it tells.
 #[derive(Clone, Copy, Debug)]
@@ -284,11 +284,13 @@ impl<T: Transport> Client<T> {
         let mut staleness = None;
         loop {
             let limit = patience.limit(begun.elapsed());
+            let asked = Instant::now();
             let mut error = match self.ask_once(operation, payload.clone(), limit).await {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
-            if error.name.leaves_doubt() {
+            // Once copies are on their way, the answer to one of them proves nothing about the others.
+            if error.name.leaves_doubt() || asked.elapsed() >= COPY_AFTER {
                 doubtful = id;
             }
             let pause = patience.pause(&error.name, begun.elapsed(), fastrand::f64());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::{Client, Message};
 use bytes::Bytes;
-use natter_broker::ask::{AskError, WrongAnswer, ask, denials};
+use natter_broker::ask::{AskError, WrongAnswer, ask_with_copies, denials};
 use natter_broker::connection::{ConnectionEvent, Denial};
 use natter_common::cluster::ClusterId;
 use natter_common::ids::UserId;
@@ -46,7 +46,7 @@ pub enum TransportError {
 
 /// Carries a request to some frontend. The broker is one, tests have another.
 pub trait Transport {
-    /// One attempt, which ends after `limit` at the latest.
+    /// One attempt, which ends after `limit` at the latest. It may send several copies, of which the first answer counts.
     fn request(
         &self,
         operation: Operation,
@@ -91,9 +91,17 @@ impl NatsTransport {
         Some(self.subjects.frontend_of_user(operation, user_id))
     }
 
-    async fn request_at(&self, subject: String, payload: Bytes, limit: Duration) -> Result<Response, TransportError> {
+    async fn request_at(
+        &self,
+        operation: Operation,
+        subject: String,
+        payload: Bytes,
+        limit: Duration,
+    ) -> Result<Response, TransportError> {
         let denials = Some(self.denials.subscribe());
-        ask(&self.client, subject, payload, limit, denials, response).await.map_err(|error| match error {
+        let copy_after = if operation == Operation::Batch { COPY_OF_BATCH_AFTER } else { COPY_AFTER };
+        let answer = ask_with_copies(&self.client, subject, payload, limit, copy_after, denials, response).await;
+        answer.map_err(|error| match error {
             AskError::NoResponders => TransportError::NoFrontend,
             AskError::TooLarge => TransportError::TooLarge,
             AskError::Denied(denial) => TransportError::Denied(denial),
@@ -123,16 +131,24 @@ fn response(message: &Message) -> Result<Response, WrongAnswer> {
     Ok(Response { error, cluster, body: message.payload.clone() })
 }
 
+/// Time after which a request without an answer is sent once more, under the same update id.
+///
+/// A frozen server of the broker's cluster keeps its share of the requests until the other servers notice, which may take
+/// minutes. A copy goes to a frontend that the broker draws anew, so that a client waits no longer than for a few draws.
+pub(crate) const COPY_AFTER: Duration = Duration::from_millis(300);
+/// The same for a batch, which takes longer and costs more.
+const COPY_OF_BATCH_AFTER: Duration = Duration::from_secs(1);
+
 impl Transport for NatsTransport {
     async fn request(&self, operation: Operation, payload: Bytes, limit: Duration) -> Result<Response, TransportError> {
         let own = self.own_subject(operation);
         if let Some(own) = own.as_ref().filter(|_| self.own_subject.load(Ordering::Relaxed)) {
-            return self.request_at(own.clone(), payload, limit).await;
+            return self.request_at(operation, own.clone(), payload, limit).await;
         }
         let general = self.subjects.frontend(operation);
-        match (self.request_at(general.clone(), payload.clone(), limit).await, own) {
+        match (self.request_at(operation, general.clone(), payload.clone(), limit).await, own) {
             (Err(TransportError::Denied(denial)), Some(own)) if denial.subject == general => {
-                let answer = self.request_at(own, payload, limit).await;
+                let answer = self.request_at(operation, own, payload, limit).await;
                 if !matches!(answer, Err(TransportError::Denied(_))) {
                     self.own_subject.store(true, Ordering::Relaxed);
                 }

@@ -1,12 +1,14 @@
 //! The service that clients talk to, and the way back to each of them.
 
 use std::collections::HashMap;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_nats::service::{Request, Service, ServiceExt};
+use async_nats::service::{Request, Service, ServiceExt, endpoint::Endpoint};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
 use natter_broker::publisher::{Publisher, within};
@@ -18,6 +20,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::sequence::Sequence;
 use natter_common::subjects::{FRONTEND_QUEUE, Operation, Subjects};
 use natter_common::wire::{Format, WireError};
+use tokio::sync::watch;
 use tracing::error;
 
 /// How many requests are handled together at most: what waits goes in one batch.
@@ -44,12 +47,31 @@ struct Waiting {
 /// Requests that come in, and clients that wait.
 pub(crate) struct Clients {
     arrivals: Streams<Arrival>,
+    /// Places in the queue group: requests come in by each until it is dropped.
+    places: Vec<watch::Sender<()>>,
     waiting: Sequence<Waiting>,
     malformed: Malformed,
     /// The connection that clients come in by.
     entrance: Client,
-    /// Once the connection that clients come in by is being drained, answers leave by the other one.
-    leaving: bool,
+    /// Whether answers leave by the other connection: the one that clients come in by is being drained, or is lost.
+    answers_elsewhere: bool,
+}
+
+/// One subject of a place in the queue group, until that is given up.
+struct Place {
+    endpoint: Endpoint,
+    end: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Stream for Place {
+    type Item = Request;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Request>> {
+        match self.endpoint.poll_next_unpin(context) {
+            Poll::Pending if self.end.as_mut().poll(context).is_ready() => Poll::Ready(None),
+            polled => polled,
+        }
+    }
 }
 
 /// The micro service `frontend`, whose STATS carry `live`.
@@ -73,13 +95,21 @@ pub(crate) async fn start_service(
 }
 
 impl Clients {
-    /// Serves all operations, each with and without the user in its subject.
-    pub(crate) async fn serve(
-        entrance: Client,
-        service: &Service,
-        subjects: &Subjects,
-    ) -> Result<Self, async_nats::Error> {
-        let mut arrivals = Streams::new(BATCH_MAX, |arrival: &Arrival| arrival.request.message.payload.len());
+    /// Serves nothing yet.
+    pub(crate) fn new(entrance: Client) -> Self {
+        Self {
+            arrivals: Streams::new(BATCH_MAX, |arrival: &Arrival| arrival.request.message.payload.len()),
+            places: Vec::new(),
+            waiting: Sequence::default(),
+            malformed: Malformed::default(),
+            entrance,
+            answers_elsewhere: false,
+        }
+    }
+
+    /// Takes one more place in the queue group of all operations, each with and without the user in its subject.
+    pub(crate) async fn take_place(&mut self, service: &Service, subjects: &Subjects) -> Result<(), async_nats::Error> {
+        let (place, end_of_place) = watch::channel(());
         for operation in Operation::ALL {
             let by_subject = [
                 (operation.name().to_owned(), subjects.frontend(operation), false),
@@ -90,18 +120,37 @@ impl Clients {
                     continue;
                 }
                 let endpoint = service.endpoint_builder().name(name).queue_group(FRONTEND_QUEUE).add(subject).await?;
+                let mut end_of_place = end_of_place.clone();
+                let end = Box::pin(async move {
+                    let _ = end_of_place.changed().await; // it never changes, but ends
+                });
                 // A request is large, and handed on several times.
                 let arrived = move |request| Arrival { operation, names_user, request: Box::new(request) };
-                arrivals.push(endpoint.map(arrived));
+                self.arrivals.push(Place { endpoint, end }.map(arrived));
             }
         }
-        let (waiting, malformed) = (Sequence::default(), Malformed::default());
-        Ok(Self { arrivals, waiting, malformed, entrance, leaving: false })
+        self.places.push(place);
+        Ok(())
     }
 
-    /// All requests that wait to be read, at least one; `None` when the connection is closed or drained.
+    /// Gives up all places but so many. Requests that have come by now are still read.
+    pub(crate) fn keep_places(&mut self, places: usize) {
+        self.places.truncate(places);
+    }
+
+    /// Number of places in the queue group.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// All requests that wait to be read, at least one; `None` when the connection is closed or drained. Waits for ever
+    /// outside of the queue group.
     pub(crate) async fn next(&mut self) -> Option<Vec<Arrival>> {
-        self.arrivals.next().await
+        let arrivals = self.arrivals.next().await;
+        if arrivals.is_none() && self.places.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        arrivals
     }
 
     /// Whether the last batch left something for the next.
@@ -157,7 +206,7 @@ impl Clients {
 
     /// The largest answer that the broker takes, in bytes, on the connection that answers leave by.
     fn bytes_max(&self, publisher: &Publisher) -> usize {
-        if self.leaving { publisher.max_payload() } else { self.entrance.max_payload() }
+        if self.answers_elsewhere { publisher.max_payload() } else { self.entrance.max_payload() }
     }
 
     fn take(&mut self, client: u64) -> Option<Waiting> {
@@ -177,7 +226,7 @@ impl Clients {
         if let Some(cluster) = &cluster {
             headers.insert(CLUSTER_HEADER, cluster.as_str());
         }
-        if self.leaving {
+        if self.answers_elsewhere {
             return publisher.publish_with_headers(subject, headers, body.into()).await;
         }
         let bytes = body.len();
@@ -194,8 +243,8 @@ impl Clients {
         }
     }
 
-    /// From now on answers leave by the other connection.
-    pub(crate) fn leave(&mut self) {
-        self.leaving = true;
+    /// Whether answers leave by the other connection from now on.
+    pub(crate) fn answer_elsewhere(&mut self, elsewhere: bool) {
+        self.answers_elsewhere = elsewhere;
     }
 }

@@ -3,10 +3,15 @@
 //! - [`run`]: the way of a message: `inbox` decodes it, the core handles it, `outbox` performs what the core asks for
 //! - `line`: all that connects it with the broker
 //! - `clients`: the service that clients talk to, and the way back to each of them
+//! - `attendance`: whether it takes part in the queue group; `hearing`: whether replicas are heard; `ghosts`: places in
+//!   the queue group that a frozen server keeps
 //! - `steps`: the log of each step
 
+mod attendance;
 mod clients;
 mod error;
+mod ghosts;
+mod hearing;
 mod inbox;
 mod line;
 mod outbox;

@@ -4,7 +4,7 @@ use async_nats::Client;
 use async_nats::service::Service;
 use bytes::Bytes;
 use natter_broker::access::{self, Needs};
-use natter_broker::connection::{ConnectionEvent, ConnectionSettings, Patience, connect};
+use natter_broker::connection::{ConnectionEvent, ConnectionSettings, Patience, Siblings, connect_beside};
 use natter_broker::live::Live;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Role};
@@ -29,6 +29,8 @@ pub(crate) struct Line {
     pub(crate) entrance_events: UnboundedReceiver<ConnectionEvent>,
     pub(crate) service: Service,
     pub(crate) live: Live,
+    /// Servers in use by the two connections.
+    pub(crate) siblings: Siblings,
 }
 
 impl Line {
@@ -41,10 +43,12 @@ impl Line {
     ) -> Result<Self, FrontendError> {
         let id = &presence.id;
         let settings = |name: String| ConnectionSettings { name, no_echo: true, patience: Patience::Forever };
+        let (broker, siblings) = (&arguments.broker, Siblings::default());
         let (sender, mut events) = unbounded_channel();
-        let client = connect(&arguments.broker, &settings(format!("frontend-{id}")), Some(sender)).await?;
+        let client = connect_beside(broker, &settings(name(id)), &siblings, Some(sender)).await?;
         let (sender, entrance_events) = unbounded_channel();
-        let entrance = connect(&arguments.broker, &settings(format!("frontend-{id}-entrance")), Some(sender)).await?;
+        let outer = settings(entrance_name(id));
+        let entrance = connect_beside(broker, &outer, &siblings, Some(sender)).await?;
         let live = Live::default();
         let service = start_service(&entrance, subjects, id, live.clone()).await.map_err(FrontendError::Subscribe)?;
         let replies = client.new_inbox();
@@ -52,8 +56,18 @@ impl Line {
             .await
             .map_err(|error| FrontendError::Subscribe(error.into()))?;
         access::check(&client, &mut events, &entrance, &needs(subjects, presence)).await?;
-        Ok(Self { client, events, inbox, replies, entrance, entrance_events, service, live })
+        Ok(Self { client, events, inbox, replies, entrance, entrance_events, service, live, siblings })
     }
+}
+
+/// The name of the connection to the replicas.
+pub(crate) fn name(id: &ReplicaId) -> String {
+    format!("frontend-{id}")
+}
+
+/// The name of the connection that clients come in by.
+pub(crate) fn entrance_name(id: &ReplicaId) -> String {
+    format!("frontend-{id}-entrance")
 }
 
 /// What the connection to the replica managers needs beside what it has subscribed.

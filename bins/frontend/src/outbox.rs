@@ -34,21 +34,17 @@ impl Outbox {
         &mut self,
         outputs: &mut Vec<Output>,
         cluster: Option<&ClusterId>,
-        clients: &mut Option<Clients>,
+        clients: &mut Clients,
     ) {
         let bytes_max = self.publisher.message_bytes();
         for output in outputs.drain(..) {
             let Some(output) = self.requests.push(output, bytes_max) else { continue };
             match output {
                 Output::Answer(client, answer) => {
-                    if let Some(clients) = clients {
-                        clients.answer(client, answer, cluster, &mut self.publisher).await;
-                    }
+                    clients.answer(client, answer, cluster, &mut self.publisher).await;
                 }
                 Output::BatchAnswer(client, answer) => {
-                    if let Some(clients) = clients {
-                        clients.answer_batch(client, answer, cluster, &mut self.publisher).await;
-                    }
+                    clients.answer_batch(client, answer, cluster, &mut self.publisher).await;
                 }
                 Output::Presence(presence) => {
                     self.live.show(&presence);

@@ -4,21 +4,24 @@ use std::future::Future;
 use std::time::Duration;
 
 use async_nats::Client;
+use async_nats::connection::State;
 use async_nats::service::Service;
 use futures_util::FutureExt;
 use natter_broker::access;
 use natter_broker::clocks::Clocks;
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::moderation::Moderation;
-use natter_broker::publisher::Publisher;
+use natter_broker::publisher::{Publisher, within};
 use natter_broker::pulse::{Pulse, TICK};
 use natter_common::frontend::{Config, Frontend, Input, Output};
+use natter_common::messages::Status;
 use natter_common::subjects::Subjects;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, timeout};
 use tracing::{Level, enabled, info, warn};
 
+use crate::attendance::Attendance;
 use crate::clients::{Arrival, Clients};
 use crate::inbox::{Delivery, Inbox};
 use crate::line::{self, Line};
@@ -27,6 +30,8 @@ use crate::{FrontendArgs, FrontendError, steps};
 
 /// How long the last messages may take.
 const DRAIN: Duration = Duration::from_secs(2);
+/// Time for a command to a connection. It waits where the connection is lost and much is to be sent.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A frontend with everything around it.
 struct Shell {
@@ -35,9 +40,9 @@ struct Shell {
     inbox: Inbox,
     events: UnboundedReceiver<ConnectionEvent>,
     outbox: Outbox,
-    /// The service, from the moment on when there is somebody to ask.
-    clients: Option<Clients>,
+    clients: Clients,
     service: Service,
+    attendance: Attendance,
     /// The connection that clients come in by. Apart from the one to the replica managers, so that it can be drained
     /// while answers are still on their way.
     entrance: Client,
@@ -71,15 +76,17 @@ pub async fn run(arguments: FrontendArgs, shutdown: impl Future<Output = ()>) ->
         () = &mut shutdown => return Ok(()),
         line = Line::open(&arguments, &subjects, &presence) => line?,
     };
-    let Line { client, inbox, replies, events, entrance, entrance_events, service, live } = line;
+    let Line { client, inbox, replies, events, entrance, entrance_events, service, live, siblings } = line;
+    let attendance = Attendance::start(siblings, (line::name(&id), &client), (line::entrance_name(&id), &entrance));
     let shell = Shell {
         core,
         clocks,
         inbox,
         events,
         outbox: Outbox::new(Publisher::new(client), subjects.clone(), id, replies, live),
-        clients: None,
+        clients: Clients::new(entrance.clone()),
         service,
+        attendance,
         entrance,
         entrance_events,
         subjects,
@@ -87,21 +94,15 @@ pub async fn run(arguments: FrontendArgs, shutdown: impl Future<Output = ()>) ->
         outputs: Vec::new(),
         moderation: Moderation::default(),
     };
-    shell.serve(shutdown, arguments.timeout).await
+    shell.run(shutdown, arguments.timeout).await
 }
 
 impl Shell {
-    async fn serve(mut self, shutdown: impl Future<Output = ()>, farewell: Duration) -> Result<(), FrontendError> {
+    async fn run(mut self, shutdown: impl Future<Output = ()>, farewell: Duration) -> Result<(), FrontendError> {
         tokio::pin!(shutdown);
         let mut pulse = Pulse::start();
         loop {
-            if self.clients.is_none() && self.core.is_ready(self.clocks.now()) {
-                tokio::select! {
-                    biased;
-                    () = &mut shutdown => break,
-                    opened = self.open() => opened?,
-                }
-            }
+            let mut has_ticked = false;
             // In this order: when it ticks, nothing that replicas sent waits to be read.
             tokio::select! {
                 biased;
@@ -112,15 +113,25 @@ impl Shell {
                     Some(batch) => self.read_inbox(batch, &mut pulse),
                     None => break,
                 },
-                () = pulse.tick() => self.inputs.push(Input::Tick { listened: true }),
-                arrivals = next_arrivals(&mut self.clients) => match arrivals {
+                () = pulse.tick() => {
+                    has_ticked = true;
+                    self.inputs.push(Input::Tick { listened: true });
+                }
+                arrivals = self.clients.next() => match arrivals {
                     Some(arrivals) => self.read(arrivals),
                     None => break,
                 },
             }
             self.read_what_waits(&mut pulse);
             self.handle_batch().await;
-            if self.inbox.is_more_left() || self.clients.as_ref().is_some_and(Clients::is_more_left) {
+            if has_ticked {
+                tokio::select! {
+                    biased;
+                    () = &mut shutdown => break,
+                    attended = self.attend() => attended?,
+                }
+            }
+            if self.inbox.is_more_left() || self.clients.is_more_left() {
                 yield_now().await;
             }
         }
@@ -128,23 +139,69 @@ impl Shell {
         Ok(())
     }
 
-    /// Serves clients from now on, and shows it once the broker knows.
-    async fn open(&mut self) -> Result<(), FrontendError> {
-        let clients = Clients::serve(self.entrance.clone(), &self.service, &self.subjects)
-            .await
-            .map_err(FrontendError::Subscribe)?;
-        let needs = line::entrance_needs(&self.subjects, self.core.id());
-        access::check(&self.entrance, &mut self.entrance_events, self.outbox.publisher.client(), &needs).await?;
-        self.clients = Some(clients);
-        self.core.serve();
-        info!(frontend = %self.core.id(), "serves");
+    /// Takes part in the queue group while replicas are heard, and only then: requests that are handed to a frontend which
+    /// hears none are lost to the others.
+    async fn attend(&mut self) -> Result<(), FrontendError> {
+        let now = Instant::now();
+        self.attendance.tick(now);
+        if self.attendance.takes_a_hop(now) {
+            warn!(frontend = %self.core.id(), "hears no replica: tries another server of the broker");
+            let _ = within(COMMAND_TIMEOUT, self.outbox.publisher.client().force_reconnect()).await;
+        }
+        match (self.clients.places(), self.attendance.places(now)) {
+            (taken, 0) => {
+                let is_ready = self.core.is_ready(self.clocks.now());
+                if taken > 0 {
+                    self.clients.keep_places(0);
+                    self.core.stop_serving();
+                }
+                if (taken > 0 || is_ready) && self.attendance.says_deaf() {
+                    warn!(frontend = %self.core.id(), "hears no replica: takes no requests until it does");
+                }
+            }
+            (0, _) if self.attendance.has_served() => {
+                self.take_places(1).await?;
+                self.serve();
+            }
+            (0, _) if self.core.is_ready(self.clocks.now()) => self.open().await?,
+            (0, _) => {}
+            (taken, wanted) if taken < wanted => self.take_places(wanted).await?,
+            (_, wanted) => self.clients.keep_places(wanted),
+        }
         Ok(())
     }
 
+    async fn take_places(&mut self, places: usize) -> Result<(), FrontendError> {
+        while self.clients.places() < places && self.entrance.connection_state() == State::Connected {
+            match within(COMMAND_TIMEOUT, self.clients.take_place(&self.service, &self.subjects)).await {
+                Ok(taken) => taken.map_err(FrontendError::Subscribe)?,
+                Err(_) => break, // the connection takes nothing now: tried again at the next tick
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves clients for the first time, once the broker is known to hear it.
+    async fn open(&mut self) -> Result<(), FrontendError> {
+        self.clients.take_place(&self.service, &self.subjects).await.map_err(FrontendError::Subscribe)?;
+        let needs = line::entrance_needs(&self.subjects, self.core.id());
+        access::check(&self.entrance, &mut self.entrance_events, self.outbox.publisher.client(), &needs).await?;
+        self.serve();
+        Ok(())
+    }
+
+    fn serve(&mut self) {
+        if self.clients.places() == 0 {
+            return; // its connection takes nothing now: tried again at the next tick
+        }
+        self.core.serve();
+        let again = if self.attendance.serves() { " again" } else { "" };
+        info!(frontend = %self.core.id(), "serves{again}");
+    }
+
     fn read(&mut self, arrivals: Vec<Arrival>) {
-        let Some(clients) = &mut self.clients else { return };
         for arrival in arrivals {
-            match clients.read(arrival) {
+            match self.clients.read(arrival) {
                 (client, Ok(request)) => self.inputs.push(Input::Request(client, request)),
                 (client, Err(error)) => self.outputs.push(Output::Answer(client, Err(error))),
             }
@@ -156,7 +213,7 @@ impl Shell {
         if let Some(batch) = self.inbox.next().now_or_never().flatten() {
             self.read_inbox(batch, pulse);
         }
-        if let Some(arrivals) = next_arrivals(&mut self.clients).now_or_never().flatten() {
+        if let Some(arrivals) = self.clients.next().now_or_never().flatten() {
             self.read(arrivals);
         }
     }
@@ -164,6 +221,11 @@ impl Shell {
     fn read_inbox(&mut self, batch: Vec<Delivery>, pulse: &mut Pulse) {
         for delivery in batch {
             self.inbox.read(delivery, &mut self.inputs);
+            if let Some(Input::Presence(presence)) = self.inputs.last()
+                && presence.status != Status::Left
+            {
+                self.attendance.heard_replica();
+            }
         }
         if pulse.is_overdue() {
             self.inputs.push(Input::Tick { listened: false });
@@ -173,10 +235,12 @@ impl Shell {
     fn hear(&mut self, event: ConnectionEvent) {
         match event {
             ConnectionEvent::Connected => {
+                self.attendance.connected();
                 self.outbox.publisher.set_connected(true);
                 self.inputs.push(Input::Connected);
             }
             ConnectionEvent::Disconnected => {
+                self.attendance.disconnected();
                 self.outbox.publisher.set_connected(false);
                 self.inputs.push(Input::Disconnected);
             }
@@ -187,9 +251,21 @@ impl Shell {
         }
     }
 
+    /// While the connection that clients come in by is lost, answers leave by the other one.
     fn hear_of_entrance(&mut self, event: ConnectionEvent) {
-        if let ConnectionEvent::SlowConsumer { dropped } = event {
-            warn!(dropped, "requests came faster than they were read and were lost: their clients ask again");
+        match event {
+            ConnectionEvent::Connected => {
+                self.attendance.entrance_connected();
+                self.clients.answer_elsewhere(false);
+            }
+            ConnectionEvent::Disconnected => {
+                self.attendance.entrance_disconnected();
+                self.clients.answer_elsewhere(true);
+            }
+            ConnectionEvent::SlowConsumer { dropped } => {
+                warn!(dropped, "requests came faster than they were read and were lost: their clients ask again");
+            }
+            ConnectionEvent::Denied(_) => {}
         }
     }
 
@@ -214,17 +290,15 @@ impl Shell {
         info!(frontend = %self.core.id(), prev = %self.core.prev(), "leaves");
         self.core.leave(self.clocks.now(), &mut self.outputs);
         self.handle_batch().await;
-        if let Some(clients) = &mut self.clients {
-            clients.leave();
-        }
+        self.clients.answer_elsewhere(true);
         // What was answered by the entrance so far is on its way before it is drained.
         let _ = timeout(DRAIN, self.entrance.flush()).await;
         let _ = timeout(DRAIN, self.entrance.drain()).await;
         let deadline = Instant::now() + farewell + TICK;
-        let mut open = self.clients.is_some();
+        let mut open = self.clients.places() > 0;
         while (open || self.core.pending() > 0) && Instant::now() < deadline {
             tokio::select! {
-                arrivals = next_arrivals(&mut self.clients), if open => match arrivals {
+                arrivals = self.clients.next(), if open => match arrivals {
                     Some(arrivals) => self.read(arrivals),
                     None => open = false,
                 },
@@ -241,13 +315,5 @@ impl Shell {
         };
         // Nothing is lost where the broker is gone: clients ask again.
         let _ = timeout(DRAIN, last).await;
-    }
-}
-
-/// The next requests; none before the service is open.
-async fn next_arrivals(clients: &mut Option<Clients>) -> Option<Vec<Arrival>> {
-    match clients {
-        Some(clients) => clients.next().await,
-        None => std::future::pending().await,
     }
 }

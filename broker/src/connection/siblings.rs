@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_nats::{ServerAddr, ServerInfo};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 
 /// The connections of one process that should use different servers where there are several. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -13,14 +17,47 @@ pub struct Siblings(Arc<Mutex<State>>);
 struct State {
     /// Each connection's address and server, by the connection's name.
     seats: BTreeMap<String, (ServerAddr, String)>,
+    /// The address that each connection used before its present one.
+    left: BTreeMap<String, ServerAddr>,
     /// Addresses that servers advertised.
     advertised: Vec<ServerAddr>,
+    /// The number of addresses that a connection may choose among.
+    known: usize,
+}
+
+/// Time for a server to greet a connection.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pause before a server that does not answer is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// Waits for the first byte that a server sends.
+async fn greeting(address: &ServerAddr) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect((address.host(), address.port())).await?;
+    stream.read_u8().await.map(|_| ())
 }
 
 impl Siblings {
+    /// Whether there is more than one address to connect to.
+    pub fn have_a_choice(&self) -> bool {
+        self.state().known > 1
+    }
+
+    /// Waits until the server that the connection `name` used before its present one answers again. Returns at once where
+    /// there was none.
+    pub async fn server_that_was_left(&self, name: &str) {
+        let Some(address) = self.state().left.get(name).cloned() else { return };
+        while !matches!(timeout(ANSWER_TIMEOUT, greeting(&address)).await, Ok(Ok(()))) {
+            sleep(ASK_AGAIN_AFTER).await;
+        }
+    }
+
     /// The connection `name` uses this server now.
     pub(super) fn sit(&self, name: &str, address: ServerAddr, server: String) {
-        self.state().seats.insert(name.to_owned(), (address, server));
+        let mut state = self.state();
+        let before = state.seats.insert(name.to_owned(), (address.clone(), server));
+        if let Some((before, _)) = before.filter(|(before, _)| *before != address) {
+            state.left.insert(name.to_owned(), before);
+        }
     }
 
     /// A connection stands: its server, and the addresses that this server advertises.
@@ -36,15 +73,18 @@ impl Siblings {
                 state.advertised.push(advertised);
             }
         }
+        state.known = state.known.max(state.advertised.len());
     }
 
     /// `addresses`, and those that servers advertised to the siblings.
     pub(super) fn known_beside(&self, mut addresses: Vec<ServerAddr>) -> Vec<ServerAddr> {
-        for advertised in &self.state().advertised {
+        let mut state = self.state();
+        for advertised in &state.advertised {
             if !addresses.contains(advertised) {
                 addresses.push(advertised.clone());
             }
         }
+        state.known = state.known.max(addresses.len());
         addresses
     }
 

@@ -1,0 +1,124 @@
+//! Brokers that freeze (SIGSTOP): their connections stay, and bring nothing.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use natter_broker::connection::{ConnectionSettings, Patience, connect};
+use natter_broker::options::BrokerOptions;
+use natter_client::transport::{NatsTransport, Transport};
+use natter_common::subjects::{Operation, Subjects};
+use natter_tests::harness::{Encoding, World, update_id_v7};
+use natter_tests::live::{Stage, StagePlan};
+use serde_json::json;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::task::JoinSet;
+
+use crate::{KEEP_IN, ROLES, seed};
+
+/// Longer than it takes until frozen connections are given up, replicas count as gone, and routes between servers end.
+const FROZEN: Duration = Duration::from_secs(5);
+/// The longest time in which a client of a healthy server may have no answer.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// Time of one attempt, as the client's own default.
+const ATTEMPT: Duration = Duration::from_secs(3);
+/// A movie that the sessions of the stage neither read nor write.
+const MOVIE_ID: u32 = 8;
+/// Users that nobody else writes.
+const FIRST_USER_ID: u32 = 9001;
+
+/// The longest time without an answer so far, and the time of the last answer.
+struct Gap {
+    longest: Duration,
+    last: Instant,
+}
+
+/// A reader and a writer at one server.
+struct Probe {
+    gaps: [(Operation, Arc<Mutex<Gap>>); 2],
+    _tasks: JoinSet<()>,
+}
+
+impl Probe {
+    /// Begins to ask at `url`, through the client's own transport.
+    async fn start(url: &str, user_id: u32) -> Self {
+        let mut tasks = JoinSet::new();
+        let mut gaps = Vec::new();
+        for operation in [Operation::Read, Operation::Create] {
+            let options = BrokerOptions::default().for_own_server(url);
+            let settings = ConnectionSettings { name: "probe".to_owned(), no_echo: false, patience: Patience::Forever };
+            let (sender, events) = unbounded_channel();
+            let client = connect(&options, &settings, Some(sender)).await.unwrap();
+            let transport = NatsTransport::new(client, Subjects::new("ratings").unwrap(), url, events);
+            let gap = Arc::new(Mutex::new(Gap { longest: Duration::ZERO, last: Instant::now() }));
+            tasks.spawn(ask(transport, operation, user_id, Arc::clone(&gap)));
+            gaps.push((operation, gap));
+        }
+        Self { gaps: gaps.try_into().unwrap_or_else(|_| unreachable!("two")), _tasks: tasks }
+    }
+
+    /// The longest time without an answer, until now, for the reader and the writer.
+    fn longest(&self) -> Vec<(Operation, Duration)> {
+        let longest = |gap: &Mutex<Gap>| {
+            let gap = gap.lock().unwrap();
+            gap.longest.max(gap.last.elapsed())
+        };
+        self.gaps.iter().map(|(operation, gap)| (*operation, longest(gap))).collect()
+    }
+}
+
+async fn ask(transport: NatsTransport, operation: Operation, user_id: u32, gap: Arc<Mutex<Gap>>) {
+    let mut operation = operation;
+    let writes = operation != Operation::Read;
+    loop {
+        let mut map = json!({"user_id": user_id, "movie_id": MOVIE_ID});
+        if writes {
+            map["rating"] = json!(2.5);
+            map["id"] = json!(update_id_v7(Duration::ZERO));
+        }
+        let payload = Encoding::MessagePack.encode(&map);
+        // Tried again under the same id, as the client does.
+        loop {
+            let answer = transport.request(operation, payload.clone().into(), ATTEMPT).await;
+            // What is created already is updated from then on.
+            let exists =
+                answer.as_ref().is_ok_and(|answer| answer.error.as_ref().is_some_and(|(code, _)| code == "409"));
+            if exists || answer.is_ok_and(|answer| answer.error.is_none()) {
+                let mut gap = gap.lock().unwrap();
+                gap.longest = gap.longest.max(gap.last.elapsed());
+                gap.last = Instant::now();
+                if writes {
+                    operation = Operation::Update;
+                }
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn clients_of_healthy_brokers_are_answered_while_one_of_three_is_frozen() {
+    let seed = seed();
+    let world = World::without_broker(ROLES).await;
+    let plan = StagePlan::new("clients_of_healthy_brokers_are_answered_while_one_of_three_is_frozen", KEEP_IN);
+    let mut stage = Stage::start(&world, plan, seed).await;
+    for frozen in 0..3 {
+        let mut probes = Vec::new();
+        for (n, url) in stage.brokers.urls().iter().enumerate().filter(|(n, _)| *n != frozen) {
+            probes.push((n, Probe::start(url, FIRST_USER_ID + n as u32).await));
+        }
+        stage.sessions.until_answered(40).await;
+        stage.brokers.servers()[frozen].pause();
+        tokio::time::sleep(FROZEN).await;
+        stage.brokers.servers()[frozen].resume();
+        for (n, probe) in &probes {
+            let longest = probe.longest();
+            println!("s{} frozen: longest time without an answer at s{}: {longest:.1?}", frozen + 1, n + 1);
+            assert!(longest.iter().all(|(_, longest)| *longest <= SILENCE_MAX), "s{}: {longest:?}", n + 1);
+        }
+        drop(probes);
+        stage.until_well().await;
+    }
+    println!("{}", stage.finish().await);
+}
