@@ -10,8 +10,6 @@ mod brokers;
 mod clocks;
 #[path = "live_faults/disks.rs"]
 mod disks;
-#[path = "live_faults/frozen.rs"]
-mod frozen;
 #[path = "live_faults/messages.rs"]
 mod messages;
 #[path = "live_faults/mixed.rs"]
