@@ -20,6 +20,7 @@ mod batch;
 mod clocks;
 mod directory;
 mod io;
+mod losses;
 mod pending;
 mod pending_update;
 mod query;
@@ -44,6 +45,7 @@ use crate::sequence::Sequence;
 use batch::Batches;
 use clocks::ClockVerdict;
 use directory::Directory;
+use losses::Losses;
 use pending::{Attempt, Kind, Outcome, Pending};
 use step::Step;
 
@@ -82,6 +84,7 @@ pub struct Frontend {
     timers: BTreeMap<u64, Vec<u64>>,
     attempts: Sequence<Attempt>,
     batches: Batches,
+    losses: Losses,
     presence_due_ms: u64,
     stage: Stage,
 }
@@ -112,6 +115,7 @@ impl Frontend {
             timers: BTreeMap::new(),
             attempts: Sequence::default(),
             batches: Batches::default(),
+            losses: Losses::default(),
             presence_due_ms: now_ms,
             stage: Stage::Starting,
             config,
@@ -321,7 +325,8 @@ impl Frontend {
         }
         if now_ms >= self.presence_due_ms {
             self.presence_due_ms = now_ms + PRESENCE_INTERVAL_MS;
-            self.directory.forget_the_dead(&mut self.prev.replicas, true, now_ms);
+            self.forget_own(step);
+            self.tell_losses(step);
             let presence = self.presence(step.now);
             step.outputs.push(Output::Presence(Box::new(presence)));
         }

@@ -167,6 +167,8 @@ pub struct ReplicaManager {
     is_somebody_awaited: bool,
     /// Up to which record of whom somebody was let go on without it.
     lost: Timestamp,
+    /// The same of records that only sessions name; for the log alone.
+    claimed_lost: Timestamp,
     lost_records: u64,
     house_due_ms: u64,
     leaving: bool,
@@ -220,6 +222,7 @@ impl ReplicaManager {
             missed: Missed::default(),
             is_somebody_awaited: true,
             lost: Timestamp::new(),
+            claimed_lost: Timestamp::new(),
             lost_records: 0,
             house_due_ms: now_ms,
             leaving: false,

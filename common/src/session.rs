@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::HybridLogicalClock;
 use crate::ids::UpdateId;
 use crate::label::Label;
+use crate::timestamp::Timestamp;
 
 /// What a client has seen. Reads no clock and draws nothing at random: both come from the caller.
 ///
@@ -39,6 +40,15 @@ impl Session {
         let news = !self.label.replicas.covers(&label.replicas) || self.label.clock < label.clock;
         self.label.merge(label);
         news
+    }
+
+    /// Leaves out updates that are lost, by replica the number of the last one: no answer will ever reflect them.
+    pub fn forget(&mut self, lost: &Timestamp) {
+        for (replica, count) in lost.iter() {
+            if self.label.replicas.get(replica) <= count {
+                self.label.replicas.set(replica, 0);
+            }
+        }
     }
 
     /// An id for a new update, whose stamp is above the label's clock and above that of every id made before, and not

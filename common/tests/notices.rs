@@ -117,6 +117,12 @@ fn what_a_replica_manager_tells_is_loud_in_its_measure_and_moderate_where_others
             "LOST records b:3 to b:5: b is gone".to_owned(),
         ),
         (
+            Notice::ClaimedLost { origin: peer.clone(), after: 2, until: 5 },
+            Loudness::Error,
+            Some("lost records that sessions name"),
+            "LOST records b:3 to b:5, which a session says".to_owned(),
+        ),
+        (
             Notice::Diverged { peer, value_timestamp: at, ours: Digest(1), theirs: Digest(2) },
             Loudness::Error,
             Some("replicas that diverged"),

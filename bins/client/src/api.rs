@@ -58,12 +58,14 @@ pub struct Client<T> {
     settings: Settings,
     /// What was asked and not yet answered; stays where a call was dropped before its end.
     pending: Option<Question>,
+    /// Updates of the session that are lost, as they were told last.
+    lost: Option<String>,
 }
 
 impl<T: Transport> Client<T> {
     /// Goes on with the session in `memory`.
     pub fn new(transport: T, memory: Memory, settings: Settings) -> Self {
-        Self { transport, memory, settings, pending: None }
+        Self { transport, memory, settings, pending: None, lost: None }
     }
 
     /// What was seen so far.
@@ -325,6 +327,15 @@ impl<T: Transport> Client<T> {
     async fn ask_once(&mut self, operation: Operation, payload: Bytes, limit: Duration) -> Result<Bytes, ClientError> {
         let response = self.transport.request(operation, payload, limit).await;
         let response = response.map_err(|error| ClientError::without_answer(error, limit, &self.transport.place()))?;
+        if let Some(lost) = response.lost.filter(|lost| self.lost.as_ref() != Some(lost)) {
+            let text = format!(
+                "updates that this session has seen are lost, as the last replica that held them is gone ({}): this answer \
+                 is without them; --new-session begins a session that does not name them",
+                show::clean(&lost)
+            );
+            (self.settings.notify)(&text);
+            self.lost = Some(lost);
+        }
         let Some((code, text)) = &response.error else { return Ok(response.body) };
         if let Ok(body) = wire::decode::<ErrorBody>(&response.body) {
             self.learn(&body.label, body.cluster.as_ref());

@@ -149,11 +149,11 @@ impl Transport for &FakeFrontend {
                     }
                 };
                 let error = encoded.error.map(|(code, text)| (code.to_string(), text));
-                Ok(Response { error, cluster: encoded.cluster, body: encoded.body.into() })
+                Ok(Response { error, cluster: encoded.cluster, lost: None, body: encoded.body.into() })
             }
             Some(Mishap::Error(code, text)) => {
                 let error = Some((code.to_string(), text.to_owned()));
-                Ok(Response { error, cluster: names.id, body: Bytes::new() })
+                Ok(Response { error, cluster: names.id, lost: None, body: Bytes::new() })
             }
             Some(Mishap::Lost { executed }) => {
                 if executed {

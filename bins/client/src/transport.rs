@@ -25,6 +25,8 @@ pub struct Response {
     pub error: Option<(String, String)>,
     /// `Natter-Cluster`, of an error.
     pub cluster: Option<ClusterId>,
+    /// `Natter-Lost`: updates of the session that are lost, as text.
+    pub lost: Option<String>,
     /// The payload.
     pub body: Bytes,
 }
@@ -128,7 +130,7 @@ fn response(message: &Message) -> Result<Response, WrongAnswer> {
         (code, text) => Some((code.unwrap_or_default(), text.unwrap_or_default())),
     };
     let cluster = header("Natter-Cluster").and_then(|text| ClusterId::new(&text).ok());
-    Ok(Response { error, cluster, body: message.payload.clone() })
+    Ok(Response { error, cluster, lost: header("Natter-Lost"), body: message.payload.clone() })
 }
 
 /// Time after which a request without an answer is sent once more, under the same update id.

@@ -19,6 +19,7 @@ use natter_common::edge::{self, BatchReply, ClientReply, ClientRequest, EncodedR
 use natter_common::ids::ReplicaId;
 use natter_common::sequence::Sequence;
 use natter_common::subjects::{FRONTEND_QUEUE, Operation, Subjects};
+use natter_common::timestamp::Timestamp;
 use natter_common::wire::{Format, WireError};
 use tokio::sync::watch;
 use tracing::error;
@@ -26,7 +27,13 @@ use tracing::error;
 /// How many requests are handled together at most: what waits goes in one batch.
 const BATCH_MAX: usize = 8192;
 const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
+/// Updates that the session has seen and that are lost: `<replica id>:<number>`, separated by commas.
+const LOST_HEADER: &str = "Natter-Lost";
+/// Maximum replicas that the header names; the next reply names others.
+const LOST_MAX: usize = 8;
 const CLUSTER_HEADER: &str = "Natter-Cluster";
+/// Room for the header of lost updates, in bytes.
+const LOST_BYTES: usize = 1024;
 /// Room for the headers of an error, in bytes: the broker counts them as part of the message.
 const HEADERS_BYTES: usize = TEXT_BYTES_MAX + 200;
 
@@ -42,6 +49,8 @@ pub(crate) struct Arrival {
 struct Waiting {
     request: Box<Request>,
     format: Format,
+    /// The value of the header that tells which updates of the session are lost.
+    lost: Option<String>,
 }
 
 /// Requests that come in, and clients that wait.
@@ -171,8 +180,16 @@ impl Clients {
         let format = Format::of(&message.payload);
         // A batch that waits for its answer need not be kept.
         request.message.payload = Bytes::new();
-        self.waiting.put(client, Waiting { request, format });
+        self.waiting.put(client, Waiting { request, format, lost: None });
         (client, decoded)
+    }
+
+    /// Notes updates that the session of a client has seen and that are lost, for its answer.
+    pub(crate) fn lost(&mut self, client: u64, lost: &Timestamp) {
+        let Some(mut waiting) = self.waiting.take(client) else { return };
+        let updates: Vec<String> = lost.iter().take(LOST_MAX).map(|(id, count)| format!("{id}:{count}")).collect();
+        waiting.lost = Some(updates.join(","));
+        self.waiting.put(client, waiting);
     }
 
     /// Answers a client, as a frontend of `cluster`. `publisher` is the way that stays open while this process leaves.
@@ -184,10 +201,10 @@ impl Clients {
         publisher: &mut Publisher,
     ) {
         let Some(waiting) = self.take(client) else { return };
-        let spare = if answer.is_err() { HEADERS_BYTES } else { 0 };
+        let spare = if answer.is_err() { HEADERS_BYTES } else { 0 } + waiting.lost.as_ref().map_or(0, |_| LOST_BYTES);
         let bytes_max = self.bytes_max(publisher).saturating_sub(spare);
         let reply = edge::encode_reply_within(&answer, cluster, waiting.format, bytes_max);
-        self.respond(*waiting.request, reply, publisher).await;
+        self.respond(waiting, reply, publisher).await;
     }
 
     /// Answers a client that sent a batch.
@@ -199,9 +216,10 @@ impl Clients {
         publisher: &mut Publisher,
     ) {
         let Some(waiting) = self.take(client) else { return };
-        let bytes_max = self.bytes_max(publisher);
+        let spare = waiting.lost.as_ref().map_or(0, |_| LOST_BYTES);
+        let bytes_max = self.bytes_max(publisher).saturating_sub(spare);
         let reply = edge::encode_batch_reply(&answer, cluster, waiting.format, bytes_max);
-        self.respond(*waiting.request, reply, publisher).await;
+        self.respond(waiting, reply, publisher).await;
     }
 
     /// The largest answer that the broker takes, in bytes, on the connection that answers leave by.
@@ -215,7 +233,9 @@ impl Clients {
         waiting
     }
 
-    async fn respond(&self, request: Request, reply: Result<EncodedReply, WireError>, publisher: &mut Publisher) {
+    async fn respond(&self, waiting: Waiting, reply: Result<EncodedReply, WireError>, publisher: &mut Publisher) {
+        let Waiting { request, lost, .. } = waiting;
+        let request = *request;
         let EncodedReply { body, error, cluster } = match reply {
             Ok(reply) => reply,
             Err(error) => return error!(%error, "an answer cannot be encoded"),
@@ -225,6 +245,9 @@ impl Clients {
         let mut headers = error.as_ref().map_or_else(HeaderMap::new, |(code, text)| headers(*code, text));
         if let Some(cluster) = &cluster {
             headers.insert(CLUSTER_HEADER, cluster.as_str());
+        }
+        if let Some(lost) = &lost {
+            headers.insert(LOST_HEADER, lost.as_str());
         }
         if self.answers_elsewhere {
             return publisher.publish_with_headers(subject, headers, body.into()).await;

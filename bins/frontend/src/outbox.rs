@@ -46,6 +46,7 @@ impl Outbox {
                 Output::BatchAnswer(client, answer) => {
                     clients.answer_batch(client, answer, cluster, &mut self.publisher).await;
                 }
+                Output::Lost(client, lost) => clients.lost(client, &lost),
                 Output::Presence(presence) => {
                     self.live.show(&presence);
                     if let Some(payload) = encoded(encode(&presence)) {

@@ -64,6 +64,7 @@ pub(crate) fn log_output(frontend: &ReplicaId, output: &Output, moderation: &mut
             let failed = reply.outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count();
             debug!(%frontend, request = client, label = %reply.label, failed, "answers a batch");
         }
+        Output::Lost(client, lost) => debug!(%frontend, request = client, %lost, "tells of lost updates"),
         Output::Presence(_) => {}
     }
 }

@@ -77,6 +77,7 @@ impl Frontend {
     /// Begins what can begin. What the queue has no room for is OVERLOADED, as it would be if it came by itself.
     pub(super) fn begin_batch(&mut self, client: u64, batch: ClientBatch, step: &mut Step<'_>) {
         let ClientBatch { operations, mut prev, answers, .. } = batch;
+        self.forget_for(client, &mut prev.replicas, step);
         if self.prev.replicas.covers(&prev.replicas) {
             // It is in all requests that leave here.
             prev.replicas = Timestamp::new();

@@ -20,6 +20,19 @@ const TURN_REQUESTS_MAX: usize = 1024;
 /// Replica managers that are gone for so long are forgotten, in milliseconds.
 const FORGET_AFTER_MS: u64 = 600_000;
 
+/// Records that nothing waits for any more: those of `origin` after `held`, up to `count`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct GivenUp {
+    /// The replica that accepted them, and is gone.
+    pub(super) origin: ReplicaId,
+    /// The last record that a present replica holds.
+    pub(super) held: u64,
+    /// The last record that was given up.
+    pub(super) count: u64,
+    /// Whether this frontend has seen it in a label, and not only heard of it from a client.
+    pub(super) proven: bool,
+}
+
 /// Replica managers by presence, and by what their replies showed.
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
@@ -152,9 +165,9 @@ impl Directory {
         gone
     }
 
-    /// Takes out of `prev` what nobody will ever have: records of those who died with them. `proven` says that it is this
-    /// frontend's own; what a session brings proves nothing.
-    pub(super) fn forget_the_dead(&mut self, prev: &mut Timestamp, proven: bool, now_ms: u64) {
+    /// Takes out of `prev` the records that died with the last replica that held them, and gives what it took out. `proven`
+    /// says that it is this frontend's own `prev`; what a session brings proves nothing.
+    pub(super) fn forget_the_dead(&mut self, prev: &mut Timestamp, proven: bool, now_ms: u64) -> Vec<GivenUp> {
         let gone: Vec<(ReplicaId, u64)> = self
             .roster
             .all()
@@ -163,14 +176,18 @@ impl Directory {
             .filter(|(id, count)| *count > self.held_by_those_left(id))
             .collect();
         if gone.is_empty() {
-            return;
+            return Vec::new();
         }
+        let mut all = Vec::new();
         let dead = self.roster.dead(now_ms);
         for (origin, count) in gone {
             if self.missed.note(&origin, count, proven, now_ms) && dead.contains(&origin) {
-                prev.set(&origin, self.held_by_those_left(&origin));
+                let held = self.held_by_those_left(&origin);
+                prev.set(&origin, held);
+                all.push(GivenUp { origin, held, count, proven });
             }
         }
+        all
     }
 
     /// Those in `prev` that are not heard. `seen_here` says that this frontend's own `prev` covers it.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::edge::{BatchReply, ClientReply, ClientRequest, FrontendError};
 use crate::ids::{ReplicaId, UpdateId};
 use crate::messages::{ConfirmRequest, Presence, QueryRequest, Replies, UpdateRequest};
+use crate::timestamp::Timestamp;
 
 /// Everything that can happen to a frontend. Time passes only with `Tick`.
 #[derive(Clone, Debug)]
@@ -43,6 +44,9 @@ pub enum Output {
     Answer(u64, Result<ClientReply, FrontendError>),
     /// To the client with this number, who sent a batch.
     BatchAnswer(u64, BatchReply),
+    /// For the answer to the client with this number, which comes later: updates that its session has seen, by replica
+    /// the number of the last one, are lost. The session must leave them out of its label.
+    Lost(u64, Timestamp),
     /// To everybody.
     Presence(Box<Presence>),
     /// For the log file.
@@ -68,6 +72,17 @@ pub enum Notice {
     },
     /// An update was given another stamp.
     StampedAgain(UpdateId),
+    /// Records died with the last replica that held them; nothing waits for them any more.
+    Lost {
+        /// The replica that accepted them.
+        origin: ReplicaId,
+        /// The last record that a present replica holds.
+        after: u64,
+        /// The last record that is lost.
+        until: u64,
+        /// Whether this frontend has seen it itself, and not only heard of it from a client.
+        proven: bool,
+    },
 }
 
 impl Notice {
@@ -77,13 +92,14 @@ impl Notice {
         match self {
             Self::ReplicaJoined(_) => Some("replicas that came"),
             Self::ReplicaGone(_) => Some("replicas that went"),
+            Self::Lost { proven: false, .. } => Some("lost records that clients name"),
             _ => None,
         }
     }
 
     /// Whether an operator may act on it.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::ClockAhead { .. })
+        matches!(self, Self::ClockAhead { .. } | Self::Lost { .. })
     }
 
     /// Whether it is of interest only to those who follow single requests.
@@ -102,6 +118,15 @@ impl fmt::Display for Notice {
                 write!(f, "the clock here is {ahead_ms} ms ahead of a replica's: set it right; updates take longer")
             }
             Self::StampedAgain(id) => write!(f, "update {id} is stamped again"),
+            Self::Lost { origin, after, until, proven } => {
+                let source = if *proven { "this frontend has" } else { "a session says that it has" };
+                let first = after + 1;
+                write!(
+                    f,
+                    "LOST updates {origin}:{first} to {origin}:{until}, which {source} seen: replica {origin} is gone and \
+                     no present replica holds them; requests go on without them"
+                )
+            }
         }
     }
 }

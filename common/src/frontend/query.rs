@@ -60,7 +60,7 @@ impl Frontend {
         then: Option<Box<ClientRequest>>,
         step: &mut Step<'_>,
     ) {
-        self.directory.forget_the_dead(&mut prev.replicas, false, step.now.monotonic_ms);
+        self.forget_for(client, &mut prev.replicas, step);
         let seen_here = self.prev.replicas.covers(&prev.replicas);
         prev.merge(&self.prev);
         let mut query = PendingQuery {

@@ -39,7 +39,7 @@ impl Frontend {
         {
             return step.answer(client, Err(too_old(id)));
         }
-        self.directory.forget_the_dead(&mut prev.replicas, false, step.now.monotonic_ms);
+        self.forget_for(client, &mut prev.replicas, step);
         let seen_here = self.prev.replicas.covers(&prev.replicas);
         prev.merge(&self.prev);
         let stamp = carried.unwrap_or_else(|| self.clock.tick(wall_ms, prev.clock));

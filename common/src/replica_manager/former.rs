@@ -15,7 +15,7 @@ use crate::messages::Presence;
 /// five seconds needs twelve of them a minute.
 const KEPT_UNNAMED: usize = 32;
 /// Dead ids that are remembered. Of those that are gone for longer, what is missing is not given up as lost.
-const DEAD_MAX: usize = 4096;
+pub(super) const DEAD_MAX: usize = 4096;
 
 impl Saved {
     /// The former ids of the next life: these, and then `last`, the id of the life that has saved this. Those that no

@@ -213,6 +213,15 @@ pub enum Notice {
         /// ... up to this one.
         until: u64,
     },
+    /// The same, but only a session says that the records existed.
+    ClaimedLost {
+        /// The replica that is said to have accepted them.
+        origin: ReplicaId,
+        /// The last record that a present replica holds, or that a replica showed to hold.
+        after: u64,
+        /// The last record that the session names.
+        until: u64,
+    },
     /// Equal value timestamps, different ratings: a bug in Natter, or a store that lost something.
     Diverged {
         /// The other replica manager.
@@ -250,6 +259,7 @@ impl Notice {
             Self::PeerJoined(_) => Some("replicas that came"),
             Self::PeerGone(_) => Some("replicas that went"),
             Self::PeerRestarted { .. } => Some("replicas that restarted"),
+            Self::ClaimedLost { .. } => Some("lost records that sessions name"),
             Self::ClustersMet { .. } => Some("clusters that met"),
             _ => None,
         }
@@ -258,7 +268,7 @@ impl Notice {
     /// How loud it is.
     pub fn loudness(&self) -> Loudness {
         match self {
-            Self::Diverged { .. } | Self::Lost { .. } => Loudness::Error,
+            Self::Diverged { .. } | Self::Lost { .. } | Self::ClaimedLost { .. } => Loudness::Error,
             Self::Dropped { .. } | Self::ForeignDataset { .. } | Self::ClustersMet { .. } => Loudness::Warning,
             Self::Status { .. }
             | Self::CaughtUp { .. }
@@ -337,6 +347,12 @@ impl fmt::Display for Notice {
                 f,
                 "LOST records {origin}:{} to {origin}:{until}: {origin} is gone and nobody holds them; more replicas \
                  died than --fault-tolerance covers, and sessions that saw these updates go on without them",
+                after + 1
+            ),
+            Self::ClaimedLost { origin, after, until } => write!(
+                f,
+                "LOST records {origin}:{} to {origin}:{until}, which a session says that it has seen: {origin} is gone and no \
+                 replica here ever showed to hold them; sessions that saw these updates go on without them",
                 after + 1
             ),
             Self::Diverged { peer, value_timestamp, ours, theirs } => write!(

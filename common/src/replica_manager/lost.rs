@@ -4,6 +4,7 @@
 //! for it stops after [`crate::roster::LOST_AFTER_MS`] of missing it, loudly: the alternative is a session that can never be
 //! answered again. Somebody durable, or only OFFLINE, is waited for: it may come back with the record.
 
+use super::former::DEAD_MAX;
 use super::update_log::UpdateLog;
 use super::{Notice, ReplicaManager, Step};
 use crate::ids::ReplicaId;
@@ -65,8 +66,9 @@ impl ReplicaManager {
                 let held = self.held_by_those_left(&origin);
                 if held < count && self.is_missed_in_vain(&origin, count, proven, step) {
                     required.set(&origin, held);
-                    if proven {
-                        self.note_lost(origin, held, count, step);
+                    match proven {
+                        true => self.note_lost(origin, held, count, step),
+                        false => self.note_claimed_lost(origin, held, count, step),
                     }
                 }
             }
@@ -80,8 +82,31 @@ impl ReplicaManager {
         in_vain && self.dead.contains(origin) && !self.is_somebody_awaited
     }
 
+    /// A session names a record that is lost. That makes nothing that a label proves count as lost sooner. As far as a
+    /// replica showed to hold the record, it is certain that it existed; beyond that the session may have made it up.
+    fn note_claimed_lost(&mut self, origin: ReplicaId, held: u64, count: u64, step: &mut Step<'_>) {
+        let told = self.lost.get(&origin).max(self.claimed_lost.get(&origin));
+        if told >= count {
+            return;
+        }
+        let shown = self.table.iter().map(|(_, entry)| entry.replica_timestamp.get(&origin)).max().unwrap_or(0);
+        let (after, certain) = (told.max(held), shown.min(count));
+        if certain > after {
+            self.lost_records = self.lost_records.saturating_add(certain - after);
+            step.notice(Notice::Lost { origin: origin.clone(), after, until: certain });
+        }
+        if count > certain.max(after) {
+            self.lost_records = self.lost_records.saturating_add(1);
+            let after = after.max(certain);
+            step.notice(Notice::ClaimedLost { origin: origin.clone(), after, until: count });
+        }
+        if self.claimed_lost.get(&origin) > 0 || self.claimed_lost.len() < DEAD_MAX {
+            self.claimed_lost.set(&origin, count);
+        }
+    }
+
     fn note_lost(&mut self, origin: ReplicaId, held: u64, count: u64, step: &mut Step<'_>) {
-        let known = self.lost.get(&origin);
+        let known = self.lost.get(&origin).max(self.claimed_lost.get(&origin)).min(count);
         self.lost_records = self.lost_records.saturating_add(count - known.max(held));
         self.lost.set(&origin, count);
         step.notice(Notice::Lost { origin, after: held, until: count });

@@ -11,6 +11,7 @@ use natter_common::frontend;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Mode, Role, Status};
 use natter_common::replica_manager::{self, ReplicaManager};
+use natter_common::timestamp::Timestamp;
 
 use super::message::{ClientAnswer, Message};
 use super::network::{Link, Network, Weather};
@@ -80,6 +81,15 @@ pub enum Happened {
         n: u64,
         /// The answer.
         answer: ClientAnswer,
+    },
+    /// A client hears that updates of its session are lost.
+    Lost {
+        /// The client.
+        client: ReplicaId,
+        /// The frontend.
+        frontend: ReplicaId,
+        /// By replica, the number of the last one.
+        lost: Timestamp,
     },
     /// An alarm that was set goes off.
     Alarm(u64),
@@ -270,6 +280,10 @@ impl Cluster {
         if let Message::Answer(n, answer) = message {
             self.note(|| format!("{to} <- {from}: {}", Message::Answer(n, answer.clone())));
             return Happened::Answered { client: to, frontend: from, n, answer };
+        }
+        if let Message::Lost(_, lost) = message {
+            self.note(|| format!("{to} <- {from}: lost {lost}"));
+            return Happened::Lost { client: to, frontend: from, lost };
         }
         let process = self.processes.get_mut(&to).expect("messages go to processes");
         if !process.is_alive() {

@@ -15,6 +15,7 @@ use natter_common::packing::{PackedRequests, RequestKind, unpack_requests};
 use natter_common::rating::Rating;
 use natter_common::replica_manager::Input;
 use natter_common::request::{Answer, Query, Update};
+use natter_common::timestamp::Timestamp;
 
 use super::wire::{Payload, Question, carried};
 
@@ -28,6 +29,8 @@ pub enum Message {
     Ask(u64, Question),
     /// Frontend to client, with the client's number.
     Answer(u64, ClientAnswer),
+    /// Frontend to client, with the client's number, beside an answer: updates of its session that are lost.
+    Lost(u64, Timestamp),
     /// Frontend to replica manager: requests of one kind.
     Requests {
         /// Which.
@@ -69,6 +72,7 @@ impl Message {
         match self {
             Self::Ask(..) => "ask",
             Self::Answer(..) => "answer",
+            Self::Lost(..) => "lost",
             Self::Requests { kind, .. } => kind.endpoint(),
             Self::Replies(_) => "replies",
             Self::Gossip(_) => "gossip",
@@ -242,6 +246,7 @@ impl fmt::Display for Message {
                 Err(error) => write!(f, "ask {n} {error}"),
             },
             Self::Answer(n, answer) => write!(f, "answer {n} {}", answer_text(answer)),
+            Self::Lost(n, lost) => write!(f, "lost {n} {lost}"),
             Self::Requests { .. } => {
                 let requests: Vec<String> = self.requests("").iter().map(request_text).collect();
                 f.write_str(&requests.join("; "))

@@ -163,6 +163,12 @@ impl Run {
                     self.invariants.stepped(&self.cluster, &process, &notices, &answers)?;
                 }
                 Some(Happened::Answered { client, n, answer, .. }) => self.hear(&client, n, &answer)?,
+                Some(Happened::Lost { client, lost, .. }) => {
+                    *self.faults.counts.entry("sessions told of lost updates").or_default() += 1;
+                    if let Some(client) = self.clients.iter_mut().find(|other| other.name == client) {
+                        client.session.forget(&lost);
+                    }
+                }
                 Some(Happened::Alarm(alarm)) => self.ring(self.alarms[alarm as usize].clone(), quiet_us)?,
                 Some(Happened::Nothing) | None => {}
             }
@@ -350,6 +356,7 @@ impl Run {
                 Notice::SnapshotLoaded { .. } => add("snapshots merged"),
                 Notice::Retired { .. } => add("ids retired"),
                 Notice::Lost { .. } => add("records given up as lost"),
+                Notice::ClaimedLost { .. } => add("records that only sessions name given up as lost"),
                 Notice::Applied { stands: false, .. } => add("records that lost against a greater stamp"),
                 _ => {}
             }

@@ -125,6 +125,12 @@ impl Scenario {
                     }
                 }
                 Some(Happened::Answered { client, frontend, n, answer }) => self.hear(&client, &frontend, n, &answer),
+                Some(Happened::Lost { client, frontend, lost }) => {
+                    self.observed.push(format!("{client} <- {frontend}  LOST {lost}"));
+                    if let Some(session) = self.sessions.get_mut(client.as_str()) {
+                        session.forget(&lost);
+                    }
+                }
                 Some(Happened::Alarm(_) | Happened::Nothing) | None => {}
             }
             for ((from, to), message, policy) in std::mem::take(&mut self.cluster.network.interfered) {

@@ -169,7 +169,7 @@ impl World {
                 match output {
                     Output::Answer(..) | Output::BatchAnswer(..) => told.push(output),
                     Output::Update(..) | Output::Query(..) | Output::Confirm(..) => asked.push(output),
-                    Output::Presence(_) | Output::Notice(_) => {}
+                    Output::Presence(_) | Output::Notice(_) | Output::Lost(..) => {}
                 }
             }
             if asked.is_empty() {

@@ -166,6 +166,12 @@ impl Cluster {
                     self.note(|| format!("{id}    {notice}"));
                     notices.push(notice);
                 }
+                Output::Lost(number, lost) => {
+                    if let Some(caller) = self.process(id).callers.get(&number) {
+                        let (client, n) = (caller.client.clone(), caller.n);
+                        self.send(id, &client, Message::Lost(n, lost));
+                    }
+                }
                 Output::Presence(_) | Output::Update(..) | Output::Confirm(..) | Output::Query(..) => {}
             }
         }
@@ -233,7 +239,9 @@ pub(crate) fn replica_inputs(id: &ReplicaId, subject: &str, message: Message) ->
         Message::Unreachable(gone, _) => Input::PullFailed(gone),
         Message::SetMode(mode) => Input::Status(reply_to(0), Some(mode)),
         Message::Tick => Input::Tick { queue_length: 0, listened: true },
-        Message::Ask(..) | Message::Answer(..) | Message::Replies(_) => panic!("{id} got {message} for {subject}"),
+        Message::Ask(..) | Message::Answer(..) | Message::Lost(..) | Message::Replies(_) => {
+            panic!("{id} got {message} for {subject}")
+        }
     }]
 }
 

@@ -42,7 +42,8 @@ impl Scenario {
             | Notice::SnapshotBroken { .. }
             | Notice::SnapshotLoaded { .. }
             | Notice::Retired { .. }
-            | Notice::Lost { .. } => notice.to_string(),
+            | Notice::Lost { .. }
+            | Notice::ClaimedLost { .. } => notice.to_string(),
             Notice::Pulled { .. } => {
                 self.pulls += 1;
                 return;
