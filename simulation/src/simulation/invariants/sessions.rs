@@ -105,9 +105,11 @@ impl Sessions {
         update: &Update,
         reply: &ClientReply,
     ) -> Result<(), Violation> {
+        // A frontend may lower a clock that is ahead, to that of a replica that covers the label: no lower than this.
+        let seen = ledger.greatest_stamp(&operation.prev.replicas).min(operation.prev.clock);
         for record in ledger.named(&reply.label.replicas).filter(|record| record.request.is_some()) {
-            check(record.stamp > operation.prev.clock, "a write follows what its session saw", || {
-                format!("{operation:?} was stamped {}", record.stamp)
+            check(record.stamp > seen, "a write follows what its session saw", || {
+                format!("{operation:?} was stamped {}, not above {seen}", record.stamp)
             })?;
             if let (Update::Delete { .. }, Answer::Rating(rating)) = (update, &reply.value) {
                 took_away(ledger, record, rating)?;
