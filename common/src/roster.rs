@@ -52,6 +52,8 @@ pub struct Member {
     unreachable: bool,
     /// Whether a later life of the same replica has shown itself, with all that this one had saved.
     superseded: bool,
+    /// Whether a later life was heard while this one still counts as present: the two are one holder.
+    has_later_life: bool,
     /// What the wall clock here showed when an earlier life of this process heard it last, in Unix milliseconds; `None`
     /// where this life has heard it.
     heard_before_ms: Option<u64>,
@@ -60,12 +62,27 @@ pub struct Member {
 impl Member {
     fn heard(presence: Presence, seen_ms: u64, heard_ms: u64) -> Self {
         let present = presence.status != Status::Left;
-        Self { presence, seen_ms, heard_ms, present, unreachable: false, superseded: false, heard_before_ms: None }
+        Self {
+            presence,
+            seen_ms,
+            heard_ms,
+            present,
+            unreachable: false,
+            superseded: false,
+            has_later_life: false,
+            heard_before_ms: None,
+        }
     }
 
     /// Whether it is there, whatever its status.
     pub fn is_present(&self) -> bool {
         self.present
+    }
+
+    /// Whether it counts as a holder of what it shows to hold. One whose later life is there too does not: most likely it
+    /// has just ended, and the later life holds the same.
+    pub fn is_holder(&self) -> bool {
+        self.present && !self.has_later_life
     }
 
     /// Whether it never comes back with something that nobody else has: it was in memory, and left or died; or a later
@@ -149,7 +166,8 @@ impl Roster {
             _ => Change::None,
         };
         let heard_ms = if presence.status == Status::Offline { member.heard_ms } else { now_ms };
-        *member = Member::heard(presence, now_ms, heard_ms);
+        let has_later_life = member.has_later_life;
+        *member = Member { has_later_life, ..Member::heard(presence, now_ms, heard_ms) };
         change
     }
 
@@ -191,10 +209,11 @@ impl Roster {
     /// shows itself, nor where it is unknown.
     pub fn supersede(&mut self, id: &ReplicaId, now_ms: u64) -> bool {
         let Some(member) = self.members.get_mut(id).filter(|member| !member.superseded) else { return false };
+        self.changes += 1;
+        member.has_later_life = true;
         if member.present && now_ms.saturating_sub(member.seen_ms) <= SUPERSEDED_SILENCE_MS {
             return false;
         }
-        self.changes += 1;
         member.present = false;
         member.superseded = true;
         true

@@ -234,6 +234,11 @@ impl Directory {
         self.roster.disconnected();
     }
 
+    /// Whether it counts as a holder of what it confirmed.
+    pub(super) fn is_holder(&self, id: &ReplicaId) -> bool {
+        self.roster.get(id).is_some_and(Member::is_holder)
+    }
+
     pub(super) fn is_up(&self, id: &ReplicaId) -> bool {
         self.roster.get(id).is_some_and(|member| member.is_up())
     }

@@ -32,7 +32,7 @@ impl Frontend {
         }
         let Some(value) = update.take_answer_of(place) else { return false };
         let (record, holders) = &update.holders[place];
-        let replicas = holders.iter().filter(|id| self.directory.is_present(id)).cloned().collect();
+        let replicas = holders.iter().filter(|id| self.directory.is_holder(id)).cloned().collect();
         let mut label = Label { clock: update.clock, ..Label::new() };
         label.replicas.set(&record.i, record.seq);
         self.prev.merge(&label);
@@ -45,7 +45,7 @@ impl Frontend {
     pub(super) fn leading(&self, update: &PendingUpdate) -> Option<Leading> {
         let asked = self.config.fault_tolerance as usize;
         let records = update.holders.iter().enumerate().map(|(place, (_, holders))| {
-            let count = holders.iter().filter(|id| self.directory.is_present(id)).count();
+            let count = holders.iter().filter(|id| self.directory.is_holder(id)).count();
             Leading { place, count }
         });
         let leading = records

@@ -7,6 +7,7 @@ use super::{Notice, ReplicaManager, Step};
 use crate::ids::ReplicaId;
 use crate::messages::Reply;
 use crate::record::Record;
+use crate::roster::Member;
 use crate::timestamp::Timestamp;
 use crate::value::ValueError;
 
@@ -155,7 +156,7 @@ impl ReplicaManager {
     fn held_until(&self, origin: &ReplicaId, copies: u32, seq: u64) -> u64 {
         let enough = (copies as usize).min(1 + self.roster.up().count());
         // Who is gone may never come back with what it holds.
-        let keeps = |id: &ReplicaId| self.roster.get(id).is_some_and(|member| member.is_present());
+        let keeps = |id: &ReplicaId| self.roster.get(id).is_some_and(Member::is_holder);
         let own = &self.config.id;
         let known = 1 + usize::from(origin != own && keeps(origin));
         let Some(lacking) = enough.checked_sub(known).filter(|lacking| *lacking > 0) else { return u64::MAX };

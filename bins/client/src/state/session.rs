@@ -309,7 +309,7 @@ mod tests {
         assert!(store(root.path(), 1).load().cluster.is_none());
         assert_eq!(store(root.path(), 2).load().label, label(&[("b", 2)]));
         store(root.path(), 2).forget(&cluster("c")).unwrap();
-        assert_eq!(files_in(root.path()), [PathBuf::new(); 0]);
+        assert!(files_in(root.path()).is_empty());
     }
 
     #[test]
