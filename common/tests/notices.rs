@@ -43,7 +43,7 @@ fn create() -> Arc<Record> {
 
 #[test]
 fn what_a_replica_manager_tells_is_loud_in_its_measure_and_moderate_where_others_cause_it() {
-    let end = "id=00000000-0000-7000-8000-000000000000 prev={b:2} stamp=7+1";
+    let end = "update_id=00000000-0000-7000-8000-000000000000 prev={b:2} stamp=7+1";
     let (peer, at) = (id("b"), timestamp(&[("a", 1)]));
     let missing = RecordRef { i: id("a"), seq: 4 };
     let applied = |stands| Notice::Applied { record: create(), stands, value_timestamp: timestamp(&[("a", 3)]) };
