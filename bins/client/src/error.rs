@@ -161,8 +161,8 @@ impl ClientError {
         match error {
             TransportError::NoFrontend => {
                 let text = format!(
-                    "no frontend serves {place}: start one with `frontend`, or everything with `cluster`; or name another \
-                     cluster with --prefix or --server"
+                    "no frontend serves {place}: none runs there, or those that run hear no replica; start `frontend`, \
+                     `replica` or all with `cluster`, or name another cluster with --prefix or --server"
                 );
                 Self::new(503, ErrorName::NoFrontend, text)
             }

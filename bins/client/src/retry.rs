@@ -85,6 +85,8 @@ impl Reason {
                 debug_assert_eq!(known.name, ErrorName::NoAnswer);
                 false
             }
+            // A frontend that hears no replica says so, and then takes no more requests.
+            Some(known) if error.name == ErrorName::NoFrontend && known.name == ErrorName::Unavailable => false,
             known => {
                 let is_news = known.as_ref().is_none_or(|known| known.name != error.name);
                 self.known = Some(error);
@@ -130,7 +132,12 @@ mod tests {
         assert!(
             reason.take_in(of("UNAVAILABLE: all are gone"), false) && !reason.take_in(of("UNAVAILABLE: all"), false)
         );
-        assert_eq!(reason.into_error().to_string(), "all (UNAVAILABLE)");
+        assert_eq!(reason.clone().into_error().to_string(), "all (UNAVAILABLE)");
+        assert!(!reason.take_in(of("NO_FRONTEND: x"), false));
+        assert_eq!(reason.into_error().name, ErrorName::Unavailable, "its frontend waits for a replica");
+        let mut reason = Reason::default();
+        assert!(reason.take_in(of("TIMEOUT: x"), false) && reason.take_in(of("NO_FRONTEND: x"), false));
+        assert_eq!(reason.into_error().name, ErrorName::NoFrontend);
     }
 
     fn patience() -> Patience {

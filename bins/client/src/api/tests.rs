@@ -113,7 +113,7 @@ async fn what_is_missing_is_told_at_once_and_waited_for() {
     let told = TOLD.take();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(
-        told[0].starts_with("no frontend serves the prefix \"ratings\" at nats://fake:4222: start one"),
+        told[0].starts_with("no frontend serves the prefix \"ratings\" at nats://fake:4222: none runs there"),
         "{told:?}"
     );
     assert_eq!(told[1], "all replicas are OFFLINE (UNAVAILABLE): trying again");

@@ -113,8 +113,9 @@ async fn errors_are_sentences_and_the_menu_goes_on() {
     assert_eq!(menu.run().await.unwrap(), MenuEnd::Quit);
     let transcript = String::from_utf8(output).unwrap();
     for part in [
-        "not done: no frontend serves the prefix \"ratings\" at nats://fake:4222: start one with `frontend`, or everything \
-         with `cluster`; or name another cluster with --prefix or --server (NO_FRONTEND)\n",
+        "not done: no frontend serves the prefix \"ratings\" at nats://fake:4222: none runs there, or those that run hear no \
+         replica; start `frontend`, `replica` or all with `cluster`, or name another cluster with --prefix or --server \
+         (NO_FRONTEND)\n",
         "not done: all replicas are OFFLINE (UNAVAILABLE)\n",
         "answer `new` instead of a number\n",
         "a new session: nothing seen yet\n",
