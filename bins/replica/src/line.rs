@@ -51,7 +51,7 @@ impl Line {
         connection: Connection,
         arguments: &ReplicaArgs,
         subjects: &Subjects,
-        introduction: &(Presence, Gossip),
+        introduction: &(Presence, Option<Gossip>),
     ) -> Result<Self, ReplicaError> {
         let Connection { client, mut events } = connection;
         let (presence, gossip) = introduction;
@@ -66,7 +66,7 @@ impl Line {
             inbox::subscribe(&client, &service, subjects, id, &pull_replies).await.map_err(ReplicaError::Subscribe)?;
         // The connection ends with the last of its handles.
         let second = connect(&arguments.broker, &settings(format!("replica-{id}-proof")), None).await?;
-        access::check(&client, &mut events, &second, &needs(subjects, presence, gossip)).await?;
+        access::check(&client, &mut events, &second, &needs(subjects, presence, gossip.as_ref())).await?;
         let outbox = Outbox::new(Publisher::new(client), subjects.clone(), id.clone(), pull_replies, live);
         Ok(Self { inbox, outbox, service, events })
     }
@@ -77,13 +77,11 @@ fn settings(name: String) -> ConnectionSettings {
 }
 
 /// What a replica manager subscribes it has subscribed already.
-fn needs(subjects: &Subjects, presence: &Presence, gossip: &Gossip) -> Needs {
+fn needs(subjects: &Subjects, presence: &Presence, gossip: Option<&Gossip>) -> Needs {
     let id = &presence.id;
     let payload = |encoded: Result<Vec<u8>, _>| encoded.unwrap_or_default().into();
-    let mut publishes = vec![
-        (subjects.presence(Role::Replica, id), payload(encode(presence))),
-        (subjects.gossip(id), payload(encode(gossip))),
-    ];
+    let mut publishes = vec![(subjects.presence(Role::Replica, id), payload(encode(presence)))];
+    publishes.extend(gossip.map(|gossip| (subjects.gossip(id), payload(encode(gossip)))));
     // No other replica manager listens there.
     let to_itself =
         ["log", "snapshot", "acknowledge"].map(|endpoint| (subjects.replica(id, endpoint), payload(Ok(Vec::new()))));

@@ -105,14 +105,15 @@ impl ReplicaManager {
     }
 
     /// How it shows itself now, and gossip that tells where it stands: for a shell that tries whether it may publish them.
-    pub fn introduction(&self, now: Now, value: &dyn Value) -> (Presence, Gossip) {
-        let gossip = Gossip {
+    /// There is no gossip while rows of a snapshot are being merged, as no timestamp says what the value is then.
+    pub fn introduction(&self, now: Now, value: &dyn Value) -> (Presence, Option<Gossip>) {
+        let gossip = (!self.is_merging()).then(|| Gossip {
             id: self.config.id.clone(),
             replica_timestamp: Replicas::from(self.log.replica_timestamp()),
             value_timestamp: Replicas::from(&self.value_timestamp),
             digest: value.digest(),
             records: Vec::new(),
-        };
+        });
         (self.presence(now, value), gossip)
     }
 

@@ -51,10 +51,11 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The process whose name (without the random ending) is `name`.
+    /// The process whose name (without the random ending) is `name`; of several lives the one that was heard last.
     pub fn named(&self, name: &str) -> Option<(&String, &Member)> {
         let is_it = |id: &str| id.rsplit_once('-').is_some_and(|(start, _)| start == name);
-        self.members.iter().rfind(|(id, member)| is_it(id) && !member.presence.is_null())
+        let lives = self.members.iter().filter(|(id, member)| is_it(id) && !member.presence.is_null());
+        lives.max_by_key(|(_, member)| member.heard)
     }
 
     /// Whether `name` shows `status`.

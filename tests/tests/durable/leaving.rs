@@ -111,7 +111,7 @@ async fn a_replica_that_was_forgotten_comes_back_with_what_nobody_else_has() {
         start_durable(&mut cluster, &world, name, &FORGET);
     }
     let others = cluster.until_serve_since(&OTHERS, since).await;
-    assert_eq!(others, ids[..2]);
+    assert!(others.iter().all(|id| !ids.contains(id)), "new ids: {others:?}");
     // Their logs are cut, so it is forgotten.
     let forgotten = |seen: &natter_tests::harness::Seen| {
         others.iter().all(|id| seen.members[id].presence["log_length"] == 0).then_some(())
