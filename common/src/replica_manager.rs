@@ -114,7 +114,8 @@ pub struct ReplicaManager {
     /// Started from another data set, and when they were last seen; nothing of them is taken in.
     foreign: BTreeMap<ReplicaId, u64>,
     /// Showed an equal value timestamp and another digest.
-    diverged: BTreeSet<ReplicaId>,
+    /// With the time at which a snapshot of theirs is taken again, and the pause after that.
+    diverged: BTreeMap<ReplicaId, (u64, u64)>,
     /// The greatest stamp of the records held here.
     clock: Stamp,
     /// Records that enough replica managers hold, as labels prove.
@@ -190,7 +191,7 @@ impl ReplicaManager {
             roster: Roster::new(config.forget_after_ms, now_ms),
             cluster: ClusterNames::default(),
             foreign: BTreeMap::new(),
-            diverged: BTreeSet::new(),
+            diverged: BTreeMap::new(),
             clock: Stamp::ZERO,
             proven: Timestamp::new(),
             accepted: BTreeMap::new(),
@@ -393,7 +394,7 @@ impl ReplicaManager {
         }
         let roster = &self.roster;
         self.table.retain(|id| roster.get(id).is_some());
-        self.diverged.retain(|id| roster.get(id).is_some_and(|member| member.is_present()));
+        self.diverged.retain(|id, _| roster.get(id).is_some_and(|member| member.is_present()));
         let forget_after_ms = self.config.forget_after_ms;
         self.foreign.retain(|_, seen_ms| now_ms.saturating_sub(*seen_ms) <= forget_after_ms);
         let before = self.status();

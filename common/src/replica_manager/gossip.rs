@@ -13,6 +13,10 @@ use crate::value::{Digest, ValueError};
 
 /// How many records a gossip message has at most.
 const GOSSIP_RECORDS_MAX: usize = 1000;
+/// Pause before another snapshot is taken of a replica that still differs, in milliseconds, doubled each time up to the
+/// second: its own exchange may not be over, and where damage is the reason none helps.
+const EXCHANGE_PAUSE_MS: u64 = 2_000;
+const EXCHANGE_PAUSE_MS_MAX: u64 = 60_000;
 /// A newcomer is shown who is there at most so long after the presence before, in milliseconds.
 const NEWCOMERS_WAIT_MS: u64 = 50;
 
@@ -69,8 +73,7 @@ impl ReplicaManager {
         self.table.heard(&gossip.id, &gossip.replica_timestamp.replicas, Some(value_timestamp));
         // Applied here first, so that both may be compared at the same timestamp.
         self.apply_ready(step)?;
-        self.compare_digest(&gossip.id, value_timestamp, gossip.digest, step);
-        Ok(())
+        self.compare_digest(&gossip.id, value_timestamp, gossip.digest, step)
     }
 
     pub(super) fn hear_acknowledgement(&mut self, mut acknowledgement: Acknowledgement, step: &mut Step<'_>) {
@@ -137,13 +140,38 @@ impl ReplicaManager {
             && timestamps.iter().all(|timestamp| timestamp.is_plausible())
     }
 
-    /// Two replica managers with equal value timestamps must show equal digests.
-    fn compare_digest(&mut self, peer: &ReplicaId, theirs_at: &Timestamp, theirs: Digest, step: &mut Step<'_>) {
-        let ours = step.value.digest();
-        if !self.is_merging() && ours != theirs && *theirs_at == self.value_timestamp {
-            self.diverged.insert(peer.clone());
-            step.notice(Notice::Diverged { peer: peer.clone(), value_timestamp: theirs_at.clone(), ours, theirs });
+    /// Two replica managers with equal value timestamps must show equal digests. Where they do not, each takes the other's
+    /// snapshot, deletion markers included: merged by the greater (stamp, id), both come to the same ratings.
+    fn compare_digest(
+        &mut self,
+        peer: &ReplicaId,
+        theirs_at: &Timestamp,
+        theirs: Digest,
+        step: &mut Step<'_>,
+    ) -> Result<(), ValueError> {
+        if self.is_merging() || *theirs_at != self.value_timestamp {
+            return Ok(());
         }
+        let ours = step.value.digest();
+        if ours == theirs {
+            if self.diverged.remove(peer).is_some() {
+                step.notice(Notice::Reconciled { peer: peer.clone() });
+            }
+            return Ok(());
+        }
+        let now_ms = step.now.monotonic_ms;
+        let (due_ms, pause_ms) = match self.diverged.get(peer) {
+            Some(exchange) => *exchange,
+            None => {
+                step.notice(Notice::Diverged { peer: peer.clone(), value_timestamp: theirs_at.clone(), ours, theirs });
+                (now_ms, EXCHANGE_PAUSE_MS)
+            }
+        };
+        let is_due = now_ms >= due_ms && self.loading.is_none();
+        let next =
+            if is_due { (now_ms + pause_ms, (2 * pause_ms).min(EXCHANGE_PAUSE_MS_MAX)) } else { (due_ms, pause_ms) };
+        self.diverged.insert(peer.clone(), next);
+        if is_due { self.begin_loading(peer.clone(), step) } else { Ok(()) }
     }
 
     pub(super) fn hear_presence(&mut self, presence: Presence, step: &mut Step<'_>) {

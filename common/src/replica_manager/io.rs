@@ -222,6 +222,11 @@ pub enum Notice {
         /// The last record that the session names.
         until: u64,
     },
+    /// After an exchange of snapshots the ratings are equal again.
+    Reconciled {
+        /// The other replica manager.
+        peer: ReplicaId,
+    },
     /// Equal value timestamps, different ratings: a bug in Natter, or a store that lost something.
     Diverged {
         /// The other replica manager.
@@ -269,7 +274,9 @@ impl Notice {
     pub fn loudness(&self) -> Loudness {
         match self {
             Self::Diverged { .. } | Self::Lost { .. } | Self::ClaimedLost { .. } => Loudness::Error,
-            Self::Dropped { .. } | Self::ForeignDataset { .. } | Self::ClustersMet { .. } => Loudness::Warning,
+            Self::Dropped { .. } | Self::ForeignDataset { .. } | Self::ClustersMet { .. } | Self::Reconciled { .. } => {
+                Loudness::Warning
+            }
             Self::Status { .. }
             | Self::CaughtUp { .. }
             | Self::ClusterFounded { .. }
@@ -355,10 +362,11 @@ impl fmt::Display for Notice {
                  replica here ever showed to hold them; sessions that saw these updates go on without them",
                 after + 1
             ),
+            Self::Reconciled { peer } => write!(f, "has the same ratings as replica {peer} again"),
             Self::Diverged { peer, value_timestamp, ours, theirs } => write!(
                 f,
                 "DIVERGED from replica {peer}: both have applied {value_timestamp}, but the digest here is {ours} and \
-                 there {theirs}; please report this, with the logs of both"
+                 there {theirs}; both take the other's ratings, the greater stamp stays; please report this, with the logs of both"
             ),
         }
     }

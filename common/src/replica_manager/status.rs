@@ -146,7 +146,7 @@ impl ReplicaManager {
             id: self.config.id.clone(),
             status: self.status(),
             mode: self.status.mode(),
-            diverged: self.diverged.iter().cloned().collect(),
+            diverged: self.diverged.keys().cloned().collect(),
             lost: self.lost_records,
         }
     }

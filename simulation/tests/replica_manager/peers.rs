@@ -150,13 +150,21 @@ fn equal_timestamps_and_other_digests_are_told_loudly() {
     };
     let digest = bench.value.digest();
     assert!(Bench::notices(&bench.hear(Input::Gossip(gossip(digest)))).is_empty());
-    let told = Bench::notices(&bench.hear(Input::Gossip(gossip(Digest(digest.0 ^ 1)))));
-    assert!(told.len() == 1 && told[0].starts_with("DIVERGED from replica a"), "{told:?}");
+    let outputs = bench.hear(Input::Gossip(gossip(Digest(digest.0 ^ 1))));
+    let told = Bench::notices(&outputs);
+    assert!(told.len() == 2 && told[0].starts_with("DIVERGED from replica a"), "{told:?}");
+    let is_asked = |output: &Output| matches!(output, Output::FetchSnapshot(peer, _) if *peer == id("a"));
+    assert!(outputs.iter().any(is_asked), "its ratings are taken, though the timestamps are equal: {outputs:?}");
+    assert!(Bench::notices(&bench.hear(Input::Gossip(gossip(Digest(digest.0 ^ 1))))).is_empty(), "it is told once");
     let status = |bench: &mut Bench| match bench.hear(Input::Status(to(1), None)).pop() {
         Some(Output::Status(_, reply)) => reply.diverged,
         other => panic!("{other:?}"),
     };
     assert_eq!(status(&mut bench), [id("a")]);
+    let told = Bench::notices(&bench.hear(Input::Gossip(gossip(digest))));
+    assert!(told.len() == 1 && told[0].contains("has the same ratings as replica a again"), "{told:?}");
+    assert_eq!(status(&mut bench), [], "they are equal again");
+    bench.hear(Input::Gossip(gossip(Digest(digest.0 ^ 1))));
     bench.pass(2_000);
     assert_eq!(status(&mut bench), [], "it is gone");
 }

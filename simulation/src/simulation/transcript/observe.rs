@@ -38,6 +38,7 @@ impl Scenario {
             Notice::PeerGone(peer) => format!("counts {peer} as gone"),
             Notice::Dropped { record, reason, .. } => format!("drops {record}: {reason}"),
             Notice::Diverged { .. }
+            | Notice::Reconciled { .. }
             | Notice::SnapshotBegins { .. }
             | Notice::SnapshotBroken { .. }
             | Notice::SnapshotLoaded { .. }
