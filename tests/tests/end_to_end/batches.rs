@@ -155,7 +155,7 @@ async fn what_is_wrong_with_the_whole_is_refused(wire: &Wire) {
     for (map, text) in [
         (json!({}), "operations is missing"),
         (json!({"operations": "create"}), "under `operations`"),
-        (json!({"operations": [1]}), "in `operations` an operation"),
+        (json!({"operations": [1]}), "expected an operation"),
         (json!({"operations": vec![json!({}); 8193]}), "more than 8192"),
         (json!({"operations": [{"op": "average", "movie_id": 1}], "answers": 1}), "answers: 1 is not a kind"),
         (json!({"operations": [{"op": "average", "movie_id": 1}], "prev": ahead}), "prev.clock"),

@@ -87,7 +87,7 @@ async fn bad_requests(wire: &Wire, encoding: Encoding) {
         map[field] = value.clone();
         let answer = ask(wire, encoding, operation, &map).await;
         let shown = match &value {
-            Value::Null => "nothing".to_owned(),
+            Value::Null => "missing".to_owned(),
             Value::Number(number) => number.to_string(),
             Value::String(text) => text.clone(),
             _ => String::new(),
