@@ -64,6 +64,7 @@ impl<'de> Deserialize<'de> for Stamp {
             fn visit_i64<E: Error>(self, number: i64) -> Result<Stamp, E> {
                 u64::try_from(number).map(Stamp).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
             }
+            // Asked for as a float, so that a float comes as it is, and an integer as an integer.
             fn visit_f64<E: Error>(self, number: f64) -> Result<Stamp, E> {
                 clock_of_f64(number).map(Stamp).map_err(|reason| E::custom(format_args!("{number:?} {reason}")))
             }
@@ -71,7 +72,7 @@ impl<'de> Deserialize<'de> for Stamp {
                 Err(E::custom(format_args!("{number:?} {NO_CLOCK_OF_F32}")))
             }
         }
-        deserializer.deserialize_any(StampVisitor)
+        deserializer.deserialize_f64(StampVisitor)
     }
 }
 

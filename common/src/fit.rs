@@ -31,10 +31,11 @@ pub fn shorten(answer: &mut Answer, format: Format, excess: usize) -> bool {
 
 fn shorten_list<T: Serialize>(items: &mut Vec<T>, format: Format, excess: usize) -> bool {
     let wanted = excess + SPARE_BYTES;
+    let separator_bytes = usize::from(format == Format::Json);
     let mut gone = 0;
     while gone < wanted && items.len() > 1 {
         // An item that cannot be encoded is as good as gone.
-        gone += items.pop().and_then(|item| format.encode(&item).ok()).map_or(0, |bytes| bytes.len());
+        gone += items.pop().and_then(|item| format.encode(&item).ok()).map_or(0, |bytes| bytes.len() + separator_bytes);
     }
     gone >= wanted
 }

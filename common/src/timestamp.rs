@@ -41,6 +41,17 @@ impl Timestamp {
         Self(None)
     }
 
+    /// Of entries in whatever order. Fails with an id that stands in several.
+    fn of_distinct(mut entries: Vec<Entry>) -> Result<Self, ReplicaId> {
+        if !entries.is_sorted_by(|(a, _), (b, _)| a < b) {
+            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            if let Some(pair) = entries.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                return Err(pair[0].0.clone());
+            }
+        }
+        Ok(Self::of(entries))
+    }
+
     /// Of entries in whatever order; of several for one id the last counts.
     fn of(mut entries: Vec<Entry>) -> Self {
         let is_in_order = entries.windows(2).all(|pair| pair[0].0 < pair[1].0);

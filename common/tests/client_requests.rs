@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use natter_common::clock::Stamp;
-use natter_common::edge::{ClientReply, ClientRequest, FrontendError, TITLE_BYTES_MAX, decode_request, encode_reply};
+use natter_common::edge::{
+    ClientReply, ClientRequest, FrontendError, RatingsReply, TITLE_BYTES_MAX, decode_request, encode_reply,
+    encode_reply_within,
+};
 use natter_common::ids::{MovieId, ReplicaId, UserId};
 use natter_common::label::Label;
 use natter_common::messages::Refusal;
-use natter_common::rating::{Average, Movies, RatingKey, Ratings, Stars};
+use natter_common::rating::{Average, Movies, Rating, RatingKey, Ratings, Stars};
 use natter_common::request::{
     ALL_LIMIT_DEFAULT, ALL_LIMIT_MAX, Answer, Query, SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX, Update,
 };
@@ -255,5 +258,40 @@ fn a_payload_is_in_the_encoding_that_it_begins_as() {
     ] {
         let error: WireError = format.decode::<Label>(bytes).unwrap_err();
         assert!(error.to_string().contains(text), "{error}");
+    }
+}
+
+#[test]
+fn answers_fit_into_the_messages_of_the_broker() {
+    let rating = |n: u32| Rating {
+        user_id: user(),
+        movie_id: MovieId::new(n).unwrap(),
+        title: format!("Amélie {n}"),
+        rating: Some(Stars::from_half_stars(7).unwrap()),
+        timestamp: Some(1),
+        update_id: None,
+    };
+    let label = Label { replicas: [(ReplicaId::new("a").unwrap(), 3)].into_iter().collect(), clock: Stamp(5) };
+    let reply = |value| Ok(ClientReply { value, label: label.clone(), replicas: vec![ReplicaId::new("a").unwrap()] });
+    let page = Ratings { ratings: (1..=500).map(rating).collect(), total: 500, next: None };
+    let page = reply(Answer::Ratings(page));
+    for format in [Format::Json, Format::MessagePack] {
+        for bytes_max in [1_000, 4_096, 65_536] {
+            let encoded = encode_reply_within(&page, None, format, bytes_max).unwrap();
+            assert!(encoded.body.len() <= bytes_max && encoded.body.len() > bytes_max.min(20_000) - 300, "{bytes_max}");
+            let read: RatingsReply = format.decode(&encoded.body).unwrap();
+            let last = read.value.ratings.last().map(|rating| rating.movie_id);
+            assert!(encoded.error.is_none() && (read.value.next == last || read.value.ratings.len() == 500));
+        }
+        // What has no list, or whose list cannot be short enough, is an error, and an error goes without its label.
+        let single = reply(Answer::Rating(rating(1)));
+        for (reply, bytes_max) in [(&page, 100), (&single, 100)] {
+            let encoded = encode_reply_within(reply, None, format, bytes_max).unwrap();
+            assert!(encoded.body.is_empty() && encoded.error.unwrap().1.starts_with("REPLY_TOO_LARGE: "));
+        }
+        let refused =
+            FrontendError::Refused { refusal: Refusal::RatingExists, text: String::new(), label: label.clone() };
+        let encoded = encode_reply_within(&Err(refused), None, format, 20).unwrap();
+        assert!(encoded.body.is_empty() && encoded.error.unwrap().0 == 409);
     }
 }

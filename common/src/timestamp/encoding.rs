@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ENTRIES_MAX, Entry, Timestamp};
@@ -53,7 +53,8 @@ impl<'de> Deserialize<'de> for Timestamp {
                     }
                     entries.extend_from_slice(&known[..count]);
                 }
-                let timestamp = Timestamp::of(entries);
+                let timestamp = Timestamp::of_distinct(entries)
+                    .map_err(|id| A::Error::custom(format_args!("the key {:?} stands twice in a map", id.as_str())))?;
                 if (1..=ENTRIES_MAX).contains(&timestamp.len()) {
                     LAST_READ.set(timestamp.clone());
                 }

@@ -24,7 +24,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unex
 use serde::forward_to_deserialize_any;
 
 use super::number::{integer_of_f32, integer_of_f64};
-use entries::{Entries, OtherKeys};
+use entries::{Entries, Keys};
 use skip::Skip;
 use variants::Variants;
 
@@ -34,53 +34,80 @@ pub(super) struct Strict<T>(pub(super) T);
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
     type Error = D::Error;
 
+    #[inline]
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.0.deserialize_any(Value(visitor))
     }
 
     forward_to_deserialize_any! {
-        bool f32 f64 char str string bytes byte_buf unit unit_struct identifier
+        char str string bytes byte_buf unit unit_struct identifier
     }
 
+    #[inline]
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_bool(Value(visitor))
+    }
+    #[inline]
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_f32(Value(visitor))
+    }
+    #[inline]
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_f64(Value(visitor))
+    }
+
+    #[inline]
     fn deserialize_i8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(Integer(visitor))
+        self.0.deserialize_i8(Integer(visitor))
     }
+    #[inline]
     fn deserialize_i16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(Integer(visitor))
+        self.0.deserialize_i16(Integer(visitor))
     }
+    #[inline]
     fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(Integer(visitor))
+        self.0.deserialize_i32(Integer(visitor))
     }
+    #[inline]
     fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(Integer(visitor))
+        self.0.deserialize_i64(Integer(visitor))
     }
+    #[inline]
     fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(Integer(visitor))
+        self.0.deserialize_u8(Integer(visitor))
     }
+    #[inline]
     fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(Integer(visitor))
+        self.0.deserialize_u16(Integer(visitor))
     }
+    #[inline]
     fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(Integer(visitor))
+        self.0.deserialize_u32(Integer(visitor))
     }
+    #[inline]
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(Integer(visitor))
+        self.0.deserialize_u64(Integer(visitor))
     }
 
+    #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.0.deserialize_option(Value(visitor))
     }
 
+    #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, D::Error> {
         visitor.visit_newtype_struct(self)
     }
 
+    #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.0.deserialize_any(List(visitor))
     }
+    #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, D::Error> {
         self.0.deserialize_any(List(visitor))
     }
+    #[inline]
     fn deserialize_tuple_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -90,19 +117,22 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         self.0.deserialize_any(List(visitor))
     }
 
-    /// A map whose keys say something by themselves, as ids do.
+    /// A map whose keys are ids. The visitor must refuse one that stands twice.
+    #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(Map { visitor, other_keys: OtherKeys::Refuse })
+        self.0.deserialize_any(Map { visitor, keys: Keys::Ids })
     }
+    #[inline]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(Map { visitor, other_keys: OtherKeys::Skip })
+        self.0.deserialize_any(Map { visitor, keys: Keys::Fields(fields) })
     }
 
+    #[inline]
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -112,6 +142,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         self.0.deserialize_any(Variants { visitor, variants })
     }
 
+    #[inline]
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.0.deserialize_any(Skip)?;
         visitor.visit_unit()
@@ -124,6 +155,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
 
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<S> {
     type Value = S::Value;
+    #[inline]
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
         self.0.deserialize(Strict(deserializer))
     }
@@ -133,6 +165,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<S> {
 macro_rules! forward {
     ($($name:ident $type:ty),* $(,)?) => {
         $(
+            #[inline]
             fn $name<E: Error>(self, value: $type) -> Result<Self::Value, E> {
                 self.0.$name(value)
             }
@@ -171,6 +204,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Value<V> {
     fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
         self.0.visit_unit()
     }
+    #[inline]
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
         self.0.visit_some(Strict(deserializer))
     }
@@ -178,11 +212,13 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Value<V> {
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
         self.0.visit_newtype_struct(deserializer)
     }
+    #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
         self.0.visit_seq(Items(items))
     }
+    #[inline]
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Entries::new(entries, OtherKeys::Show))
+        self.0.visit_map(Entries::new(entries, Keys::Any))
     }
 }
 
@@ -213,6 +249,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for List<V> {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.expecting(f)
     }
+    #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
         self.0.visit_seq(Items(items))
     }
@@ -222,6 +259,7 @@ struct Items<A>(A);
 
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<A> {
     type Error = A::Error;
+    #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
         self.0.next_element_seed(Strict(seed))
     }
@@ -233,7 +271,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<A> {
 /// A map, or an empty list in its place.
 struct Map<V> {
     visitor: V,
-    other_keys: OtherKeys,
+    keys: Keys,
 }
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Map<V> {
@@ -241,6 +279,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Map<V> {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.visitor.expecting(f)
     }
+    #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<V::Value, A::Error> {
         if items.next_element_seed(Skip)?.is_some() {
             return Err(A::Error::invalid_type(Unexpected::Other("a list"), &"a map"));
@@ -248,7 +287,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Map<V> {
         let no_entries = std::iter::empty::<(&str, ())>();
         self.visitor.visit_map(MapDeserializer::new(no_entries))
     }
+    #[inline]
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
-        self.visitor.visit_map(Entries::new(entries, self.other_keys))
+        self.visitor.visit_map(Entries::new(entries, self.keys))
     }
 }

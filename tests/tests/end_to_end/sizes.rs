@@ -70,6 +70,12 @@ async fn everything_goes_through_a_broker_that_takes_4_kib() {
         assert!(few["value"].get("shortened").is_none(), "{few}");
     }
 
+    // An import begins with batches that are too large, and goes on with smaller ones.
+    let rows: String = (30_000..30_200).map(|user| format!("{user},1,3.5,1795449242\n")).collect();
+    std::fs::write(world.path("ratings.csv"), format!("userId,movieId,rating,timestamp\n{rows}")).unwrap();
+    let imported = world.run("client", &["import", world.path("ratings.csv").to_str().unwrap()]).await;
+    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+
     newcomer_catches_up(&mut cluster, "r3", &["r1", "r2"]).await;
     assert_nothing_was_too_long(&mut cluster);
     cluster.finish().await;

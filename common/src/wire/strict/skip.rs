@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{Entries, OtherKeys};
+use super::{Entries, Keys};
 
 /// A seed that skips a value.
 pub(super) struct Skip;
@@ -51,8 +51,8 @@ impl<'de> Visitor<'de> for Skip {
         Ok(())
     }
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<(), A::Error> {
-        let mut entries = Entries::new(entries, OtherKeys::Skip);
-        while entries.next()?.is_some() {
+        let mut entries = Entries::new(entries, Keys::Fields(&[]));
+        while entries.next_text()?.is_some() {
             entries.inner.next_value_seed(Skip)?;
         }
         Ok(())

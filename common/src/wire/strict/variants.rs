@@ -9,7 +9,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, Unexpected, VariantAccess, Visitor,
 };
 
-use super::{Entries, List, Map, OtherKeys, Skip, Strict};
+use super::{Entries, Keys, List, Map, Skip, Strict};
 
 /// A variant: its name, or a map from its name to what it holds. Other keys of the map are unknown, and ignored.
 pub(super) struct Variants<V> {
@@ -33,11 +33,11 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Variants<V> {
     }
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
         let Self { visitor, variants } = self;
-        let mut entries = Entries::new(entries, OtherKeys::Skip);
+        let mut entries = Entries::new(entries, Keys::Fields(variants));
         let mut value = None;
         let mut visitor = Some(visitor);
-        while let Some(key) = entries.next()? {
-            let name = key.filter(|name| variants.contains(&name.as_ref()));
+        while let Some(name) = entries.next_text()? {
+            let name = Some(name).filter(|name| variants.contains(&name.as_ref()));
             match (name, visitor.take()) {
                 (Some(name), Some(visitor)) => {
                     value = Some(visitor.visit_enum(Variant { name, content: Content(&mut entries.inner) })?);
@@ -102,8 +102,12 @@ impl<'de, A: MapAccess<'de>> VariantAccess<'de> for Content<'_, A> {
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, A::Error> {
         self.0.next_value_seed(TupleContent(visitor))
     }
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, A::Error> {
-        self.0.next_value_seed(StructContent(visitor))
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        self.0.next_value_seed(StructContent(fields, visitor))
     }
 }
 
@@ -116,11 +120,11 @@ impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for TupleContent<V> {
     }
 }
 
-struct StructContent<V>(V);
+struct StructContent<V>(&'static [&'static str], V);
 
 impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for StructContent<V> {
     type Value = V::Value;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        deserializer.deserialize_any(Map { visitor: self.0, other_keys: OtherKeys::Skip })
+        deserializer.deserialize_any(Map { visitor: self.1, keys: Keys::Fields(self.0) })
     }
 }
