@@ -362,7 +362,7 @@ fn a_full_disk_is_told_in_plain_words() {
     assert_eq!(
         error.to_string(),
         format!(
-            "the store failed while saving a batch: database or disk is full ({}): make room on its disk: the \
+            "the store failed while saving a turn: database or disk is full ({}): make room on its disk: the \
              replica tries again every few seconds",
             place.file("replica.sqlite").display()
         )
