@@ -1,6 +1,6 @@
 //! Replicas that keep what they have, on real processes: killed, copied, cut, broken, exported.
 //!
-//! How much each test does can be set: `DURABLE_ROUNDS`, `DURABLE_COMMITS`, `DURABLE_COPIES`, `DURABLE_FLIPS`, `UPDATES`, `CHANGED`.
+//! How much each test does can be set: `DURABLE_ROUNDS`, `DURABLE_COMMITS`, `DURABLE_COPIES`, `DURABLE_FLIPS`, `DURABLE_RESTARTS`, `UPDATES`, `CHANGED`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
 
 #[path = "durable/broken.rs"]
@@ -13,6 +13,8 @@ mod cut;
 mod export;
 #[path = "durable/failing.rs"]
 mod failing;
+#[path = "durable/histories.rs"]
+mod histories;
 #[path = "durable/kills.rs"]
 mod kills;
 #[path = "durable/leaving.rs"]
@@ -25,6 +27,8 @@ mod neighbours;
 mod newcomer;
 #[path = "durable/normal.rs"]
 mod normal;
+#[path = "durable/restarts.rs"]
+mod restarts;
 #[path = "durable/support.rs"]
 mod support;
 
