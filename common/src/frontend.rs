@@ -413,6 +413,7 @@ impl Frontend {
             cluster: self.directory.cluster().id.clone(),
             aliases: self.directory.cluster().aliases.clone(),
             former: Vec::new(),
+            lost: Vec::new(),
         }
     }
 }

@@ -188,6 +188,20 @@ pub struct Presence {
     /// Ids that a replica had in earlier lives and that may still be waited for, the last one last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<ReplicaId>,
+    /// Records that a replica counts as lost, as no replica is left that holds them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<LostRecords>,
+}
+
+/// Lost records of one origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostRecords {
+    /// The replica that accepted them.
+    pub origin: ReplicaId,
+    /// Number of the first one.
+    pub first: u64,
+    /// Number of the last one.
+    pub last: u64,
 }
 
 /// How much of a snapshot was taken.
@@ -222,6 +236,7 @@ impl Presence {
             cluster: None,
             aliases: Vec::new(),
             former: Vec::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -232,6 +247,9 @@ impl Presence {
     /// is made up.
     pub const FORMER_MAX: usize = 128;
 
+    /// Maximum origins of lost records in a presence message. Those of others are not shown. A message with more is made up.
+    pub const LOST_MAX: usize = 64;
+
     /// Whether its parts are of a size that a real process shows: what is kept of others must not grow without bound.
     pub fn is_plausible(&self) -> bool {
         let short = |text: &str| text.len() <= Self::TEXT_BYTES_MAX;
@@ -239,6 +257,7 @@ impl Presence {
             && self.dataset.as_deref().is_none_or(short)
             && self.aliases.len() <= ALIASES_MAX
             && self.former.len() <= Self::FORMER_MAX
+            && self.lost.len() <= Self::LOST_MAX
     }
 
     /// Whether requests may be sent to it.

@@ -168,6 +168,8 @@ pub struct ReplicaManager {
     is_somebody_awaited: bool,
     /// Up to which record of whom somebody was let go on without it.
     lost: Timestamp,
+    /// For each origin in `lost`, the number of the last record that is not lost.
+    lost_after: Timestamp,
     /// The same of records that only sessions name; for the log alone.
     claimed_lost: Timestamp,
     lost_records: u64,
@@ -223,6 +225,7 @@ impl ReplicaManager {
             missed: Missed::default(),
             is_somebody_awaited: true,
             lost: Timestamp::new(),
+            lost_after: Timestamp::new(),
             claimed_lost: Timestamp::new(),
             lost_records: 0,
             house_due_ms: now_ms,

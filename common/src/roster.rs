@@ -339,6 +339,7 @@ mod tests {
             cluster: None,
             aliases: Vec::new(),
             former: Vec::new(),
+            lost: Vec::new(),
         }
     }
 

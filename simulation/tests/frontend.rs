@@ -9,6 +9,8 @@ mod choice;
 mod clocks;
 #[path = "frontend/clusters.rs"]
 mod clusters;
+#[path = "frontend/losses.rs"]
+mod losses;
 #[path = "frontend/queries.rs"]
 mod queries;
 #[path = "frontend/updates.rs"]

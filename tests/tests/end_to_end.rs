@@ -23,6 +23,8 @@ mod guarantees;
 mod imports;
 #[path = "end_to_end/logs.rs"]
 mod logs;
+#[path = "end_to_end/losses.rs"]
+mod losses;
 #[path = "end_to_end/services.rs"]
 mod services;
 #[path = "end_to_end/signals.rs"]

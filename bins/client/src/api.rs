@@ -3,6 +3,7 @@
 //! An update is retried under the same id, which carries its stamp, so that it takes effect once however often and
 //! through however many frontends it was sent. A query is simply asked again. Both end after [`Settings::patience`].
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use natter_common::label::Label;
 use natter_common::rating::{Ratings, Stars};
 use natter_common::request::{ALL_LIMIT_DEFAULT, Query, SEARCH_LIMIT_MAX, Update};
 use natter_common::subjects::Operation;
+use natter_common::timestamp::Timestamp;
 use natter_common::wire;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -58,14 +60,14 @@ pub struct Client<T> {
     settings: Settings,
     /// What was asked and not yet answered; stays where a call was dropped before its end.
     pending: Option<Question>,
-    /// Updates of the session that are lost, as they were told last.
-    lost: Option<String>,
+    /// Updates of the session that are lost, as far as that was told.
+    told_lost: Timestamp,
 }
 
 impl<T: Transport> Client<T> {
     /// Goes on with the session in `memory`.
     pub fn new(transport: T, memory: Memory, settings: Settings) -> Self {
-        Self { transport, memory, settings, pending: None, lost: None }
+        Self { transport, memory, settings, pending: None, told_lost: Timestamp::new() }
     }
 
     /// What was seen so far.
@@ -205,18 +207,24 @@ impl<T: Transport> Client<T> {
         self.ask(Question::Query(Query::Search { title: title.to_owned(), limit })).await
     }
 
-    /// The cluster that answers, if it has a name. Where `claim` names another one, the error is STALE.
+    /// The cluster that answers, if it has a name. Asks about `user_id`, if given, as no other may be allowed. Where `claim`
+    /// names another cluster, the error is STALE.
     ///
     /// # Errors
     ///
     /// Where there is no answer.
-    pub async fn find_cluster(&mut self, claim: Option<&ClusterId>) -> Result<Option<ClusterId>, ClientError> {
-        let question = Question::anything(None);
+    pub async fn find_cluster(
+        &mut self,
+        user_id: Option<UserId>,
+        claim: Option<&ClusterId>,
+    ) -> Result<Option<ClusterId>, ClientError> {
+        let question = Question::anything(user_id);
         let payload = encode(&question, &Label::new(), claim)?;
         match self.ask_patiently(question.operation(), payload, None).await {
             Ok(body) => Ok(wire::decode::<ReplyOf<IgnoredAny>>(&body).ok().and_then(|reply| reply.cluster)),
-            // Any other refusal comes from a frontend of the cluster too.
-            Err(error) if error.name != ErrorName::Stale && error.cluster.is_some() => Ok(error.cluster),
+            Err(error) if error.name == ErrorName::Stale && claim.is_some() => Err(error),
+            // A refusal comes from a frontend of the cluster too.
+            Err(error) if error.cluster.is_some() => Ok(error.cluster),
             Err(error) => Err(error),
         }
     }
@@ -237,7 +245,7 @@ impl<T: Transport> Client<T> {
     /// Asks with what the session has seen.
     async fn ask_as_session(&mut self, question: &Question) -> Result<Bytes, ClientError> {
         if self.memory.needs_cluster() {
-            let cluster = self.find_cluster_of_session(question).await?;
+            let cluster = self.find_cluster(question.user_id(), None).await?;
             let complaints = self.memory.meet(cluster.as_ref());
             self.tell(complaints);
         }
@@ -253,16 +261,6 @@ impl<T: Transport> Client<T> {
                 }
                 answer => return answer,
             }
-        }
-    }
-
-    async fn find_cluster_of_session(&mut self, question: &Question) -> Result<Option<ClusterId>, ClientError> {
-        let anything = Question::anything(question.user_id());
-        let payload = encode(&anything, &Label::new(), None)?;
-        match self.ask_patiently(anything.operation(), payload, None).await {
-            Ok(body) => Ok(wire::decode::<ReplyOf<IgnoredAny>>(&body).ok().and_then(|reply| reply.cluster)),
-            Err(error) if error.cluster.is_some() => Ok(error.cluster),
-            Err(error) => Err(error),
         }
     }
 
@@ -327,20 +325,28 @@ impl<T: Transport> Client<T> {
     async fn ask_once(&mut self, operation: Operation, payload: Bytes, limit: Duration) -> Result<Bytes, ClientError> {
         let response = self.transport.request(operation, payload, limit).await;
         let response = response.map_err(|error| ClientError::without_answer(error, limit, &self.transport.place()))?;
-        if let Some(lost) = response.lost.filter(|lost| self.lost.as_ref() != Some(lost)) {
-            let text = format!(
-                "updates that this session has seen are lost, as the last replica that held them is gone ({}): this answer \
-                 is without them; --new-session begins a session that does not name them",
-                show::clean(&lost)
-            );
-            (self.settings.notify)(&text);
-            self.lost = Some(lost);
-        }
+        self.take_losses(&response.lost);
         let Some((code, text)) = &response.error else { return Ok(response.body) };
         if let Ok(body) = wire::decode::<ErrorBody>(&response.body) {
             self.learn(&body.label, body.cluster.as_ref());
         }
         Err(ClientError { cluster: response.cluster, ..ClientError::from_headers(code, text) })
+    }
+
+    /// Tells of updates of this session that are lost, and leaves them out of its label from now on.
+    fn take_losses(&mut self, lost: &Timestamp) {
+        if *lost == Timestamp::new() || self.told_lost.covers(lost) {
+            return;
+        }
+        self.told_lost.merge(lost);
+        let text = format!(
+            "updates that this session has seen are lost, as the last replica that held them is gone ({}): this answer and \
+             those after it are without them",
+            Entries(lost)
+        );
+        (self.settings.notify)(&text);
+        let kept = self.memory.forget_updates(lost);
+        self.tell(kept.err());
     }
 
     /// Finds out why no replica holds what this session has seen: the cluster is another one than the session's, or else an
@@ -404,6 +410,18 @@ fn encode(question: &Question, prev: &Label, cluster: Option<&ClusterId>) -> Res
         ClientError::new(400, ErrorName::BadRequest, format!("the request can't be written: {error}"))
     })?;
     Ok(encoded.into())
+}
+
+/// Updates as a person reads them: `r1-pkbxhrtc:7, r2-ovkpygvf:1`.
+struct Entries<'a>(&'a Timestamp);
+
+impl fmt::Display for Entries<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (replica, count)) in self.0.iter().enumerate() {
+            write!(f, "{}{replica}:{count}", if n == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
 }
 
 /// Why a session is stale.

@@ -17,6 +17,7 @@ use natter_common::messages::Refusal;
 use natter_common::rating::{Average, Movie, Movies, Rating, RatingKey, Ratings, Stars};
 use natter_common::request::{Answer, Query, Update};
 use natter_common::subjects::Operation;
+use natter_common::timestamp::Timestamp;
 use natter_common::wire::Format;
 
 use crate::api::{Client, Settings};
@@ -149,11 +150,11 @@ impl Transport for &FakeFrontend {
                     }
                 };
                 let error = encoded.error.map(|(code, text)| (code.to_string(), text));
-                Ok(Response { error, cluster: encoded.cluster, lost: None, body: encoded.body.into() })
+                Ok(Response { error, cluster: encoded.cluster, lost: Timestamp::new(), body: encoded.body.into() })
             }
             Some(Mishap::Error(code, text)) => {
                 let error = Some((code.to_string(), text.to_owned()));
-                Ok(Response { error, cluster: names.id, lost: None, body: Bytes::new() })
+                Ok(Response { error, cluster: names.id, lost: Timestamp::new(), body: Bytes::new() })
             }
             Some(Mishap::Lost { executed }) => {
                 if executed {

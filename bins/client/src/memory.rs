@@ -3,6 +3,7 @@
 use natter_common::cluster::ClusterId;
 use natter_common::label::Label;
 use natter_common::session::Session;
+use natter_common::timestamp::Timestamp;
 
 use crate::state::{Loaded, SessionStore, StateError};
 
@@ -124,6 +125,24 @@ impl Memory {
             .map_or(Ok(()), |before| store.rename(&before, cluster))
             .and_then(|()| store.keep(cluster, own, self.is_new));
         (self.is_new, self.is_found) = (false, false);
+        if kept.is_err() {
+            self.store = None; // said once
+        }
+        kept
+    }
+
+    /// Leaves out updates that are lost, also of what is kept. Sessions of others keep theirs, as they are still to be told.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be kept. Then nothing more is kept.
+    pub fn forget_updates(&mut self, lost: &Timestamp) -> Result<(), StateError> {
+        self.session.forget(lost);
+        let (Some(store), Some(cluster)) = (&self.store, &self.cluster) else { return Ok(()) };
+        if self.is_new {
+            return Ok(());
+        }
+        let kept = store.forget_updates(cluster, lost);
         if kept.is_err() {
             self.store = None; // said once
         }

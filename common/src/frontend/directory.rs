@@ -64,6 +64,8 @@ pub(super) struct Directory {
     unheard: Vec<ReplicaId>,
     /// Records of those who are gone that a `prev` names and nobody shows.
     missed: Missed,
+    /// Records that replicas present count as lost: by origin, the number of the last one before them.
+    shown_lost: BTreeMap<ReplicaId, u64>,
 }
 
 impl Directory {
@@ -84,6 +86,7 @@ impl Directory {
             listening_since_ms: now_ms,
             unheard: Vec::new(),
             missed: Missed::default(),
+            shown_lost: BTreeMap::new(),
         }
     }
 
@@ -93,6 +96,7 @@ impl Directory {
         let id = presence.id.clone();
         let former = if presence.status == Status::Left { Vec::new() } else { presence.former.clone() };
         let replica_timestamp = presence.replica_timestamp.clone().unwrap_or_default().replicas;
+        let tells_of_losses = !presence.lost.is_empty() || !self.shown_lost.is_empty();
         if replica_timestamp.is_plausible() && self.roster.heard(presence, now_ms) != Change::Refused {
             self.silent.remove(&id);
             if replica_timestamp.covers(&self.settled) {
@@ -101,6 +105,9 @@ impl Directory {
                 self.lagging.insert(id.clone());
             }
             self.holds.entry(id).or_default().merge_said(&replica_timestamp);
+            if tells_of_losses {
+                self.note_shown_losses();
+            }
             return former.into_iter().filter(|id| self.roster.supersede(id, now_ms)).collect();
         }
         Vec::new()
@@ -162,12 +169,26 @@ impl Directory {
         missed.retain(|origin, count| is_gone(origin) && self.held_by_those_left(origin) < count);
         self.missed = missed;
         self.unheard = self.find_unheard(seen);
+        if !gone.is_empty() && !self.shown_lost.is_empty() {
+            self.note_shown_losses();
+        }
         gone
+    }
+
+    /// Puts together what the replicas present show as lost.
+    fn note_shown_losses(&mut self) {
+        self.shown_lost.clear();
+        for lost in self.roster.present().flat_map(|(_, member)| &member.presence.lost) {
+            let before = lost.first.saturating_sub(1);
+            let noted = self.shown_lost.entry(lost.origin.clone()).or_insert(before);
+            *noted = (*noted).max(before);
+        }
     }
 
     /// Takes out of `prev` the records that died with the last replica that held them, and gives what it took out. `proven`
     /// says that it is this frontend's own `prev`; what a session brings proves nothing.
     pub(super) fn forget_the_dead(&mut self, prev: &mut Timestamp, proven: bool, now_ms: u64) -> Vec<GivenUp> {
+        let mut all = self.forget_what_is_shown_lost(prev, proven, now_ms);
         let gone: Vec<(ReplicaId, u64)> = self
             .roster
             .all()
@@ -176,15 +197,31 @@ impl Directory {
             .filter(|(id, count)| *count > self.held_by_those_left(id))
             .collect();
         if gone.is_empty() {
-            return Vec::new();
+            return all;
         }
-        let mut all = Vec::new();
         let dead = self.roster.dead(now_ms);
         for (origin, count) in gone {
             if self.missed.note(&origin, count, proven, now_ms) && dead.contains(&origin) {
                 let held = self.held_by_those_left(&origin);
                 prev.set(&origin, held);
                 all.push(GivenUp { origin, held, count, proven });
+            }
+        }
+        all
+    }
+
+    /// The same for records that a present replica counts as lost. This frontend may have started after their origin was
+    /// gone, so that it would wait for that for ever.
+    fn forget_what_is_shown_lost(&self, prev: &mut Timestamp, proven: bool, now_ms: u64) -> Vec<GivenUp> {
+        if self.shown_lost.is_empty() || self.roster.may_somebody_return(now_ms) {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        for (origin, before) in &self.shown_lost {
+            let (count, held) = (prev.get(origin), self.held_by_those_left(origin).max(*before));
+            if count > held && !self.is_present(origin) {
+                prev.set(origin, held);
+                all.push(GivenUp { origin: origin.clone(), held, count, proven });
             }
         }
         all

@@ -8,6 +8,7 @@ use super::former::DEAD_MAX;
 use super::update_log::UpdateLog;
 use super::{Notice, ReplicaManager, Step};
 use crate::ids::ReplicaId;
+use crate::presence::{LostRecords, Presence};
 use crate::timestamp::Timestamp;
 
 impl ReplicaManager {
@@ -109,6 +110,19 @@ impl ReplicaManager {
         let known = self.lost.get(&origin).max(self.claimed_lost.get(&origin)).min(count);
         self.lost_records = self.lost_records.saturating_add(count - known.max(held));
         self.lost.set(&origin, count);
+        self.lost_after.set(&origin, held);
         step.notice(Notice::Lost { origin, after: held, until: count });
+    }
+
+    /// Lost records, for frontends that never heard their origins. Left out are those that turned up all the same.
+    pub(super) fn shown_lost(&self) -> Vec<LostRecords> {
+        let is_lost = |(origin, last): &(&ReplicaId, u64)| {
+            self.log.replica_timestamp().get(origin) < *last
+                && !self.roster.get(origin).is_some_and(|member| member.is_present())
+        };
+        let shown = self.lost.iter().filter(is_lost).take(Presence::LOST_MAX);
+        shown
+            .map(|(origin, last)| LostRecords { origin: origin.clone(), first: self.lost_after.get(origin) + 1, last })
+            .collect()
     }
 }

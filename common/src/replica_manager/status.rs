@@ -138,6 +138,7 @@ impl ReplicaManager {
             cluster: self.cluster.id.clone(),
             aliases: self.cluster.aliases.clone(),
             former: self.former.clone(),
+            lost: self.shown_lost(),
         }
     }
 

@@ -10,7 +10,7 @@ use natter_common::messages::{
     Replies, Reply, Role, SnapshotChunk, SnapshotPart, SnapshotPlace, SnapshotReply, SnapshotRequest, SnapshotRow,
     Status, StatusReply, StatusRequest, UpdateRequest,
 };
-use natter_common::presence::SnapshotProgress;
+use natter_common::presence::{LostRecords, SnapshotProgress};
 use natter_common::rating::{Average, Movie, Movies, Rating, Ratings};
 use natter_common::record::{Deleted, ExecutedOperation, Record, RecordRef};
 use natter_common::request::{Answer, Query, Update};
@@ -306,6 +306,7 @@ impl<'bytes> Messages<'bytes> {
             cluster: self.draw.perhaps(Draw::cluster),
             aliases: (0..self.draw.below(4)).map(|_| self.draw.cluster()).collect(),
             former: (0..self.draw.below(4)).map(|_| self.draw.id()).collect(),
+            lost: self.draw.some(4, |draw| LostRecords { origin: draw.id(), first: draw.count(), last: draw.count() }),
         }
     }
 

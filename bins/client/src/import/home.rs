@@ -43,10 +43,10 @@ pub async fn find_home<T: Transport>(
     let pointer = state.at_address(&name);
     // A broken one is as good as none: only a sentence is lost.
     let before = state::read::<Pointer>(&pointer).ok().flatten().map(|pointer| pointer.cluster);
-    let cluster = match client.find_cluster(before.as_ref()).await {
+    let cluster = match client.find_cluster(None, before.as_ref()).await {
         Err(error) if error.name == ErrorName::Stale => {
             // It answers, but it is another one.
-            client.find_cluster(None).await.map_err(ImportError::not_begun)?
+            client.find_cluster(None, None).await.map_err(ImportError::not_begun)?
         }
         found => {
             let found = found.map_err(ImportError::not_begun)?;

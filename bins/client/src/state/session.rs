@@ -6,6 +6,8 @@ use natter_broker::environment::Environment;
 use natter_common::cluster::ClusterId;
 use natter_common::ids::UserId;
 use natter_common::label::Label;
+use natter_common::session::Session;
+use natter_common::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{State, StateError, files_in, lock_beside, make_directory_of, read, remove, write};
@@ -116,6 +118,27 @@ impl SessionStore {
             write(&path, &pointer)?;
         }
         Ok(())
+    }
+
+    /// Leaves updates that are lost out of what the session has seen in `cluster`: by replica, the number of the last one.
+    ///
+    /// # Errors
+    ///
+    /// Where the file can't be written; it is as it was then.
+    pub fn forget_updates(&self, cluster: &ClusterId, lost: &Timestamp) -> Result<(), StateError> {
+        let path = self.state.in_cluster(cluster, &self.name());
+        if !path.exists() {
+            return Ok(());
+        }
+        let _lock = lock_beside(&path);
+        // A broken file was complained of when it was loaded.
+        let Ok(Some(kept)) = read::<Kept>(&path) else { return Ok(()) };
+        let mut session = Session::from(kept.label.clone());
+        session.forget(lost);
+        if *session.label() == kept.label {
+            return Ok(());
+        }
+        write(&path, &Kept { label: session.into(), ..kept })
     }
 
     /// Goes on under another name of the cluster: what was seen under `alias` is seen under `cluster`.
@@ -276,6 +299,18 @@ mod tests {
         assert_eq!(store(root.path(), 42).load().cluster, Some(cluster("d")));
         assert_eq!(store(root.path(), 42).load_of(&cluster("c")).label, label(&[("a", 3)]));
         assert_eq!(store(root.path(), 7).load().cluster, Some(cluster("c")));
+    }
+
+    #[test]
+    fn lost_updates_are_left_out_of_what_is_kept_and_others_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let (store, c) = (store(root.path(), 42), cluster("c"));
+        store.keep(&c, &label(&[("a", 3), ("b", 2), ("x", 1)]), false).unwrap();
+        store.forget_updates(&c, &label(&[("a", 3), ("b", 1)]).replicas).unwrap();
+        assert_eq!(store.load().label.replicas, label(&[("b", 2), ("x", 1)]).replicas);
+        // Nothing kept, nothing to leave out.
+        store.forget_updates(&cluster("d"), &label(&[("a", 3)]).replicas).unwrap();
+        assert!(store.load_of(&cluster("d")).cluster.is_none());
     }
 
     #[test]
