@@ -25,6 +25,9 @@ pub(super) struct PendingUpdate {
     pub(super) seen_here: bool,
     pub(super) stamp: Stamp,
     pub(super) stamped_again: u32,
+    /// The latest wall clock that its stamp may follow, in Unix milliseconds: that of a replica which refused a stamp as too
+    /// far ahead.
+    pub(super) wall_ms_max: u64,
     /// Whether nobody else can have been asked to accept this id.
     pub(super) fresh: bool,
     /// Whether it counts as fresh once everybody has said that it is not held.
@@ -84,6 +87,7 @@ impl PendingUpdate {
             seen_here: false,
             stamp,
             stamped_again: 0,
+            wall_ms_max: u64::MAX,
             fresh: false,
             may_be_fresh: false,
             deadline_ms,

@@ -267,7 +267,7 @@ impl Frontend {
                 }
             }
             Outcome::Reply(Reply::StampAhead { wall_ms, clock }) => {
-                self.clock.set_back(wall_ms);
+                update.wall_ms_max = update.wall_ms_max.min(wall_ms);
                 if is_too_far_ahead(update.prev.clock, wall_ms, clock) {
                     // It covers what the session has seen, so its clock is above all that.
                     update.prev.clock = update.prev.clock.min(clock.max(Stamp::new(wall_ms, 0)));
@@ -276,11 +276,7 @@ impl Frontend {
                 if ahead_ms > 0 {
                     step.notice(Notice::ClockAhead { ahead_ms });
                 }
-                let here = step.now;
-                step.now.wall_ms = wall_ms;
-                let stamped = self.stamp_again(update, update.prev.clock, step);
-                step.now = here;
-                if let Err(error) = stamped {
+                if let Err(error) = self.stamp_again(update, update.prev.clock, step) {
                     step.answer(update.client, Err(error));
                     return None;
                 }
@@ -309,7 +305,9 @@ impl Frontend {
             if update.stamped_again > STAMPED_AGAIN_MAX {
                 return Err(clock_ahead(&update.prev));
             }
-            update.stamp = self.clock.tick(step.now.wall_ms, floor);
+            // The clock here is set back each time: other updates, which know nothing of it, have moved it since.
+            self.clock.set_back(update.wall_ms_max);
+            update.stamp = self.clock.tick(step.now.wall_ms.min(update.wall_ms_max), floor);
             // The same one may be asked again.
             update.asked.clear();
             step.notice(Notice::StampedAgain(update.id));

@@ -73,8 +73,13 @@ pub struct Client {
     /// How often the wall clock of its machine jumped.
     pub jumps: u64,
     jump_ms_max: i64,
+    /// How often it raised the clock of its label.
+    pub raised: u64,
+    raised_ms_max: u64,
     any_ids: bool,
     skew_ms: i64,
+    /// By how much its wall clock is ahead beside that, in milliseconds.
+    pub ahead_ms: i64,
     users: u32,
     movies: u32,
     last_n: u64,
@@ -93,8 +98,11 @@ impl Client {
             unstamped: 0,
             jumps: 0,
             jump_ms_max: plan.jump_ms_max,
+            raised: 0,
+            raised_ms_max: plan.raised_ms_max,
             any_ids: plan.any_ids,
             skew_ms,
+            ahead_ms: 0,
             users: plan.users,
             movies: plan.movies,
             last_n: 0,
@@ -122,9 +130,14 @@ impl Client {
             self.jumps += 1;
             self.skew_ms = generator.i64(-self.jump_ms_max..=self.jump_ms_max);
         }
-        let makes_id = matches!(asked, Asked::Update(_)) && generator.u32(..10) > 0;
-        let id = makes_id.then(|| self.update_id(now(now_us, self.skew_ms).wall_ms));
-        let prev = self.session.label().clone();
+        let makes_update = matches!(asked, Asked::Update(_));
+        let makes_id = makes_update && generator.u32(..10) > 0;
+        let id = makes_id.then(|| self.update_id(self.wall_ms(now_us)));
+        let mut prev = self.session.label().clone();
+        if self.raised_ms_max > 0 && makes_update && self.generator.u32(..4) == 0 {
+            self.raised += 1;
+            prev.clock = Stamp(prev.clock.0 + (self.generator.u64(..self.raised_ms_max) << 16));
+        }
         let carries = |id: UpdateId| id.stamp().is_some_and(|stamp| stamp > prev.clock);
         self.unstamped += u64::from(id.is_some_and(|id| !carries(id)));
         self.operation = Some(Operation { session: self.name.clone(), n: 0, asked, id, prev, tries: 0 });
@@ -192,6 +205,11 @@ impl Client {
         let Some(operation) = &self.operation else { return Next::Unknown };
         let may_retry = matches!(operation.asked, Asked::Query(_)) || operation.id.is_some();
         if may_retry && operation.tries < TRIES_MAX { Next::Retry } else { Next::Unknown }
+    }
+
+    /// What its wall clock shows, in Unix milliseconds.
+    pub fn wall_ms(&self, now_us: u64) -> u64 {
+        now(now_us, self.skew_ms + self.ahead_ms).wall_ms
     }
 
     /// How long to wait before the next operation or attempt, in microseconds.

@@ -1,5 +1,7 @@
 //! What goes wrong: crashes, pauses, cuts, statuses, joins. Drawn from the seed, within the limits of the plan.
 
+mod ahead;
+
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
@@ -13,6 +15,7 @@ use super::kind::Kind;
 use super::network::Link;
 use super::plan::{Flavour, Plan};
 use super::process::Life;
+use ahead::Ahead;
 
 /// A replica manager counts as in trouble for so long after it is well again, in microseconds: the time in which gossip
 /// brings it, and the others from it, what is missing.
@@ -39,6 +42,8 @@ pub enum Cure {
     Restart(ReplicaId),
     /// Another frontend takes the place of one that died.
     StartFrontend,
+    /// Clocks that were ahead are right again.
+    SetClocksRight,
 }
 
 /// What goes wrong, and who is in trouble because of it.
@@ -51,6 +56,8 @@ pub struct Faults {
     strikes: u64,
     troubled: BTreeMap<ReplicaId, u64>,
     long_cut_until_us: u64,
+    /// Clocks that are ahead.
+    pub ahead: Ahead,
     names: usize,
 }
 
@@ -65,13 +72,14 @@ impl Faults {
             strikes: 0,
             troubled: BTreeMap::new(),
             long_cut_until_us: 0,
+            ahead: Ahead::default(),
             names: 0,
         }
     }
 
     /// Starts a replica manager under a new id.
     pub fn start_replica(&mut self, plan: &Plan, cluster: &mut Cluster) {
-        let (name, skew_ms) = (self.name('r'), self.skew_ms(plan));
+        let (name, skew_ms) = (self.name('r'), self.skew_now_ms(plan));
         let is_durable = self.generator.u32(..1000) < plan.durable_permille;
         let is_unsynced = self.generator.u32(..1000) < plan.unsynced_permille;
         let id = match (is_durable, is_unsynced) {
@@ -84,13 +92,18 @@ impl Faults {
 
     /// Starts a frontend under a new id.
     pub fn start_frontend(&mut self, plan: &Plan, cluster: &mut Cluster) {
-        let (name, skew_ms) = (self.name('f'), self.skew_ms(plan));
+        let (name, skew_ms) = (self.name('f'), self.skew_now_ms(plan));
         cluster.start_frontend(&name, skew_ms);
     }
 
     /// By how much a clock is wrong.
     pub fn skew_ms(&mut self, plan: &Plan) -> i64 {
         self.generator.i64(-plan.skew_ms_max..=plan.skew_ms_max)
+    }
+
+    /// The same, of a machine on which a process starts now.
+    fn skew_now_ms(&mut self, plan: &Plan) -> i64 {
+        self.skew_ms(plan) + self.ahead.of_all_ms
     }
 
     fn name(&mut self, role: char) -> String {
@@ -120,6 +133,9 @@ impl Faults {
             .retain(|id, until_us| *until_us > now_us || !cluster.is_serving(id) && cluster.process(id).is_alive());
         if now_us < self.long_cut_until_us {
             return None;
+        }
+        if plan.ahead_ms > 0 && self.ahead.is_due() && plan.faults.contains(&Kind::Ahead) {
+            return Some(self.set_clocks_ahead(plan, cluster));
         }
         let (kind, for_us) = match plan.long_cut_us {
             long_us if long_us > 0 && self.strikes == 1 => (Kind::Cut, long_us),
@@ -227,7 +243,9 @@ impl Faults {
         self.count(if by_ms < 0 { "a clock jumped back" } else { "a clock jumped ahead" });
         cluster.note(|| format!("the clock of {id} jumps by {by_ms} ms"));
         let skew_ms = &mut cluster.process_mut(&id).skew_ms;
-        *skew_ms = (*skew_ms + by_ms).clamp(-SKEW_MS_MAX, SKEW_MS_MAX);
+        if *skew_ms < ahead::AHEAD_MS_MIN {
+            *skew_ms = (*skew_ms + by_ms).clamp(-SKEW_MS_MAX, SKEW_MS_MAX);
+        }
     }
 
     fn strike_frontend(&mut self, kind: Kind, cluster: &mut Cluster, for_us: u64) -> Option<(u64, Cure)> {
@@ -325,6 +343,7 @@ impl Faults {
                 self.restart(&id, cluster);
             }
             Cure::StartFrontend => self.start_frontend(plan, cluster),
+            Cure::SetClocksRight => self.set_clocks_right(plan, cluster),
         }
     }
 
@@ -344,6 +363,7 @@ impl Faults {
         cluster.network.cut.clear();
         cluster.network.weather.loss_permille = 0;
         cluster.network.weather.slow_permille = 0;
+        self.set_clocks_right(plan, cluster);
         let ids: Vec<ReplicaId> = cluster.processes.keys().cloned().collect();
         for id in ids {
             let process = cluster.process_mut(&id);

@@ -2,6 +2,7 @@
 
 pub mod catching_up;
 pub mod causal_order;
+pub mod clocks;
 pub mod convergence;
 pub mod durability;
 pub mod exactly_once;
@@ -23,6 +24,7 @@ use super::message::ClientAnswer;
 use super::process::Caller;
 use catching_up::CatchingUp;
 use causal_order::CausalOrder;
+use clocks::Clocks;
 use convergence::Convergence;
 use durability::Durability;
 use exactly_once::ExactlyOnce;
@@ -58,6 +60,8 @@ pub struct Invariants {
     pub ledger: Ledger,
     /// Who holds what was acknowledged.
     pub durability: Durability,
+    /// How late it is by any clock.
+    pub clocks: Clocks,
     timestamps: Timestamps,
     causal_order: CausalOrder,
     catching_up: CatchingUp,
@@ -77,10 +81,14 @@ impl Invariants {
         answers: &[(Caller, ClientAnswer)],
     ) -> Result<(), Violation> {
         let process = cluster.process(id);
+        self.clocks.shows(process.now(cluster.now_us()).wall_ms);
         if let Some((manager, value)) = process.replica() {
             for notice in notices {
                 match notice {
-                    Notice::Accepted(record) => self.ledger.accepted(record)?,
+                    Notice::Accepted(record) => {
+                        self.clocks.accepted(record)?;
+                        self.ledger.accepted(record)?;
+                    }
                     Notice::Applied { record, stands, value_timestamp } => {
                         self.causal_order.applied(&self.ledger, id, record, value_timestamp)?;
                         self.exactly_once.applied(&self.ledger, id, record, *stands)?;

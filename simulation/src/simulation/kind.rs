@@ -37,11 +37,15 @@ pub enum Kind {
     Disk,
     /// Clients make ids that carry no stamp.
     Ids,
+    /// Wall clocks are ahead by minutes to an hour, and right again later.
+    Ahead,
+    /// Sessions send a label whose clock is later than any that they were given.
+    Raise,
 }
 
 impl Kind {
     /// All of them, each with its name.
-    pub const ALL: [(Self, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str); 19] = [
         (Self::Crash, "crash"),
         (Self::MidSending, "mid-sending"),
         (Self::Leave, "leave"),
@@ -59,6 +63,8 @@ impl Kind {
         (Self::Reorder, "reorder"),
         (Self::Disk, "disk"),
         (Self::Ids, "ids"),
+        (Self::Ahead, "ahead"),
+        (Self::Raise, "raise"),
     ];
 
     /// Its name.

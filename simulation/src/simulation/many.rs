@@ -10,7 +10,11 @@ use super::outcome::{Failure, Report};
 use super::run::run;
 
 /// The kinds of things that must have happened in a run over many seeds: otherwise the simulation has lost its teeth.
-const MUST_HAPPEN: [&str; 34] = [
+const MUST_HAPPEN: [&str; 38] = [
+    "clocks were ahead",
+    "a frontend was restarted with its clock right again",
+    "a replica manager was restarted with its clock right again",
+    "labels with a raised clock",
     "a replica manager was restarted from its disk",
     "snapshots merged",
     "snapshots broken off",

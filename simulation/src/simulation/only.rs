@@ -54,6 +54,12 @@ impl Only {
             }
         }
         weather.reorder &= faults.contains(&Kind::Reorder);
+        if !faults.contains(&Kind::Ahead) {
+            plan.ahead_ms = 0;
+        }
+        if !faults.contains(&Kind::Raise) {
+            plan.raised_ms_max = 0;
+        }
         plan.any_ids &= faults.contains(&Kind::Ids);
         if !faults.contains(&Kind::Skew) {
             plan.skew_ms_max = 0;

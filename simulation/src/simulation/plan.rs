@@ -10,6 +10,15 @@ use super::network::Weather;
 /// Of so many seeds, one has a long cut.
 const LONG_CUT_ONE_OF: u32 = 100;
 
+/// Of so many seeds, one has clocks that are ahead for a while.
+const AHEAD_ONE_OF: u32 = 8;
+/// By how much these clocks are ahead, in milliseconds: by more than a minute, which frontends and replicas allow for.
+const AHEAD_MS: std::ops::RangeInclusive<i64> = 61_000..=3_600_000;
+
+/// By how much a session raises the clock of its label at most, in milliseconds: clocks that are not ahead otherwise differ by
+/// some seconds.
+const RAISED_MS_MAX: u64 = 30_000;
+
 /// What may go wrong in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
@@ -68,6 +77,10 @@ pub struct Plan {
     pub tick_us: u64,
     /// By how much a clock jumps at most, in milliseconds; 0 where none does.
     pub jump_ms_max: i64,
+    /// If not 0, wall clocks are once ahead by so much, in milliseconds.
+    pub ahead_ms: i64,
+    /// By how much sessions may raise the clock of their label, in milliseconds: for less than is refused.
+    pub raised_ms_max: u64,
     /// Whether clients make ids of all kinds, also such that carry no stamp.
     pub any_ids: bool,
     /// A session begins no more operations than this.
@@ -123,6 +136,8 @@ impl Plan {
             is_brief,
             tick_us: if is_brief { 40_000 } else { 20_000 },
             jump_ms_max: if generator.u32(..3) == 0 { generator.i64(1000..8000) } else { 0 },
+            ahead_ms: 0,
+            raised_ms_max: 0,
             any_ids: generator.u32(..3) == 0,
             operations_max: u64::MAX,
             strikes_max: u64::MAX,
@@ -146,6 +161,16 @@ impl Plan {
         self.is_brief = false;
         self.tick_us = 40_000;
         self.think_us_max = self.think_us_max.max(50_000);
+        self
+    }
+
+    /// One seed of some is about clocks that were once ahead. Its chances are its own: all else is as without it.
+    pub fn draw_ahead(mut self, seed: u64) -> Self {
+        let mut generator = Rng::with_seed(seed ^ 0x61_6865_6164);
+        if generator.u32(..AHEAD_ONE_OF) == 0 && self.long_cut_us == 0 {
+            self.ahead_ms = generator.i64(AHEAD_MS);
+            self.raised_ms_max = if generator.bool() { RAISED_MS_MAX } else { 0 };
+        }
         self
     }
 

@@ -101,3 +101,24 @@ fn retry_of_an_update_stamped_ahead_keeps_the_stamp_of_its_id() {
     let outputs = bench.update(Some(far), seen(clock));
     assert!(updates(&outputs).iter().all(|(_, request)| request.stamp < Stamp(clock.0 + 100)), "{outputs:?}");
 }
+
+#[test]
+fn frontend_whose_clock_is_ahead_stamps_by_the_clock_of_a_replica_until_the_update_is_accepted() {
+    let mut bench = Bench::beside(&["a", "b"]);
+    let wall_ms = bench.now.wall_ms;
+    bench.now.wall_ms += HOUR_MS;
+    let stamped = |outputs: &[Output]| {
+        let (replica, request) = updates(outputs).remove(0);
+        (replica, request.n, request.stamp)
+    };
+    let (first, n, stamp) = stamped(&bench.update(None, Label::new()));
+    assert!(stamp.milliseconds() >= wall_ms + HOUR_MS);
+    let outputs = bench.reply(&first, n, Reply::StampAhead { wall_ms, clock: Stamp::ZERO });
+    let (second, n, stamp) = stamped(&outputs);
+    assert_eq!(stamp, Stamp::new(wall_ms, 1));
+    // Another update moves the clock here ahead again.
+    bench.update(None, Label::new());
+    let above = Stamp::new(wall_ms + 7, 0);
+    let (.., stamp) = stamped(&bench.reply(&second, n, Reply::StampAgain { above }));
+    assert_eq!(stamp, above.next());
+}
