@@ -4,7 +4,7 @@
 //! a connection with `no_echo` does not hear itself, and `flush()` waits for no answer of the broker. An answer from anybody
 //! else, or the broker's "no responders", would prove less: other subscribers may listen everywhere and say nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -30,6 +30,14 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_millis(500);
 /// Turns that the task which reads the connection gets, so that what it has read is told to us.
 const TURNS: usize = 16;
 
+/// All inboxes, as permissions name them.
+const ANY_INBOX: &str = "_INBOX.>";
+
+/// Pause between two checks of a role that runs and was refused something.
+pub const RETRY: Duration = Duration::from_secs(2);
+/// Time for one such check. Beyond it nothing is known, and the next check follows.
+pub const RETRY_LIMIT: Duration = Duration::from_secs(2);
+
 /// What a role needs of the broker.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
@@ -39,12 +47,21 @@ pub struct Needs {
     pub own: String,
     /// Messages that are published to try whether that is permitted. They must be harmless.
     pub publishes: Vec<(String, Bytes)>,
-    /// Subjects that the role subscribes later. Tried only to complete a list of refusals.
+    /// Subjects that the role subscribes later.
     pub subscribes: Vec<String>,
-    /// Subjects without which the role can serve.
-    pub optional: Vec<String>,
+    /// The queue group in which it subscribes those.
+    pub queue: Option<&'static str>,
     /// Replies that one request may have.
     pub replies: usize,
+}
+
+impl Needs {
+    /// Adds a subject that was refused. The message that tries it is empty.
+    pub fn also_publish(&mut self, subject: &str) {
+        if self.publishes.iter().all(|(tried, _)| tried != subject) {
+            self.publishes.push((subject.to_owned(), Bytes::new()));
+        }
+    }
 }
 
 /// Why a process cannot do what its role needs.
@@ -76,13 +93,50 @@ pub enum AccessError {
     Closed,
 }
 
+impl AccessError {
+    /// Whether the broker refused something: then nothing else is unknown.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Denied { .. })
+    }
+}
+
+/// Events of a connection, of which a check takes the refusals and leaves the others.
+#[derive(Debug)]
+pub struct Events {
+    receiver: UnboundedReceiver<ConnectionEvent>,
+    set_aside: VecDeque<ConnectionEvent>,
+}
+
+impl From<UnboundedReceiver<ConnectionEvent>> for Events {
+    fn from(receiver: UnboundedReceiver<ConnectionEvent>) -> Self {
+        Self { receiver, set_aside: VecDeque::new() }
+    }
+}
+
+impl Events {
+    /// The next event; `None` after the connection has ended. Cancel safe.
+    pub async fn recv(&mut self) -> Option<ConnectionEvent> {
+        match self.set_aside.pop_front() {
+            Some(event) => Some(event),
+            None => self.receiver.recv().await,
+        }
+    }
+
+    /// Forgets what a check has left, unless the connection is lost.
+    pub fn forget_the_past(&mut self) {
+        if self.set_aside.back() != Some(&ConnectionEvent::Disconnected) {
+            self.set_aside.clear();
+        }
+    }
+}
+
 struct Listed<'a>(&'a [Denial]);
 
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, denial) in self.0.iter().enumerate() {
             write!(f, "{}{denial}", if place == 0 { "" } else { ", " })?;
-            if denial.access == Access::Publish && denial.subject.starts_with("_INBOX.") {
+            if denial.access == Access::Publish && denial.subject == ANY_INBOX {
                 f.write_str(" (a reply: allow_responses: {max: -1, expires: \"1m\"})")?;
             }
         }
@@ -97,26 +151,17 @@ impl fmt::Display for Listed<'_> {
 ///
 /// Where the broker refuses something that the role needs, all of it is listed. Where our own message does not come back,
 /// the broker does not hear us.
-pub async fn check(
-    client: &Client,
-    events: &mut UnboundedReceiver<ConnectionEvent>,
-    second: &Client,
-    needs: &Needs,
-) -> Result<(), AccessError> {
-    let mut check = Check { client, events, second, needs, denials: BTreeSet::new(), rounds_left: rounds() };
+pub async fn check(client: &Client, events: &mut Events, second: &Client, needs: &Needs) -> Result<(), AccessError> {
+    let mut check =
+        Check { client, events, second, needs, inbox: None, denials: BTreeSet::new(), rounds_left: rounds() };
     check.try_to_publish().await;
-    check.barrier().await?;
-    if check.denials.is_empty() && needs.replies > 0 {
+    check.try_to_subscribe().await?;
+    if needs.replies > 0 && check.can_try_to_reply() {
         check.try_to_reply().await?;
     }
     if check.denials.is_empty() {
         return Ok(());
     }
-    let mut tried = Vec::new();
-    for subject in &needs.subscribes {
-        tried.extend(check.subscribe(subject).await);
-    }
-    check.barrier().await?;
     Err(AccessError::Denied { role: needs.role, denials: check.denials.into_iter().collect() })
 }
 
@@ -126,9 +171,11 @@ fn rounds() -> u128 {
 
 struct Check<'a> {
     client: &'a Client,
-    events: &'a mut UnboundedReceiver<ConnectionEvent>,
+    events: &'a mut Events,
     second: &'a Client,
     needs: &'a Needs,
+    /// Subject of the replies to a request of our own.
+    inbox: Option<String>,
     denials: BTreeSet<Denial>,
     rounds_left: u128,
 }
@@ -140,6 +187,39 @@ impl Check<'_> {
             publish(self.client, subject, None, payload.clone()).await;
         }
         publish(self.client, &self.needs.own, None, Bytes::new()).await;
+    }
+
+    /// Subscribes what the role subscribes later, and gives it up again. Without the queue group, as requests must not be
+    /// taken away from those who serve; in the group only where permissions name that.
+    async fn try_to_subscribe(&mut self) -> Result<(), AccessError> {
+        let mut tried = Vec::new();
+        for subject in &self.needs.subscribes {
+            tried.extend(self.subscribe(subject).await);
+        }
+        self.barrier().await?;
+        drop(tried);
+        let Some(queue) = self.needs.queue else { return Ok(()) };
+        let is_refused =
+            |denial: &&Denial| denial.access == Access::Subscribe && self.needs.subscribes.contains(&denial.subject);
+        let refused: Vec<Denial> = self.denials.iter().filter(is_refused).cloned().collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let mut tried = Vec::new();
+        for denial in refused {
+            self.denials.remove(&denial);
+            let subscribing = self.client.queue_subscribe(denial.subject, queue.to_owned());
+            tried.extend(within(PUBLISH_TIMEOUT, subscribing).await.ok().and_then(Result::ok));
+        }
+        self.barrier().await
+    }
+
+    /// Whether a request of our own can arrive, and the replies to it.
+    fn can_try_to_reply(&self) -> bool {
+        let prevents = |denial: &Denial| {
+            denial.subject == self.needs.own || (denial.access == Access::Subscribe && denial.subject == ANY_INBOX)
+        };
+        !self.denials.iter().any(prevents)
     }
 
     async fn subscribe(&self, subject: &str) -> Option<Subscriber> {
@@ -161,7 +241,7 @@ impl Check<'_> {
         loop {
             tokio::select! {
                 biased;
-                event = self.events.recv() => match event {
+                event = self.events.receiver.recv() => match event {
                     Some(ConnectionEvent::Denied(denial)) => {
                         let is_answer = is_refused(&denial);
                         self.note(denial);
@@ -169,9 +249,13 @@ impl Check<'_> {
                             break;
                         }
                     }
-                    // What was on its way when the connection broke is gone.
-                    Some(ConnectionEvent::Connected) => self.try_to_publish().await,
-                    Some(_) => {}
+                    Some(event) => {
+                        // What was on its way when the connection broke is gone.
+                        if event == ConnectionEvent::Connected {
+                            self.try_to_publish().await;
+                        }
+                        self.events.set_aside.push_back(event);
+                    }
                     None => return Err(AccessError::Closed),
                 },
                 message = heard.next() => match message {
@@ -192,6 +276,7 @@ impl Check<'_> {
     /// Answers a request of our own with as many replies as one may need.
     async fn try_to_reply(&mut self) -> Result<(), AccessError> {
         let (inbox, token) = (self.second.new_inbox(), token());
+        self.inbox = Some(inbox.clone());
         let mut replies = self.second.subscribe(inbox.clone()).await.map_err(|_| AccessError::Closed)?;
         let mut requests = self.subscribe(&self.needs.own).await.ok_or(AccessError::Closed)?;
         let mut seen = BTreeSet::new();
@@ -199,7 +284,7 @@ impl Check<'_> {
         while seen.len() < self.needs.replies {
             tokio::select! {
                 biased;
-                event = self.events.recv() => match event {
+                event = self.events.receiver.recv() => match event {
                     Some(ConnectionEvent::Denied(denial)) => {
                         let is_answer = denial.subject == inbox;
                         self.note(denial);
@@ -207,7 +292,7 @@ impl Check<'_> {
                             break;
                         }
                     }
-                    Some(_) => {}
+                    Some(event) => self.events.set_aside.push_back(event),
                     None => return Err(AccessError::Closed),
                 },
                 request = requests.next() => match request {
@@ -249,17 +334,29 @@ impl Check<'_> {
     async fn hear_what_was_read(&mut self) {
         for _ in 0..TURNS {
             yield_now().await;
-            while let Ok(event) = self.events.try_recv() {
-                if let ConnectionEvent::Denied(denial) = event {
-                    self.note(denial);
+            while let Ok(event) = self.events.receiver.try_recv() {
+                match event {
+                    ConnectionEvent::Denied(denial) => self.note(denial),
+                    event => self.events.set_aside.push_back(event),
                 }
             }
         }
     }
 
-    fn note(&mut self, denial: Denial) {
-        // Programs that list services do not find it then.
-        if denial.subject.starts_with("$SRV.") || self.needs.optional.contains(&denial.subject) {
+    fn note(&mut self, mut denial: Denial) {
+        let subject = &denial.subject;
+        let is_tried = self.needs.publishes.iter().any(|(tried, _)| tried == subject)
+            || *subject == self.needs.own
+            || self.inbox.as_ref() == Some(subject);
+        if denial.access == Access::Publish && !is_tried {
+            return; // a reply of a role that runs, perhaps one that came too late to be permitted
+        }
+        // Each inbox has a name of its own, which permissions do not know.
+        if denial.subject.starts_with("_INBOX.") {
+            denial.subject = ANY_INBOX.to_owned();
+        }
+        // Without `$SRV` only programs that list services do not find the process.
+        if denial.subject.starts_with("$SRV.") {
             debug!(%denial, "refused, and not needed");
             return;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::Client;
 use futures_util::StreamExt;
-use natter_broker::access::{AccessError, Needs, check};
+use natter_broker::access::{AccessError, Events, Needs, check};
 use natter_broker::ask::{AskError, WrongAnswer, ask};
 use natter_broker::connection::{ConnectionEvent, ConnectionSettings, Denial, Patience, connect};
 use natter_broker::options::BrokerOptions;
@@ -32,17 +32,18 @@ fn needs() -> Needs {
         own: "it.proof.a".to_owned(),
         publishes: vec![("it.news".to_owned(), "news".into())],
         subscribes: vec!["it.later".to_owned()],
-        optional: vec!["it.luxury".to_owned()],
+        queue: Some("group"),
         replies: 8,
     }
 }
 
 /// Subscribes to something, and tries all that is needed.
 async fn tried(server: &NatsServer, user: Option<&str>) -> Result<(), AccessError> {
-    let (client, mut events) = connection(server, user).await;
+    let (client, events) = connection(server, user).await;
+    let mut events = Events::from(events);
     let (second, _) = connection(server, user).await;
     let _subscribed = client.subscribe("it.orders").await.unwrap();
-    let _luxury = client.subscribe("it.luxury").await.unwrap();
+    let _luxury = client.subscribe("$SRV.luxury").await.unwrap();
     timeout(DEADLINE, check(&client, &mut events, &second, &needs())).await.unwrap()
 }
 
@@ -59,7 +60,12 @@ async fn a_subscription_is_proven_among_silent_subscribers() {
 async fn everything_refused_is_listed_and_luxury_is_not() {
     let permissions = [
         ("all", r#"publish: "it.>", subscribe: ["it.>", "_INBOX.>"], allow_responses: {max: -1, expires: "1m"}"#),
-        ("plain", r#"publish: ["it.>", "_INBOX.>"], subscribe: {allow: ["it.>", "_INBOX.>"], deny: "it.luxury"}"#),
+        ("plain", r#"publish: ["it.>", "_INBOX.>"], subscribe: {allow: ["it.>", "_INBOX.>"], deny: "$SRV.luxury"}"#),
+        (
+            "group",
+            r#"publish: "it.>", subscribe: ["it.orders", "it.proof.*", "it.later group", "_INBOX.>"],
+            allow_responses: {max: -1}"#,
+        ),
         ("few", r#"publish: "it.proof.*", subscribe: ["it.proof.*", "_INBOX.>"], allow_responses: {max: -1}"#),
         ("none", r#"publish: "x", subscribe: "x""#),
         ("one", r#"publish: "it.>", subscribe: ["it.>", "_INBOX.>"], allow_responses: true"#),
@@ -74,6 +80,7 @@ async fn everything_refused_is_listed_and_luxury_is_not() {
 
     tried(&server, Some("all")).await.unwrap();
     tried(&server, Some("plain")).await.unwrap();
+    tried(&server, Some("group")).await.unwrap();
     let refused = async |user| match tried(&server, Some(user)).await.unwrap_err() {
         error @ AccessError::Denied { .. } => error.to_string(),
         error => panic!("{error}"),
@@ -91,7 +98,7 @@ async fn everything_refused_is_listed_and_luxury_is_not() {
     }
     let text = refused("one").await;
     assert!(text.contains("publish _INBOX.") && text.contains("allow_responses: {max: -1"), "{text}");
-    assert!(!text.contains("it.luxury"), "{text}");
+    assert!(!text.contains("$SRV.luxury"), "{text}");
 }
 
 fn is_right(message: &async_nats::Message) -> Result<(), WrongAnswer> {

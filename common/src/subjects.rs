@@ -72,6 +72,11 @@ impl Subjects {
         &self.prefix
     }
 
+    /// Whether this is a subject of the cluster, and not one of a caller, where replies go.
+    pub fn include(&self, subject: &str) -> bool {
+        subject.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// Where frontends serve `operation`.
     pub fn frontend(&self, operation: Operation) -> String {
         format!("{}.frontend.{}", self.prefix, operation.name())
@@ -117,12 +122,6 @@ impl Subjects {
         format!("{}.proof.{id}", self.prefix)
     }
 
-    /// Where the replica manager `id` answers frontends that ask whether it is still there. Outside of the prefix, so that
-    /// whoever listens to everything below that does not stand in for one that is gone.
-    pub fn alive(&self, id: &ReplicaId) -> String {
-        format!("{}-alive.{id}", self.prefix)
-    }
-
     /// The last token of a subject: an id in gossip and presence, a user in requests.
     pub fn last_token(subject: &str) -> &str {
         subject.rsplit('.').next().unwrap_or(subject)
@@ -153,7 +152,9 @@ mod tests {
         assert_eq!(subjects.gossip(&id), "ratings.gossip.r1");
         assert_eq!(subjects.presence(Role::Frontend, &id), "ratings.presence.frontend.r1");
         assert_eq!(subjects.proof(&id), "ratings.proof.r1");
-        assert_eq!(subjects.alive(&id), "ratings-alive.r1");
         assert_eq!(Subjects::last_token("ratings.gossip.r1"), "r1");
+        assert!(
+            subjects.include("ratings.gossip.r1") && !subjects.include("ratings2.a") && !subjects.include("_INBOX.a")
+        );
     }
 }

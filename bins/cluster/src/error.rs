@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use natter_broker::connection::ConnectError;
+use natter_broker::connection::{ConnectError, Denial};
 use natter_broker::duration::format_duration;
 use natter_broker::server::ServerError;
 
@@ -20,6 +20,12 @@ pub(crate) enum ClusterError {
     /// The broker does not let us listen to presence.
     #[error("the broker does not let us see who is there: {0}")]
     Subscribe(String),
+    /// The broker refuses what the launcher needs.
+    #[error(
+        "the broker does not permit this cluster to {0}: permit it for the user of this cluster (docs/PROTOCOL.md lists the \
+         subjects of each role)"
+    )]
+    Denied(Denial),
     /// The data set can't be read.
     #[error("--database: can't read {}: {source}", path.display())]
     Database {

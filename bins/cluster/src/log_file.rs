@@ -12,7 +12,7 @@ const TAIL_BYTES: u64 = 16 * 1024;
 /// How many lines of a log are shown to people.
 const LINES_MAX: usize = 8;
 /// How much of a line is shown to people, in characters.
-const LINE_CHARS_MAX: usize = 400;
+const LINE_CHARS_MAX: usize = 2000;
 /// What the roles' last words begin with, when they end because something is wrong.
 const COMPLAINTS: [&str; 3] = ["error: ", "replica: ", "frontend: "];
 

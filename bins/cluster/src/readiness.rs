@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use async_nats::Subscriber;
 use futures_util::StreamExt;
-use natter_broker::connection::{ConnectionSettings, Patience, connect};
+use natter_broker::connection::{ConnectionEvent, ConnectionSettings, Denial, Patience, connect};
 use natter_broker::options::BrokerOptions;
 use natter_common::messages::{Presence, Role};
 use natter_common::subjects::Subjects;
 use natter_common::wire::Format;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::error::ClusterError;
@@ -28,6 +29,7 @@ pub(crate) struct Lookout {
     // Dropped last, as the connection lives as long as it.
     frontends: Subscriber,
     replicas: Subscriber,
+    events: UnboundedReceiver<ConnectionEvent>,
 }
 
 impl Lookout {
@@ -37,11 +39,12 @@ impl Lookout {
             .ok_or_else(|| ClusterError::Subscribe(format!("\"{}\" is not a prefix", options.prefix)))?;
         let patience = Patience::GiveUpAfter(BROKER_PATIENCE);
         let settings = ConnectionSettings { name: "cluster".to_owned(), no_echo: true, patience };
-        let client = connect(options, &settings, None).await?;
+        let (sender, events) = unbounded_channel();
+        let client = connect(options, &settings, Some(sender)).await?;
         let failed = |error: async_nats::SubscribeError| ClusterError::Subscribe(error.to_string());
         let frontends = client.subscribe(subjects.all_presence(Role::Frontend)).await.map_err(failed)?;
         let replicas = client.subscribe(subjects.all_presence(Role::Replica)).await.map_err(failed)?;
-        Ok(Self { frontends, replicas })
+        Ok(Self { frontends, replicas, events })
     }
 
     /// Waits until all members are ready; who ends meanwhile, or is not ready in time, is an error.
@@ -56,11 +59,12 @@ impl Lookout {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !members.iter().all(Member::is_ready) {
             tokio::select! {
-                presence = self.next() => {
+                presence = next_presence(&mut self.frontends, &mut self.replicas) => {
                     for member in &mut *members {
                         member.notice(&presence);
                     }
                 }
+                denial = next_denial(&mut self.events) => return Err(ClusterError::Denied(denial)),
                 _ = look.tick() => {
                     if let Some(mut ended) = members.iter_mut().find_map(Member::newly_ended) {
                         ended.log.complete().await;
@@ -86,15 +90,29 @@ impl Lookout {
 
     /// The next presence message that can be read. Nothing is lost where this is dropped.
     pub(crate) async fn next(&mut self) -> Presence {
-        loop {
-            let message = tokio::select! {
-                Some(message) = self.frontends.next() => message,
-                Some(message) = self.replicas.next() => message,
-                else => std::future::pending().await,
-            };
-            if let Ok(presence) = Format::of(&message.payload).decode(&message.payload) {
-                return presence;
-            }
+        next_presence(&mut self.frontends, &mut self.replicas).await
+    }
+}
+
+async fn next_presence(frontends: &mut Subscriber, replicas: &mut Subscriber) -> Presence {
+    loop {
+        let message = tokio::select! {
+            Some(message) = frontends.next() => message,
+            Some(message) = replicas.next() => message,
+            else => std::future::pending().await,
+        };
+        if let Ok(presence) = Format::of(&message.payload).decode(&message.payload) {
+            return presence;
         }
     }
+}
+
+/// The next refusal of the broker; none after the connection has ended.
+async fn next_denial(events: &mut UnboundedReceiver<ConnectionEvent>) -> Denial {
+    while let Some(event) = events.recv().await {
+        if let ConnectionEvent::Denied(denial) = event {
+            return denial;
+        }
+    }
+    std::future::pending().await
 }

@@ -7,6 +7,8 @@ mod support;
 
 use std::net::{TcpListener, TcpStream};
 
+use natter_broker::environment::Environment;
+use natter_broker::server::{NatsServer, ServerSettings, find_or_fetch, print_notice};
 use rustix::process::Signal;
 use support::{Place, REMAINS, assert_refused, broken_database, signal_to, text};
 
@@ -182,5 +184,34 @@ fn roles_are_in_the_program() {
         let output = place.run(&[role, "--help"], "");
         assert!(output.status.success());
         assert!(text(&output.stdout).contains(&format!("Usage: cluster {role} ")), "{}", text(&output.stdout));
+    }
+}
+
+#[test]
+fn reason_of_a_member_is_told_where_the_broker_refuses_something() {
+    let place = Place::new();
+    let users = [
+        ("mute", r#"publish: {deny: "ratings.gossip.*"}"#),
+        ("blind", r#"subscribe: {deny: "ratings.presence.frontend.*"}"#),
+    ]
+    .map(|(user, permissions)| format!("{{user: {user}, password: secret, permissions: {{{permissions}}}}}"));
+    let config = place.path("nats.conf");
+    std::fs::write(&config, format!("authorization {{ users: [{}] }}", users.join(", "))).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = runtime.block_on(async {
+        let binary = find_or_fetch(&Environment::of_process(), &print_notice).await.unwrap().path;
+        NatsServer::start(ServerSettings { config: Some(config), ..ServerSettings::new(binary) }).await.unwrap()
+    });
+    for (user, lacks) in [
+        (
+            "mute",
+            "replica r1 ended with status 1 before it was ready: the broker does not permit this replica to publish ratings.gossip.r1-",
+        ),
+        ("blind", "the broker does not permit this cluster to subscribe ratings.presence.frontend.*"),
+    ] {
+        let output = place.run(&["1", "1", "42", "--server", server.url(), "--user", user, "--password", "secret"], "");
+        let told = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && told.contains(lacks), "{told}");
+        place.assert_nothing_left();
     }
 }

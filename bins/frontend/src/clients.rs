@@ -142,6 +142,18 @@ impl Clients {
         Ok(())
     }
 
+    /// Takes a new place, and gives up all others: the broker says so where it does not permit that any more.
+    pub(crate) async fn renew_place(
+        &mut self,
+        service: &Service,
+        subjects: &Subjects,
+    ) -> Result<(), async_nats::Error> {
+        let old = self.places.len();
+        self.take_place(service, subjects).await?;
+        self.places.drain(..old);
+        Ok(())
+    }
+
     /// Gives up all places but so many. Requests that have come by now are still read.
     pub(crate) fn keep_places(&mut self, places: usize) {
         self.places.truncate(places);

@@ -2,6 +2,7 @@
 //!
 //! - [`run`]: the way of a message: `inbox` decodes it, the core handles it, `outbox` performs what the core asks for
 //! - `line`: all that connects it with the broker
+//! - `permits`: what the broker does not permit any more
 //! - `clients`: the service that clients talk to, and the way back to each of them
 //! - `attendance`: whether it takes part in the queue group; `hearing`: whether replicas are heard; `ghosts`: places in
 //!   the queue group that a frozen server keeps
@@ -15,6 +16,7 @@ mod hearing;
 mod inbox;
 mod line;
 mod outbox;
+mod permits;
 mod shell;
 mod steps;
 

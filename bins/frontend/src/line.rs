@@ -3,14 +3,14 @@
 use async_nats::Client;
 use async_nats::service::Service;
 use bytes::Bytes;
-use natter_broker::access::{self, Needs};
-use natter_broker::connection::{ConnectionEvent, ConnectionSettings, Patience, Siblings, connect_beside};
+use natter_broker::access::{self, Events, Needs};
+use natter_broker::connection::{Access, ConnectionSettings, Denial, Patience, Siblings, connect_beside};
 use natter_broker::live::Live;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Role};
-use natter_common::subjects::{Operation, Subjects};
+use natter_common::subjects::{FRONTEND_QUEUE, Operation, Subjects};
 use natter_common::wire::encode;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::clients::start_service;
 use crate::inbox::Inbox;
@@ -20,13 +20,13 @@ use crate::{FrontendArgs, FrontendError};
 pub(crate) struct Line {
     /// The connection to the replica managers.
     pub(crate) client: Client,
-    pub(crate) events: UnboundedReceiver<ConnectionEvent>,
+    pub(crate) events: Events,
     pub(crate) inbox: Inbox,
     /// Where replica managers answer, without the last two tokens.
     pub(crate) replies: String,
     /// The connection that clients come in by.
     pub(crate) entrance: Client,
-    pub(crate) entrance_events: UnboundedReceiver<ConnectionEvent>,
+    pub(crate) entrance_events: Events,
     pub(crate) service: Service,
     pub(crate) live: Live,
     /// Servers in use by the two connections.
@@ -44,7 +44,7 @@ impl Line {
         let id = &presence.id;
         let settings = |name: String| ConnectionSettings { name, no_echo: true, patience: Patience::Forever };
         let (broker, siblings) = (&arguments.broker, Siblings::default());
-        let (sender, mut events) = unbounded_channel();
+        let (sender, events) = unbounded_channel();
         let client = connect_beside(broker, &settings(name(id)), &siblings, Some(sender)).await?;
         let (sender, entrance_events) = unbounded_channel();
         let outer = settings(entrance_name(id));
@@ -55,7 +55,9 @@ impl Line {
         let inbox = Inbox::subscribe(&client, subjects, &replies)
             .await
             .map_err(|error| FrontendError::Subscribe(error.into()))?;
+        let (mut events, entrance_events) = (Events::from(events), Events::from(entrance_events));
         access::check(&client, &mut events, &entrance, &needs(subjects, presence)).await?;
+        events.forget_the_past();
         Ok(Self { client, events, inbox, replies, entrance, entrance_events, service, live, siblings })
     }
 }
@@ -70,12 +72,12 @@ pub(crate) fn entrance_name(id: &ReplicaId) -> String {
     format!("frontend-{id}-entrance")
 }
 
-/// What the connection to the replica managers needs beside what it has subscribed.
-fn needs(subjects: &Subjects, presence: &Presence) -> Needs {
+/// Needs of a frontend beside what its connection to the replicas has subscribed.
+pub(crate) fn needs(subjects: &Subjects, presence: &Presence) -> Needs {
     let id = &presence.id;
     let shown: Bytes = encode(presence).unwrap_or_default().into();
     let mut publishes = vec![(subjects.presence(Role::Frontend, id), shown)];
-    // No replica manager listens there.
+    // No replica listens there.
     publishes.extend(["update", "confirm", "query"].map(|endpoint| (subjects.replica(id, endpoint), Bytes::new())));
     let served = Operation::ALL.into_iter().flat_map(|operation| {
         let of_user = operation.has_user().then(|| subjects.frontend_of_any_user(operation));
@@ -86,12 +88,21 @@ fn needs(subjects: &Subjects, presence: &Presence) -> Needs {
         own: subjects.proof(id),
         publishes,
         subscribes: served.collect(),
-        optional: vec![subjects.alive(id)],
-        replies: 0,
+        queue: Some(FRONTEND_QUEUE),
+        replies: 1,
     }
 }
 
-/// What the connection that clients come in by needs beside what it has subscribed.
+/// Needs of the connection that clients come in by, beside what it has subscribed.
 pub(crate) fn entrance_needs(subjects: &Subjects, id: &ReplicaId) -> Needs {
-    Needs { role: "frontend", own: subjects.proof(id), replies: 1, ..Needs::default() }
+    Needs { role: "frontend", own: subjects.proof(id), ..Needs::default() }
+}
+
+/// Whether a frontend can go on without what was refused on its connection to the replicas: service discovery, and answers
+/// to clients, which leave by that connection only in an emergency.
+pub(crate) fn is_dispensable(subjects: &Subjects, denial: &Denial) -> bool {
+    match denial.access {
+        Access::Subscribe => denial.subject.starts_with("$SRV."),
+        Access::Publish => !subjects.include(&denial.subject),
+    }
 }

@@ -29,6 +29,11 @@ impl Outbox {
         Self { publisher, subjects, own, replies, live, requests: RequestPacker::default() }
     }
 
+    /// Where replicas answer, without the last two tokens.
+    pub(crate) fn replies(&self) -> &str {
+        &self.replies
+    }
+
     /// Performs all `outputs` of a frontend of `cluster`.
     pub(crate) async fn perform(
         &mut self,

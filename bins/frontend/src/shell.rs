@@ -7,16 +7,15 @@ use async_nats::Client;
 use async_nats::connection::State;
 use async_nats::service::Service;
 use futures_util::FutureExt;
-use natter_broker::access;
+use natter_broker::access::{self, AccessError, Events, RETRY, RETRY_LIMIT};
 use natter_broker::clocks::Clocks;
-use natter_broker::connection::ConnectionEvent;
+use natter_broker::connection::{ConnectionEvent, Denial};
 use natter_broker::moderation::Moderation;
 use natter_broker::publisher::{Publisher, within};
 use natter_broker::pulse::{Pulse, TICK};
 use natter_common::frontend::{Config, Frontend, Input, Output};
 use natter_common::messages::Status;
 use natter_common::subjects::Subjects;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, timeout};
 use tracing::{Level, enabled, info, warn};
@@ -26,6 +25,7 @@ use crate::clients::{Arrival, Clients};
 use crate::inbox::{Delivery, Inbox};
 use crate::line::{self, Line};
 use crate::outbox::Outbox;
+use crate::permits::Permits;
 use crate::{FrontendArgs, FrontendError, steps};
 
 /// How long the last messages may take.
@@ -38,7 +38,7 @@ struct Shell {
     core: Frontend,
     clocks: Clocks,
     inbox: Inbox,
-    events: UnboundedReceiver<ConnectionEvent>,
+    events: Events,
     outbox: Outbox,
     clients: Clients,
     service: Service,
@@ -46,8 +46,9 @@ struct Shell {
     /// The connection that clients come in by. Apart from the one to the replica managers, so that it can be drained
     /// while answers are still on their way.
     entrance: Client,
-    entrance_events: UnboundedReceiver<ConnectionEvent>,
+    entrance_events: Events,
     subjects: Subjects,
+    permits: Permits,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
     moderation: Moderation,
@@ -90,6 +91,7 @@ pub async fn run(arguments: FrontendArgs, shutdown: impl Future<Output = ()>) ->
         entrance,
         entrance_events,
         subjects,
+        permits: Permits::default(),
         inputs: Vec::new(),
         outputs: Vec::new(),
         moderation: Moderation::default(),
@@ -117,6 +119,14 @@ impl Shell {
                     has_ticked = true;
                     self.inputs.push(Input::Tick { listened: true });
                 }
+                () = self.permits.until_due() => {
+                    let checked = tokio::select! {
+                        biased;
+                        () = &mut shutdown => break,
+                        checked = timeout(RETRY_LIMIT, self.check_permits()) => checked,
+                    };
+                    self.judge(checked.unwrap_or(Err(AccessError::Silent { role: "frontend" }.into())));
+                }
                 arrivals = self.clients.next() => match arrivals {
                     Some(arrivals) => self.read(arrivals),
                     None => break,
@@ -139,11 +149,58 @@ impl Shell {
         Ok(())
     }
 
+    /// Checks what the broker permits, and subscribes anew what it took away.
+    async fn check_permits(&mut self) -> Result<(), FrontendError> {
+        let client = self.outbox.publisher.client().clone();
+        let has_lost = self.permits.lost_subscriptions();
+        if has_lost {
+            let inbox = Inbox::subscribe(&client, &self.subjects, self.outbox.replies()).await;
+            self.inbox = inbox.map_err(|error| FrontendError::Subscribe(error.into()))?;
+        }
+        let mut needs = line::needs(&self.subjects, &self.core.presence(self.clocks.now()));
+        self.permits.add_refused(&mut needs);
+        access::check(&client, &mut self.events, &self.entrance, &needs).await?;
+        if has_lost {
+            // What replicas sent meanwhile was not heard.
+            self.inputs.extend([Input::Disconnected, Input::Connected]);
+            if self.clients.places() > 0 {
+                self.clients.renew_place(&self.service, &self.subjects).await.map_err(FrontendError::Subscribe)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, checked: Result<(), FrontendError>) {
+        match checked {
+            Ok(()) => {
+                if self.permits.are_complete() {
+                    info!(frontend = %self.core.id(), "the broker permits everything again: goes on");
+                }
+            }
+            Err(FrontendError::Access(error)) if error.is_refusal() => self.suspend(&error),
+            // The broker did not answer: nothing is known of its permissions.
+            Err(_) => self.permits.remain_unknown(),
+        }
+    }
+
+    /// Takes no more requests until the broker permits everything that a frontend needs.
+    fn suspend(&mut self, error: &AccessError) {
+        if self.permits.lack(error.to_string()) {
+            let every_s = RETRY.as_secs();
+            warn!(frontend = %self.core.id(), "stops serving, keeps its state and tries again every {every_s} s: {error}");
+        }
+        self.clients.keep_places(0);
+        self.core.stop_serving();
+    }
+
     /// Takes part in the queue group while replicas are heard, and only then: requests that are handed to a frontend which
     /// hears none are lost to the others.
     async fn attend(&mut self) -> Result<(), FrontendError> {
         let now = Instant::now();
         self.attendance.tick(now);
+        if !self.permits.suffice() {
+            return Ok(());
+        }
         if self.attendance.takes_a_hop(now) {
             warn!(frontend = %self.core.id(), "hears no replica: tries another server of the broker");
             let _ = within(COMMAND_TIMEOUT, self.outbox.publisher.client().force_reconnect()).await;
@@ -247,7 +304,11 @@ impl Shell {
             ConnectionEvent::SlowConsumer { dropped } => {
                 warn!(dropped, "messages came faster than they were read; what got no answer is asked again");
             }
-            ConnectionEvent::Denied(_) => {}
+            ConnectionEvent::Denied(denial) => {
+                if !line::is_dispensable(&self.subjects, &denial) {
+                    self.permits.doubt(denial, false);
+                }
+            }
         }
     }
 
@@ -265,7 +326,8 @@ impl Shell {
             ConnectionEvent::SlowConsumer { dropped } => {
                 warn!(dropped, "requests came faster than they were read and were lost: their clients ask again");
             }
-            ConnectionEvent::Denied(_) => {}
+            ConnectionEvent::Denied(Denial { subject, .. }) if subject.starts_with("$SRV.") => {}
+            ConnectionEvent::Denied(denial) => self.permits.doubt(denial, true),
         }
     }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use async_nats::service::{Request, Service, ServiceExt};
 use async_nats::{Client, Message, StatusCode};
-use bytes::Bytes;
 use futures_util::StreamExt;
 use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
@@ -57,8 +56,6 @@ pub(crate) enum Channel {
     Gossip,
     Acknowledgement,
     Presence,
-    /// Questions whether it is still there.
-    Alive,
     /// Answers to pulls.
     LogPage,
     /// Answers to requests for a chunk of a snapshot.
@@ -90,7 +87,6 @@ struct Open {
 /// Subscriptions, and requests that have no answer yet.
 pub(crate) struct Inbox {
     own: ReplicaId,
-    client: Client,
     /// What other replica managers tell. Read before the requests, so that a backlog of those hides nobody's presence.
     pub(crate) gossip: Streams<Delivery>,
     pub(crate) requests: Streams<Delivery>,
@@ -117,7 +113,6 @@ pub(crate) async fn subscribe(
         (subjects.all_gossip(), Channel::Gossip),
         (subjects.replica(own, "acknowledge"), Channel::Acknowledgement),
         (subjects.all_presence(Role::Replica), Channel::Presence),
-        (subjects.alive(own), Channel::Alive),
         (format!("{pull_replies}.log.*"), Channel::LogPage),
         (format!("{pull_replies}.snapshot.*"), Channel::Snapshot),
     ];
@@ -125,14 +120,7 @@ pub(crate) async fn subscribe(
         let messages = client.subscribe(subject).await?;
         gossip.push(messages.map(move |message| Delivery::Message(channel, Box::new(message))));
     }
-    Ok(Inbox {
-        own: own.clone(),
-        client: client.clone(),
-        gossip,
-        requests,
-        open: HashMap::new(),
-        malformed: Malformed::default(),
-    })
+    Ok(Inbox { own: own.clone(), gossip, requests, open: HashMap::new(), malformed: Malformed::default() })
 }
 
 /// The micro service `replica`, whose STATS carry `live`.
@@ -181,7 +169,6 @@ impl Inbox {
     pub(crate) async fn read(&mut self, delivery: Delivery, inputs: &mut Vec<Input>) {
         match delivery {
             Delivery::Request(endpoint, request) => self.read_request(endpoint, *request, inputs).await,
-            Delivery::Message(Channel::Alive, message) => self.say_alive(*message).await,
             Delivery::Message(channel, message) => self.read_message(channel, &message, inputs),
         }
     }
@@ -209,13 +196,6 @@ impl Inbox {
         }
     }
 
-    async fn say_alive(&self, message: Message) {
-        if let Some(reply) = message.reply {
-            // Whoever asks asks again.
-            let _ = within(RESPOND_TIMEOUT, self.client.publish(reply, Bytes::new())).await;
-        }
-    }
-
     fn read_message(&mut self, channel: Channel, message: &Message, inputs: &mut Vec<Input>) {
         let sender = Subjects::last_token(&message.subject);
         if message.status == Some(StatusCode::NO_RESPONDERS) {
@@ -238,8 +218,6 @@ impl Inbox {
                 let input = decode::<Acknowledgement>(payload).map(Input::Acknowledgement);
                 (input, None)
             }
-            // Answered before.
-            Channel::Alive => return,
         };
         match input {
             Ok(_) if id.as_ref().is_some_and(|id| id.as_str() != sender) => {

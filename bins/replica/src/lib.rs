@@ -5,7 +5,8 @@
 //! - `steps`: the log of each step
 //! - `storage`: in memory, or in a directory that outlives the process; `wait`: while another program has that open
 //! - `line`: all that connects it with the broker
-//! - `life`: from the start to the end, and perhaps another life; `offline`: what is left when the store failed
+//! - `life`: from the start to the end, and perhaps another life; `offline`: what is left when the store failed;
+//!   `suspended`: while the broker does not permit what it needs
 
 mod error;
 mod inbox;
@@ -16,6 +17,7 @@ mod outbox;
 mod shell;
 mod steps;
 mod storage;
+mod suspended;
 mod wait;
 
 use std::ffi::OsString;

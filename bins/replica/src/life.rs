@@ -79,9 +79,18 @@ async fn live(
         }
     };
     info!(replica = %id, "joins");
-    let end = Shell::new(core, store, clocks, line).serve(shutdown.as_mut()).await?;
+    let mut shell = Shell::new(core, store, clocks, line);
+    let end = loop {
+        match shell.serve(shutdown.as_mut()).await? {
+            End::Denied(suspended) => match suspended.stay(arguments, subjects, shutdown.as_mut()).await? {
+                Some(resumed) => shell = resumed,
+                None => return Ok(None),
+            },
+            end => break end,
+        }
+    };
     match end {
-        End::Left => Ok(None),
+        End::Left | End::Denied(_) => Ok(None),
         End::StoreFailed(remains) => {
             let offline = Offline { arguments: arguments.clone(), remains: *remains };
             offline.stay(shutdown).await.map(Some)

@@ -2,28 +2,28 @@
 
 use async_nats::Client;
 use async_nats::service::Service;
-use natter_broker::access::{self, Needs};
-use natter_broker::connection::{ConnectionEvent, ConnectionSettings, Patience, connect};
+use natter_broker::access::{self, Events, Needs};
+use natter_broker::connection::{Access, ConnectionSettings, Denial, Patience, connect};
 use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Gossip, Presence, Role};
 use natter_common::subjects::Subjects;
 use natter_common::wire::encode;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::inbox::{self, Inbox};
 use crate::outbox::Outbox;
 use crate::{ReplicaArgs, ReplicaError};
 
-/// Replies to one message, of which each may answer some of its requests. More than these are needed under load; a broker
-/// that permits so many mostly permits all.
-const REPLIES: usize = 8;
+/// Replies to one message that are tried at the start. Each may answer some of its requests, so under load a message can
+/// have more; a broker that permits this many is expected to permit all.
+const REPLIES: usize = 256;
 
 /// A connection, and what happens to it.
 pub(crate) struct Connection {
     pub(crate) client: Client,
-    pub(crate) events: UnboundedReceiver<ConnectionEvent>,
+    pub(crate) events: Events,
 }
 
 impl Connection {
@@ -31,7 +31,7 @@ impl Connection {
     pub(crate) async fn open(arguments: &ReplicaArgs, id: &ReplicaId) -> Result<Self, ReplicaError> {
         let (sender, events) = unbounded_channel();
         let client = connect(&arguments.broker, &settings(format!("replica-{id}")), Some(sender)).await?;
-        Ok(Self { client, events })
+        Ok(Self { client, events: events.into() })
     }
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Line {
     pub(crate) outbox: Outbox,
     /// As long as it lives, requests come in.
     pub(crate) service: Service,
-    pub(crate) events: UnboundedReceiver<ConnectionEvent>,
+    pub(crate) events: Events,
 }
 
 impl Line {
@@ -64,34 +64,67 @@ impl Line {
         let pull_replies = client.new_inbox();
         let inbox =
             inbox::subscribe(&client, &service, subjects, id, &pull_replies).await.map_err(ReplicaError::Subscribe)?;
-        // The connection ends with the last of its handles.
-        let second = connect(&arguments.broker, &settings(format!("replica-{id}-proof")), None).await?;
+        let second = second(arguments, id).await?;
         access::check(&client, &mut events, &second, &needs(subjects, presence, gossip.as_ref())).await?;
+        events.forget_the_past();
         let outbox = Outbox::new(Publisher::new(client), subjects.clone(), id.clone(), pull_replies, live);
         Ok(Self { inbox, outbox, service, events })
     }
+
+    /// Subscribes everything anew, as what the broker took away does not come back by itself, and checks what it permits,
+    /// what it has refused among that.
+    pub(crate) async fn renew(
+        &mut self,
+        arguments: &ReplicaArgs,
+        subjects: &Subjects,
+        introduction: &(Presence, Option<Gossip>),
+        refused: &Denial,
+    ) -> Result<(), ReplicaError> {
+        let (presence, gossip) = introduction;
+        let id = &presence.id;
+        let client = self.outbox.client().clone();
+        let second = second(arguments, id).await?;
+        self.inbox = inbox::subscribe(&client, &self.service, subjects, id, self.outbox.pull_replies())
+            .await
+            .map_err(ReplicaError::Subscribe)?;
+        let mut needs = needs(subjects, presence, gossip.as_ref());
+        if refused.access == Access::Publish && subjects.include(&refused.subject) {
+            needs.also_publish(&refused.subject);
+        }
+        access::check(&client, &mut self.events, &second, &needs).await?;
+        Ok(())
+    }
+
+    /// Sends what is on its way, and closes the connection.
+    pub(crate) async fn end(self) {
+        let _ = self.service.stop().await;
+        self.outbox.end().await;
+    }
+}
+
+/// Another connection, for a moment: it ends with the last of its handles.
+async fn second(arguments: &ReplicaArgs, id: &ReplicaId) -> Result<Client, ReplicaError> {
+    Ok(connect(&arguments.broker, &settings(format!("replica-{id}-proof")), None).await?)
+}
+
+/// Whether a replica can go on without what was refused: service discovery.
+pub(crate) fn is_dispensable(denial: &Denial) -> bool {
+    denial.access == Access::Subscribe && denial.subject.starts_with("$SRV.")
 }
 
 fn settings(name: String) -> ConnectionSettings {
     ConnectionSettings { name, no_echo: true, patience: Patience::Forever }
 }
 
-/// What a replica manager subscribes it has subscribed already.
+/// Needs of a replica beside what it has subscribed already.
 fn needs(subjects: &Subjects, presence: &Presence, gossip: Option<&Gossip>) -> Needs {
     let id = &presence.id;
     let payload = |encoded: Result<Vec<u8>, _>| encoded.unwrap_or_default().into();
     let mut publishes = vec![(subjects.presence(Role::Replica, id), payload(encode(presence)))];
     publishes.extend(gossip.map(|gossip| (subjects.gossip(id), payload(encode(gossip)))));
-    // No other replica manager listens there.
+    // No other replica listens there.
     let to_itself =
         ["log", "snapshot", "acknowledge"].map(|endpoint| (subjects.replica(id, endpoint), payload(Ok(Vec::new()))));
     publishes.extend(to_itself);
-    Needs {
-        role: "replica",
-        own: subjects.proof(id),
-        publishes,
-        subscribes: Vec::new(),
-        optional: vec![subjects.alive(id)],
-        replies: REPLIES,
-    }
+    Needs { role: "replica", own: subjects.proof(id), publishes, subscribes: Vec::new(), queue: None, replies: REPLIES }
 }

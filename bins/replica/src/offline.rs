@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use natter_common::messages::{Reply, Role, Status, StatusReply};
+use natter_common::messages::{Presence, Reply, Role, Status, StatusReply};
 use natter_common::replica_manager::Input;
 use natter_common::roster::PRESENCE_INTERVAL_MS;
 use tokio::time::{Instant, interval, interval_at};
 use tracing::{error, info, warn};
 
+use crate::line::Line;
 use crate::shell::Remains;
 use crate::storage::Storage;
 use crate::{ReplicaArgs, ReplicaError};
@@ -57,7 +58,7 @@ impl Offline {
                     for delivery in batch {
                         self.remains.line.inbox.read(delivery, &mut inputs).await;
                     }
-                    self.refuse(inputs).await;
+                    refuse(&mut self.remains.line, &self.remains.presence, inputs).await;
                 }
             }
         }
@@ -69,29 +70,26 @@ impl Offline {
     /// Nobody must find what is left of this life beside the next one.
     async fn end(self) -> ReplicaError {
         let Remains { failure, line, .. } = self.remains;
-        let last = async {
-            let _ = line.service.stop().await;
-            line.outbox.end().await;
-        };
         // Whatever becomes of the goodbye, this is the end.
-        let _ = tokio::time::timeout(LAST, last).await;
+        let _ = tokio::time::timeout(LAST, line.end()).await;
         failure
     }
+}
 
-    async fn refuse(&mut self, inputs: Vec<Input>) {
-        for input in inputs {
-            match input {
-                Input::Update(to, _) | Input::Query(to, _) | Input::Confirm(to, _) => {
-                    self.remains.line.outbox.queue_reply(to, Reply::NotServing);
-                }
-                Input::Status(to, _) => {
-                    let (id, mode) = (self.remains.presence.id.clone(), self.remains.presence.mode.unwrap_or_default());
-                    let reply = StatusReply { id, status: Status::Offline, mode, diverged: Vec::new(), lost: 0 };
-                    self.remains.line.outbox.respond(&to.subject, &reply, &mut self.remains.line.inbox).await;
-                }
-                _ => {}
+/// Answers requests in place of a replica that serves nobody and shows itself like this.
+pub(crate) async fn refuse(line: &mut Line, presence: &Presence, inputs: Vec<Input>) {
+    for input in inputs {
+        match input {
+            Input::Update(to, _) | Input::Query(to, _) | Input::Confirm(to, _) => {
+                line.outbox.queue_reply(to, Reply::NotServing);
             }
+            Input::Status(to, _) => {
+                let (id, mode) = (presence.id.clone(), presence.mode.unwrap_or_default());
+                let reply = StatusReply { id, status: Status::Offline, mode, diverged: Vec::new(), lost: 0 };
+                line.outbox.respond(&to.subject, &reply, &mut line.inbox).await;
+            }
+            _ => {}
         }
-        self.remains.line.outbox.send_replies(&mut self.remains.line.inbox).await;
     }
+    line.outbox.send_replies(&mut line.inbox).await;
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::Client;
 use async_nats::service::Request;
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::live::Live;
@@ -90,6 +91,16 @@ impl Outbox {
     pub(crate) async fn show(&mut self, role: Role, presence: &Presence) {
         self.live.show(presence);
         self.publish(self.subjects.presence(role, &self.own), presence).await;
+    }
+
+    /// The connection.
+    pub(crate) fn client(&self) -> &Client {
+        self.publisher.client()
+    }
+
+    /// Where answers to pulls come, without the last two tokens.
+    pub(crate) fn pull_replies(&self) -> &str {
+        &self.pull_replies
     }
 
     /// What was shown last.

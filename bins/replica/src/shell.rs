@@ -5,22 +5,23 @@ use std::time::Duration;
 
 use async_nats::service::Service;
 use futures_util::FutureExt;
+use natter_broker::access::{Events, RETRY};
 use natter_broker::clocks::Clocks;
-use natter_broker::connection::ConnectionEvent;
+use natter_broker::connection::{ConnectionEvent, Denial};
 use natter_broker::moderation::Moderation;
 use natter_broker::pulse::Pulse;
 use natter_common::messages::Presence;
 use natter_common::replica_manager::{Input, Output, ReplicaManager};
 use natter_common::value::ValueError;
 use natter_database::Store;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{unconstrained, yield_now};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::inbox::{self, Inbox};
-use crate::line::Line;
+use crate::line::{Line, is_dispensable};
 use crate::outbox::{Outbox, Refusal};
+use crate::suspended::Suspended;
 use crate::{ReplicaError, steps};
 
 /// How long handing over what only this one holds may take.
@@ -39,6 +40,8 @@ const IDLE_TICKS: u64 = 250;
 pub(crate) enum End {
     /// It said goodbye.
     Left,
+    /// The broker refused something that it needs.
+    Denied(Box<Suspended>),
     /// Its store failed: what it had in mind is worth nothing any more.
     StoreFailed(Box<Remains>),
 }
@@ -57,6 +60,7 @@ pub(crate) struct Remains {
 enum Stop {
     Failed(ValueError),
     Told(Refusal),
+    Denied(Denial),
 }
 
 impl From<ValueError> for Stop {
@@ -75,7 +79,11 @@ pub(crate) struct Shell {
     inputs: Vec<Input>,
     outputs: Vec<Output>,
     service: Service,
-    events: UnboundedReceiver<ConnectionEvent>,
+    events: Events,
+    /// Something needed that the broker refused. It is checked at most once in [`RETRY`], as a refused reply may only have
+    /// come too late to be permitted.
+    denial: Option<Denial>,
+    started: Instant,
     moderation: Moderation,
     pulse: Pulse,
     ticks: u64,
@@ -109,6 +117,8 @@ impl Shell {
             outputs: Vec::new(),
             service,
             events,
+            denial: None,
+            started: Instant::now(),
             moderation: Moderation::default(),
             pulse: Pulse::start(),
             ticks: 0,
@@ -128,6 +138,11 @@ impl Shell {
             Ok(()) => {
                 self.end().await?;
                 Ok(End::Left)
+            }
+            Err(Stop::Denied(denial)) => {
+                let Self { core, store, clocks, inbox, outbox, service, events, .. } = self;
+                let line = Line { inbox, outbox, service, events };
+                Ok(End::Denied(Box::new(Suspended { core, store, clocks, line, denial })))
             }
             Err(Stop::Told(Refusal(reason))) => Err(ReplicaError::Stopped(reason)),
             Err(Stop::Failed(failure)) => match (self.store.is_durable(), self.outbox.last_presence()) {
@@ -157,6 +172,12 @@ impl Shell {
             }
             self.take_in_what_waits().await;
             self.handle_batch().await?;
+            if self.denial.is_some()
+                && self.started.elapsed() >= RETRY
+                && let Some(denial) = self.denial.take()
+            {
+                return Err(Stop::Denied(denial));
+            }
             if self.inbox.gossip.is_more_left() || self.inbox.requests.is_more_left() {
                 yield_now().await;
             }
@@ -233,8 +254,16 @@ impl Shell {
             ConnectionEvent::SlowConsumer { dropped } => {
                 warn!(dropped, "messages came faster than they were read; gossip that was lost is pulled");
             }
-            ConnectionEvent::Denied(_) => {}
+            ConnectionEvent::Denied(denial) if is_dispensable(denial) => {}
+            ConnectionEvent::Denied(denial) => {
+                self.denial.get_or_insert_with(|| denial.clone());
+            }
         }
+    }
+
+    /// Handles these inputs before anything else.
+    pub(crate) fn begin_with(&mut self, inputs: impl IntoIterator<Item = Input>) {
+        self.inputs.extend(inputs);
     }
 
     /// Handles all inputs in one transaction; what they ask for happens after it.
