@@ -186,6 +186,9 @@ fn what_only_messagepack_can_say_is_named_too() {
     assert!(
         read(b"\xca\x3f\xc0\x00\x00").unwrap_err().contains("movie_id: 1.5 is not an id, for it is not a whole number")
     );
+    assert!(read(b"\xd4\x00\x00").unwrap_err().contains("movie_id is missing"), "undefined, as msgpackr writes it");
+    assert!(read(b"\xd4\x00\x01").unwrap_err().contains("movie_id: an extension value is not an id"));
+    assert!(read(b"\xd6\xff\0\0\0\0").unwrap_err().contains("movie_id: an extension value is not an id"), "a time");
     assert!(read(b"\xca\x4f\x80\x00\x00").unwrap_err().contains("is a 32-bit float from 2^24 on"));
     assert!(read(b"\xca\x3f\x80\x00\x00").is_ok(), "a float that is exactly an integer");
     let keys = |keys: &[u8]| {
@@ -193,6 +196,18 @@ fn what_only_messagepack_can_say_is_named_too() {
         decode_request(Operation::Average, None, &payload).map_err(|error| error.to_string())
     };
     assert!(keys(b"\xa8replicas\x81\x05\x01").unwrap_err().contains("a key that is not a text is not a replica id"));
+    assert_eq!(keys(b"\xa8replicas\xd4\x00\x00"), keys(b"\xa8replicas\xc0"));
+    assert!(
+        keys(b"\xa8replicas\xd4\x05\x00").unwrap_err().contains("replicas: an extension value is not a map of counts")
+    );
+    let prev = |value: &[u8]| {
+        let payload = [b"\x82\xa8movie_id\x02\xa4prev", value].concat();
+        decode_request(Operation::Average, None, &payload).map_err(|error| error.to_string())
+    };
+    assert_eq!(prev(b"\xd4\x00\x00"), prev(b"\xc0"), "undefined is nil");
+    assert!(prev(b"\xd4\x72\x40").unwrap_err().contains("prev: an extension value is not a label"));
+    let whole = decode_request(Operation::Average, None, b"\xd4\x00\x00").unwrap_err().to_string();
+    assert!(whole.contains("it does not begin with a map"), "{whole}");
     assert!(keys(b"\x05\x01").unwrap_err().contains("without `replicas` and `clock`"));
     assert!(keys(b"\xa5clock\xca\x00\x00\x00\x00").unwrap_err().contains("is a 32-bit float, which loses"));
     assert!(keys(b"\xc4\x05clock\xcb\x43\x7a\x00\x00\x00\x00\x00\x00").is_ok());

@@ -5,6 +5,8 @@
 
 #[path = "durable/broken.rs"]
 mod broken;
+#[path = "durable/clocks.rs"]
+mod clocks;
 #[path = "durable/copies.rs"]
 mod copies;
 #[path = "durable/cut.rs"]

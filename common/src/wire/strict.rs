@@ -9,22 +9,25 @@
 //!   languages write that so.
 //! - The name of a variant is text.
 //! - Numbers count by their value ([`super::number`]).
+//! - An extension value is no value of any message, but for one that means nil ([`extension`]).
 //!
 //! Types that are decoded must not ask for a value of any type and look at it later (`serde(flatten)`, `untagged`, `tag`):
 //! what is kept in between is not judged by these rules.
 
 mod entries;
+mod extension;
 mod skip;
 mod variants;
 
 use std::fmt;
 
-use serde::de::value::MapDeserializer;
+use serde::de::value::{MapDeserializer, UnitDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::number::{integer_of_f32, integer_of_f64};
 use entries::{Entries, Keys};
+use extension::{IsUndefined, refuse_extensions};
 use skip::Skip;
 use variants::Variants;
 
@@ -208,9 +211,12 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Value<V> {
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
         self.0.visit_some(Strict(deserializer))
     }
-    /// An extension value: no message has one.
+    /// An extension value.
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(deserializer)
+        match deserializer.deserialize_any(IsUndefined)? {
+            true => self.0.visit_unit(),
+            false => self.0.visit_newtype_struct(UnitDeserializer::new()),
+        }
     }
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
@@ -239,6 +245,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Integer<V> {
     fn visit_f64<E: Error>(self, number: f64) -> Result<V::Value, E> {
         self.0.visit_i64(integer_of_f64(number).map_err(|reason| E::custom(format_args!("{number:?} {reason}")))?)
     }
+    refuse_extensions!();
 }
 
 /// A list, or a row of what has no names.
@@ -253,6 +260,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for List<V> {
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
         self.0.visit_seq(Items(items))
     }
+    refuse_extensions!();
 }
 
 struct Items<A>(A);
@@ -291,4 +299,5 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Map<V> {
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
         self.visitor.visit_map(Entries::new(entries, self.keys))
     }
+    refuse_extensions!();
 }

@@ -61,6 +61,16 @@ pub async fn go_program(cache: &Path, source: &Path) -> Option<PathBuf> {
     }
 }
 
+/// The library that gives a program another time, as `faketime` installs it.
+pub fn faketime() -> Option<PathBuf> {
+    let folders = ["/usr/lib", "/usr/local/lib"].map(Path::new).into_iter().flat_map(|folder| {
+        let inner = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        std::iter::once(folder.to_owned()).chain(inner)
+    });
+    let found = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|library| library.exists());
+    found.or_else(|| skipped("libfaketime", "install the package faketime"))
+}
+
 /// Keeps what was installed, for later runs.
 fn settle(own: tempfile::TempDir, folder: &Path) -> PathBuf {
     std::fs::write(own.path().join("complete"), "").unwrap();

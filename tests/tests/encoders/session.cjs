@@ -48,6 +48,13 @@ async function main([name, user]) {
     prev = reply.label;
     return reply.value;
   };
+  // What a program left out may be there as undefined.
+  prev = undefined;
+  assert.strictEqual((await ask("read", { id: undefined, cluster: undefined })).rating, null);
+  assert.strictEqual((await ask("all", { limit: undefined, after: undefined })).ratings.length, 0);
+  prev = { replicas: undefined, clock: undefined };
+  assert.strictEqual((await ask("read", {})).rating, null);
+  prev = {};
   assert.strictEqual((await ask("create", { rating: 4 })).rating, 4);
   assert.strictEqual((await ask("read", {})).rating, 4);
   assert.strictEqual((await ask("update", { rating: 2.5 })).rating, 2.5);

@@ -9,7 +9,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, Unexpected, VariantAccess, Visitor,
 };
 
-use super::{Entries, Keys, List, Map, Skip, Strict};
+use super::{Entries, Keys, List, Map, Skip, Strict, refuse_extensions};
 
 /// A variant: its name, or a map from its name to what it holds. Other keys of the map are unknown, and ignored.
 pub(super) struct Variants<V> {
@@ -53,6 +53,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Variants<V> {
         }
         value.ok_or_else(|| A::Error::custom(format_args!("a map has none of the variants {}", variants.join(", "))))
     }
+    refuse_extensions!();
 }
 
 struct Variant<'de, C> {
