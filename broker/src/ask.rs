@@ -3,6 +3,7 @@
 //! Other programs on the broker may answer too: a JetStream stream acknowledges every message with a reply subject that it
 //! captures. So an answer of the wrong form is ignored while the right one can still come.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -14,11 +15,15 @@ use serde::Deserialize;
 use tokio::sync::broadcast;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::warn;
 
 use crate::connection::{ConnectionEvent, Denial};
 
 /// Bytes of a wrong answer that an error shows.
 const SHOWN_BYTES: usize = 60;
+
+/// Maximum streams that are told of by name, once each. Answers of further ones are ignored without a word.
+const STREAMS_TOLD: usize = 16;
 
 /// Refusals of one connection that are kept for a slow reader.
 const DENIALS_KEPT: usize = 64;
@@ -83,6 +88,22 @@ impl fmt::Display for WrongAnswer {
                 write!(f, "something else answered \"{beginning}\" ({reason})")
             }
         }
+    }
+}
+
+/// JetStream streams that capture requests and answer them.
+#[derive(Debug, Default)]
+pub struct CapturingStreams(BTreeSet<String>);
+
+impl CapturingStreams {
+    /// Whether a message that cannot be read is the answer of a stream, to be ignored. Tells of each stream once.
+    pub fn sent(&mut self, message: &Message) -> bool {
+        let WrongAnswer::Stream(stream) = WrongAnswer::of(message, &"") else { return false };
+        if self.0.len() < STREAMS_TOLD && !self.0.contains(&stream) {
+            warn!(stream, "a JetStream stream captures requests and answers them: its answers are ignored");
+            self.0.insert(stream);
+        }
+        true
     }
 }
 

@@ -25,6 +25,8 @@ mod imports;
 mod logs;
 #[path = "end_to_end/losses.rs"]
 mod losses;
+#[path = "end_to_end/neighbours.rs"]
+mod neighbours;
 #[path = "end_to_end/permissions.rs"]
 mod permissions;
 #[path = "end_to_end/services.rs"]

@@ -4,16 +4,23 @@ use std::ops::Range;
 
 use async_nats::{Client, Message, StatusCode};
 use futures_util::StreamExt;
+use natter_broker::ask::CapturingStreams;
 use natter_broker::moderation::Malformed;
 use natter_broker::streams::Streams;
 use natter_common::frontend::Input;
 use natter_common::ids::ReplicaId;
-use natter_common::messages::{Presence, Replies, Role};
+use natter_common::messages::{Presence, Replies, Role, Status};
 use natter_common::subjects::Subjects;
 use natter_common::wire::decode;
+use tracing::info;
+
+use crate::witness::Witness;
 
 /// How many messages are handled together at most.
 const BATCH_MAX: usize = 8192;
+
+/// The last token of the reply subject of a question about a replica to the broker.
+pub(crate) const LISTING: &str = "listing";
 
 /// A message, and whether it is a reply.
 pub(crate) struct Delivery {
@@ -25,6 +32,7 @@ pub(crate) struct Delivery {
 pub(crate) struct Inbox {
     deliveries: Streams<Delivery>,
     malformed: Malformed,
+    streams: CapturingStreams,
 }
 
 impl Inbox {
@@ -40,7 +48,7 @@ impl Inbox {
             let messages = client.subscribe(subject).await?;
             deliveries.push(messages.map(move |message| Delivery { is_reply, message }));
         }
-        Ok(Self { deliveries, malformed: Malformed::default() })
+        Ok(Self { deliveries, malformed: Malformed::default(), streams: CapturingStreams::default() })
     }
 
     /// All messages that wait, at least one; `None` when the connection is closed for good.
@@ -54,11 +62,15 @@ impl Inbox {
     }
 
     /// Decodes a message and appends what it asks of the core.
-    pub(crate) fn read(&mut self, delivery: Delivery, inputs: &mut Vec<Input>) {
+    pub(crate) fn read(&mut self, delivery: Delivery, witness: &mut Witness, inputs: &mut Vec<Input>) {
         let Delivery { is_reply, message } = delivery;
         if !is_reply {
             match decode::<Presence>(&message.payload) {
                 Ok(presence) if presence.id.as_str() == Subjects::last_token(&message.subject) => {
+                    match presence.status {
+                        Status::Left => witness.left(&presence.id),
+                        _ => witness.shown(&presence.id),
+                    }
                     inputs.push(Input::Presence(Box::new(presence)));
                 }
                 Ok(_) => self.malformed.count(&message.subject, &"the id in it is not the one in its subject"),
@@ -68,13 +80,26 @@ impl Inbox {
         }
         let mut tokens = message.subject.rsplit('.');
         let (Some(numbers), Some(Ok(replica))) = (tokens.next(), tokens.next().map(ReplicaId::known)) else { return };
+        if numbers == LISTING {
+            if message.status == Some(StatusCode::NO_RESPONDERS) {
+                witness.falls_mute();
+            } else if witness.listed(&replica, &format!("replica-{replica}"), &message.payload) {
+                info!(%replica, "the broker does not list its connection any more");
+                inputs.push(Input::Unreachable(replica, 0..0));
+            }
+            return;
+        }
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             inputs.push(Input::Unreachable(replica, numbers_of(numbers)));
             return;
         }
         match decode::<Replies>(&message.payload) {
-            Ok(replies) if replies.id == replica => inputs.push(Input::Replies(replies)),
+            Ok(replies) if replies.id == replica => {
+                witness.has_replied(&replica);
+                inputs.push(Input::Replies(replies));
+            }
             Ok(_) => self.malformed.count(&message.subject, &"the id in it is not the one that was asked"),
+            Err(_) if self.streams.sent(&message) => {}
             Err(error) => self.malformed.count(&message.subject, &error),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`run`]: the way of a message: `inbox` decodes it, the core handles it, `outbox` performs what the core asks for
 //! - `line`: all that connects it with the broker
+//! - `witness`: the broker's word on replicas that keep a request waiting
 //! - `permits`: what the broker does not permit any more
 //! - `clients`: the service that clients talk to, and the way back to each of them
 //! - `attendance`: whether it takes part in the queue group; `hearing`: whether replicas are heard; `ghosts`: places in
@@ -19,6 +20,7 @@ mod outbox;
 mod permits;
 mod shell;
 mod steps;
+mod witness;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -12,11 +12,13 @@ use natter_common::wire::{WireError, encode};
 use tracing::error;
 
 use crate::clients::Clients;
-use crate::inbox::numbers_token;
+use crate::inbox::{LISTING, numbers_token};
+use crate::witness::{self, Witness};
 
 /// Performs outputs.
 pub(crate) struct Outbox {
     pub(crate) publisher: Publisher,
+    pub(crate) witness: Witness,
     subjects: Subjects,
     own: ReplicaId,
     replies: String,
@@ -26,7 +28,8 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(publisher: Publisher, subjects: Subjects, own: ReplicaId, replies: String, live: Live) -> Self {
-        Self { publisher, subjects, own, replies, live, requests: RequestPacker::default() }
+        let witness = Witness::default();
+        Self { publisher, witness, subjects, own, replies, live, requests: RequestPacker::default() }
     }
 
     /// Where replicas answer, without the last two tokens.
@@ -67,6 +70,16 @@ impl Outbox {
             let reply = format!("{}.{replica}.{}", self.replies, numbers_token(&numbers));
             let subject = self.subjects.replica(&replica, kind.endpoint());
             self.publisher.publish_with_reply(subject, reply, payload.into()).await;
+            self.witness.was_asked(&replica);
+        }
+    }
+
+    /// Lets a tick pass, and asks the broker about replicas that keep a request waiting.
+    pub(crate) async fn ask_about_the_silent(&mut self) {
+        for replica in self.witness.tick() {
+            let reply = format!("{}.{replica}.{LISTING}", self.replies);
+            let question = witness::question(&self.subjects.replica(&replica, "update"));
+            self.publisher.publish_with_reply(witness::LISTS, reply, question.into()).await;
         }
     }
 }

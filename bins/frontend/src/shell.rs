@@ -26,7 +26,7 @@ use crate::inbox::{Delivery, Inbox};
 use crate::line::{self, Line};
 use crate::outbox::Outbox;
 use crate::permits::Permits;
-use crate::{FrontendArgs, FrontendError, steps};
+use crate::{FrontendArgs, FrontendError, steps, witness};
 
 /// How long the last messages may take.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -135,6 +135,7 @@ impl Shell {
             self.read_what_waits(&mut pulse);
             self.handle_batch().await;
             if has_ticked {
+                self.outbox.ask_about_the_silent().await;
                 tokio::select! {
                     biased;
                     () = &mut shutdown => break,
@@ -277,7 +278,7 @@ impl Shell {
 
     fn read_inbox(&mut self, batch: Vec<Delivery>, pulse: &mut Pulse) {
         for delivery in batch {
-            self.inbox.read(delivery, &mut self.inputs);
+            self.inbox.read(delivery, &mut self.outbox.witness, &mut self.inputs);
             if let Some(Input::Presence(presence)) = self.inputs.last()
                 && presence.status != Status::Left
             {
@@ -293,6 +294,7 @@ impl Shell {
         match event {
             ConnectionEvent::Connected => {
                 self.attendance.connected();
+                self.outbox.witness.reconnected();
                 self.outbox.publisher.set_connected(true);
                 self.inputs.push(Input::Connected);
             }
@@ -304,6 +306,7 @@ impl Shell {
             ConnectionEvent::SlowConsumer { dropped } => {
                 warn!(dropped, "messages came faster than they were read; what got no answer is asked again");
             }
+            ConnectionEvent::Denied(denial) if denial.subject == witness::LISTS => self.outbox.witness.falls_mute(),
             ConnectionEvent::Denied(denial) => {
                 if !line::is_dispensable(&self.subjects, &denial) {
                     self.permits.doubt(denial, false);

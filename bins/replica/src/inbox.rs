@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use async_nats::service::{Request, Service, ServiceExt};
 use async_nats::{Client, Message, StatusCode};
 use futures_util::StreamExt;
+use natter_broker::ask::CapturingStreams;
 use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
 use natter_broker::publisher::within;
@@ -92,6 +93,7 @@ pub(crate) struct Inbox {
     pub(crate) requests: Streams<Delivery>,
     open: HashMap<Arc<str>, Open>,
     pub(crate) malformed: Malformed,
+    streams: CapturingStreams,
 }
 
 /// Serves and subscribes to everything that a replica manager hears. `pull_replies` is where answers to pulls come, with
@@ -120,7 +122,14 @@ pub(crate) async fn subscribe(
         let messages = client.subscribe(subject).await?;
         gossip.push(messages.map(move |message| Delivery::Message(channel, Box::new(message))));
     }
-    Ok(Inbox { own: own.clone(), gossip, requests, open: HashMap::new(), malformed: Malformed::default() })
+    Ok(Inbox {
+        own: own.clone(),
+        gossip,
+        requests,
+        open: HashMap::new(),
+        malformed: Malformed::default(),
+        streams: CapturingStreams::default(),
+    })
 }
 
 /// The micro service `replica`, whose STATS carry `live`.
@@ -219,6 +228,7 @@ impl Inbox {
                 (input, None)
             }
         };
+        let is_answer = matches!(channel, Channel::LogPage | Channel::Snapshot);
         match input {
             Ok(_) if id.as_ref().is_some_and(|id| id.as_str() != sender) => {
                 self.malformed.count(&message.subject, &"the id in it is not the one in its subject");
@@ -226,6 +236,7 @@ impl Inbox {
             // What comes back from a broker that echoes is no news.
             Ok(_) if id.as_ref() == Some(&self.own) => {}
             Ok(input) => inputs.push(input),
+            Err(_) if is_answer && self.streams.sent(message) => {}
             Err(error) => self.malformed.count(&message.subject, &error),
         }
     }

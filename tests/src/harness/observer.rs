@@ -151,8 +151,10 @@ impl Observer {
         let presence = client.subscribe(wire.subject("presence.*.*")).await.unwrap();
         let gossip = client.subscribe(wire.subject("gossip.*")).await.unwrap();
         let mut messages = futures_util::stream::select(presence, gossip);
-        // Once this is answered (by nobody), the subscriptions stand.
-        let _ = wire.send("nobody", Vec::new(), Encoding::MessagePack).await;
+        // Once this comes back, the subscriptions stand, whoever else subscribes.
+        let own = wire.subject(&format!("gossip.{MADE_UP}-{:x}", fastrand::u64(..)));
+        client.publish(own.clone(), "".into()).await.unwrap();
+        while messages.next().await.expect("a connection that stands").subject.as_str() != own {}
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (changes, changed) = watch::channel(0);
         let task = tokio::spawn({

@@ -15,8 +15,12 @@ const PROTOCOL: &str = include_str!("../../../docs/PROTOCOL.md");
 const REPLIES: &str = r#"allow_responses: { max: -1, expires: "1m" }"#;
 
 /// Subjects that the page calls optional, with their user.
-const OPTIONAL: [(&str, &str, &str); 3] =
-    [("replica", "subscribe", "$SRV.>"), ("frontend", "subscribe", "$SRV.>"), ("frontend", "publish", "_INBOX.>")];
+const OPTIONAL: [(&str, &str, &str); 4] = [
+    ("replica", "subscribe", "$SRV.>"),
+    ("frontend", "subscribe", "$SRV.>"),
+    ("frontend", "publish", "_INBOX.>"),
+    ("frontend", "publish", "$SYS.REQ.SERVER.PING.CONNZ"),
+];
 
 /// The users of the page's example, as they stand there.
 fn example() -> &'static str {
