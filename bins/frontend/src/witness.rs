@@ -174,7 +174,7 @@ mod tests {
         witness.was_asked(&id);
         assert_eq!(asked(&mut witness, 50), 0, "it has not shown itself");
         witness.shown(&id);
-        assert_eq!(witness.tick(), [id.clone()], "its server is unknown");
+        assert_eq!(witness.tick(), std::slice::from_ref(&id), "its server is unknown");
         assert!(!witness.listed(&id, "replica-r1", &listing("other", &["recorder"], 1024)));
         assert_eq!(asked(&mut witness, LOCATE_TICKS + 1), 1);
         assert!(!witness.listed(&id, "replica-r1", &listing("home", &["recorder", "replica-r1"], 1024)));
