@@ -24,6 +24,7 @@ mod losses;
 mod pending;
 mod pending_update;
 mod query;
+mod retired;
 mod step;
 mod update;
 mod verdict;
@@ -34,19 +35,21 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::clock::{HybridLogicalClock, Now, Stamp};
-use crate::cluster::ClusterId;
+use crate::cluster::{ClusterId, ClusterNames};
 use crate::edge::{ClientRequest, FrontendError};
 use crate::ids::{ReplicaId, UpdateId};
 use crate::label::Label;
 use crate::messages::{ConfirmRequest, Presence, Replies, Role, Status};
 use crate::roster::PRESENCE_INTERVAL_MS;
 use crate::sequence::Sequence;
+use crate::timestamp::Timestamp;
 
 use batch::Batches;
 use clocks::ClockVerdict;
 use directory::Directory;
 use losses::Losses;
 use pending::{Attempt, Kind, Outcome, Pending};
+use retired::Retired;
 use step::Step;
 
 /// What a frontend is told at its start.
@@ -85,6 +88,9 @@ pub struct Frontend {
     attempts: Sequence<Attempt>,
     batches: Batches,
     losses: Losses,
+    retired: Retired,
+    /// What was seen in another cluster, with the names of that.
+    left_behind: Option<(ClusterNames, Timestamp)>,
     presence_due_ms: u64,
     stage: Stage,
 }
@@ -116,6 +122,8 @@ impl Frontend {
             attempts: Sequence::default(),
             batches: Batches::default(),
             losses: Losses::default(),
+            retired: Retired::default(),
+            left_behind: None,
             presence_due_ms: now_ms,
             stage: Stage::Starting,
             config,
@@ -137,9 +145,9 @@ impl Frontend {
         &self.prev
     }
 
-    /// How many requests have no answer yet, each operation of a batch counted.
+    /// How many requests of clients have no answer yet, each operation of a batch counted.
     pub fn pending(&self) -> usize {
-        self.pending.held() + self.batches.held()
+        (self.pending.held() + self.batches.held()).saturating_sub(usize::from(self.retired.is_asking))
     }
 
     /// Whether there are as many to ask as updates need, or everybody has had the time to show up.
@@ -152,13 +160,19 @@ impl Frontend {
     /// histories give equal outputs. Requests of one turn go to the same replica manager where possible, so that they fit
     /// into one message.
     pub fn step(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, outputs: &mut Vec<Output>) {
-        self.directory.next_turn();
+        if let Some(before) = self.directory.next_turn() {
+            self.begin_in_another_cluster(before, outputs);
+        }
+        if let Some((_, seen)) = self.left_behind.take_if(|(names, _)| self.directory.is_in(names)) {
+            self.prev.replicas.merge(&seen);
+        }
         for input in inputs {
             self.handle(now, input, outputs);
         }
     }
 
     fn handle(&mut self, now: Now, input: Input, outputs: &mut Vec<Output>) {
+        let from = outputs.len();
         let mut step = Step::new(now, outputs);
         match input {
             Input::Request(client, request) => self.handle_request(client, request, &mut step),
@@ -175,6 +189,24 @@ impl Frontend {
             Input::Tick { listened } => self.tick(listened, &mut step),
         }
         self.join_answers(&mut step);
+        self.retired.is_asking &= !step.is_own_question_answered;
+        self.put_retired_before_answers(outputs, from);
+    }
+
+    /// The replicas are those of another cluster, as where all were started anew with nothing: they will never hold what was
+    /// seen here before, and every request would wait for that. What was seen is put aside: the two clusters may meet.
+    fn begin_in_another_cluster(&mut self, before: ClusterNames, outputs: &mut Vec<Output>) {
+        let seen = std::mem::take(&mut self.prev.replicas);
+        let left_behind = self.left_behind.replace((before, seen));
+        if let Some((_, seen)) = left_behind.filter(|(names, _)| self.directory.is_in(names)) {
+            self.prev.replicas = seen;
+        }
+        self.losses = Losses::default();
+        self.retired.forget_all();
+        self.directory.forget_seen();
+        if let Some(cluster) = self.cluster().cloned() {
+            outputs.push(Output::Notice(Notice::AnotherCluster(cluster)));
+        }
     }
 
     /// Clients can reach it from now on; its presence says so at the next tick.
@@ -244,26 +276,6 @@ impl Frontend {
         }
     }
 
-    /// Learns the label of an answer that reflects all of `prev`: what the label leaves out was retired, and what it has
-    /// stands for that.
-    fn learn(&mut self, prev: &Label, label: &Label) {
-        if self.prev.replicas.is_shared_with(&label.replicas) {
-            self.prev.clock = self.prev.clock.max(label.clock);
-            return;
-        }
-        let replaced: Vec<ReplicaId> = self
-            .prev
-            .replicas
-            .iter()
-            .filter(|(id, count)| label.replicas.get(id) == 0 && prev.replicas.get(id) >= *count)
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in replaced {
-            self.prev.replicas.set(&id, 0);
-        }
-        self.prev.merge(label);
-    }
-
     /// Hands the outcome of an attempt to the request that it was for.
     fn conclude(&mut self, attempt: Attempt, outcome: Outcome, step: &mut Step<'_>) {
         // Taken out while it is handled, so that it and the rest of the frontend can both be changed.
@@ -291,6 +303,7 @@ impl Frontend {
     fn hear_presence(&mut self, presence: Presence, step: &mut Step<'_>) {
         let id = presence.id.clone();
         let was_up = self.directory.is_up(&id);
+        self.retired.forget(&id);
         for former in self.directory.heard(presence, step.now.monotonic_ms) {
             step.notice(Notice::ReplicaGone(former.clone()));
             self.fail_attempts_at(&former, &(0..0), step);
@@ -327,6 +340,7 @@ impl Frontend {
             self.presence_due_ms = now_ms + PRESENCE_INTERVAL_MS;
             self.forget_own(step);
             self.tell_losses(step);
+            self.ask_about_the_gone(step);
             let presence = self.presence(step.now);
             step.outputs.push(Output::Presence(Box::new(presence)));
         }

@@ -126,6 +126,10 @@ pub enum Reply {
         records: Vec<RecordRef>,
         /// At least the stamp of every record held here.
         clock: Stamp,
+        /// Retired replicas that the request's `prev` names, each with the number that it names. The record depends on all
+        /// of their updates, so it stands for them in labels. Empty in a later answer.
+        #[serde(default, skip_serializing_if = "Timestamp::is_empty")]
+        retired: Timestamp,
     },
     /// To a query.
     Answered {

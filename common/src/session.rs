@@ -51,6 +51,12 @@ impl Session {
         }
     }
 
+    /// Leaves out replicas that are retired, as the answer to `prev` tells whose label was taken in: that stands for their
+    /// updates.
+    pub fn leave_out(&mut self, retired: &Timestamp) {
+        self.label.replicas.leave_out(retired);
+    }
+
     /// An id for a new update, whose stamp is above the label's clock and above that of every id made before, and not
     /// before `wall_ms`. The low 58 bits of `random` tell sessions apart.
     pub fn update_id(&mut self, wall_ms: u64, random: u64) -> UpdateId {

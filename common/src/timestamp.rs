@@ -177,6 +177,30 @@ impl Timestamp {
         self.iter().map(|(replica, count)| (replica.clone(), count.min(other.get(replica)))).collect()
     }
 
+    /// The first entries, at most so many, as headers have them: `<id>:<count>`, separated by commas.
+    pub fn listed(&self, entries_max: usize) -> String {
+        let entries = self.iter().take(entries_max).map(|(replica, count)| format!("{replica}:{count}"));
+        entries.collect::<Vec<_>>().join(",")
+    }
+
+    /// Reads what [`Timestamp::listed`] writes. An entry that is none is left out.
+    pub fn of_list(text: &str) -> Self {
+        let entries = text.split(',').filter_map(|entry| {
+            let (replica, count) = entry.trim().split_once(':')?;
+            Some((ReplicaId::new(replica).ok()?, count.parse().ok()?))
+        });
+        entries.collect()
+    }
+
+    /// Leaves out the replicas in `retired`, as far as no later updates of them are covered.
+    pub fn leave_out(&mut self, retired: &Self) {
+        for (replica, count) in retired.iter() {
+            if self.get(replica) <= count {
+                self.set(replica, 0);
+            }
+        }
+    }
+
     /// The entries that are not 0, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (&ReplicaId, u64)> {
         self.entries().iter().map(|(replica, count)| (replica, *count))
@@ -288,6 +312,16 @@ mod tests {
         let entries = [(id("b"), 2), (id("a"), 1), (id("c"), 9), (id("b"), 5), (id("c"), 0)];
         let timestamp: Timestamp = entries.into_iter().collect();
         assert_eq!(timestamp.to_string(), "{a:1, b:5}");
+    }
+
+    #[test]
+    fn a_list_in_a_header_is_read_and_leaves_out_no_later_updates() {
+        let listed = Timestamp::of_list("a:3, b:5,c:,nonsense,d e:1,f:-1,g:7");
+        assert_eq!(listed.to_string(), "{a:3, b:5, g:7}");
+        assert_eq!((listed.listed(2), Timestamp::of_list(&listed.listed(9))), ("a:3,b:5".to_owned(), listed.clone()));
+        let mut label = Timestamp::of_list("a:3,b:6,c:1");
+        label.leave_out(&listed);
+        assert_eq!(label.to_string(), "{b:6, c:1}");
     }
 
     #[test]

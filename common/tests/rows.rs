@@ -121,7 +121,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         |(kind, rating, records, replicas, clock)| {
             let (value, clock) = (Answer::Rating(rating), Stamp(clock));
             match kind {
-                0 => Reply::Accepted { value, records, clock },
+                0 => Reply::Accepted { value, records, clock, retired: Timestamp::new() },
                 1 => Reply::Answered { value, label: Label { replicas, clock } },
                 2 => Reply::Held { records, clock },
                 _ => Reply::NotHeld,

@@ -13,5 +13,7 @@ mod clusters;
 mod losses;
 #[path = "frontend/queries.rs"]
 mod queries;
+#[path = "frontend/retired.rs"]
+mod retired;
 #[path = "frontend/updates.rs"]
 mod updates;

@@ -6,6 +6,9 @@
 //! tells all seeds that fail instead of stopping at the first. The program `simulate` does the same in several threads.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "test code")]
 
+#[path = "simulation/restless.rs"]
+mod restless;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use natter_simulation::simulation::many::{HISTORIES_MIN, Total};

@@ -35,6 +35,7 @@ macro_rules! transcripts {
 
 transcripts! {
     a_lost_update_is_told_when_another_frontend_asks
+    labels_shrink_after_updates_too
     a_partial_partition_loses_nothing
     a_copied_directory_converges_with_no_write_lost
     a_former_id_holds_nothing_up

@@ -62,12 +62,15 @@ pub struct Client<T> {
     pending: Option<Question>,
     /// Updates of the session that are lost, as far as that was told.
     told_lost: Timestamp,
+    /// Replicas that the label may leave out, by the answer that came last.
+    retired: Timestamp,
 }
 
 impl<T: Transport> Client<T> {
     /// Goes on with the session in `memory`.
     pub fn new(transport: T, memory: Memory, settings: Settings) -> Self {
-        Self { transport, memory, settings, pending: None, told_lost: Timestamp::new() }
+        let (told_lost, retired) = (Timestamp::new(), Timestamp::new());
+        Self { transport, memory, settings, pending: None, told_lost, retired }
     }
 
     /// What was seen so far.
@@ -326,6 +329,7 @@ impl<T: Transport> Client<T> {
         let response = self.transport.request(operation, payload, limit).await;
         let response = response.map_err(|error| ClientError::without_answer(error, limit, &self.transport.place()))?;
         self.take_losses(&response.lost);
+        self.retired = response.retired;
         let Some((code, text)) = &response.error else { return Ok(response.body) };
         if let Ok(body) = wire::decode::<ErrorBody>(&response.body) {
             self.learn(&body.label, body.cluster.as_ref());
@@ -394,7 +398,7 @@ impl<T: Transport> Client<T> {
 
     /// Takes in a label, and keeps it for the next run.
     fn learn(&mut self, label: &Label, cluster: Option<&ClusterId>) {
-        let kept = self.memory.learn(label, cluster);
+        let kept = self.memory.learn(label, &std::mem::take(&mut self.retired), cluster);
         self.tell(kept.err());
     }
 

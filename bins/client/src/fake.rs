@@ -42,6 +42,8 @@ pub(crate) struct FakeFrontend {
     /// After so many more requests there is no frontend.
     left: Option<Cell<usize>>,
     names: RefCell<ClusterNames>,
+    /// Replicas that it calls retired in each answer.
+    pub(crate) retired: Timestamp,
 }
 
 #[derive(Default)]
@@ -150,11 +152,18 @@ impl Transport for &FakeFrontend {
                     }
                 };
                 let error = encoded.error.map(|(code, text)| (code.to_string(), text));
-                Ok(Response { error, cluster: encoded.cluster, lost: Timestamp::new(), body: encoded.body.into() })
+                let (cluster, retired) = (encoded.cluster, self.retired.clone());
+                Ok(Response { error, cluster, lost: Timestamp::new(), retired, body: encoded.body.into() })
             }
             Some(Mishap::Error(code, text)) => {
                 let error = Some((code.to_string(), text.to_owned()));
-                Ok(Response { error, cluster: names.id, lost: Timestamp::new(), body: Bytes::new() })
+                Ok(Response {
+                    error,
+                    cluster: names.id,
+                    lost: Timestamp::new(),
+                    retired: Timestamp::new(),
+                    body: Bytes::new(),
+                })
             }
             Some(Mishap::Lost { executed }) => {
                 if executed {

@@ -99,14 +99,16 @@ impl Memory {
         }
     }
 
-    /// Takes in the label of an answer that reflects what was seen, and keeps it for the next run. The cluster may bear
+    /// Takes in the label of an answer that reflects what was seen, leaves out replicas that are retired by it, and keeps it
+    /// for the next run. The cluster may bear
     /// another name since it met another one.
     ///
     /// # Errors
     ///
     /// Where it can't be kept. Then nothing more is kept.
-    pub fn learn(&mut self, label: &Label, cluster: Option<&ClusterId>) -> Result<(), StateError> {
-        let mut is_news = self.session.merge(label);
+    pub fn learn(&mut self, label: &Label, retired: &Timestamp, cluster: Option<&ClusterId>) -> Result<(), StateError> {
+        let mut is_news = self.session.merge(label) || !retired.is_empty();
+        self.session.leave_out(retired);
         let before = self.cluster.clone();
         if let Some(cluster) = cluster
             && before.as_ref() != Some(cluster)
@@ -123,7 +125,7 @@ impl Memory {
         let renamed = before.filter(|before| before != cluster && !self.is_new);
         let kept = renamed
             .map_or(Ok(()), |before| store.rename(&before, cluster))
-            .and_then(|()| store.keep(cluster, own, self.is_new));
+            .and_then(|()| store.keep(cluster, own, retired, self.is_new));
         (self.is_new, self.is_found) = (false, false);
         if kept.is_err() {
             self.store = None; // said once

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use natter_broker::ask::{AskError, WrongAnswer, ask_with_copies, denials};
 use natter_broker::connection::{ConnectionEvent, Denial};
 use natter_common::cluster::ClusterId;
-use natter_common::ids::{ReplicaId, UserId};
+use natter_common::ids::UserId;
 use natter_common::subjects::{Operation, Subjects};
 use natter_common::timestamp::Timestamp;
 use natter_common::wire;
@@ -28,6 +28,8 @@ pub struct Response {
     pub cluster: Option<ClusterId>,
     /// `Natter-Lost`: updates of the session that are lost, by replica the number of the last one.
     pub lost: Timestamp,
+    /// `Natter-Retired`: replicas that the session's label may leave out when it has the label of this answer.
+    pub retired: Timestamp,
     /// The payload.
     pub body: Bytes,
 }
@@ -131,17 +133,9 @@ fn response(message: &Message) -> Result<Response, WrongAnswer> {
         (code, text) => Some((code.unwrap_or_default(), text.unwrap_or_default())),
     };
     let cluster = header("Natter-Cluster").and_then(|text| ClusterId::new(&text).ok());
-    let lost = header("Natter-Lost").map(|text| lost_updates(&text)).unwrap_or_default();
-    Ok(Response { error, cluster, lost, body: message.payload.clone() })
-}
-
-/// The updates in `r1-pkbxhrtc:7,r2-ovkpygvf:1`. What does not read so is left out.
-fn lost_updates(text: &str) -> Timestamp {
-    let update = |part: &str| {
-        let (replica, count) = part.trim().split_once(':')?;
-        Some((ReplicaId::new(replica).ok()?, count.parse().ok()?))
-    };
-    text.split(',').filter_map(update).collect()
+    let listed = |name: &str| header(name).map(|text| Timestamp::of_list(&text)).unwrap_or_default();
+    let (lost, retired) = (listed("Natter-Lost"), listed("Natter-Retired"));
+    Ok(Response { error, cluster, lost, retired, body: message.payload.clone() })
 }
 
 /// Time after which a request without an answer is sent once more, under the same update id.

@@ -31,6 +31,10 @@ const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
 const LOST_HEADER: &str = "Natter-Lost";
 /// Maximum replicas that the header names; the next reply names others.
 const LOST_MAX: usize = 8;
+/// Replicas that the session has seen and may leave out of its label: `<replica id>:<number>`, separated by commas.
+const RETIRED_HEADER: &str = "Natter-Retired";
+/// Maximum replicas that the header names; the next reply names others.
+const RETIRED_MAX: usize = 16;
 const CLUSTER_HEADER: &str = "Natter-Cluster";
 /// Room for the header of lost updates, in bytes.
 const LOST_BYTES: usize = 1024;
@@ -51,6 +55,17 @@ struct Waiting {
     format: Format,
     /// The value of the header that tells which updates of the session are lost.
     lost: Option<String>,
+    /// The value of the header that tells which replicas the session's label may leave out.
+    retired: Option<String>,
+}
+
+impl Waiting {
+    /// Room for the headers that its answer has beside those of an error, in bytes.
+    fn headers_bytes(&self) -> usize {
+        // A header is its name, a colon, a space, its value and a line's end.
+        let retired_bytes = self.retired.as_ref().map_or(0, |value| RETIRED_HEADER.len() + value.len() + 4);
+        self.lost.as_ref().map_or(0, |_| LOST_BYTES) + retired_bytes
+    }
 }
 
 /// Requests that come in, and clients that wait.
@@ -192,15 +207,21 @@ impl Clients {
         let format = Format::of(&message.payload);
         // A batch that waits for its answer need not be kept.
         request.message.payload = Bytes::new();
-        self.waiting.put(client, Waiting { request, format, lost: None });
+        self.waiting.put(client, Waiting { request, format, lost: None, retired: None });
         (client, decoded)
     }
 
     /// Notes updates that the session of a client has seen and that are lost, for its answer.
     pub(crate) fn lost(&mut self, client: u64, lost: &Timestamp) {
         let Some(mut waiting) = self.waiting.take(client) else { return };
-        let updates: Vec<String> = lost.iter().take(LOST_MAX).map(|(id, count)| format!("{id}:{count}")).collect();
-        waiting.lost = Some(updates.join(","));
+        waiting.lost = Some(lost.listed(LOST_MAX));
+        self.waiting.put(client, waiting);
+    }
+
+    /// Notes replicas that the session of a client may leave out of its label, for its answer.
+    pub(crate) fn retired(&mut self, client: u64, retired: &Timestamp) {
+        let Some(mut waiting) = self.waiting.take(client) else { return };
+        waiting.retired = Some(retired.listed(RETIRED_MAX));
         self.waiting.put(client, waiting);
     }
 
@@ -213,7 +234,7 @@ impl Clients {
         publisher: &mut Publisher,
     ) {
         let Some(waiting) = self.take(client) else { return };
-        let spare = if answer.is_err() { HEADERS_BYTES } else { 0 } + waiting.lost.as_ref().map_or(0, |_| LOST_BYTES);
+        let spare = if answer.is_err() { HEADERS_BYTES } else { 0 } + waiting.headers_bytes();
         let bytes_max = self.bytes_max(publisher).saturating_sub(spare);
         let reply = edge::encode_reply_within(&answer, cluster, waiting.format, bytes_max);
         self.respond(waiting, reply, publisher).await;
@@ -228,8 +249,7 @@ impl Clients {
         publisher: &mut Publisher,
     ) {
         let Some(waiting) = self.take(client) else { return };
-        let spare = waiting.lost.as_ref().map_or(0, |_| LOST_BYTES);
-        let bytes_max = self.bytes_max(publisher).saturating_sub(spare);
+        let bytes_max = self.bytes_max(publisher).saturating_sub(waiting.headers_bytes());
         let reply = edge::encode_batch_reply(&answer, cluster, waiting.format, bytes_max);
         self.respond(waiting, reply, publisher).await;
     }
@@ -246,7 +266,7 @@ impl Clients {
     }
 
     async fn respond(&self, waiting: Waiting, reply: Result<EncodedReply, WireError>, publisher: &mut Publisher) {
-        let Waiting { request, lost, .. } = waiting;
+        let Waiting { request, lost, retired, .. } = waiting;
         let request = *request;
         let EncodedReply { body, error, cluster } = match reply {
             Ok(reply) => reply,
@@ -258,8 +278,10 @@ impl Clients {
         if let Some(cluster) = &cluster {
             headers.insert(CLUSTER_HEADER, cluster.as_str());
         }
-        if let Some(lost) = &lost {
-            headers.insert(LOST_HEADER, lost.as_str());
+        for (name, value) in [(LOST_HEADER, lost), (RETIRED_HEADER, retired)] {
+            if let Some(value) = value {
+                headers.insert(name, value);
+            }
         }
         if self.answers_elsewhere {
             return publisher.publish_with_headers(subject, headers, body.into()).await;

@@ -55,6 +55,7 @@ impl Outbox {
                     clients.answer_batch(client, answer, cluster, &mut self.publisher).await;
                 }
                 Output::Lost(client, lost) => clients.lost(client, &lost),
+                Output::Retired(client, retired) => clients.retired(client, &retired),
                 Output::Presence(presence) => {
                     self.live.show(&presence);
                     if let Some(payload) = encoded(encode(&presence)) {

@@ -65,6 +65,7 @@ pub(crate) fn log_output(frontend: &ReplicaId, output: &Output, moderation: &mut
             debug!(%frontend, request = client, label = %reply.label, failed, "answers a batch");
         }
         Output::Lost(client, lost) => debug!(%frontend, request = client, %lost, "tells of lost updates"),
+        Output::Retired(client, retired) => debug!(%frontend, request = client, %retired, "tells of retired replicas"),
         Output::Presence(_) => {}
     }
 }

@@ -224,7 +224,8 @@ fn accept(outputs: Vec<Output>, value: &Answer, seq: &mut u64) -> Result<Vec<Vec
                 let record = RecordRef { i: replica.clone(), seq: *seq };
                 accepted = Some(record.clone());
                 let asked = all.entry(replica).or_default();
-                let reply = Reply::Accepted { value: value.clone(), records: vec![record], clock };
+                let retired = Timestamp::new();
+                let reply = Reply::Accepted { value: value.clone(), records: vec![record], clock, retired };
                 asked.replies.push(NumberedReply { n: request.n, reply });
                 asked.updates.push(request);
             }

@@ -44,6 +44,11 @@ impl Batches {
     pub(super) fn held(&self) -> usize {
         self.held
     }
+
+    /// The client that sent the batch of this operation.
+    pub(super) fn client_of(&self, member: u64) -> Option<u64> {
+        self.batches.get(&((member & !MEMBER) >> PLACE_BITS)).map(|batch| batch.client)
+    }
 }
 
 /// One batch.
@@ -77,11 +82,13 @@ impl Frontend {
     /// Begins what can begin. What the queue has no room for is OVERLOADED, as it would be if it came by itself.
     pub(super) fn begin_batch(&mut self, client: u64, batch: ClientBatch, step: &mut Step<'_>) {
         let ClientBatch { operations, mut prev, answers, .. } = batch;
+        let retired = self.take_retired(&mut prev.replicas);
         self.forget_for(client, &mut prev.replicas, step);
         if self.prev.replicas.covers(&prev.replicas) {
             // It is in all requests that leave here.
             prev.replicas = Timestamp::new();
         }
+        prev.replicas.merge(&retired);
         self.batches.last += 1;
         let number = self.batches.last;
         let wall_ms = step.now.wall_ms;

@@ -39,6 +39,8 @@ pub(super) struct Directory {
     roster: Roster,
     /// The names of the cluster, as those that were there when this turn began showed them.
     cluster: ClusterNames,
+    /// The names of the cluster in which this frontend has seen what it has seen.
+    seen_in: ClusterNames,
     /// [`Roster::changes`] when these were put together.
     cluster_changes: u64,
     /// What each is known to hold.
@@ -73,6 +75,7 @@ impl Directory {
         Self {
             roster: Roster::new(FORGET_AFTER_MS, now_ms),
             cluster: ClusterNames::default(),
+            seen_in: ClusterNames::default(),
             cluster_changes: 0,
             holds: BTreeMap::new(),
             lagging: BTreeSet::new(),
@@ -97,6 +100,7 @@ impl Directory {
         let former = if presence.status == Status::Left { Vec::new() } else { presence.former.clone() };
         let replica_timestamp = presence.replica_timestamp.clone().unwrap_or_default().replicas;
         let tells_of_losses = !presence.lost.is_empty() || !self.shown_lost.is_empty();
+        let shown_before = self.roster.get(&id).and_then(|member| member.presence.replica_timestamp.clone());
         if replica_timestamp.is_plausible() && self.roster.heard(presence, now_ms) != Change::Refused {
             self.silent.remove(&id);
             if replica_timestamp.covers(&self.settled) {
@@ -104,7 +108,15 @@ impl Directory {
             } else {
                 self.lagging.insert(id.clone());
             }
-            self.holds.entry(id).or_default().merge_said(&replica_timestamp);
+            let holds = self.holds.entry(id).or_default();
+            // It has retired what it does not show any more.
+            let before = shown_before.unwrap_or_default().replicas;
+            if !replica_timestamp.covers(&before) {
+                let is_left_out = |(origin, _): &(&ReplicaId, u64)| replica_timestamp.get(origin) == 0;
+                let left_out = before.iter().filter(is_left_out).map(|(origin, count)| (origin.clone(), count));
+                holds.leave_out(&left_out.collect());
+            }
+            holds.merge_said(&replica_timestamp);
             if tells_of_losses {
                 self.note_shown_losses();
             }
@@ -236,6 +248,28 @@ impl Directory {
         prev.iter().map(|(id, _)| id).filter(|id| !self.is_present(id)).take(UNHEARD_MAX).cloned().collect()
     }
 
+    /// What this frontend had seen was of another cluster: nobody lags behind that.
+    pub(super) fn forget_seen(&mut self) {
+        self.settled = Timestamp::new();
+        self.recent.0 = Timestamp::new();
+        self.lagging.clear();
+        self.unheard.clear();
+        self.missed = Missed::default();
+    }
+
+    /// Whether a replica in `prev` is gone, and no present one is known to hold its updates: it is retired, or lost with them.
+    pub(super) fn is_somebody_missing(&self, prev: &Timestamp) -> bool {
+        let is_gone = |id: &ReplicaId| self.roster.get(id).is_some_and(|member| !member.is_present());
+        prev.iter().any(|(id, count)| is_gone(id) && self.held_by_those_left(id) < count)
+    }
+
+    /// What is known of these retired ids says nothing any more, of a replica that has no more of their updates.
+    pub(super) fn leave_out(&mut self, retired: &Timestamp) {
+        for holds in self.holds.values_mut() {
+            holds.leave_out(retired);
+        }
+    }
+
     /// How many of the updates of `origin` those who are there are known to hold.
     fn held_by_those_left(&self, origin: &ReplicaId) -> u64 {
         let shown = self.roster.present().filter_map(|(id, _)| self.holds.get(id));
@@ -247,19 +281,51 @@ impl Directory {
         &self.cluster
     }
 
-    /// Puts the names together that the replicas present show. While none does, they stay as they were.
-    fn name_cluster(&mut self) {
+    /// Puts the names together that the replicas present show. While none does, they stay as they were. Returns the names of
+    /// the cluster before, where the replicas belong to another one now.
+    fn name_cluster(&mut self) -> Option<ClusterNames> {
         if self.cluster_changes == self.roster.changes() {
-            return;
+            return None;
         }
         self.cluster_changes = self.roster.changes();
         let mut names = ClusterNames::default();
         for (_, member) in self.roster.present() {
             names.meet(member.presence.cluster.as_ref(), &member.presence.aliases);
         }
-        if names.id.is_some() && names != self.cluster {
-            self.cluster = names;
+        if names.id.is_none() || names == self.cluster {
+            return None;
         }
+        self.cluster = names;
+        self.leave_cluster()
+    }
+
+    /// Returns the names of the cluster in which this frontend has seen something, where no replica that is there shows one
+    /// of them. Replicas of two clusters may be heard at the same time, where those of one have just ended: only what one
+    /// replica shows together is one cluster.
+    fn leave_cluster(&mut self) -> Option<ClusterNames> {
+        if self.seen_in.id.is_none() {
+            self.seen_in = self.cluster.clone();
+            return None;
+        }
+        let mut is_there = false;
+        loop {
+            let mut is_news = false;
+            for (_, Member { presence: Presence { cluster, aliases, .. }, .. }) in self.roster.present() {
+                if cluster.iter().chain(aliases).any(|name| self.seen_in.contain(name)) {
+                    is_there = true;
+                    is_news |= self.seen_in.meet(cluster.as_ref(), aliases);
+                }
+            }
+            if !is_news {
+                break;
+            }
+        }
+        (!is_there).then(|| std::mem::replace(&mut self.seen_in, self.cluster.clone()))
+    }
+
+    /// Whether one of these names is one of the cluster in which this frontend sees things now.
+    pub(super) fn is_in(&self, names: &ClusterNames) -> bool {
+        names.id.iter().chain(&names.aliases).any(|name| self.seen_in.contain(name))
     }
 
     pub(super) fn connected(&mut self, now_ms: u64) {
@@ -365,10 +431,11 @@ impl Directory {
         self.roster.all().all(|(_, member)| member.is_up() || is_settled(member))
     }
 
-    /// Begins a turn: its first request goes to the next replica manager.
-    pub(super) fn next_turn(&mut self) {
-        self.name_cluster();
+    /// Begins a turn: its first request goes to the next replica manager. Returns the names of the cluster before, where the
+    /// replicas belong to another one now.
+    pub(super) fn next_turn(&mut self) -> Option<ClusterNames> {
         self.left_in_turn = 0;
+        self.name_cluster()
     }
 
     /// Whom to ask: those that have answered before and are not silent now first, ACTIVE before OVERLOADED, those that

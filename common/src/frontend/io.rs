@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::cluster::ClusterId;
 use crate::edge::{BatchReply, ClientReply, ClientRequest, FrontendError};
 use crate::ids::{ReplicaId, UpdateId};
 use crate::messages::{ConfirmRequest, Presence, QueryRequest, Replies, UpdateRequest};
@@ -47,6 +48,10 @@ pub enum Output {
     /// For the answer to the client with this number, which comes later: updates that its session has seen, by replica
     /// the number of the last one, are lost. The session must leave them out of its label.
     Lost(u64, Timestamp),
+    /// For the answer to the client with this number, which comes next: replicas that its session has seen, each with the
+    /// number of its last update, are retired. The session may leave them out of its label, as the answer's label stands for
+    /// them.
+    Retired(u64, Timestamp),
     /// To everybody.
     Presence(Box<Presence>),
     /// For the log file.
@@ -72,6 +77,8 @@ pub enum Notice {
     },
     /// An update was given another stamp.
     StampedAgain(UpdateId),
+    /// The replicas belong to this cluster, which is another one than that of those before.
+    AnotherCluster(ClusterId),
     /// Records died with the last replica that held them; nothing waits for them any more.
     Lost {
         /// The replica that accepted them.
@@ -99,7 +106,7 @@ impl Notice {
 
     /// Whether an operator may act on it.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::ClockAhead { .. } | Self::Lost { .. })
+        matches!(self, Self::ClockAhead { .. } | Self::Lost { .. } | Self::AnotherCluster(_))
     }
 
     /// Whether it is of interest only to those who follow single requests.
@@ -117,6 +124,11 @@ impl fmt::Display for Notice {
             Self::ClockAhead { ahead_ms } => {
                 write!(f, "the clock here is {ahead_ms} ms ahead of a replica's: set it right; updates take longer")
             }
+            Self::AnotherCluster(cluster) => write!(
+                f,
+                "the replicas are those of cluster {cluster}, another one than before: sessions of the one before are \
+                 answered STALE, as no replica here will ever hold what they have seen"
+            ),
             Self::StampedAgain(id) => write!(f, "update {id} is stamped again"),
             Self::Lost { origin, after, until, proven } => {
                 let source = if *proven { "this frontend has" } else { "a session says that it has" };

@@ -8,6 +8,7 @@ use crate::label::Label;
 use crate::messages::Refusal;
 use crate::record::RecordRef;
 use crate::request::{Answer, Update};
+use crate::timestamp::Timestamp;
 
 /// Mostly one, which needs no memory of its own.
 pub(super) type Few<T> = SmallVec<[T; 1]>;
@@ -58,6 +59,8 @@ pub(super) struct PendingUpdate {
     pub(super) holders: Few<(RecordRef, SmallVec<[ReplicaId; 2]>)>,
     /// The answers of those who accepted it, by the record that they gave it for.
     pub(super) values: Few<(RecordRef, Answer)>,
+    /// Retired ids of `prev`, by the record that stands for their updates.
+    pub(super) retired: Vec<(RecordRef, Timestamp)>,
     /// At least the stamp of every record that the label will cover.
     pub(super) clock: Stamp,
     /// A refusal that is not certain while somebody may have accepted it.
@@ -104,6 +107,7 @@ impl PendingUpdate {
             declined: Vec::new(),
             holders: SmallVec::new(),
             values: SmallVec::new(),
+            retired: Vec::new(),
             clock: Stamp::ZERO,
             refused: None,
             behind: false,
@@ -127,6 +131,12 @@ impl PendingUpdate {
         let any = || (self.request.stars().is_some() && !self.values.is_empty()).then_some(0);
         let place = its_own.or_else(any)?;
         Some(self.values.swap_remove(place).1)
+    }
+
+    /// Retired ids for whose updates the record at this place of `holders` stands.
+    pub(super) fn retired_of(&self, place: usize) -> Option<&Timestamp> {
+        let (record, _) = self.holders.get(place)?;
+        self.retired.iter().find(|(of, _)| of == record).map(|(_, retired)| retired)
     }
 
     /// Who holds the record at this place of `holders`.

@@ -1,6 +1,7 @@
 //! The way of a query: one replica manager is asked, and when it is silent, another one too.
 
 use super::pending_update::Few;
+use super::retired::OWN_QUESTION;
 use super::{Attempt, Frontend, Kind, Notice, Outcome, Output, Pending, Step};
 use crate::edge::{ClientReply, ClientRequest, FrontendError};
 use crate::ids::ReplicaId;
@@ -8,6 +9,7 @@ use crate::label::Label;
 use crate::messages::{QueryRequest, Refusal, Reply};
 use crate::rating::RatingKey;
 use crate::request::Query;
+use crate::timestamp::Timestamp;
 
 /// How soon it is tried again when nobody can be asked now.
 const PAUSE_MS: u64 = 50;
@@ -21,6 +23,8 @@ pub(super) struct PendingQuery {
     /// A request that begins when this one is answered, with the clock of that answer.
     then: Option<Box<ClientRequest>>,
     prev: Label,
+    /// What the session has seen of retired replicas, which is not asked for.
+    retired: Timestamp,
     /// Whether this frontend itself has seen all that the session has seen.
     seen_here: bool,
     deadline_ms: u64,
@@ -60,6 +64,7 @@ impl Frontend {
         then: Option<Box<ClientRequest>>,
         step: &mut Step<'_>,
     ) {
+        let retired = self.take_retired(&mut prev.replicas);
         self.forget_for(client, &mut prev.replicas, step);
         let seen_here = self.prev.replicas.covers(&prev.replicas);
         prev.merge(&self.prev);
@@ -69,6 +74,7 @@ impl Frontend {
             request,
             then,
             prev,
+            retired,
             seen_here,
             deadline_ms: self.deadline_ms(step),
             wake_ms: 0,
@@ -132,7 +138,7 @@ impl Frontend {
         query.awaited.retain(|id| *id != attempt.replica);
         match outcome {
             Outcome::Reply(Reply::Answered { value, label }) => {
-                self.learn(&query.prev, &label);
+                self.learn_of_query(query, &label);
                 if let Some(request) = query.then.take() {
                     self.clock_lowered(query, *request, label.clock, step);
                     return None;
@@ -142,7 +148,7 @@ impl Frontend {
                 return None;
             }
             Outcome::Reply(Reply::Refused { refusal, label }) => {
-                self.prev.merge(&label);
+                self.learn_of_query(query, &label);
                 if let Some(request) = query.then.take() {
                     self.clock_lowered(query, *request, label.clock, step);
                     return None;
@@ -155,6 +161,13 @@ impl Frontend {
             Outcome::Reply(_) | Outcome::Gone | Outcome::Undelivered => {}
         }
         self.send_query(query, step)
+    }
+
+    fn learn_of_query(&mut self, query: &PendingQuery, label: &Label) {
+        // The label of what begins then is another one.
+        let client = if query.then.is_some() { OWN_QUESTION } else { query.client };
+        self.tell_retired(client, &query.retired);
+        self.learn(client, &query.prev.replicas, label);
     }
 
     pub(super) fn query_timer(&mut self, query: &mut PendingQuery, step: &mut Step<'_>) -> Option<u64> {

@@ -39,9 +39,12 @@ impl Frontend {
         {
             return step.answer(client, Err(too_old(id)));
         }
+        let retired = self.take_retired(&mut prev.replicas);
         self.forget_for(client, &mut prev.replicas, step);
         let seen_here = self.prev.replicas.covers(&prev.replicas);
         prev.merge(&self.prev);
+        // The acceptor tells whether the record stands for them: that of a retry may have begun with another `prev`.
+        prev.replicas.merge(&retired);
         let stamp = carried.unwrap_or_else(|| self.clock.tick(wall_ms, prev.clock));
         let may_be_retry =
             id.is_some() && carried.is_none_or(|stamp| wall_ms.saturating_sub(stamp.milliseconds()) > FIRST_ATTEMPT_MS);
@@ -110,7 +113,7 @@ impl Frontend {
         {
             let text = refusal.explain(Some(update.request.key()), update.request.key().movie_id);
             let error = FrontendError::Refused { refusal: *refusal, text, label: label.clone() };
-            self.prev.merge(label);
+            self.learn(update.client, &update.prev.replicas, label);
             step.answer(update.client, Err(error));
             return None;
         }
@@ -250,9 +253,12 @@ impl Frontend {
             }
         }
         match outcome {
-            Outcome::Reply(Reply::Accepted { value, records, clock }) => {
+            Outcome::Reply(Reply::Accepted { value, records, clock, retired }) => {
                 if let Some(record) = records.first() {
                     update.values.push((record.clone(), value));
+                    if !retired.is_empty() {
+                        update.retired.push((record.clone(), retired));
+                    }
                 }
                 update.is_held_by(replica, records, clock);
             }

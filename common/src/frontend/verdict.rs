@@ -31,11 +31,16 @@ impl Frontend {
             return false;
         }
         let Some(value) = update.take_answer_of(place) else { return false };
+        let retired = update.retired_of(place).cloned();
         let (record, holders) = &update.holders[place];
         let replicas = holders.iter().filter(|id| self.directory.is_holder(id)).cloned().collect();
         let mut label = Label { clock: update.clock, ..Label::new() };
         label.replicas.set(&record.i, record.seq);
         self.prev.merge(&label);
+        if let Some(retired) = retired {
+            self.leave_out(&retired);
+            self.tell_retired(update.client, &retired);
+        }
         let reply = ClientReply { value, label, replicas };
         step.answer(update.client, Ok(reply));
         true

@@ -11,6 +11,7 @@ use crate::label::Label;
 use crate::rating::Rating;
 use crate::record::RecordRef;
 use crate::request::Answer;
+use crate::timestamp::Timestamp;
 
 /// Estimated size of a reply by itself, without titles, and of an entry of its label, in bytes.
 const REPLY_BYTES: usize = 300;
@@ -66,8 +67,8 @@ enum Common<'a> {
 fn common(reply: &Reply) -> Option<Common<'_>> {
     match reply {
         Reply::Answered { value: Answer::Rating(rating), label } => Some(Common::Answered(label, rating)),
-        Reply::Accepted { value: Answer::Rating(rating), records, clock } => match &records[..] {
-            [record] => Some(Common::Accepted(record, *clock, rating)),
+        Reply::Accepted { value: Answer::Rating(rating), records, clock, retired } => match &records[..] {
+            [record] if retired.is_empty() => Some(Common::Accepted(record, *clock, rating)),
             _ => None,
         },
         Reply::Held { records, clock } => match &records[..] {
@@ -105,6 +106,7 @@ impl Alike for NumberedReply {
     fn bytes_alone(&self) -> usize {
         let label = match &self.reply {
             Reply::Answered { label, .. } | Reply::Refused { label, .. } => LABEL_ENTRY_BYTES * label.replicas.len(),
+            Reply::Accepted { retired, .. } => LABEL_ENTRY_BYTES * retired.len(),
             _ => 0,
         };
         REPLY_BYTES + label + self.reply.value().map_or(0, texts_bytes)
@@ -155,7 +157,7 @@ impl Alike for NumberedReply {
             (None, None, None, Some(RecordsItem { i, rows }), None) => {
                 list.extend(rows.into_iter().map(|(n, seq, clock, rating)| {
                     let (value, records) = (Answer::Rating(rating.into()), vec![RecordRef { i: i.clone(), seq }]);
-                    Self { n, reply: Reply::Accepted { value, records, clock } }
+                    Self { n, reply: Reply::Accepted { value, records, clock, retired: Timestamp::new() } }
                 }));
             }
             (None, None, None, None, Some(RecordsItem { i, rows })) => {

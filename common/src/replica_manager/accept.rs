@@ -59,7 +59,10 @@ impl ReplicaManager {
         if let Some(first) = self.executed.first(&request.id) {
             let is_same = first.request == Some(request.request);
             let reply = match is_same {
-                true => self.accepted(first, self.executed.names(&request.id), &request.request, step),
+                true => {
+                    let records = self.executed.names(&request.id);
+                    self.accepted(first, records, &request.request, Timestamp::new(), step)
+                }
                 false => Reply::IdInUse,
             };
             step.reply(parked.to, reply);
@@ -120,8 +123,13 @@ impl ReplicaManager {
         let own = self.config.id.clone();
         let deleted = takes_away(request, row);
         let mut prev = self.required(&request.prev, request.proven, Some(&request.unheard), step);
-        if deleted.is_some() {
-            // Who is told what was taken away has read it: that comes before the record, everywhere.
+        let retired = match prev.is_shared_with(&request.prev) {
+            true => Timestamp::new(),
+            false => self.retired.of(&request.prev),
+        };
+        // A client that is told what was taken away has read it: that comes before the record, everywhere. So do updates of
+        // retired replicas, for which the record stands in labels from now on: what is applied here names who retired them.
+        if deleted.is_some() || !retired.is_empty() {
             prev.merge(&self.value_timestamp);
         }
         let prev = self.without_own(prev);
@@ -140,7 +148,7 @@ impl ReplicaManager {
         self.note_accepted(&record);
         self.hold(Arc::clone(&record), step);
         debug_assert_eq!(self.executed.names(&record.id), [record.name()], "its id was not known before");
-        self.accepted(&record.executed(), vec![record.name()], &request.request, step)
+        self.accepted(&record.executed(), vec![record.name()], &request.request, retired, step)
     }
 
     /// What a record accepted here depends on beside the records before it: its number says as much as the entry of this
@@ -170,10 +178,12 @@ impl ReplicaManager {
         operation: &ExecutedOperation,
         records: Vec<RecordRef>,
         request: &Update,
+        retired: Timestamp,
         step: &Step<'_>,
     ) -> Reply {
         let title = step.value.title(request.key().movie_id).unwrap_or_default();
-        Reply::Accepted { value: Answer::Rating(operation.answer(request, title)), records, clock: self.clock }
+        let value = Answer::Rating(operation.answer(request, title));
+        Reply::Accepted { value, records, clock: self.clock, retired }
     }
 
     /// The first update in `prev` that is not applied and cannot be applied now. `proven` says that a frontend has seen all

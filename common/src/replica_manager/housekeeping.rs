@@ -23,7 +23,10 @@ impl ReplicaManager {
             self.retire(step);
         }
         let log = &self.log;
-        let forgotten = self.executed.expire(now_ms, |origin, seq| log.start(origin) < seq);
+        // Of a retired origin, the log holds nothing.
+        let is_in_log =
+            |origin: &ReplicaId, seq: u64| log.start(origin) < seq && seq <= log.replica_timestamp().get(origin);
+        let forgotten = self.executed.expire(now_ms, is_in_log);
         if self.config.durable {
             self.changes.forgotten.extend(forgotten);
         }

@@ -56,7 +56,10 @@ impl ReplicaManager {
         }
         let mut records: BTreeMap<(&ReplicaId, u64), &Arc<Record>> = BTreeMap::new();
         for record in &saved.records {
-            if record.seq > starts.replicas.get(&record.i) || !is_long_ago(record.stamp, now) {
+            // Of a retired origin, the log holds nothing.
+            let (start, held) = (starts.replicas.get(&record.i), held_timestamp.get(&record.i));
+            let is_in_log = start < record.seq && record.seq <= held;
+            if is_in_log || !is_long_ago(record.stamp, now) {
                 manager.executed.insert(record.executed(), now_ms);
             } else {
                 manager.changes.forgotten.push(record.name());

@@ -92,15 +92,18 @@ impl Retired {
         self.counts.range::<ReplicaId, _>((start, Unbounded)).map(|(id, count)| (id, *count))
     }
 
+    /// Retired replicas that `timestamp` names, each with the number that it names. All of these updates are applied here.
+    pub(super) fn of(&self, timestamp: &Timestamp) -> Timestamp {
+        if self.counts.is_empty() {
+            return Timestamp::new();
+        }
+        timestamp.iter().filter(|(id, count)| *count <= self.get(id)).map(|(id, count)| (id.clone(), count)).collect()
+    }
+
     /// Leaves out of `timestamp` what retired replica managers accepted: it is applied here.
     pub(super) fn strip(&self, timestamp: &mut Timestamp) {
-        if self.counts.is_empty() {
-            return;
-        }
-        let retired: Vec<ReplicaId> =
-            timestamp.iter().filter(|(id, count)| *count <= self.get(id)).map(|(id, _)| id.clone()).collect();
-        for id in retired {
-            timestamp.set(&id, 0);
+        for (id, _) in self.of(timestamp).iter() {
+            timestamp.set(id, 0);
         }
     }
 }

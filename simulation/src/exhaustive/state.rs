@@ -262,7 +262,8 @@ impl State {
                 ClientRequest::Update { request: *update, id: update_id, prev: prev.clone(), cluster: None }
             }
         };
-        let operation = Operation { session: session.name.clone(), n: id_bits, asked, id: update_id, prev, tries: 1 };
+        let (own, seen) = (session.name.clone(), prev.replicas.clone());
+        let operation = Operation { session: own, n: id_bits, asked, id: update_id, prev, seen, tries: 1 };
         session.waits_for = Some(operation);
         let from = session.name.clone();
         let form = Form { format: Format::MessagePack, in_subject: false, in_batch: false };

@@ -156,7 +156,7 @@ impl Victim {
             }
             Output::Presence(presence) => drop(wire::encode(&presence).unwrap()),
             Output::Notice(notice) => assert!(!notice.to_string().is_empty()),
-            Output::Lost(_, lost) => drop(wire::encode(&lost).unwrap()),
+            Output::Lost(_, lost) | Output::Retired(_, lost) => drop(wire::encode(&lost).unwrap()),
             Output::BatchAnswer(_, reply) => {
                 for format in [Format::MessagePack, Format::Json] {
                     drop(encode_batch_reply(&reply, None, format, REPLY_BYTES_MAX).unwrap());

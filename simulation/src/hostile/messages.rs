@@ -14,6 +14,7 @@ use natter_common::presence::{LostRecords, SnapshotProgress};
 use natter_common::rating::{Average, Movie, Movies, Rating, Ratings};
 use natter_common::record::{Deleted, ExecutedOperation, Record, RecordRef};
 use natter_common::request::{Answer, Query, Update};
+use natter_common::timestamp::Timestamp;
 use natter_common::value::Digest;
 
 use super::draw::Draw;
@@ -212,7 +213,9 @@ impl<'bytes> Messages<'bytes> {
     pub fn reply(&mut self) -> Reply {
         match self.draw.below(12) {
             0 | 1 => {
-                Reply::Accepted { value: self.answer(), records: self.names(), clock: self.draw.stamp(self.wall_ms) }
+                let retired = if self.draw.below(2) == 0 { Timestamp::new() } else { self.label().replicas };
+                let clock = self.draw.stamp(self.wall_ms);
+                Reply::Accepted { value: self.answer(), records: self.names(), clock, retired }
             }
             2 => Reply::Answered { value: self.answer(), label: self.label() },
             3 | 4 => Reply::Held { records: self.names(), clock: self.draw.stamp(self.wall_ms) },

@@ -3,13 +3,15 @@
 
 use fastrand::Rng;
 use natter_common::clock::Stamp;
-use natter_common::edge::{ClientRequest, FrontendError};
+use natter_common::cluster::ClusterId;
+use natter_common::edge::{ClientReply, ClientRequest, FrontendError};
 use natter_common::ids::{MovieId, ReplicaId, UpdateId, UserId};
 use natter_common::label::Label;
 use natter_common::messages::Role;
 use natter_common::rating::Stars;
 use natter_common::request::{Query, Update};
 use natter_common::session::Session;
+use natter_common::timestamp::Timestamp;
 
 use super::cluster::Cluster;
 use super::message::ClientAnswer;
@@ -39,8 +41,10 @@ pub struct Operation {
     pub asked: Asked,
     /// An update's id; `None` while the frontend has made it and not told.
     pub id: Option<UpdateId>,
-    /// What the session had seen.
+    /// What the session had seen, as its label says.
     pub prev: Label,
+    /// The same with all that its label leaves out.
+    pub seen: Timestamp,
     /// How often it was tried.
     pub tries: u32,
 }
@@ -84,6 +88,22 @@ pub struct Client {
     movies: u32,
     last_n: u64,
     frontend: Option<ReplicaId>,
+    /// All that it has ever seen, whatever its label leaves out.
+    seen: Timestamp,
+    /// Replicas that its label may leave out as soon as it has the label of an answer, with the number of that.
+    retired: (u64, Timestamp),
+    /// The number of the answer whose label it took in last.
+    learned: u64,
+    /// How many replicas its label left out.
+    pub left_out: u64,
+    /// The cluster of the last answer.
+    cluster: Option<ClusterId>,
+    /// How often all was started anew with nothing before the session's first answer.
+    pub epoch: Option<u64>,
+    /// How many sessions of it belonged to another cluster than the one that answered.
+    pub strayed: u64,
+    /// Whether the session belongs to another cluster: then a new one begins.
+    is_astray: bool,
 }
 
 impl Client {
@@ -107,12 +127,23 @@ impl Client {
             movies: plan.movies,
             last_n: 0,
             frontend: None,
+            seen: Timestamp::new(),
+            retired: (0, Timestamp::new()),
+            learned: 0,
+            left_out: 0,
+            cluster: None,
+            epoch: None,
+            strayed: 0,
+            is_astray: false,
         }
     }
 
     /// Decides what to do next.
     pub fn begin(&mut self, now_us: u64) {
         self.operations += 1;
+        if std::mem::take(&mut self.is_astray) {
+            self.begin_new_session();
+        }
         let generator = &mut self.generator;
         let user_id = UserId::new(generator.u32(1..=self.users)).unwrap();
         let movie_id = MovieId::new(generator.u32(1..=self.movies)).unwrap();
@@ -140,7 +171,8 @@ impl Client {
         }
         let carries = |id: UpdateId| id.stamp().is_some_and(|stamp| stamp > prev.clock);
         self.unstamped += u64::from(id.is_some_and(|id| !carries(id)));
-        self.operation = Some(Operation { session: self.name.clone(), n: 0, asked, id, prev, tries: 0 });
+        let (session, seen) = (self.name.clone(), self.seen.clone());
+        self.operation = Some(Operation { session, n: 0, asked, id, prev, seen, tries: 0 });
     }
 
     /// An id as Natter's own client makes it; or like those of other libraries, which know nothing of stamps.
@@ -171,23 +203,42 @@ impl Client {
         operation.n = self.last_n;
         operation.tries += 1;
         let prev = operation.prev.clone();
+        let cluster_of_prev = self.cluster.clone().filter(|_| !prev.replicas.is_empty());
         let request = match &operation.asked {
-            Asked::Query(query) => ClientRequest::Query { request: query.clone(), prev, cluster: None },
-            Asked::Update(update) => ClientRequest::Update { request: *update, id: operation.id, prev, cluster: None },
+            Asked::Query(query) => ClientRequest::Query { request: query.clone(), prev, cluster: cluster_of_prev },
+            Asked::Update(update) => {
+                ClientRequest::Update { request: *update, id: operation.id, prev, cluster: cluster_of_prev }
+            }
         };
         cluster.ask(&self.name, &frontend, self.last_n, request);
         Some(self.last_n)
     }
 
+    /// Goes on under another name, with nothing seen.
+    fn begin_new_session(&mut self) {
+        self.strayed += 1;
+        let base = self.name.as_str().split('-').next().unwrap_or_default();
+        self.name = ReplicaId::new(&format!("{base}-{}", self.strayed)).unwrap();
+        (self.session, self.seen, self.cluster, self.epoch) = (Session::new(), Timestamp::new(), None, None);
+    }
+
+    /// An answer that it took in came from this cluster, before which all was started anew so many times.
+    pub fn belongs_to(&mut self, cluster: Option<&ClusterId>, epoch: u64) {
+        self.cluster = cluster.cloned();
+        // What has seen nothing belongs nowhere.
+        if !self.seen.is_empty() {
+            self.epoch.get_or_insert(epoch);
+        }
+    }
+
     /// Takes in an answer to the operation under way.
     pub fn hear(&mut self, answer: &ClientAnswer) -> Next {
         match answer {
-            Ok(reply) => {
-                self.session.merge(&reply.label);
-                return Next::Done;
-            }
-            Err(FrontendError::Refused { label, .. }) => {
+            Ok(ClientReply { label, .. }) | Err(FrontendError::Refused { label, .. }) => {
                 self.session.merge(label);
+                self.seen.merge(&label.replicas);
+                self.learned = self.operation.as_ref().map_or(0, |operation| operation.n);
+                self.leave_out();
                 return Next::Done;
             }
             Err(FrontendError::UpdateTimeout { id, .. } | FrontendError::NotEnoughReplicas { id, .. }) => {
@@ -195,9 +246,33 @@ impl Client {
                     operation.id = Some(*id);
                 }
             }
+            Err(FrontendError::OtherCluster { .. }) => {
+                self.is_astray = true;
+                return Next::Unknown;
+            }
             Err(_) => {}
         }
         self.no_answer()
+    }
+
+    /// Hears beside an answer, before it or after it, that its label may leave these replicas out.
+    pub fn hear_retired(&mut self, n: u64, retired: Timestamp) {
+        self.retired = (n, retired);
+        self.leave_out();
+    }
+
+    /// Leaves out what the label stands for that was taken in last.
+    fn leave_out(&mut self) {
+        if self.retired.0 == self.learned {
+            let before = self.session.label().replicas.len();
+            self.session.leave_out(&std::mem::take(&mut self.retired).1);
+            self.left_out += (before - self.session.label().replicas.len()) as u64;
+        }
+    }
+
+    /// Hears that these updates are lost.
+    pub fn hear_lost(&mut self, lost: &Timestamp) {
+        self.session.forget(lost);
     }
 
     /// What to do without an answer.

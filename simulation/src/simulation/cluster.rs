@@ -91,6 +91,15 @@ pub enum Happened {
         /// By replica, the number of the last one.
         lost: Timestamp,
     },
+    /// A client hears that its session may leave these replicas out of its label, when it has that of the answer.
+    Retired {
+        /// The client.
+        client: ReplicaId,
+        /// The client's number for its request.
+        n: u64,
+        /// By replica, the number of the last update.
+        retired: Timestamp,
+    },
     /// An alarm that was set goes off.
     Alarm(u64),
 }
@@ -284,6 +293,10 @@ impl Cluster {
         if let Message::Lost(_, lost) = message {
             self.note(|| format!("{to} <- {from}: lost {lost}"));
             return Happened::Lost { client: to, frontend: from, lost };
+        }
+        if let Message::Retired(n, retired) = message {
+            self.note(|| format!("{to} <- {from}: retired {retired}"));
+            return Happened::Retired { client: to, n, retired };
         }
         let process = self.processes.get_mut(&to).expect("messages go to processes");
         if !process.is_alive() {

@@ -1,6 +1,7 @@
 //! What goes wrong: crashes, pauses, cuts, statuses, joins. Drawn from the seed, within the limits of the plan.
 
 mod ahead;
+mod lives;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::messages::{Mode, Role};
 
 use super::cluster::Cluster;
-use super::disk::Sync;
+use super::disk::{Disk, Sync};
 use super::invariants::Invariants;
 use super::kind::Kind;
 use super::network::Link;
@@ -40,6 +41,26 @@ pub enum Cure {
     Replace(ReplicaId),
     /// A replica manager that died goes on with what is on its disk.
     Restart(ReplicaId),
+    /// One that restarts often begins another life, and then ends so many times more.
+    LiveAgain {
+        /// Its last life.
+        id: ReplicaId,
+        /// How many lives follow this one.
+        lives: u32,
+        /// How long a life lasts at most, in microseconds.
+        every_us: u64,
+    },
+    /// It ends again.
+    EndAgain {
+        /// Its life.
+        id: ReplicaId,
+        /// See [`Cure::LiveAgain`].
+        lives: u32,
+        /// See [`Cure::LiveAgain`].
+        every_us: u64,
+    },
+    /// Replica managers begin with the copies of directories.
+    StartCopies,
     /// Another frontend takes the place of one that died.
     StartFrontend,
     /// Clocks that were ahead are right again.
@@ -59,6 +80,12 @@ pub struct Faults {
     /// Clocks that are ahead.
     pub ahead: Ahead,
     names: usize,
+    /// Copies of directories that were not started yet, with the life that was stopped then.
+    copies: Vec<(ReplicaId, Disk)>,
+    /// How often all replica managers were started anew with nothing.
+    pub anew: u64,
+    /// When all replica managers ended at once last, in microseconds.
+    pub struck_all_us: u64,
 }
 
 impl Faults {
@@ -74,6 +101,9 @@ impl Faults {
             long_cut_until_us: 0,
             ahead: Ahead::default(),
             names: 0,
+            copies: Vec::new(),
+            anew: 0,
+            struck_all_us: 0,
         }
     }
 
@@ -121,10 +151,10 @@ impl Faults {
     }
 
     /// Lets something go wrong. Gives what ends it, and after how many microseconds.
-    pub fn strike(&mut self, plan: &Plan, cluster: &mut Cluster, invariants: &Invariants) -> Option<(u64, Cure)> {
+    pub fn strike(&mut self, plan: &Plan, cluster: &mut Cluster, invariants: &Invariants) -> Vec<(u64, Cure)> {
         self.strikes += 1;
         if self.strikes > plan.strikes_max || plan.skipped.contains(&self.strikes) {
-            return None;
+            return Vec::new();
         }
         // Each by itself, so that leaving one out changes no other.
         self.generator = Rng::with_seed(self.seed ^ self.strikes.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -132,10 +162,10 @@ impl Faults {
         self.troubled
             .retain(|id, until_us| *until_us > now_us || !cluster.is_serving(id) && cluster.process(id).is_alive());
         if now_us < self.long_cut_until_us {
-            return None;
+            return Vec::new();
         }
         if plan.ahead_ms > 0 && self.ahead.is_due() && plan.faults.contains(&Kind::Ahead) {
-            return Some(self.set_clocks_ahead(plan, cluster));
+            return vec![self.set_clocks_ahead(plan, cluster)];
         }
         let (kind, for_us) = match plan.long_cut_us {
             long_us if long_us > 0 && self.strikes == 1 => (Kind::Cut, long_us),
@@ -146,18 +176,21 @@ impl Faults {
             self.long_cut_until_us = now_us + for_us;
         }
         match kind {
-            _ if !plan.faults.contains(&kind) => None,
-            Kind::FrontendCrash | Kind::FrontendPause => self.strike_frontend(kind, cluster, for_us),
+            _ if !plan.faults.contains(&kind) => Vec::new(),
+            Kind::Anew => self.strike_all(cluster),
+            Kind::FrontendCrash | Kind::FrontendPause => {
+                self.strike_frontend(kind, cluster, for_us).into_iter().collect()
+            }
             Kind::Jump => {
                 self.jump(plan, cluster);
-                None
+                Vec::new()
             }
             Kind::Join => {
                 if cluster.alive(Role::Replica).len() < plan.replicas + 2 {
                     self.count("a replica manager joined");
                     self.start_replica(plan, cluster);
                 }
-                None
+                Vec::new()
             }
             _ => self.strike_replica(kind, plan, cluster, invariants, for_us),
         }
@@ -168,11 +201,17 @@ impl Faults {
         if plan.jump_ms_max > 0 && self.generator.u32(..6) == 0 {
             return Kind::Jump;
         }
+        if self.generator.u32(..40) == 0 {
+            return Kind::Anew;
+        }
+        if plan.durable_permille > 0 && self.generator.u32(..4) == 0 {
+            return if self.generator.bool() { Kind::Copy } else { Kind::Restless };
+        }
         let crashes_only = plan.flavour == Flavour::Crashes;
-        match if crashes_only { self.generator.u32(..4) } else { self.generator.u32(..14) } {
+        match if crashes_only { self.generator.u32(..4) } else { self.generator.u32(..16) } {
             0 if self.generator.bool() => Kind::FrontendCrash,
             0 | 3 => Kind::Crash,
-            1 => Kind::MidSending,
+            1 | 14 | 15 => Kind::MidSending,
             2 => Kind::Leave,
             4 => Kind::FrontendPause,
             5 => Kind::FrontendCrash,
@@ -190,35 +229,35 @@ impl Faults {
         cluster: &mut Cluster,
         invariants: &Invariants,
         for_us: u64,
-    ) -> Option<(u64, Cure)> {
+    ) -> Vec<(u64, Cure)> {
         let alive = cluster.alive(Role::Replica);
-        let victim = self.generator.choice(&alive)?.clone();
+        let Some(victim) = self.generator.choice(&alive).cloned() else { return Vec::new() };
         // Only those in trouble are hit, when as many are as may be.
         let all_well = !self.troubled.contains_key(&victim);
         if all_well && self.troubled.len() + 1 > plan.troubled_max() {
-            return None;
+            return Vec::new();
         }
         if !all_well && plan.flavour != Flavour::Wild {
-            return None;
+            return Vec::new();
         }
         self.troubled.insert(victim.clone(), cluster.now_us() + for_us + CONVALESCENCE_US);
         match kind {
             Kind::Pause => {
                 if !cluster.process(&victim).is_up() {
-                    return None;
+                    return Vec::new();
                 }
                 self.count("a replica manager was paused");
                 cluster.pause(&victim);
-                Some((for_us, Cure::Wake(victim)))
+                vec![(for_us, Cure::Wake(victim))]
             }
             Kind::Cut if for_us == plan.long_cut_us => {
                 let all = cluster.alive(Role::Replica);
-                Some((for_us, Cure::Mend(self.cut(cluster, &victim, &all, false))))
+                vec![(for_us, Cure::Mend(self.cut(cluster, &victim, &all, false)))]
             }
             Kind::Cut => {
                 let all: Vec<_> = [Role::Replica, Role::Frontend].map(|role| cluster.alive(role)).concat();
                 let everybody = self.generator.u32(..3) == 0;
-                Some((for_us, Cure::Mend(self.cut(cluster, &victim, &all, everybody))))
+                vec![(for_us, Cure::Mend(self.cut(cluster, &victim, &all, everybody)))]
             }
             Kind::Status => {
                 let mode = [Mode::Offline, Mode::Arbitrary, Mode::Overloaded][self.generator.usize(..3)];
@@ -228,9 +267,10 @@ impl Faults {
                     _ => "a replica manager was OVERLOADED",
                 });
                 cluster.set_mode(&victim, mode);
-                Some((for_us, Cure::Measure(victim)))
+                vec![(for_us, Cure::Measure(victim))]
             }
-            _ => self.crash(plan, cluster, invariants, &victim, kind, for_us),
+            Kind::Copy | Kind::Restless => self.strike_directory(kind, plan, cluster, invariants, &victim),
+            _ => self.crash(plan, cluster, invariants, &victim, kind, for_us).into_iter().collect(),
         }
     }
 
@@ -317,8 +357,14 @@ impl Faults {
         links
     }
 
-    /// Ends a fault.
-    pub fn cure(&mut self, cure: Cure, plan: &Plan, cluster: &mut Cluster) {
+    /// Ends a fault. Gives what follows.
+    pub fn cure(
+        &mut self,
+        cure: Cure,
+        plan: &Plan,
+        cluster: &mut Cluster,
+        invariants: &Invariants,
+    ) -> Vec<(u64, Cure)> {
         match cure {
             Cure::Wake(id) => {
                 if cluster.process(&id).is_alive() {
@@ -344,22 +390,31 @@ impl Faults {
             }
             Cure::StartFrontend => self.start_frontend(plan, cluster),
             Cure::SetClocksRight => self.set_clocks_right(plan, cluster),
+            Cure::LiveAgain { id, lives, every_us } => return self.live_again(&id, lives, every_us, cluster),
+            Cure::EndAgain { id, lives, every_us } => {
+                return self.end_again((&id, lives, every_us), plan, cluster, invariants);
+            }
+            Cure::StartCopies => return self.start_copies(plan, cluster, invariants),
         }
+        Vec::new()
     }
 
-    fn restart(&mut self, id: &ReplicaId, cluster: &mut Cluster) {
-        if let Life::Dead { .. } = cluster.process(id).life
-            && cluster.process(id).disk.is_some()
-        {
-            self.count("a replica manager was restarted from its disk");
-            let id = cluster.restart(id);
-            self.troubled.insert(id, cluster.now_us() + CONVALESCENCE_US + 1_500_000);
+    /// Another life of a dead one that has a disk. Gives its id.
+    fn restart(&mut self, id: &ReplicaId, cluster: &mut Cluster) -> Option<ReplicaId> {
+        let process = cluster.process(id);
+        if process.is_alive() || process.disk.is_none() {
+            return None;
         }
+        self.count("a replica manager was restarted from its disk");
+        let id = cluster.restart(id);
+        self.troubled.insert(id.clone(), cluster.now_us() + CONVALESCENCE_US + 1_500_000);
+        Some(id)
     }
 
     /// Ends all faults.
-    pub fn heal(&mut self, plan: &Plan, cluster: &mut Cluster) {
+    pub fn heal(&mut self, plan: &Plan, cluster: &mut Cluster, invariants: &Invariants) {
         cluster.note(|| "everything is well again".to_owned());
+        self.start_copies(plan, cluster, invariants);
         cluster.network.cut.clear();
         cluster.network.weather.loss_permille = 0;
         cluster.network.weather.slow_permille = 0;

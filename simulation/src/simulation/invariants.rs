@@ -127,6 +127,12 @@ impl Invariants {
         self.timestamps.reborn(id, cluster.manager(id));
     }
 
+    /// All replica managers end, and others begin with nothing: what was promised is void.
+    pub fn begin_anew(&mut self, cluster: &Cluster) {
+        self.durability.begin_anew(cluster);
+        self.exactly_once = ExactlyOnce::default();
+    }
+
     /// A session's operation has an answer.
     pub fn answered(
         &mut self,
@@ -134,7 +140,7 @@ impl Invariants {
         operation: &Operation,
         answer: &ClientAnswer,
     ) -> Result<(), Violation> {
-        self.note_lost(cluster, &operation.prev.replicas);
+        self.note_lost(cluster, &operation.seen);
         let Self { ledger, durability, sessions, .. } = self;
         let is_lost = |id| {
             let mut records = ledger.records_of(id).map(|record| record.name());

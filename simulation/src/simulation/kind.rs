@@ -33,6 +33,12 @@ pub enum Kind {
     Duplicates,
     /// Messages overtake each other.
     Reorder,
+    /// The directory of a replica manager is copied, and both go on.
+    Copy,
+    /// A directory restarts again and again.
+    Restless,
+    /// All replica managers are started anew, from their directories or with nothing.
+    Anew,
     /// Replica managers keep their state on disks.
     Disk,
     /// Clients make ids that carry no stamp.
@@ -45,7 +51,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, each with its name.
-    pub const ALL: [(Self, &'static str); 19] = [
+    pub const ALL: [(Self, &'static str); 22] = [
         (Self::Crash, "crash"),
         (Self::MidSending, "mid-sending"),
         (Self::Leave, "leave"),
@@ -61,6 +67,9 @@ impl Kind {
         (Self::Slow, "slow"),
         (Self::Duplicates, "duplicates"),
         (Self::Reorder, "reorder"),
+        (Self::Copy, "copy"),
+        (Self::Restless, "restless"),
+        (Self::Anew, "anew"),
         (Self::Disk, "disk"),
         (Self::Ids, "ids"),
         (Self::Ahead, "ahead"),

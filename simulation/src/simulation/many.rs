@@ -10,12 +10,19 @@ use super::outcome::{Failure, Report};
 use super::run::run;
 
 /// The kinds of things that must have happened in a run over many seeds: otherwise the simulation has lost its teeth.
-const MUST_HAPPEN: [&str; 38] = [
+const MUST_HAPPEN: [&str; 45] = [
     "clocks were ahead",
     "a frontend was restarted with its clock right again",
     "a replica manager was restarted with its clock right again",
     "labels with a raised clock",
     "a replica manager was restarted from its disk",
+    "a directory was copied",
+    "a copy of a directory was started",
+    "two copies of a directory lived by turns",
+    "a directory restarted often",
+    "all replica managers were restarted from their directories",
+    "all replica managers were started anew with nothing",
+    "sessions of another cluster that were told so",
     "snapshots merged",
     "snapshots broken off",
     "ids retired",

@@ -31,6 +31,8 @@ pub enum Message {
     Answer(u64, ClientAnswer),
     /// Frontend to client, with the client's number, beside an answer: updates of its session that are lost.
     Lost(u64, Timestamp),
+    /// Frontend to client, with the client's number, beside an answer: replicas that its session may leave out of its label.
+    Retired(u64, Timestamp),
     /// Frontend to replica manager: requests of one kind.
     Requests {
         /// Which.
@@ -73,6 +75,7 @@ impl Message {
             Self::Ask(..) => "ask",
             Self::Answer(..) => "answer",
             Self::Lost(..) => "lost",
+            Self::Retired(..) => "retired",
             Self::Requests { kind, .. } => kind.endpoint(),
             Self::Replies(_) => "replies",
             Self::Gossip(_) => "gossip",
@@ -247,6 +250,7 @@ impl fmt::Display for Message {
             },
             Self::Answer(n, answer) => write!(f, "answer {n} {}", answer_text(answer)),
             Self::Lost(n, lost) => write!(f, "lost {n} {lost}"),
+            Self::Retired(n, retired) => write!(f, "retired {n} {retired}"),
             Self::Requests { .. } => {
                 let requests: Vec<String> = self.requests("").iter().map(request_text).collect();
                 f.write_str(&requests.join("; "))

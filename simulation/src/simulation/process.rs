@@ -61,7 +61,7 @@ pub struct Caller {
     pub client: ReplicaId,
     /// The client's own number.
     pub n: u64,
-    /// What the frontend had seen by then.
+    /// What the frontend had seen by then, with all that its label leaves out.
     pub frontend_prev: Timestamp,
     /// Whether it was a query.
     pub is_query: bool,
@@ -121,6 +121,8 @@ pub struct Process {
     pub woken_us: u64,
     /// A frontend's clients, by its own number for them.
     pub callers: BTreeMap<u64, Caller>,
+    /// All that a frontend had seen by its clients' last request, whatever its label leaves out.
+    pub seen: Timestamp,
     /// A frontend's last number for a client.
     pub last_caller: u64,
     /// How many messages it got: each has its own reply subject.
@@ -144,6 +146,7 @@ impl Process {
             started_us: now_us,
             woken_us: 0,
             callers: BTreeMap::new(),
+            seen: Timestamp::new(),
             last_caller: 0,
             subjects: 0,
             heard: BTreeMap::new(),

@@ -3,12 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fastrand::Rng;
+use natter_common::edge::FrontendError;
 use natter_common::frontend;
+use natter_common::ids::ReplicaId;
 use natter_common::messages::Role;
 use natter_common::replica_manager::Notice;
 use natter_common::request::Update;
 
-use super::client::{Client, Next};
+use super::client::{Client, Next, Operation};
 use super::cluster::{Cluster, Happened, Settings};
 use super::faults::{Cure, Faults};
 use super::invariants::{Invariants, Violation, check};
@@ -41,6 +43,10 @@ const LEISURE_US: u64 = 400_000;
 /// Between one client's request and its answer, so many messages may be sent by all processes together on average.
 const MESSAGES_PER_ATTEMPT_MAX: u64 = 400;
 
+/// So long after all replica managers ended at once, those that were started since serve, and attempts that began before are
+/// over, in microseconds.
+const STARTING_US: u64 = 8_000_000;
+
 #[derive(Clone, Debug)]
 enum Alarm {
     Begin(usize),
@@ -64,6 +70,10 @@ struct Run {
     /// Whether all has come to rest, so that there is nothing more to see.
     is_over: bool,
     attempts: u64,
+    /// How often all was started anew with nothing.
+    epoch: u64,
+    /// When that was last, in microseconds.
+    epoch_us: u64,
     record: Record,
     /// When each session began its operation, in microseconds.
     began_us: Vec<u64>,
@@ -122,6 +132,8 @@ impl Run {
             healed_us: None,
             is_over: false,
             attempts: 0,
+            epoch: 0,
+            epoch_us: 0,
             record: Record::default(),
             began_us: vec![0; plan.sessions],
             plan,
@@ -162,11 +174,18 @@ impl Run {
                     self.count(&notices, &frontend_notices);
                     self.invariants.stepped(&self.cluster, &process, &notices, &answers)?;
                 }
-                Some(Happened::Answered { client, n, answer, .. }) => self.hear(&client, n, &answer)?,
+                Some(Happened::Answered { client, frontend, n, answer }) => {
+                    self.hear(&client, &frontend, n, &answer)?
+                }
                 Some(Happened::Lost { client, lost, .. }) => {
                     *self.faults.counts.entry("sessions told of lost updates").or_default() += 1;
                     if let Some(client) = self.clients.iter_mut().find(|other| other.name == client) {
-                        client.session.forget(&lost);
+                        client.hear_lost(&lost);
+                    }
+                }
+                Some(Happened::Retired { client, n, retired }) => {
+                    if let Some(client) = self.clients.iter_mut().find(|other| other.name == client) {
+                        client.hear_retired(n, retired);
                     }
                 }
                 Some(Happened::Alarm(alarm)) => self.ring(self.alarms[alarm as usize].clone(), quiet_us)?,
@@ -188,6 +207,8 @@ impl Run {
             ("messages with several requests", self.cluster.turns.shared_by_requests),
             ("messages with several replies", self.cluster.turns.shared_by_replies),
             ("labels with a raised clock", self.clients.iter().map(|client| client.raised).sum()),
+            ("ids left out of sessions' labels", self.clients.iter().map(|client| client.left_out).sum()),
+            ("sessions of another cluster that were told so", self.clients.iter().map(|client| client.strayed).sum()),
             ("a client's clock jumped", self.clients.iter().map(|client| client.jumps).sum()),
         ] {
             *self.faults.counts.entry(kind).or_default() += count;
@@ -234,22 +255,22 @@ impl Run {
             }
             Alarm::Strike => {
                 if self.healed_us.is_none() {
-                    if let Some((after_us, cure)) = self.faults.strike(&self.plan, &mut self.cluster, &self.invariants)
-                    {
-                        self.alarm(after_us, Alarm::Cure(cure));
-                    }
+                    let later = self.faults.strike(&self.plan, &mut self.cluster, &self.invariants);
+                    self.schedule(later);
+                    self.begin_epoch();
                     let next_us = self.faults.next_us(&self.plan);
                     self.alarm(next_us, Alarm::Strike);
                 }
             }
             Alarm::Cure(cure) => {
                 if self.healed_us.is_none() {
-                    self.faults.cure(cure, &self.plan, &mut self.cluster);
+                    let later = self.faults.cure(cure, &self.plan, &mut self.cluster, &self.invariants);
+                    self.schedule(later);
                 }
             }
             Alarm::Heal => {
                 self.healed_us = Some(self.cluster.now_us());
-                self.faults.heal(&self.plan, &mut self.cluster);
+                self.faults.heal(&self.plan, &mut self.cluster, &self.invariants);
             }
             Alarm::Look => {
                 let is_quiet = self.clients.iter().all(|client| client.operation.is_none());
@@ -258,6 +279,23 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    fn schedule(&mut self, later: Vec<(u64, Cure)>) {
+        for (after_us, cure) in later {
+            self.alarm(after_us, Alarm::Cure(cure));
+        }
+    }
+
+    /// Where all was started anew with nothing, what was promised before counts no more, and what the sessions saw is another
+    /// history.
+    fn begin_epoch(&mut self) {
+        if self.faults.anew > self.epoch {
+            self.epoch = self.faults.anew;
+            self.epoch_us = self.cluster.now_us();
+            self.invariants.begin_anew(&self.cluster);
+            self.record = Record::default();
+        }
     }
 
     fn attempt(&mut self, n: usize) {
@@ -272,7 +310,8 @@ impl Run {
 
     fn hear(
         &mut self,
-        client: &natter_common::ids::ReplicaId,
+        client: &ReplicaId,
+        frontend: &ReplicaId,
         number: u64,
         answer: &ClientAnswer,
     ) -> Result<(), Violation> {
@@ -281,13 +320,18 @@ impl Run {
             return Ok(());
         };
         self.invariants.answered(&self.cluster, &operation, answer)?;
+        self.check_epoch(n, &operation, answer)?;
         let next = self.clients[n].hear(answer);
         if next == Next::Done {
+            let cluster = self.cluster.process(frontend).frontend().and_then(|frontend| frontend.cluster().cloned());
+            self.clients[n].belongs_to(cluster.as_ref(), self.epoch);
             self.note(n, Outcome::of(answer.as_ref().map(|reply| &reply.value)));
         }
         match (next, answer) {
             (Next::Done, Ok(_)) => self.report.answered += 1,
             (Next::Done, Err(_)) => self.report.refused += 1,
+            // A new one begins.
+            (_, Err(FrontendError::OtherCluster { .. })) if self.epoch > 0 => {}
             (_, Err(error)) => self.failed(n, &error.to_string())?,
             (_, Ok(_)) => {}
         }
@@ -296,6 +340,16 @@ impl Run {
         }
         self.go_on(n, next);
         Ok(())
+    }
+
+    /// What a session has seen of replica managers that are gone with all they had, those that were started anew never reflect.
+    fn check_epoch(&self, n: usize, operation: &Operation, answer: &ClientAnswer) -> Result<(), Violation> {
+        let is_older = self.clients[n].epoch.is_some_and(|epoch| epoch < self.epoch) && !operation.seen.is_empty();
+        let Ok(reply) = answer else { return Ok(()) };
+        let is_present = |id: &ReplicaId| self.cluster.process(id).started_us > self.epoch_us;
+        check(!is_older || !reply.replicas.iter().any(is_present), "a session of another cluster is told so", || {
+            format!("{operation:?} got {reply:?}")
+        })
     }
 
     fn go_on(&mut self, n: usize, next: Next) {
@@ -318,6 +372,10 @@ impl Run {
 
     /// A session's operation is over.
     fn note(&mut self, n: usize, outcome: Outcome) {
+        // What was answered by those that are gone is no part of the history of those that were started anew. An update that
+        // was on its way may be.
+        let is_older = self.epoch > 0 && self.began_us[n] <= self.epoch_us;
+        let outcome = if is_older { Outcome::Unknown } else { outcome };
         if let Some(operation) = &self.clients[n].operation {
             self.record.ended(operation, self.began_us[n], self.cluster.now_us(), outcome);
         }
@@ -348,7 +406,10 @@ impl Run {
             Life::Dead { since_us } => process.disk.is_some() || now_us - since_us < wall_us,
             _ => process.disk.is_some() && now_us - process.started_us < wall_us,
         };
-        !self.cluster.processes.values().filter(matters).any(died_lately) && self.cluster.alive(Role::Replica).len() > 1
+        let struck_lately = self.faults.struck_all_us > 0 && now_us - self.faults.struck_all_us < STARTING_US;
+        !struck_lately
+            && !self.cluster.processes.values().filter(matters).any(died_lately)
+            && self.cluster.alive(Role::Replica).len() > 1
     }
 
     fn count(&mut self, notices: &[Notice], frontend_notices: &[frontend::Notice]) {

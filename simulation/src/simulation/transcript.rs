@@ -131,6 +131,13 @@ impl Scenario {
                         session.forget(&lost);
                     }
                 }
+                Some(Happened::Retired { client, retired, .. }) => {
+                    // Its answer leaves the frontend in the same moment, and nothing holds it up.
+                    self.observed.push(format!("{client} may leave out {retired}"));
+                    if let Some(session) = self.sessions.get_mut(client.as_str()) {
+                        session.leave_out(&retired);
+                    }
+                }
                 Some(Happened::Alarm(_) | Happened::Nothing) | None => {}
             }
             for ((from, to), message, policy) in std::mem::take(&mut self.cluster.network.interfered) {

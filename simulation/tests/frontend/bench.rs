@@ -70,7 +70,12 @@ pub(crate) fn rating() -> Answer {
 }
 
 pub(crate) fn accepted(origin: &str, seq: u64) -> Reply {
-    Reply::Accepted { value: rating(), records: vec![record(origin, seq)], clock: Stamp(seq) }
+    Reply::Accepted {
+        value: rating(),
+        records: vec![record(origin, seq)],
+        clock: Stamp(seq),
+        retired: Timestamp::new(),
+    }
 }
 
 pub(crate) fn held(origin: &str, seq: u64) -> Reply {

@@ -2,11 +2,11 @@
 
 use natter_common::cluster::ClusterId;
 use natter_common::edge::{ClientRequest, FrontendError};
-use natter_common::frontend::{Input, Output};
+use natter_common::frontend::{Input, Notice, Output};
 use natter_common::messages::{Presence, Status};
 use natter_common::request::Query;
 
-use crate::bench::{Bench, answer, config, label, presence, queries};
+use crate::bench::{Bench, answer, answered, config, label, presence, queries, timestamp};
 
 fn cluster(name: &str) -> ClusterId {
     ClusterId::new(name).unwrap()
@@ -73,4 +73,35 @@ fn a_frontend_belongs_to_the_cluster_of_the_replicas_that_are_there() {
     bench.pass(20);
     assert_eq!(bench.frontend.cluster(), Some(&cluster("b-cluster")));
     assert!(matches!(answer(&ask(&mut bench, "a-cluster")), Err(FrontendError::OtherCluster { .. })));
+}
+
+/// All replicas are started anew with nothing, while a frontend stays: a new session is answered, though the frontend has
+/// seen what nobody will ever have again.
+#[test]
+fn what_was_seen_in_another_cluster_is_asked_for_no_more() {
+    let mut bench = Bench::beside(&["a"]);
+    bench.show(of_cluster("a", "a-cluster", &["z-cluster"]));
+    bench.pass(200);
+    let asked = queries(&bench.query(label(&[]))).pop().unwrap();
+    bench.reply("a", asked.1.n, answered(&[("a", 7)]));
+    assert_eq!(bench.frontend.prev(), &label(&[("a", 7)]));
+    // Another name of the same cluster is no other one.
+    bench.show(of_cluster("a", "z-cluster", &["a-cluster"]));
+    bench.pass(20);
+    assert_eq!(bench.frontend.prev(), &label(&[("a", 7)]));
+    // A frontend that stood still hears the new ones before it counts the old ones as gone.
+    bench.show(of_cluster("b", "b-cluster", &[]));
+    bench.pass(200);
+    assert_eq!(bench.frontend.prev(), &label(&[("a", 7)]));
+    bench.shown.retain(|shown| shown.id.as_str() == "b");
+    let outputs = bench.pass(2_000);
+    let moved = outputs.iter().any(|output| matches!(output, Output::Notice(Notice::AnotherCluster(_))));
+    assert!(moved, "{outputs:?}");
+    let asked = queries(&bench.query(label(&[]))).pop().unwrap();
+    assert_eq!((asked.0.as_str(), &asked.1.prev), ("b", &timestamp(&[])));
+    assert!(answer(&bench.reply("b", asked.1.n, answered(&[]))).is_ok());
+    // The two were one cluster after all, or are from now on.
+    bench.show(of_cluster("b", "a-cluster", &["b-cluster"]));
+    bench.pass(20);
+    assert_eq!(bench.frontend.prev(), &label(&[("a", 7)]));
 }

@@ -32,7 +32,9 @@ fn nobody_is_served_before_everybody_had_the_time_to_show_up() {
 fn an_update_is_accepted_once_and_answered_the_same_again() {
     let mut bench = Bench::serving();
     let first = reply(&bench.update(update(1, create(2))));
-    let Reply::Accepted { value: Answer::Rating(rating), records, clock } = first.clone() else { panic!("{first:?}") };
+    let Reply::Accepted { value: Answer::Rating(rating), records, clock, .. } = first.clone() else {
+        panic!("{first:?}")
+    };
     assert_eq!((rating.title.as_str(), rating.rating.unwrap().as_f64()), ("Ikiru (1952)", 4.0));
     assert_eq!((rating.timestamp, rating.update_id), (Some(WALL_MS as i64 / 1000), Some(named(1).0)));
     assert_eq!((records, clock), (vec![RecordRef { i: id("own"), seq: 1 }], named(1).1));

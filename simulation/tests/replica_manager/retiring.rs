@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use natter_common::messages::{LogPage, LogRequest, Replicas, Status};
+use natter_common::messages::{LogPage, LogRequest, Replicas, Reply, Status, UpdateRequest};
 use natter_common::record::Record;
 use natter_common::replica_manager::{Config, Input, Output};
 
-use crate::bench::{Bench, config, create, gossips, id, presence, pulls, record, replicas, timestamp, to};
+use crate::bench::{
+    Bench, config, create, gossips, id, presence, pulls, record, replicas, reply, timestamp, to, update,
+};
 
 const FORGET_AFTER_MS: u64 = 5_000;
 
@@ -39,6 +41,28 @@ fn who_is_gone_for_good_is_retired_when_all_have_its_updates() {
     // When another one holds that, it is so.
     shows(&mut bench, "a", &[("own", 1), ("y", 1)]);
     assert_eq!(bench.manager.value_timestamp(), &timestamp(&[("own", 1)]));
+}
+
+/// An update whose `prev` names a retired replica depends on all that is applied here, which stands for that replica's
+/// updates: else one that was away for long would show it without these.
+#[test]
+fn an_update_that_names_a_retired_replica_depends_on_its_retirement() {
+    let mut bench = beside_somebody_who_goes();
+    shows(&mut bench, "a", &[("y", 1)]);
+    bench.pass_beside(&["a"], FORGET_AFTER_MS + 2_000);
+    shows(&mut bench, "a", &[("own", 1), ("y", 1)]);
+    let accept = |bench: &mut Bench, n: u64, movie: u32, prev: &[(&str, u64)]| {
+        let outputs = bench.update(UpdateRequest { prev: timestamp(prev), ..update(n, create(movie)) });
+        let Reply::Accepted { retired, .. } = reply(&outputs) else { panic!("{outputs:?}") };
+        let records = gossips(&outputs).into_iter().flat_map(|gossip| gossip.records);
+        (retired, records.map(|record| record.prev.clone()).next().unwrap())
+    };
+    let nothing = timestamp(&[]);
+    // The record that retires it is an earlier one of the same origin.
+    assert_eq!(accept(&mut bench, 5, 1, &[("y", 1)]), (timestamp(&[("y", 1)]), nothing.clone()));
+    bench.gossip("a", &[("a", 1)], vec![record("a", 1, 9, create(3))]);
+    assert_eq!(accept(&mut bench, 6, 4, &[("y", 1)]), (timestamp(&[("y", 1)]), timestamp(&[("a", 1)])));
+    assert_eq!(accept(&mut bench, 7, 5, &[("own", 1)]), (nothing.clone(), nothing));
 }
 
 #[test]

@@ -163,9 +163,27 @@ async fn a_passing_staleness_is_waited_out() {
     assert_eq!(client.read(user(), movie(1)).await.unwrap().value.rating, Some(stars()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn retired_replicas_leave_the_label_after_updates_as_after_reads() {
+    let mut frontend = FakeFrontend::default();
+    frontend.retired = label("old", 3).replicas;
+    for is_update in [true, false] {
+        let mut seen = label("old", 3);
+        seen.replicas.set(&ReplicaId::new("other").unwrap(), 1);
+        let mut client = client_with(&frontend, &seen);
+        if is_update {
+            client.create(user(), movie(1), stars()).await.unwrap();
+        } else {
+            client.read(user(), movie(1)).await.unwrap();
+        }
+        let ids: Vec<&str> = client.label().replicas.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(ids, ["fake", "other"]);
+    }
+}
+
 fn client_with<'a>(frontend: &'a FakeFrontend, label: &Label) -> Client<&'a FakeFrontend> {
     let mut memory = Memory::unkept();
-    memory.learn(label, None).unwrap();
+    memory.learn(label, &Timestamp::new(), None).unwrap();
     Client::new(frontend, memory, Settings::default())
 }
 

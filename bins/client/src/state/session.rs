@@ -95,13 +95,19 @@ impl SessionStore {
         self.state.cluster_directories().into_iter().any(has)
     }
 
-    /// Adds `label` to what the session has seen in `cluster`, or puts it in its place (`is_new`), and notes that this is
-    /// the cluster at this address.
+    /// Adds `label` to what the session has seen in `cluster`, or puts it in its place (`is_new`), leaves out replicas that are
+    /// retired by it, and notes that this is the cluster at this address.
     ///
     /// # Errors
     ///
     /// Where a file can't be written; it is as it was then.
-    pub fn keep(&self, cluster: &ClusterId, label: &Label, is_new: bool) -> Result<(), StateError> {
+    pub fn keep(
+        &self,
+        cluster: &ClusterId,
+        label: &Label,
+        retired: &Timestamp,
+        is_new: bool,
+    ) -> Result<(), StateError> {
         let path = self.state.in_cluster(cluster, &self.name());
         make_directory_of(&path)?;
         {
@@ -110,6 +116,7 @@ impl SessionStore {
             let before = if is_new { None } else { read::<Kept>(&path).ok().flatten() };
             let mut merged = before.map(|kept| kept.label).unwrap_or_default();
             merged.merge(label);
+            merged.replicas.leave_out(retired);
             write(&path, &Kept { cluster: cluster.clone(), user_id: self.user_id, label: merged })?;
         }
         let (path, pointer) = (self.pointer(), Pointer { cluster: cluster.clone() });
@@ -149,7 +156,7 @@ impl SessionStore {
     pub fn rename(&self, alias: &ClusterId, cluster: &ClusterId) -> Result<(), StateError> {
         let old = self.state.in_cluster(alias, &self.name());
         if let Some(kept) = read::<Kept>(&old).ok().flatten() {
-            self.keep(cluster, &kept.label, false)?;
+            self.keep(cluster, &kept.label, &Timestamp::new(), false)?;
             remove(&old)?;
         }
         Ok(())
@@ -207,6 +214,8 @@ mod tests {
     use natter_common::clock::Stamp;
     use natter_common::ids::ReplicaId;
 
+    const NONE: Timestamp = Timestamp::new();
+
     fn label(entries: &[(&str, u64)]) -> Label {
         let named = |(id, count): &(&str, u64)| (ReplicaId::new(id).unwrap(), *count);
         Label { replicas: entries.iter().map(named).collect(), clock: Stamp(entries.len() as u64) }
@@ -230,13 +239,16 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let store = store(root.path(), 42);
         assert!(store.load().cluster.is_none() && !store.has_sessions());
-        store.keep(&cluster("c"), &label(&[("a", 3)]), false).unwrap();
-        store.keep(&cluster("c"), &label(&[("a", 1), ("b", 2)]), false).unwrap();
+        store.keep(&cluster("c"), &label(&[("a", 3)]), &NONE, false).unwrap();
+        store.keep(&cluster("c"), &label(&[("a", 1), ("b", 2)]), &NONE, false).unwrap();
         let loaded = store.load();
         assert_eq!((loaded.cluster, loaded.label), (Some(cluster("c")), label(&[("a", 3), ("b", 2)])));
         assert!(loaded.complaints.is_empty() && store.has_sessions());
+        // Retired replicas are left out, but for one of which more was seen.
+        store.keep(&cluster("c"), &label(&[("d", 1)]), &label(&[("a", 2), ("b", 2)]).replicas, false).unwrap();
+        assert_eq!(store.load().label.replicas, label(&[("a", 3), ("d", 1)]).replicas);
         // A new session takes its place.
-        store.keep(&cluster("c"), &label(&[("b", 1)]), true).unwrap();
+        store.keep(&cluster("c"), &label(&[("b", 1)]), &NONE, true).unwrap();
         assert_eq!(store.load().label, label(&[("b", 1)]));
     }
 
@@ -249,7 +261,7 @@ mod tests {
                 let store = &store;
                 scope.spawn(move || {
                     for count in 1..=20 {
-                        store.keep(&cluster("c"), &label(&[(&format!("r{run}"), count)]), false).unwrap();
+                        store.keep(&cluster("c"), &label(&[(&format!("r{run}"), count)]), &NONE, false).unwrap();
                     }
                 });
             }
@@ -268,7 +280,7 @@ mod tests {
         let store = store(root.path(), 42);
         for path in [store.state.in_cluster(&cluster("c"), "42.json"), store.pointer()] {
             for broken in ["", "{", "[]", r#"{"label":7}"#, "\u{0}\u{0}"] {
-                store.keep(&cluster("c"), &label(&[("a", 1)]), true).unwrap();
+                store.keep(&cluster("c"), &label(&[("a", 1)]), &NONE, true).unwrap();
                 fs::write(&path, broken).unwrap();
                 let loaded = store.load();
                 assert!(loaded.cluster.is_none() && loaded.label == Label::new());
@@ -276,14 +288,14 @@ mod tests {
                 assert!(complaint.contains("42.json") && complaint.contains("a new session starts"), "{complaint}");
             }
         }
-        store.keep(&cluster("c"), &label(&[("a", 1)]), false).unwrap();
+        store.keep(&cluster("c"), &label(&[("a", 1)]), &NONE, false).unwrap();
         assert_eq!(store.load().label, label(&[("a", 1)]));
     }
 
     #[test]
     fn sessions_belong_to_a_cluster_and_a_user_and_not_to_an_address() {
         let root = tempfile::tempdir().unwrap();
-        store(root.path(), 42).keep(&cluster("c"), &label(&[("a", 3)]), false).unwrap();
+        store(root.path(), 42).keep(&cluster("c"), &label(&[("a", 3)]), &NONE, false).unwrap();
         // The same address by another name.
         assert_eq!(at(root.path(), "nats://localhost", 42).load().label, label(&[("a", 3)]));
         // Another one: found once it is known which cluster answers there.
@@ -294,8 +306,8 @@ mod tests {
         // Another user.
         assert!(store(root.path(), 7).load().cluster.is_none() && !store(root.path(), 7).has_sessions());
         // Another cluster at the same address, for one user: the first one's session stays.
-        store(root.path(), 7).keep(&cluster("c"), &label(&[("a", 1)]), false).unwrap();
-        store(root.path(), 42).keep(&cluster("d"), &label(&[("x", 1)]), true).unwrap();
+        store(root.path(), 7).keep(&cluster("c"), &label(&[("a", 1)]), &NONE, false).unwrap();
+        store(root.path(), 42).keep(&cluster("d"), &label(&[("x", 1)]), &NONE, true).unwrap();
         assert_eq!(store(root.path(), 42).load().cluster, Some(cluster("d")));
         assert_eq!(store(root.path(), 42).load_of(&cluster("c")).label, label(&[("a", 3)]));
         assert_eq!(store(root.path(), 7).load().cluster, Some(cluster("c")));
@@ -305,7 +317,7 @@ mod tests {
     fn lost_updates_are_left_out_of_what_is_kept_and_others_stay() {
         let root = tempfile::tempdir().unwrap();
         let (store, c) = (store(root.path(), 42), cluster("c"));
-        store.keep(&c, &label(&[("a", 3), ("b", 2), ("x", 1)]), false).unwrap();
+        store.keep(&c, &label(&[("a", 3), ("b", 2), ("x", 1)]), &NONE, false).unwrap();
         store.forget_updates(&c, &label(&[("a", 3), ("b", 1)]).replicas).unwrap();
         assert_eq!(store.load().label.replicas, label(&[("b", 2), ("x", 1)]).replicas);
         // Nothing kept, nothing to leave out.
@@ -317,7 +329,7 @@ mod tests {
     fn a_session_goes_on_under_another_name_of_its_cluster() {
         let root = tempfile::tempdir().unwrap();
         let store = store(root.path(), 42);
-        store.keep(&cluster("d"), &label(&[("a", 3)]), false).unwrap();
+        store.keep(&cluster("d"), &label(&[("a", 3)]), &NONE, false).unwrap();
         store.rename(&cluster("d"), &cluster("c")).unwrap();
         let loaded = store.load();
         assert_eq!((loaded.cluster, loaded.label), (Some(cluster("c")), label(&[("a", 3)])));
@@ -327,19 +339,19 @@ mod tests {
     #[test]
     fn no_particular_user_has_seen_what_anybody_has_in_the_same_cluster() {
         let root = tempfile::tempdir().unwrap();
-        store(root.path(), 1).keep(&cluster("c"), &label(&[("a", 3)]), false).unwrap();
-        store(root.path(), 2).keep(&cluster("d"), &label(&[("b", 2)]), false).unwrap();
+        store(root.path(), 1).keep(&cluster("c"), &label(&[("a", 3)]), &NONE, false).unwrap();
+        store(root.path(), 2).keep(&cluster("d"), &label(&[("b", 2)]), &NONE, false).unwrap();
         let anybody = store(root.path(), 0);
         assert!(!anybody.has_user() && anybody.has_sessions());
-        anybody.keep(&cluster("c"), &label(&[("x", 1)]), false).unwrap();
+        anybody.keep(&cluster("c"), &label(&[("x", 1)]), &NONE, false).unwrap();
         assert_eq!(anybody.load().label.replicas, label(&[("a", 3), ("x", 1)]).replicas);
     }
 
     #[test]
     fn one_session_is_forgotten_and_leaves_nothing_behind() {
         let root = tempfile::tempdir().unwrap();
-        store(root.path(), 1).keep(&cluster("c"), &label(&[("a", 3)]), false).unwrap();
-        store(root.path(), 2).keep(&cluster("c"), &label(&[("b", 2)]), false).unwrap();
+        store(root.path(), 1).keep(&cluster("c"), &label(&[("a", 3)]), &NONE, false).unwrap();
+        store(root.path(), 2).keep(&cluster("c"), &label(&[("b", 2)]), &NONE, false).unwrap();
         store(root.path(), 1).forget(&cluster("c")).unwrap();
         assert!(store(root.path(), 1).load().cluster.is_none());
         assert_eq!(store(root.path(), 2).load().label, label(&[("b", 2)]));
@@ -352,7 +364,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let blocked = root.path().join("file");
         fs::write(&blocked, "").unwrap();
-        let error = store(&blocked, 1).keep(&cluster("c"), &label(&[("a", 1)]), false).unwrap_err().to_string();
+        let error = store(&blocked, 1).keep(&cluster("c"), &label(&[("a", 1)]), &NONE, false).unwrap_err().to_string();
         assert!(error.contains("--no-state") && error.contains("file"), "{error}");
     }
 

@@ -40,7 +40,12 @@ impl Replica {
     fn update(&mut self, update: &UpdateRequest) -> Reply {
         let records = |seq| vec![RecordRef { i: id(), seq }];
         if let Some((seq, value)) = self.executed.get(&update.id) {
-            return Reply::Accepted { value: value.clone(), records: records(*seq), clock: self.clock };
+            return Reply::Accepted {
+                value: value.clone(),
+                records: records(*seq),
+                clock: self.clock,
+                retired: Timestamp::new(),
+            };
         }
         let key = update.request.key();
         let before = self.stars(key);
@@ -63,7 +68,7 @@ impl Replica {
         let value = rating(key, update.request.stars().or(before));
         let seq = self.executed.len() as u64 + 1;
         self.executed.insert(update.id, (seq, value.clone()));
-        Reply::Accepted { value, records: records(seq), clock: self.clock }
+        Reply::Accepted { value, records: records(seq), clock: self.clock, retired: Timestamp::new() }
     }
 
     fn query(&self, query: &Query) -> Reply {
@@ -169,7 +174,7 @@ impl World {
                 match output {
                     Output::Answer(..) | Output::BatchAnswer(..) => told.push(output),
                     Output::Update(..) | Output::Query(..) | Output::Confirm(..) => asked.push(output),
-                    Output::Presence(_) | Output::Notice(_) | Output::Lost(..) => {}
+                    Output::Presence(_) | Output::Notice(_) | Output::Lost(..) | Output::Retired(..) => {}
                 }
             }
             if asked.is_empty() {

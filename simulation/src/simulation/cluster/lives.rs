@@ -59,10 +59,11 @@ impl Cluster {
         self.begin_life(id, disk, skew_ms)
     }
 
-    /// Another life, under an id that nobody had before.
-    fn begin_life(&mut self, last: &ReplicaId, mut disk: Disk, skew_ms: i64) -> ReplicaId {
-        let base = last.as_str().split('_').next().unwrap_or_default();
-        let mut ids = (1..).map(|n| ReplicaId::new(&format!("{base}_{n}")).unwrap());
+    /// Another life with this disk, under an id that nobody had before.
+    pub fn begin_life(&mut self, last: &ReplicaId, mut disk: Disk, skew_ms: i64) -> ReplicaId {
+        let (base, number) = last.as_str().split_once('_').unwrap_or((last.as_str(), "0"));
+        let after: u64 = number.parse().unwrap_or(0);
+        let mut ids = (after + 1..).map(|n| ReplicaId::new(&format!("{base}_{n}")).unwrap());
         let id = ids.find(|id| !self.processes.contains_key(id)).unwrap();
         let (saved, value) = disk.contents();
         disk.former = saved.former_of_next(&disk.former, last);

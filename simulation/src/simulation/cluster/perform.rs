@@ -5,6 +5,7 @@ use natter_common::frontend;
 use natter_common::ids::ReplicaId;
 use natter_common::packing::{ReplyPacker, RequestPacker};
 use natter_common::replica_manager::{self, ReplyTo};
+use natter_common::timestamp::Timestamp;
 
 use super::{Cluster, Happened};
 use crate::simulation::message::{ClientAnswer, Message};
@@ -164,12 +165,22 @@ impl Cluster {
                 }
                 Output::Notice(notice) => {
                     self.note(|| format!("{id}    {notice}"));
+                    if let frontend::Notice::AnotherCluster(_) = &notice {
+                        // Its promise is one of the cluster that it belongs to.
+                        self.process_mut(id).seen = Timestamp::new();
+                    }
                     notices.push(notice);
                 }
                 Output::Lost(number, lost) => {
                     if let Some(caller) = self.process(id).callers.get(&number) {
                         let (client, n) = (caller.client.clone(), caller.n);
                         self.send(id, &client, Message::Lost(n, lost));
+                    }
+                }
+                Output::Retired(number, retired) => {
+                    if let Some(caller) = self.process(id).callers.get(&number) {
+                        let (client, n) = (caller.client.clone(), caller.n);
+                        self.send(id, &client, Message::Retired(n, retired));
                     }
                 }
                 Output::Presence(_) | Output::Update(..) | Output::Confirm(..) | Output::Query(..) => {}
@@ -239,7 +250,7 @@ pub(crate) fn replica_inputs(id: &ReplicaId, subject: &str, message: Message) ->
         Message::Unreachable(gone, _) => Input::PullFailed(gone),
         Message::SetMode(mode) => Input::Status(reply_to(0), Some(mode)),
         Message::Tick => Input::Tick { queue_length: 0, listened: true },
-        Message::Ask(..) | Message::Answer(..) | Message::Lost(..) | Message::Replies(_) => {
+        Message::Ask(..) | Message::Answer(..) | Message::Lost(..) | Message::Retired(..) | Message::Replies(_) => {
             panic!("{id} got {message} for {subject}")
         }
     }]
@@ -250,7 +261,9 @@ fn frontend_input(process: &mut Process, from: ReplicaId, message: Message) -> O
     Some(match message {
         Message::Ask(n, question) => {
             process.last_caller += 1;
-            let frontend_prev = process.frontend()?.prev().replicas.clone();
+            let prev = process.frontend()?.prev().replicas.clone();
+            process.seen.merge(&prev);
+            let frontend_prev = process.seen.clone();
             let request = decoded(&question);
             let is_query = Question::is_query(&request);
             let caller = Caller { client: from, n, frontend_prev, is_query, format: question.format() };

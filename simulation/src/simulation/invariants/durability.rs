@@ -28,6 +28,8 @@ pub struct Durability {
     pub shown: BTreeSet<RecordRef>,
     /// How many updates were acknowledged by fewer than asked for.
     pub acknowledged_by_fewer: u64,
+    /// Replica managers that ended together, with all they had: their promises are void.
+    void: BTreeSet<ReplicaId>,
 }
 
 fn holds(ledger: &Ledger, process: &Process, name: &RecordRef) -> bool {
@@ -39,6 +41,15 @@ fn holds(ledger: &Ledger, process: &Process, name: &RecordRef) -> bool {
 }
 
 impl Durability {
+    /// All replica managers end, and others begin with nothing.
+    pub fn begin_anew(&mut self, cluster: &Cluster) {
+        *self = Self {
+            acknowledged_by_fewer: self.acknowledged_by_fewer,
+            void: cluster.processes.keys().cloned().collect(),
+            ..Self::default()
+        };
+    }
+
     /// `process` applied `record`: so it shows it. The first one to do so must know that enough hold it.
     pub fn applied(
         &mut self,
@@ -101,8 +112,10 @@ impl Durability {
             if reply.replicas.len() < asked {
                 self.acknowledged_by_fewer += 1;
             }
-            self.covered.raise(i, seq);
-            self.acknowledged.insert(name);
+            if !self.void.contains(i) {
+                self.covered.raise(i, seq);
+                self.acknowledged.insert(name);
+            }
         }
         Ok(())
     }

@@ -202,7 +202,8 @@ impl Scenario {
             }
         };
         let session = id(session);
-        self.asked.insert(n, Operation { session: session.clone(), n, asked, id: update_id, prev, tries: 1 });
+        let seen = prev.replicas.clone();
+        self.asked.insert(n, Operation { session: session.clone(), n, asked, id: update_id, prev, seen, tries: 1 });
         self.cluster.ask(&session, &frontend, n, request);
         self.pass(3_000);
     }
