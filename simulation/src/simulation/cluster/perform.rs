@@ -166,8 +166,10 @@ impl Cluster {
                 Output::Notice(notice) => {
                     self.note(|| format!("{id}    {notice}"));
                     if let frontend::Notice::AnotherCluster(_) = &notice {
-                        // Its promise is one of the cluster that it belongs to.
-                        self.process_mut(id).seen = Timestamp::new();
+                        // Its promise is one of the cluster that it belongs to, from the first request of this turn on.
+                        let process = self.process_mut(id);
+                        process.seen = Timestamp::new();
+                        process.callers.values_mut().for_each(|caller| caller.frontend_prev = Timestamp::new());
                     }
                     notices.push(notice);
                 }
