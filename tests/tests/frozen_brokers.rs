@@ -1,4 +1,4 @@
-//! Brokers that freeze (SIGSTOP): their connections stay, and bring nothing. A program of its own, as it measures time: cargo
+//! Brokers that freeze (SIGSTOP), or are cut off from the others: connections stay, and bring nothing. A program of its own, as it measures time: cargo
 //! runs one after the other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
 
@@ -9,7 +9,7 @@ use natter_broker::connection::{ConnectionSettings, Patience, connect};
 use natter_broker::options::BrokerOptions;
 use natter_client::transport::{NatsTransport, Transport};
 use natter_common::subjects::{Operation, Subjects};
-use natter_tests::harness::{Encoding, World, update_id_v7};
+use natter_tests::harness::{Encoding, Way, World, update_id_v7};
 use natter_tests::live::{Stage, StagePlan};
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
@@ -101,24 +101,43 @@ async fn ask(transport: NatsTransport, operation: Operation, user_id: u32, gap: 
     }
 }
 
+/// What becomes of one of the brokers.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    /// It is stopped.
+    Frozen,
+    /// It runs, but no byte passes between it and the other brokers. Its own clients still get answers.
+    CutOff,
+}
+
 #[tokio::test]
-async fn clients_of_healthy_brokers_are_answered_while_one_of_three_is_frozen() {
+async fn clients_of_healthy_brokers_are_answered_while_one_of_three_is_frozen_or_cut_off() {
     let seed = fastrand::u64(..1_000_000_000);
     let world = World::without_broker(ROLES).await;
-    let plan = StagePlan::new("clients_of_healthy_brokers_are_answered_while_one_of_three_is_frozen", KEEP_IN);
+    let plan =
+        StagePlan::new("clients_of_healthy_brokers_are_answered_while_one_of_three_is_frozen_or_cut_off", KEEP_IN);
     let mut stage = Stage::start(&world, plan, seed).await;
-    for frozen in 0..3 {
+    // `CUT_OFF_BROKERS=9` cuts each off in turn, three times.
+    let cut_off = std::env::var("CUT_OFF_BROKERS").map_or(1, |number| number.parse().unwrap());
+    let frozen = (0..3).map(|sick| (sick, Trouble::Frozen));
+    for (sick, trouble) in frozen.chain((0..cut_off).map(|n| (n % 3, Trouble::CutOff))) {
         let mut probes = Vec::new();
-        for (n, url) in stage.brokers.urls().iter().enumerate().filter(|(n, _)| *n != frozen) {
+        for (n, url) in stage.brokers.urls().iter().enumerate().filter(|(n, _)| *n != sick) {
             probes.push((n, Probe::start(url, FIRST_USER_ID + n as u32).await));
         }
         stage.sessions.until_answered(40).await;
-        stage.brokers.servers()[frozen].pause();
+        match trouble {
+            Trouble::Frozen => stage.brokers.servers()[sick].pause(),
+            Trouble::CutOff => stage.brokers.set_routes_of(sick, Way::Blocked),
+        }
         tokio::time::sleep(FROZEN).await;
-        stage.brokers.servers()[frozen].resume();
+        match trouble {
+            Trouble::Frozen => stage.brokers.servers()[sick].resume(),
+            Trouble::CutOff => stage.brokers.open_all_routes(),
+        }
         for (n, probe) in &probes {
             let longest = probe.longest();
-            println!("s{} frozen: longest time without an answer at s{}: {longest:.1?}", frozen + 1, n + 1);
+            println!("s{} {trouble:?}: longest time without an answer at s{}: {longest:.1?}", sick + 1, n + 1);
             assert!(longest.iter().all(|(_, longest)| *longest <= SILENCE_MAX), "s{}: {longest:?}", n + 1);
         }
         drop(probes);

@@ -5,7 +5,8 @@ use natter_broker::connection::Siblings;
 use tokio::time::Instant;
 
 use crate::ghosts::{Ghosts, Vitals};
-use crate::hearing::Hearing;
+use crate::hearing::{Hearing, PAUSED_AFTER};
+use crate::sides::{Change, Side, Sides};
 
 /// The state of replicas and connections, as far as it is known here.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(crate) struct Attendance {
     siblings: Siblings,
     hearing: Hearing,
     ghosts: Ghosts,
+    sides: Sides,
+    ticked: Instant,
     /// The connection to the replicas.
     replicas: Watched,
     /// The connection that clients come in by.
@@ -44,6 +47,8 @@ impl Attendance {
             siblings,
             hearing: Hearing::start(now),
             ghosts: Ghosts::default(),
+            sides: Sides::start(now),
+            ticked: now,
             replicas: Watched::start(client.0, client.1, now),
             entrance: Watched::start(entrance.0, entrance.1, now),
             has_served: false,
@@ -56,16 +61,28 @@ impl Attendance {
         self.replicas.vitals.tick(now);
         self.entrance.vitals.tick(now);
         self.hearing.tick(now);
+        if now - std::mem::replace(&mut self.ticked, now) > PAUSED_AFTER {
+            self.sides.begin_anew(now);
+        }
     }
 
     /// A replica showed itself.
-    pub(crate) fn heard_replica(&mut self) {
-        self.hearing.heard(Instant::now());
+    pub(crate) fn heard_replica(&mut self, replica: &str) {
+        let now = Instant::now();
+        self.hearing.heard(now);
+        self.sides.heard(Side::Replicas, replica, now);
+    }
+
+    /// A replica showed itself on the connection that clients come in by.
+    pub(crate) fn overheard_replica(&mut self, replica: &str) {
+        self.sides.heard(Side::Entrance, replica, Instant::now());
     }
 
     /// The connection to the replicas stands again.
     pub(crate) fn connected(&mut self) {
-        self.hearing.connected(Instant::now());
+        let now = Instant::now();
+        self.hearing.connected(now);
+        self.sides.begin_anew(now);
         Self::moved(&mut self.replicas, &self.siblings, &mut self.ghosts);
     }
 
@@ -78,6 +95,7 @@ impl Attendance {
 
     /// The connection that clients come in by stands again.
     pub(crate) fn entrance_connected(&mut self) {
+        self.sides.begin_anew(Instant::now());
         Self::moved(&mut self.entrance, &self.siblings, &mut self.ghosts);
     }
 
@@ -97,6 +115,23 @@ impl Attendance {
     /// Whether to connect to the replicas through another server of the broker now.
     pub(crate) fn takes_a_hop(&mut self, now: Instant) -> bool {
         self.siblings.have_a_choice() && self.hearing.takes_a_hop(now)
+    }
+
+    /// The change that is due now, because the connection to the replicas hears others than the other connection does.
+    pub(crate) fn leaves_a_side(&mut self, now: Instant) -> Option<Change> {
+        if !self.siblings.have_a_choice() {
+            return None;
+        }
+        let alive = [self.replicas.vitals.changed(), self.entrance.vitals.changed()];
+        let change = self.sides.change(alive, fastrand::bool(), now)?;
+        if change == Change::Exchange {
+            self.siblings.exchange(&self.replicas.name, &self.entrance.name);
+        }
+        if change != Change::Hop(Side::Replicas) {
+            // The server that is cut off keeps the place, and answers here all the same.
+            self.ghosts.suspect(std::future::pending());
+        }
+        Some(change)
     }
 
     /// Number of places that the frontend should have in the queue group: none while it hears no replica.

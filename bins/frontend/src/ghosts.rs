@@ -3,7 +3,8 @@
 //! When a server of the broker's cluster freezes, the healthy ones go on handing its members of the queue group their share
 //! of the requests, until pings or write deadlines between the servers end the route: minutes by default. Nothing that a
 //! frontend does takes such a place away. So a frontend whose connection fell silent takes many places at a healthy server
-//! for that time, beside which the lost ones hardly count. A server that goes on gives the lost places up at once.
+//! for that time, beside which the lost ones hardly count. A server that goes on gives the lost places up at once. The same
+//! holds for a server that is cut off from the others.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -41,6 +42,11 @@ impl Vitals {
         if bytes != self.bytes {
             (self.bytes, self.changed) = (bytes, now);
         }
+    }
+
+    /// The time when anything came in last, as far as ticks tell.
+    pub(crate) fn changed(&self) -> Instant {
+        self.changed
     }
 
     /// Whether nothing has come in for so long that the server may be frozen.

@@ -14,7 +14,7 @@ const FIRST_PRESENCE: Duration = Duration::from_millis(2 * PRESENCE_INTERVAL_MS)
 /// Time without a connection after which no more requests are taken.
 const DOWN_MAX: Duration = Duration::from_millis(PRESENCE_INTERVAL_MS);
 /// Without a tick for this long, this process was paused: silence proves nothing.
-const PAUSED_AFTER: Duration = Duration::from_millis(PRESENCE_INTERVAL_MS);
+pub(crate) const PAUSED_AFTER: Duration = Duration::from_millis(PRESENCE_INTERVAL_MS);
 /// The longest pause between two changes of the server.
 const HOP_PAUSE_MAX: Duration = Duration::from_secs(30);
 

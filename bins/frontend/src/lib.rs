@@ -19,6 +19,7 @@ mod line;
 mod outbox;
 mod permits;
 mod shell;
+mod sides;
 mod steps;
 mod witness;
 

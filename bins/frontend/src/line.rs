@@ -1,7 +1,7 @@
 //! The line to the broker: two connections, the service, and what replica managers send.
 
-use async_nats::Client;
 use async_nats::service::Service;
+use async_nats::{Client, Subscriber};
 use bytes::Bytes;
 use natter_broker::access::{self, Events, Needs};
 use natter_broker::connection::{Access, ConnectionSettings, Denial, Patience, Siblings, connect_beside};
@@ -28,6 +28,8 @@ pub(crate) struct Line {
     pub(crate) entrance: Client,
     pub(crate) entrance_events: Events,
     pub(crate) service: Service,
+    /// Presence of replicas, as the connection that clients come in by hears it.
+    pub(crate) overheard: Subscriber,
     pub(crate) live: Live,
     /// Servers in use by the two connections.
     pub(crate) siblings: Siblings,
@@ -51,6 +53,9 @@ impl Line {
         let entrance = connect_beside(broker, &outer, &siblings, Some(sender)).await?;
         let live = Live::default();
         let service = start_service(&entrance, subjects, id, live.clone()).await.map_err(FrontendError::Subscribe)?;
+        let presence_of_replicas = subjects.all_presence(Role::Replica);
+        let overheard = entrance.subscribe(presence_of_replicas).await;
+        let overheard = overheard.map_err(|error| FrontendError::Subscribe(error.into()))?;
         let replies = client.new_inbox();
         let inbox = Inbox::subscribe(&client, subjects, &replies)
             .await
@@ -58,7 +63,7 @@ impl Line {
         let (mut events, entrance_events) = (Events::from(events), Events::from(entrance_events));
         access::check(&client, &mut events, &entrance, &needs(subjects, presence)).await?;
         events.forget_the_past();
-        Ok(Self { client, events, inbox, replies, entrance, entrance_events, service, live, siblings })
+        Ok(Self { client, events, inbox, replies, entrance, entrance_events, service, overheard, live, siblings })
     }
 }
 

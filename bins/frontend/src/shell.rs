@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::time::Duration;
 
-use async_nats::Client;
 use async_nats::connection::State;
 use async_nats::service::Service;
-use futures_util::FutureExt;
+use async_nats::{Client, Subscriber};
+use futures_util::stream::ReadyChunks;
+use futures_util::{FutureExt, StreamExt};
 use natter_broker::access::{self, AccessError, Events, RETRY, RETRY_LIMIT};
 use natter_broker::clocks::Clocks;
 use natter_broker::connection::{ConnectionEvent, Denial};
@@ -26,12 +27,16 @@ use crate::inbox::{Delivery, Inbox};
 use crate::line::{self, Line};
 use crate::outbox::Outbox;
 use crate::permits::Permits;
+use crate::sides::{Change, Side};
 use crate::{FrontendArgs, FrontendError, steps, witness};
 
 /// How long the last messages may take.
 const DRAIN: Duration = Duration::from_secs(2);
 /// Time for a command to a connection. It waits where the connection is lost and much is to be sent.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Maximum presence messages of the second connection that are read together. The rest waits for the next turn.
+const OVERHEARD_MAX: usize = 1024;
 
 /// A frontend with everything around it.
 struct Shell {
@@ -47,6 +52,8 @@ struct Shell {
     /// while answers are still on their way.
     entrance: Client,
     entrance_events: Events,
+    /// Presence of replicas on that connection.
+    overheard: ReadyChunks<Subscriber>,
     subjects: Subjects,
     permits: Permits,
     inputs: Vec<Input>,
@@ -77,7 +84,7 @@ pub async fn run(arguments: FrontendArgs, shutdown: impl Future<Output = ()>) ->
         () = &mut shutdown => return Ok(()),
         line = Line::open(&arguments, &subjects, &presence) => line?,
     };
-    let Line { client, inbox, replies, events, entrance, entrance_events, service, live, siblings } = line;
+    let Line { client, inbox, replies, events, entrance, entrance_events, service, overheard, live, siblings } = line;
     let attendance = Attendance::start(siblings, (line::name(&id), &client), (line::entrance_name(&id), &entrance));
     let shell = Shell {
         core,
@@ -90,6 +97,7 @@ pub async fn run(arguments: FrontendArgs, shutdown: impl Future<Output = ()>) ->
         attendance,
         entrance,
         entrance_events,
+        overheard: overheard.ready_chunks(OVERHEARD_MAX),
         subjects,
         permits: Permits::default(),
         inputs: Vec::new(),
@@ -127,6 +135,9 @@ impl Shell {
                     };
                     self.judge(checked.unwrap_or(Err(AccessError::Silent { role: "frontend" }.into())));
                 }
+                Some(presence) = self.overheard.next() => for message in presence {
+                    self.attendance.overheard_replica(Subjects::last_token(&message.subject));
+                },
                 arrivals = self.clients.next() => match arrivals {
                     Some(arrivals) => self.read(arrivals),
                     None => break,
@@ -206,6 +217,18 @@ impl Shell {
             warn!(frontend = %self.core.id(), "hears no replica: tries another server of the broker");
             let _ = within(COMMAND_TIMEOUT, self.outbox.publisher.client().force_reconnect()).await;
         }
+        if let Some(change) = self.attendance.leaves_a_side(now) {
+            let (what, which) = match change {
+                Change::Hop(Side::Replicas) => ("the connection to the replicas tries another server", [true, false]),
+                Change::Hop(Side::Entrance) => ("the connection of clients tries another server", [false, true]),
+                Change::Exchange => ("its two connections exchange their servers", [true; 2]),
+            };
+            warn!(frontend = %self.core.id(), "hears different replicas at two servers of the broker: {what}");
+            for (_, client) in which.iter().zip([self.outbox.publisher.client(), &self.entrance]).filter(|(is, _)| **is)
+            {
+                let _ = within(COMMAND_TIMEOUT, client.force_reconnect()).await;
+            }
+        }
         match (self.clients.places(), self.attendance.places(now)) {
             (taken, 0) => {
                 let is_ready = self.core.is_ready(self.clocks.now());
@@ -282,7 +305,7 @@ impl Shell {
             if let Some(Input::Presence(presence)) = self.inputs.last()
                 && presence.status != Status::Left
             {
-                self.attendance.heard_replica();
+                self.attendance.heard_replica(presence.id.as_str());
             }
         }
         if pulse.is_overdue() {

@@ -102,8 +102,13 @@ impl Choice {
         fastrand::shuffle(&mut pool);
         // Another server than the one that was just lost, and than those of this process's other connections.
         let is_last = |address: &ServerAddr| last.as_ref().is_some_and(|(last, _)| last == address);
+        let preferred = self.siblings.take_preferred(&self.name);
         pool.sort_by_key(|server| {
-            (self.siblings.use_address(&self.name, &server.addr) || is_last(&server.addr), server.failed_attempts > 0)
+            (
+                preferred.as_ref() != Some(&server.addr),
+                self.siblings.use_address(&self.name, &server.addr) || is_last(&server.addr),
+                server.failed_attempts > 0,
+            )
         });
         (pool.into_iter().map(|server| server.addr).collect(), pause)
     }

@@ -19,6 +19,8 @@ struct State {
     seats: BTreeMap<String, (ServerAddr, String)>,
     /// The address that each connection used before its present one.
     left: BTreeMap<String, ServerAddr>,
+    /// The address that a connection should take next, where it answers.
+    preferred: BTreeMap<String, ServerAddr>,
     /// Addresses that servers advertised.
     advertised: Vec<ServerAddr>,
     /// The number of addresses that a connection may choose among.
@@ -49,6 +51,23 @@ impl Siblings {
         while !matches!(timeout(ANSWER_TIMEOUT, greeting(&address)).await, Ok(Ok(()))) {
             sleep(ASK_AGAIN_AFTER).await;
         }
+    }
+
+    /// Has two connections take each other's server when they connect again.
+    pub fn exchange(&self, one: &str, other: &str) {
+        let mut state = self.state();
+        let (Some(first), Some(second)) = (state.seats.get(one).cloned(), state.seats.get(other).cloned()) else {
+            return;
+        };
+        for (name, seat) in [(one, second), (other, first)] {
+            state.preferred.insert(name.to_owned(), seat.0.clone());
+            state.seats.insert(name.to_owned(), seat);
+        }
+    }
+
+    /// The address that the connection `name` should take next, once.
+    pub(super) fn take_preferred(&self, name: &str) -> Option<ServerAddr> {
+        self.state().preferred.remove(name)
     }
 
     /// The connection `name` uses this server now.
