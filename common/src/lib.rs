@@ -2,7 +2,7 @@
 //!
 //! - words of the field: [`timestamp`], [`label`], [`clock`], [`ids`], [`cluster`], [`rating`]
 //! - what is asked and what it is asked of: [`request`], [`value`]
-//! - what is sent: [`record`], [`messages`], [`packing`], [`subjects`], [`wire`], and the clients' side of it, [`edge`]
+//! - what is sent: [`record`], [`messages`], [`packing`], [`subjects`], [`wire`], [`incoming`], and the clients' side of it, [`edge`]
 //! - who is there: [`presence`], [`roster`]
 //! - the protocol cores: [`frontend`], [`replica_manager`]; what a client keeps: [`session`]
 
@@ -12,6 +12,7 @@ pub mod edge;
 pub mod fit;
 pub mod frontend;
 pub mod ids;
+pub mod incoming;
 pub mod label;
 pub mod messages;
 mod missed;

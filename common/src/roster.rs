@@ -4,6 +4,7 @@
 //! [`MISSED_INTERVALS_MAX`] intervals counts as gone. While this process itself was cut off or paused, nobody is
 //! declared gone: silence proves something only to those who listened.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use crate::clock::Now;
@@ -45,6 +46,8 @@ pub struct Member {
     pub presence: Presence,
     /// When that was.
     pub seen_ms: u64,
+    /// When it was heard first that it has run for so long.
+    shown_ms: u64,
     /// When it was last there without being OFFLINE.
     pub heard_ms: u64,
     present: bool,
@@ -65,6 +68,7 @@ impl Member {
         Self {
             presence,
             seen_ms,
+            shown_ms: seen_ms,
             heard_ms,
             present,
             unreachable: false,
@@ -142,6 +146,19 @@ impl Roster {
         self.changes
     }
 
+    /// Whether this presence message is an old one that some other program sends again: it shows that less time has passed
+    /// since the start of its sender than an earlier message did, or as much long ago.
+    pub fn is_repeated(&self, presence: &Presence, now_ms: u64) -> bool {
+        let Some(member) = self.members.get(&presence.id) else { return false };
+        let is_old = now_ms.saturating_sub(member.shown_ms) > PRESENCE_INTERVAL_MS && presence.status != Status::Left;
+        match presence.uptime_ms.cmp(&member.presence.uptime_ms) {
+            Ordering::Less => true,
+            // Some senders do not say for how long they have run.
+            Ordering::Equal => is_old && presence.uptime_ms > 0,
+            Ordering::Greater => false,
+        }
+    }
+
     /// Takes in a presence message.
     pub fn heard(&mut self, presence: Presence, now_ms: u64) -> Change {
         self.changes += 1;
@@ -166,8 +183,10 @@ impl Roster {
             _ => Change::None,
         };
         let heard_ms = if presence.status == Status::Offline { member.heard_ms } else { now_ms };
+        let is_later = presence.uptime_ms > member.presence.uptime_ms;
+        let shown_ms = if is_later { now_ms } else { member.shown_ms };
         let has_later_life = member.has_later_life;
-        *member = Member { has_later_life, ..Member::heard(presence, now_ms, heard_ms) };
+        *member = Member { has_later_life, shown_ms, ..Member::heard(presence, now_ms, heard_ms) };
         change
     }
 
@@ -370,6 +389,26 @@ mod tests {
         roster.connected(90_000);
         assert_eq!(ticks(&mut roster, 90_100..=91_500), []);
         assert_eq!(ticks(&mut roster, 91_600..=91_600).len(), 1);
+    }
+
+    #[test]
+    fn old_presence_that_is_sent_again_is_told_from_news() {
+        let mut roster = Roster::new(10_000, 0);
+        let of = |uptime_ms, status| Presence { uptime_ms, ..presence("a", status) };
+        roster.heard(of(700, Status::Active), 1_000);
+        assert!(roster.is_repeated(&of(699, Status::Active), 1_000));
+        // A change of status within a millisecond is news.
+        assert!(!roster.is_repeated(&of(700, Status::Overloaded), 1_001));
+        roster.heard(of(700, Status::Overloaded), 1_400);
+        assert!(!roster.is_repeated(&of(700, Status::Active), 1_500));
+        assert!(roster.is_repeated(&of(700, Status::Active), 1_501), "however often it was sent again before");
+        assert!(!roster.is_repeated(&of(700, Status::Left), 1_501), "the last word may come late");
+        assert!(!roster.is_repeated(&of(701, Status::Active), 1_501));
+        roster.heard(presence("b", Status::Active), 0);
+        assert!(
+            !roster.is_repeated(&presence("b", Status::Active), 9_000),
+            "its sender does not tell how long it runs"
+        );
     }
 
     #[test]

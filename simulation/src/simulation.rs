@@ -2,12 +2,14 @@
 //!
 //! - [`cluster`]: one queue of events, ordered by (virtual time, sequence number); no randomness but a seed's
 //! - [`process`], [`message`], [`wire`], [`network`], [`value`]: what a cluster is made of
+//! - [`bystanders`]: other programs on the broker
 //! - [`invariants`]: what must hold after every event, one file each
 //! - [`client`], [`plan`], [`kind`], [`faults`], [`run`]: the randomised simulation; [`record`]: what its sessions saw
 //! - [`outcome`], [`many`], [`only`], [`shrink`]: what a run came to; many of them; what is left of one; as little as shows
 //!   a violation
 //! - [`transcript`]: scenarios as text
 
+pub mod bystanders;
 pub mod client;
 pub mod cluster;
 pub mod disk;

@@ -9,9 +9,9 @@ use natter_broker::moderation::Malformed;
 use natter_broker::streams::Streams;
 use natter_common::frontend::Input;
 use natter_common::ids::ReplicaId;
-use natter_common::messages::{Presence, Replies, Role, Status};
+use natter_common::incoming::{Channel, Ignored, frontend_input};
+use natter_common::messages::{Role, Status};
 use natter_common::subjects::Subjects;
-use natter_common::wire::decode;
 use tracing::info;
 
 use crate::witness::Witness;
@@ -65,16 +65,17 @@ impl Inbox {
     pub(crate) fn read(&mut self, delivery: Delivery, witness: &mut Witness, inputs: &mut Vec<Input>) {
         let Delivery { is_reply, message } = delivery;
         if !is_reply {
-            match decode::<Presence>(&message.payload) {
-                Ok(presence) if presence.id.as_str() == Subjects::last_token(&message.subject) => {
-                    match presence.status {
-                        Status::Left => witness.left(&presence.id),
-                        _ => witness.shown(&presence.id),
+            match frontend_input(Channel::Presence, Subjects::last_token(&message.subject), &message.payload) {
+                Ok(input) => {
+                    if let Input::Presence(presence) = &input {
+                        match presence.status {
+                            Status::Left => witness.left(&presence.id),
+                            _ => witness.shown(&presence.id),
+                        }
                     }
-                    inputs.push(Input::Presence(Box::new(presence)));
+                    inputs.push(input);
                 }
-                Ok(_) => self.malformed.count(&message.subject, &"the id in it is not the one in its subject"),
-                Err(error) => self.malformed.count(&message.subject, &error),
+                Err(ignored) => self.malformed.count(&message.subject, &ignored),
             }
             return;
         }
@@ -93,14 +94,13 @@ impl Inbox {
             inputs.push(Input::Unreachable(replica, numbers_of(numbers)));
             return;
         }
-        match decode::<Replies>(&message.payload) {
-            Ok(replies) if replies.id == replica => {
+        match frontend_input(Channel::Replies, replica.as_str(), &message.payload) {
+            Ok(input) => {
                 witness.has_replied(&replica);
-                inputs.push(Input::Replies(replies));
+                inputs.push(input);
             }
-            Ok(_) => self.malformed.count(&message.subject, &"the id in it is not the one that was asked"),
-            Err(_) if self.streams.sent(&message) => {}
-            Err(error) => self.malformed.count(&message.subject, &error),
+            Err(Ignored::Form(_)) if self.streams.sent(&message) => {}
+            Err(ignored) => self.malformed.count(&message.subject, &ignored),
         }
     }
 }

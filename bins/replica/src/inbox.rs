@@ -14,9 +14,8 @@ use natter_broker::publisher::within;
 use natter_broker::service_error::service_error;
 use natter_broker::streams::Streams;
 use natter_common::ids::ReplicaId;
-use natter_common::messages::{
-    Acknowledgement, Gossip, LogPage, LogRequest, Presence, Role, SnapshotReply, SnapshotRequest, StatusRequest,
-};
+use natter_common::incoming::{self, Ignored};
+use natter_common::messages::{LogRequest, Role, SnapshotRequest, StatusRequest};
 use natter_common::packing::{RequestKind, unpack_requests};
 use natter_common::replica_manager::{Input, ReplyTo};
 use natter_common::subjects::Subjects;
@@ -213,46 +212,21 @@ impl Inbox {
             }
             return;
         }
-        let payload = &message.payload;
-        let (input, id) = match channel {
-            Channel::Gossip => with_id(decode(payload), |gossip: &Gossip| &gossip.id, Input::Gossip),
-            Channel::Presence => with_id(
-                decode(payload),
-                |presence: &Presence| &presence.id,
-                |presence| Input::Presence(Box::new(presence)),
-            ),
-            Channel::LogPage => with_id(decode(payload), |page: &LogPage| &page.id, Input::LogPage),
-            Channel::Snapshot => with_id(decode(payload), |reply: &SnapshotReply| &reply.id, Input::SnapshotReply),
-            Channel::Acknowledgement => {
-                let input = decode::<Acknowledgement>(payload).map(Input::Acknowledgement);
-                (input, None)
-            }
-        };
         let is_answer = matches!(channel, Channel::LogPage | Channel::Snapshot);
-        match input {
-            Ok(_) if id.as_ref().is_some_and(|id| id.as_str() != sender) => {
-                self.malformed.count(&message.subject, &"the id in it is not the one in its subject");
-            }
-            // What comes back from a broker that echoes is no news.
-            Ok(_) if id.as_ref() == Some(&self.own) => {}
+        let channel = match channel {
+            Channel::Gossip => incoming::Channel::Gossip,
+            Channel::Presence => incoming::Channel::Presence,
+            Channel::LogPage => incoming::Channel::LogPage,
+            Channel::Snapshot => incoming::Channel::Snapshot,
+            Channel::Acknowledgement => incoming::Channel::Acknowledgement,
+        };
+        match incoming::replica_input(channel, &self.own, sender, &message.payload) {
             Ok(input) => inputs.push(input),
-            Err(_) if is_answer && self.streams.sent(message) => {}
-            Err(error) => self.malformed.count(&message.subject, &error),
+            // What comes back from a broker that echoes is no news.
+            Err(Ignored::Own) => {}
+            Err(Ignored::Form(_)) if is_answer && self.streams.sent(message) => {}
+            Err(ignored) => self.malformed.count(&message.subject, &ignored),
         }
-    }
-}
-
-fn with_id<T>(
-    message: Result<T, WireError>,
-    id: impl Fn(&T) -> &ReplicaId,
-    input: impl Fn(T) -> Input,
-) -> (Result<Input, WireError>, Option<ReplicaId>) {
-    match message {
-        Ok(message) => {
-            let id = id(&message).clone();
-            (Ok(input(message)), Some(id))
-        }
-        Err(error) => (Err(error), None),
     }
 }
 

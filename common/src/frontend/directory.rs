@@ -95,6 +95,9 @@ impl Directory {
 
     /// Takes in presence. Returns those that the replica was in earlier lives, where that is news: they do not come back.
     pub(super) fn heard(&mut self, presence: Presence, now_ms: u64) -> Vec<ReplicaId> {
+        if self.roster.is_repeated(&presence, now_ms) {
+            return Vec::new();
+        }
         self.ranking.clear();
         let id = presence.id.clone();
         let former = if presence.status == Status::Left { Vec::new() } else { presence.former.clone() };

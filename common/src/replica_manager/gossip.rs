@@ -175,7 +175,7 @@ impl ReplicaManager {
     }
 
     pub(super) fn hear_presence(&mut self, presence: Presence, step: &mut Step<'_>) {
-        if presence.id == self.config.id {
+        if presence.id == self.config.id || self.roster.is_repeated(&presence, step.now.monotonic_ms) {
             return;
         }
         let id = presence.id.clone();

@@ -2,6 +2,7 @@
 
 mod lives;
 pub(crate) mod perform;
+pub mod permissions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use natter_common::messages::{Mode, Role, Status};
 use natter_common::replica_manager::{self, ReplicaManager};
 use natter_common::timestamp::Timestamp;
 
+use super::bystanders::Bystanders;
 use super::message::{ClientAnswer, Message};
 use super::network::{Link, Network, Weather};
 use super::process::{Caller, Process};
@@ -153,6 +155,14 @@ pub struct Cluster {
     pub turns: Turns,
     /// Those that began another life since somebody last looked.
     pub reborn: Vec<ReplicaId>,
+    /// Other programs on the broker.
+    pub bystanders: Bystanders,
+    /// Messages that processes ignored.
+    pub ignored: u64,
+    /// Messages that the broker did not permit.
+    pub denied_messages: u64,
+    /// How often a process went on that had lacked a permission.
+    pub permitted_again: u64,
     trace: Option<Vec<String>>,
 }
 
@@ -170,6 +180,10 @@ impl Cluster {
             asked: 0,
             turns: Turns::default(),
             reborn: Vec::new(),
+            bystanders: Bystanders::new(seed, false),
+            ignored: 0,
+            denied_messages: 0,
+            permitted_again: 0,
             trace: traced.then(Vec::new),
         }
     }
@@ -299,7 +313,13 @@ impl Cluster {
             return Happened::Retired { client: to, n, retired };
         }
         let process = self.processes.get_mut(&to).expect("messages go to processes");
-        if !process.is_alive() {
+        let hears = process.permissions.hears(&message);
+        let has_left = matches!(message, Message::Ask(..)) && process.permissions.has_stopped();
+        if !process.is_alive() || has_left || (!hears && message.is_request()) {
+            if (message.is_request() || matches!(message, Message::Ask(..))) && self.bystanders.hide_absence_of(&to) {
+                self.note(|| format!("{from} -> {to}: {message} (silence)"));
+                return Happened::Nothing;
+            }
             if let Message::Ask(n, _) = message {
                 let error = natter_common::edge::FrontendError::Unavailable;
                 self.deliver(NO_RESPONDERS_US, (to, from), Message::Answer(n, Err(error)));
@@ -307,6 +327,9 @@ impl Cluster {
                 let broker = ReplicaId::new("broker").unwrap();
                 self.deliver(NO_RESPONDERS_US, (broker, from), Message::Unreachable(to, message.numbers()));
             }
+            return Happened::Nothing;
+        }
+        if !hears {
             return Happened::Nothing;
         }
         process.inbox.push((from, message));
@@ -340,7 +363,25 @@ impl Cluster {
 
     /// Puts a message on its way.
     fn send(&mut self, from: &ReplicaId, to: &ReplicaId, message: Message) {
+        if self.refuses(from, to, &message) {
+            return;
+        }
         let link = (from.clone(), to.clone());
+        self.bystanders.record(from, &message);
+        if let Some((answer, delay_us, takes)) = self.bystanders.answer(to, &message) {
+            if let Some((of, channel, payload)) = answer {
+                self.hear_bystander(from, delay_us, Message::Foreign(of, channel, payload));
+            }
+            if takes {
+                self.note(|| format!("{from} -> {to}: {message} (a bystander takes it)"));
+                return;
+            }
+        }
+        if matches!(message, Message::Presence(_) | Message::Gossip(_))
+            && let Some((of, channel, payload)) = self.bystanders.repeat()
+        {
+            self.hear_bystander(to, 1_000, Message::Foreign(of, channel, payload));
+        }
         let arrivals = self.network.send(&link, &message, self.now_us, &mut self.generator);
         if arrivals.is_empty() {
             self.note(|| format!("{from} -> {to}: {message} (does not arrive)"));
@@ -348,6 +389,11 @@ impl Cluster {
         for arrival_us in arrivals {
             self.deliver(arrival_us - self.now_us, link.clone(), message.clone());
         }
+    }
+
+    fn hear_bystander(&mut self, to: &ReplicaId, delay_us: u64, message: Message) {
+        let bystander = ReplicaId::new("bystander").unwrap();
+        self.deliver(delay_us, (bystander, to.clone()), message);
     }
 
     /// Has a message arrive after `delay_us`, whatever the network does.

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod lives;
+mod neighbours;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::messages::{Mode, Role};
 
 use super::cluster::Cluster;
+use super::cluster::permissions::Denied;
 use super::disk::{Disk, Sync};
 use super::invariants::Invariants;
 use super::kind::Kind;
@@ -65,6 +67,10 @@ pub enum Cure {
     StartFrontend,
     /// Clocks that were ahead are right again.
     SetClocksRight,
+    /// A bystander goes.
+    EndBystander(Kind),
+    /// A permission is given back.
+    Permit(ReplicaId, Denied),
 }
 
 /// What goes wrong, and who is in trouble because of it.
@@ -169,7 +175,10 @@ impl Faults {
         }
         let (kind, for_us) = match plan.long_cut_us {
             long_us if long_us > 0 && self.strikes == 1 => (Kind::Cut, long_us),
-            _ => (self.kind(plan), self.generator.u64(50_000..4_000_000)),
+            _ => {
+                let kind = self.neighbours_kind(plan);
+                (kind.unwrap_or_else(|| self.kind(plan)), self.generator.u64(50_000..4_000_000))
+            }
         };
         if for_us == plan.long_cut_us && plan.faults.contains(&kind) {
             self.count("a long cut");
@@ -178,6 +187,9 @@ impl Faults {
         match kind {
             _ if !plan.faults.contains(&kind) => Vec::new(),
             Kind::Anew => self.strike_all(cluster),
+            Kind::Silence | Kind::Answers | Kind::Repeats | Kind::Denial => {
+                self.strike_neighbours(kind, plan, cluster, for_us).into_iter().collect()
+            }
             Kind::FrontendCrash | Kind::FrontendPause => {
                 self.strike_frontend(kind, cluster, for_us).into_iter().collect()
             }
@@ -389,6 +401,8 @@ impl Faults {
                 self.restart(&id, cluster);
             }
             Cure::StartFrontend => self.start_frontend(plan, cluster),
+            Cure::EndBystander(kind) => self.end_bystander(kind, plan, cluster),
+            Cure::Permit(id, denied) => cluster.permit(&id, &denied),
             Cure::SetClocksRight => self.set_clocks_right(plan, cluster),
             Cure::LiveAgain { id, lives, every_us } => return self.live_again(&id, lives, every_us, cluster),
             Cure::EndAgain { id, lives, every_us } => {
@@ -419,6 +433,7 @@ impl Faults {
         cluster.network.weather.loss_permille = 0;
         cluster.network.weather.slow_permille = 0;
         self.set_clocks_right(plan, cluster);
+        self.end_neighbours(plan, cluster);
         let ids: Vec<ReplicaId> = cluster.processes.keys().cloned().collect();
         for id in ids {
             let process = cluster.process_mut(&id);

@@ -47,11 +47,19 @@ pub enum Kind {
     Ahead,
     /// Sessions send a label whose clock is later than any that they were given.
     Raise,
+    /// A bystander listens, so that the broker does not say that nobody does.
+    Silence,
+    /// A bystander answers requests.
+    Answers,
+    /// A bystander sends old messages again.
+    Repeats,
+    /// The broker takes a permission away.
+    Denial,
 }
 
 impl Kind {
     /// All of them, each with its name.
-    pub const ALL: [(Self, &'static str); 22] = [
+    pub const ALL: [(Self, &'static str); 26] = [
         (Self::Crash, "crash"),
         (Self::MidSending, "mid-sending"),
         (Self::Leave, "leave"),
@@ -74,6 +82,10 @@ impl Kind {
         (Self::Ids, "ids"),
         (Self::Ahead, "ahead"),
         (Self::Raise, "raise"),
+        (Self::Silence, "silence"),
+        (Self::Answers, "answers"),
+        (Self::Repeats, "repeats"),
+        (Self::Denial, "denial"),
     ];
 
     /// Its name.

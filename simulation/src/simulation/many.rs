@@ -10,7 +10,19 @@ use super::outcome::{Failure, Report};
 use super::run::run;
 
 /// The kinds of things that must have happened in a run over many seeds: otherwise the simulation has lost its teeth.
-const MUST_HAPPEN: [&str; 45] = [
+const MUST_HAPPEN: [&str; 57] = [
+    "a silent subscriber",
+    "messages to nobody that met with silence",
+    "a bystander that answered beside another",
+    "a bystander that answered in another's place",
+    "old answers of bystanders",
+    "a bystander that repeated old messages",
+    "presence and gossip repeated by bystanders",
+    "presence and gossip that cannot be decoded",
+    "messages ignored",
+    "a publication was denied",
+    "a subscription was denied",
+    "processes that stopped serving and went on",
     "clocks were ahead",
     "a frontend was restarted with its clock right again",
     "a replica manager was restarted with its clock right again",

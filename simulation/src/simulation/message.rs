@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use natter_common::edge::{ClientReply, ClientRequest, FrontendError, SingleOperation};
 use natter_common::ids::ReplicaId;
+use natter_common::incoming::Channel;
 use natter_common::label::Label;
 use natter_common::messages::{
     Acknowledgement, Gossip, LogPage, LogRequest, Mode, NumberedReply, Presence, Replies, Reply, SnapshotPart,
@@ -64,6 +65,10 @@ pub enum Message {
     Unreachable(ReplicaId, Range<u64>),
     /// Somebody sets a mode.
     SetMode(Mode),
+    /// The broker to a process: something is not permitted.
+    Denied,
+    /// Bytes of a bystander on a channel, at a subject that names this process.
+    Foreign(ReplicaId, Channel, Payload),
     /// A process to itself: its clock ticks.
     Tick,
 }
@@ -88,6 +93,8 @@ impl Message {
             Self::Presence(_) => "presence",
             Self::Unreachable(..) => "unreachable",
             Self::SetMode(_) => "mode",
+            Self::Denied => "denied",
+            Self::Foreign(..) => "foreign",
             Self::Tick => "tick",
         }
     }
@@ -285,6 +292,10 @@ impl fmt::Display for Message {
             }
             Self::Unreachable(id, _) => write!(f, "no responders at {id}"),
             Self::SetMode(mode) => write!(f, "mode {mode}"),
+            Self::Denied => f.write_str("not permitted"),
+            Self::Foreign(of, channel, payload) => {
+                write!(f, "{} bytes of a bystander as {channel:?} of {of}", payload.bytes().len())
+            }
             Self::Tick => f.write_str("tick"),
         }
     }

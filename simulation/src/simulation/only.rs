@@ -57,6 +57,7 @@ impl Only {
         if !faults.contains(&Kind::Ahead) {
             plan.ahead_ms = 0;
         }
+        plan.silent_always &= faults.contains(&Kind::Silence);
         if !faults.contains(&Kind::Raise) {
             plan.raised_ms_max = 0;
         }

@@ -12,6 +12,8 @@ const LONG_CUT_ONE_OF: u32 = 100;
 
 /// Of so many seeds, one has clocks that are ahead for a while.
 const AHEAD_ONE_OF: u32 = 8;
+/// Of so many seeds, one has bystanders on the broker, and permissions that are taken away.
+const NEIGHBOURS_ONE_OF: u32 = 4;
 /// By how much these clocks are ahead, in milliseconds: by more than a minute, which frontends and replicas allow for.
 const AHEAD_MS: std::ops::RangeInclusive<i64> = 61_000..=3_600_000;
 
@@ -77,6 +79,10 @@ pub struct Plan {
     pub tick_us: u64,
     /// By how much a clock jumps at most, in milliseconds; 0 where none does.
     pub jump_ms_max: i64,
+    /// Whether there are bystanders on the broker, and permissions that are taken away.
+    pub neighbours: bool,
+    /// Whether one that listens to everything is there all the time.
+    pub silent_always: bool,
     /// If not 0, wall clocks are once ahead by so much, in milliseconds.
     pub ahead_ms: i64,
     /// By how much sessions may raise the clock of their label, in milliseconds: for less than is refused.
@@ -136,6 +142,8 @@ impl Plan {
             is_brief,
             tick_us: if is_brief { 40_000 } else { 20_000 },
             jump_ms_max: if generator.u32(..3) == 0 { generator.i64(1000..8000) } else { 0 },
+            neighbours: false,
+            silent_always: false,
             ahead_ms: 0,
             raised_ms_max: 0,
             any_ids: generator.u32(..3) == 0,
@@ -171,6 +179,14 @@ impl Plan {
             self.ahead_ms = generator.i64(AHEAD_MS);
             self.raised_ms_max = if generator.bool() { RAISED_MS_MAX } else { 0 };
         }
+        self
+    }
+
+    /// One seed of some has neighbours. Their chances are their own.
+    pub fn draw_neighbours(mut self, seed: u64) -> Self {
+        let mut generator = Rng::with_seed(seed ^ 0x6e_6569_6768);
+        self.neighbours = generator.u32(..NEIGHBOURS_ONE_OF) == 0 && self.long_cut_us == 0;
+        self.silent_always = self.neighbours && generator.u32(..4) == 0;
         self
     }
 

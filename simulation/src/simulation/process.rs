@@ -10,6 +10,7 @@ use natter_common::replica_manager::ReplicaManager;
 use natter_common::timestamp::Timestamp;
 use natter_common::wire::Format;
 
+use super::cluster::permissions::Permissions;
 use super::disk::Disk;
 use super::message::Message;
 use super::value::MemoryValue;
@@ -85,6 +86,8 @@ pub struct Heard {
     pub applied_at_first: Option<Timestamp>,
     /// The same, when it was heard last.
     pub applied_at_last: Timestamp,
+    /// How long it had run by then, in milliseconds: what says less is older, and no news.
+    pub uptime_ms: u64,
     /// When it said goodbye, or the broker said that it is gone.
     pub left_us: Option<u64>,
 }
@@ -113,6 +116,8 @@ pub struct Process {
     pub scheduled: bool,
     /// What survives it, if it is a replica manager that keeps its state on a disk.
     pub disk: Option<Disk>,
+    /// What it may not do.
+    pub permissions: Permissions,
     /// It dies after this many outputs of its next batch that has any.
     pub dies_after: Option<usize>,
     /// When it began, in microseconds.
@@ -142,6 +147,7 @@ impl Process {
             inbox: Vec::new(),
             scheduled: false,
             disk: None,
+            permissions: Permissions::default(),
             dies_after: None,
             started_us: now_us,
             woken_us: 0,
@@ -187,6 +193,9 @@ impl Process {
     /// Takes notice of a presence message.
     pub fn hears(&mut self, presence: &Presence, now_us: u64) {
         let (id, status) = (&presence.id, presence.status);
+        if self.heard.get(id).is_some_and(|heard| presence.uptime_ms < heard.uptime_ms) {
+            return;
+        }
         let serves = matches!(status, Status::Active | Status::Overloaded);
         let is_new = now_us - self.started_us < JUST_BEGUN_US;
         let before = self.heard.get(id).filter(|heard| now_us - heard.last_us < CERTAINLY_PRESENT_US);
@@ -205,6 +214,7 @@ impl Process {
                 None => is_new.then(|| applied.clone()),
             },
             applied_at_last: applied,
+            uptime_ms: presence.uptime_ms,
             left_us: (status == Status::Left).then_some(now_us),
         };
         self.heard.insert(id.clone(), heard);

@@ -3,6 +3,7 @@
 use natter_common::edge::ClientRequest;
 use natter_common::frontend;
 use natter_common::ids::ReplicaId;
+use natter_common::incoming;
 use natter_common::packing::{ReplyPacker, RequestPacker};
 use natter_common::replica_manager::{self, ReplyTo};
 use natter_common::timestamp::Timestamp;
@@ -26,12 +27,17 @@ impl Cluster {
     /// Has a process handle a turn, and does what it asks for.
     pub(super) fn handle(&mut self, id: &ReplicaId, inbox: Vec<(ReplicaId, Message)>) -> Happened {
         let now_us = self.now_us();
+        let (inbox, is_back) = self.mind_permissions(id, inbox);
+        if inbox.is_empty() && !is_back {
+            return Happened::Nothing;
+        }
         for (from, message) in &inbox {
             if !matches!(message, Message::Presence(_) | Message::Tick) {
                 self.note(|| format!("{id} <- {from}: {message}"));
             }
         }
         self.turns.count(&inbox);
+        let mut ignored = 0;
         let process = self.process_mut(id);
         let now = process.now(now_us);
         process.is_about_to_hear(now_us);
@@ -57,10 +63,15 @@ impl Cluster {
         let mut answers = Vec::new();
         if process.replica().is_some() {
             let mut inputs = Vec::new();
+            if is_back {
+                inputs.extend([replica_manager::Input::Disconnected, replica_manager::Input::Connected]);
+            }
             for (from, message) in inbox {
                 process.subjects += 1;
                 let subject = format!("{from}/{}", process.subjects);
-                inputs.extend(replica_inputs(id, &subject, message));
+                let heard = replica_inputs(id, &subject, message);
+                ignored += u64::from(heard.is_empty());
+                inputs.extend(heard);
             }
             let mut outputs = Vec::new();
             let Core::Replica(manager, value) = &mut process.core else { return Happened::Nothing };
@@ -86,13 +97,21 @@ impl Cluster {
                 self.deliver(delay_us, (id.clone(), id.clone()), Message::Merge);
             }
         } else {
-            let inputs: Vec<_> =
-                inbox.into_iter().filter_map(|(from, message)| frontend_input(process, from, message)).collect();
+            let mut inputs = Vec::new();
+            if is_back {
+                inputs.extend([frontend::Input::Disconnected, frontend::Input::Connected]);
+            }
+            for (from, message) in inbox {
+                let heard = frontend_input(process, from, message);
+                ignored += u64::from(heard.is_none());
+                inputs.extend(heard);
+            }
             let mut outputs = Vec::new();
             let Core::Frontend(frontend) = &mut process.core else { return Happened::Nothing };
             frontend.step(now, inputs, &mut outputs);
             self.perform_frontend(id, outputs, &mut frontend_notices, &mut answers);
         }
+        self.ignored += ignored;
         Happened::Stepped { process: id.clone(), notices, frontend_notices, answers }
     }
 
@@ -107,7 +126,10 @@ impl Cluster {
                 Output::Reply(to, reply) => replies.push(to, reply),
                 Output::Log(to, page) => messages.push((To::Subject(to), Message::Log(page))),
                 Output::Gossip(gossip) => messages.push((To::Replicas, Message::Gossip(gossip))),
-                Output::Presence(presence) => messages.push((To::All, Message::Presence(presence))),
+                Output::Presence(presence) => {
+                    self.process_mut(id).permissions.shows(&presence);
+                    messages.push((To::All, Message::Presence(presence)));
+                }
                 Output::Acknowledge(to, said) => messages.push((To::One(to), Message::Acknowledge(said))),
                 Output::Pull(to, request) => messages.push((To::One(to), Message::Pull(request))),
                 Output::Snapshot(to, reply) => messages.push((To::Subject(to), Message::Chunk(reply))),
@@ -218,7 +240,7 @@ impl Cluster {
         }
     }
 
-    fn broadcast(&mut self, from: &ReplicaId, only_replicas: bool, message: &Message) {
+    pub(super) fn broadcast(&mut self, from: &ReplicaId, only_replicas: bool, message: &Message) {
         let others: Vec<ReplicaId> = self
             .processes
             .values()
@@ -241,6 +263,9 @@ pub(crate) fn replica_inputs(id: &ReplicaId, subject: &str, message: Message) ->
     let reply_to = |n| ReplyTo { subject: subject.into(), n };
     vec![match message {
         message @ Message::Requests { .. } => return message.requests(subject),
+        Message::Foreign(of, channel, payload) => {
+            return incoming::replica_input(channel, id, of.as_str(), payload.bytes()).into_iter().collect();
+        }
         Message::Gossip(gossip) => Input::Gossip(gossip),
         Message::Acknowledge(acknowledgement) => Input::Acknowledgement(acknowledgement),
         Message::Pull(request) => Input::Log(reply_to(0), request),
@@ -252,7 +277,12 @@ pub(crate) fn replica_inputs(id: &ReplicaId, subject: &str, message: Message) ->
         Message::Unreachable(gone, _) => Input::PullFailed(gone),
         Message::SetMode(mode) => Input::Status(reply_to(0), Some(mode)),
         Message::Tick => Input::Tick { queue_length: 0, listened: true },
-        Message::Ask(..) | Message::Answer(..) | Message::Lost(..) | Message::Retired(..) | Message::Replies(_) => {
+        Message::Ask(..)
+        | Message::Answer(..)
+        | Message::Lost(..)
+        | Message::Retired(..)
+        | Message::Replies(_)
+        | Message::Denied => {
             panic!("{id} got {message} for {subject}")
         }
     }]
@@ -275,6 +305,9 @@ fn frontend_input(process: &mut Process, from: ReplicaId, message: Message) -> O
         Message::Replies(replies) => Input::Replies(replies),
         Message::Unreachable(gone, requests) => Input::Unreachable(gone, requests),
         Message::Presence(presence) => Input::Presence(presence),
+        Message::Foreign(of, channel, payload) => {
+            return incoming::frontend_input(channel, of.as_str(), payload.bytes()).ok();
+        }
         Message::Tick => Input::Tick { listened: true },
         _ => panic!("{} got {message} of {from}", process.id),
     })

@@ -5,8 +5,9 @@ use natter_common::record::Record;
 
 use super::{Violation, check};
 
-/// A clock of a label that is ahead of a wall clock by no more than this is taken as it is, in milliseconds.
-const CLOCKS_DIFFER_MS: u64 = 1000;
+/// A clock of a label that is ahead of a wall clock by no more than this may be taken as it is, in milliseconds: one second, and
+/// the time since a replica showed a wall clock that has been set back meanwhile.
+const CLOCKS_DIFFER_MS: u64 = 6000;
 
 /// The latest that any machine's wall clock ever showed, those of clients too, in Unix milliseconds.
 #[derive(Debug, Default)]
