@@ -73,7 +73,9 @@ fn of_those_that_begin_together_the_first_one_draws_and_is_not_waited_for_in_vai
         bench.pass(100);
     }
     assert_eq!(names(&bench).0, None, "a began 40 ms earlier");
-    bench.hear(of_cluster("a", "m", &[]));
+    let Input::Presence(mut drawn) = of_cluster("a", "m", &[]) else { panic!("presence") };
+    drawn.uptime_ms = 1_040;
+    bench.hear(Input::Presence(drawn));
     bench.pass(20);
     assert_eq!((names(&bench).0, bench.manager.status()), (Some("m".to_owned()), Status::Active));
     // One that never draws is of an older version.
