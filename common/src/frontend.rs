@@ -106,11 +106,15 @@ enum Stage {
 
 /// The number of attempts whose reply is welcome, but awaited by no request.
 const NOT_AWAITED: u64 = 0;
+/// First numbers of attempts. Each frontend draws its own, so that an old reply to another frontend, which some program on
+/// the broker sends again, answers no attempt of this one.
+const FIRST_ATTEMPTS: std::ops::Range<u64> = 1 << 32..1 << 62;
 
 impl Frontend {
     /// A frontend that knows nobody yet.
     pub fn new(config: Config, now: Now) -> Self {
         let now_ms = now.monotonic_ms;
+        let first_attempt = fastrand::Rng::with_seed(!config.seed).u64(FIRST_ATTEMPTS);
         Self {
             started_ms: now_ms,
             prev: Label::new(),
@@ -119,7 +123,7 @@ impl Frontend {
             directory: Directory::new(now_ms),
             pending: Sequence::default(),
             timers: BTreeMap::new(),
-            attempts: Sequence::default(),
+            attempts: Sequence::from(first_attempt),
             batches: Batches::default(),
             losses: Losses::default(),
             retired: Retired::default(),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// Values by number. Numbers are given in ascending order from 1 and never again; a value is found by its number in a
+/// Values by number. Numbers are given in ascending order, mostly from 1, and never again; a value is found by its number in a
 /// step. Made for what is short-lived: it is as long as the time from the oldest value that is left to the latest.
 #[derive(Clone, Debug)]
 pub struct Sequence<T> {
@@ -20,6 +20,11 @@ impl<T> Default for Sequence<T> {
 }
 
 impl<T> Sequence<T> {
+    /// The same, with numbers from `first` on.
+    pub fn from(first: u64) -> Self {
+        Self { first, ..Self::default() }
+    }
+
     /// The next number, whose place is empty.
     pub fn reserve(&mut self) -> u64 {
         self.places.push_back(None);
