@@ -46,8 +46,6 @@ pub struct Member {
     pub presence: Presence,
     /// When that was.
     pub seen_ms: u64,
-    /// When it was heard first that it has run for so long.
-    shown_ms: u64,
     /// When it was last there without being OFFLINE.
     pub heard_ms: u64,
     present: bool,
@@ -68,7 +66,6 @@ impl Member {
         Self {
             presence,
             seen_ms,
-            shown_ms: seen_ms,
             heard_ms,
             present,
             unreachable: false,
@@ -150,7 +147,8 @@ impl Roster {
     /// since the start of its sender than an earlier message did, or as much long ago.
     pub fn is_repeated(&self, presence: &Presence, now_ms: u64) -> bool {
         let Some(member) = self.members.get(&presence.id) else { return false };
-        let is_old = now_ms.saturating_sub(member.shown_ms) > PRESENCE_INTERVAL_MS && presence.status != Status::Left;
+        let is_long_ago = now_ms.saturating_sub(member.seen_ms) > PRESENCE_INTERVAL_MS;
+        let is_old = !member.present || (is_long_ago && presence.status != Status::Left);
         match presence.uptime_ms.cmp(&member.presence.uptime_ms) {
             Ordering::Less => true,
             // Some senders do not say for how long they have run.
@@ -183,10 +181,11 @@ impl Roster {
             _ => Change::None,
         };
         let heard_ms = if presence.status == Status::Offline { member.heard_ms } else { now_ms };
-        let is_later = presence.uptime_ms > member.presence.uptime_ms;
-        let shown_ms = if is_later { now_ms } else { member.shown_ms };
+        // The same moment again is no sign of life.
+        let is_later = presence.uptime_ms > member.presence.uptime_ms || presence.uptime_ms == 0;
+        let seen_ms = if is_later { now_ms } else { member.seen_ms };
         let has_later_life = member.has_later_life;
-        *member = Member { has_later_life, shown_ms, ..Member::heard(presence, now_ms, heard_ms) };
+        *member = Member { has_later_life, ..Member::heard(presence, seen_ms, heard_ms) };
         change
     }
 

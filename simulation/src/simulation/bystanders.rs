@@ -119,6 +119,11 @@ impl Bystanders {
         }
     }
 
+    /// Forgets what was recorded.
+    pub fn forget(&mut self) {
+        self.recorded.clear();
+    }
+
     fn garbage(&mut self) -> Payload {
         let length = self.generator.usize(..40);
         Payload::new((0..length).map(|_| self.generator.u8(..)).collect())

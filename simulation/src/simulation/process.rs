@@ -193,7 +193,12 @@ impl Process {
     /// Takes notice of a presence message.
     pub fn hears(&mut self, presence: &Presence, now_us: u64) {
         let (id, status) = (&presence.id, presence.status);
-        if self.heard.get(id).is_some_and(|heard| presence.uptime_ms < heard.uptime_ms) {
+        if let Some(heard) = self.heard.get_mut(id).filter(|heard| presence.uptime_ms <= heard.uptime_ms) {
+            // The same moment again is no sign of life.
+            if presence.uptime_ms == heard.uptime_ms && !matches!(status, Status::Active | Status::Overloaded) {
+                heard.serving_since_us = None;
+                heard.left_us = heard.left_us.or((status == Status::Left).then_some(now_us));
+            }
             return;
         }
         let serves = matches!(status, Status::Active | Status::Overloaded);

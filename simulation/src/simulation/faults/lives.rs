@@ -120,6 +120,8 @@ impl Faults {
             self.count("all replica managers were restarted from their directories");
         } else {
             self.anew += 1;
+            // Old presence makes newcomers believe in the cluster that is gone: that is for an enemy to do.
+            cluster.bystanders.forget();
             self.count("all replica managers were started anew with nothing");
         }
         let mut later = Vec::new();
