@@ -237,7 +237,8 @@ impl Run {
         }
         let twice = self.invariants.ledger.ids_stamped_twice() > 0;
         std::mem::take(&mut self.record).judge(&self.cluster, self.plan.users, self.report.lost, twice)?;
-        if self.report.lost && self.plan.flavour == Flavour::Wild {
+        // Requests may still wait for what is lost, or died with the cluster before.
+        if self.report.lost && self.plan.flavour == Flavour::Wild || self.may_have_met_the_dead() {
             return Ok(());
         }
         self.invariants.at_end(&self.cluster, true)
@@ -355,9 +356,17 @@ impl Run {
         Ok(())
     }
 
+    /// Whether all was started anew with nothing, and a bystander may have repeated what those showed that ended: then the
+    /// two clusters have met, and what sessions and frontends have seen of the older one is missed in vain for a while.
+    fn may_have_met_the_dead(&self) -> bool {
+        self.epoch > 0 && self.cluster.bystanders.repeated > 0
+    }
+
     /// What a session has seen of replica managers that are gone with all they had, those that were started anew never reflect.
     fn check_epoch(&self, n: usize, operation: &Operation, answer: &ClientAnswer) -> Result<(), Violation> {
-        let is_older = self.clients[n].epoch.is_some_and(|epoch| epoch < self.epoch) && !operation.seen.is_empty();
+        let is_older = self.clients[n].epoch.is_some_and(|epoch| epoch < self.epoch)
+            && !operation.seen.is_empty()
+            && !self.may_have_met_the_dead();
         let Ok(reply) = answer else { return Ok(()) };
         let is_present = |id: &ReplicaId| self.cluster.process(id).started_us > self.epoch_us;
         check(!is_older || !reply.replicas.iter().any(is_present), "a session of another cluster is told so", || {
@@ -411,7 +420,8 @@ impl Run {
         }
         let well = self.healed_us.is_some_and(|healed_us| now_us > healed_us + RECOVERY_US + CLIENT_TIMEOUT_US);
         let well = well || self.plan.flavour == Flavour::Crashes && self.processes_are_well(now_us);
-        if !well || self.invariants.durability.lost(&self.invariants.ledger, &self.cluster).is_some() {
+        let is_lost = || self.invariants.durability.lost(&self.invariants.ledger, &self.cluster).is_some();
+        if !well || self.may_have_met_the_dead() || is_lost() {
             return Ok(());
         }
         check(false, "availability", || format!("{error}: {:?}", self.clients[n].operation))
