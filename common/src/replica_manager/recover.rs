@@ -54,12 +54,12 @@ impl ReplicaManager {
         if !held_timestamp.covers(&value_timestamp) || settled.is_some_and(|settled| !held_timestamp.covers(settled)) {
             return Err(RecoverError::AppliedNotHeld { value: value_timestamp, held: held_timestamp });
         }
+        // Of a retired origin, the log holds nothing.
+        let is_in_log =
+            |origin: &ReplicaId, seq: u64| starts.replicas.get(origin) < seq && seq <= held_timestamp.get(origin);
         let mut records: BTreeMap<(&ReplicaId, u64), &Arc<Record>> = BTreeMap::new();
         for record in &saved.records {
-            // Of a retired origin, the log holds nothing.
-            let (start, held) = (starts.replicas.get(&record.i), held_timestamp.get(&record.i));
-            let is_in_log = start < record.seq && record.seq <= held;
-            if is_in_log || !is_long_ago(record.stamp, now) {
+            if is_in_log(&record.i, record.seq) || !is_long_ago(record.stamp, now) {
                 manager.executed.insert(record.executed(), now_ms);
             } else {
                 manager.changes.forgotten.push(record.name());
@@ -67,7 +67,8 @@ impl ReplicaManager {
             records.insert((&record.i, record.seq), record);
         }
         for operation in saved.executed {
-            if is_long_ago(operation.stamp, now) {
+            // One that came with a snapshot may have come as a record, too, which the log still needs.
+            if is_long_ago(operation.stamp, now) && !is_in_log(&operation.i, operation.seq) {
                 manager.changes.forgotten.push(operation.name());
             } else {
                 manager.executed.insert(operation, now_ms);

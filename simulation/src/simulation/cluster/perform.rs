@@ -3,7 +3,7 @@
 use natter_common::edge::ClientRequest;
 use natter_common::frontend;
 use natter_common::ids::ReplicaId;
-use natter_common::incoming;
+use natter_common::incoming::{self, Channel};
 use natter_common::packing::{ReplyPacker, RequestPacker};
 use natter_common::replica_manager::{self, ReplyTo};
 use natter_common::timestamp::Timestamp;
@@ -48,6 +48,12 @@ impl Cluster {
             match message {
                 Message::Presence(presence) => {
                     process.hears(presence, now_us);
+                }
+                Message::Foreign(of, Channel::Presence, payload) => {
+                    let input = incoming::frontend_input(Channel::Presence, of.as_str(), payload.bytes());
+                    if let Ok(frontend::Input::Presence(presence)) = input {
+                        process.hears_of_earlier_lives(&presence, now_us);
+                    }
                 }
                 Message::Unreachable(gone, _) if process.frontend().is_some() => {
                     if let Some(heard) = process.heard.get_mut(gone) {
