@@ -14,8 +14,8 @@ use tracing::{debug, warn};
 
 use crate::moderation::Moderation;
 
-/// How long one message may wait for the connection. Beyond that the broker is as good as gone, and what core NATS
-/// would lose anyway is not waited for.
+/// Time that one message may wait for the connection. Beyond that messages are dropped until the connection takes one at
+/// once: core NATS would lose them anyway, and everything else would stand still.
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(500);
 /// Messages that hold what waits have about so many bytes at most, where the broker takes twice as much.
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
@@ -25,6 +25,8 @@ const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 pub struct Publisher {
     client: Client,
     connected: bool,
+    /// Whether the connection took no message for [`PUBLISH_TIMEOUT`]. Then a message goes only where it takes one at once.
+    stalled: bool,
     dropped: u64,
     moderation: Moderation,
 }
@@ -32,7 +34,7 @@ pub struct Publisher {
 impl Publisher {
     /// Over this connection, which is up.
     pub fn new(client: Client) -> Self {
-        Self { client, connected: true, dropped: 0, moderation: Moderation::default() }
+        Self { client, connected: true, stalled: false, dropped: 0, moderation: Moderation::default() }
     }
 
     /// The connection.
@@ -53,11 +55,18 @@ impl Publisher {
 
     /// The connection is lost, or there again, perhaps to a broker with other limits.
     pub fn set_connected(&mut self, connected: bool) {
-        if connected && self.dropped > 0 {
-            warn!(dropped = self.dropped, "messages were dropped while the broker was gone");
-            self.dropped = 0;
-        }
         self.connected = connected;
+        if connected {
+            self.stalled = false;
+            self.tell_dropped();
+        }
+    }
+
+    fn tell_dropped(&mut self) {
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped > 0 {
+            warn!(dropped, "messages were dropped while the broker was gone");
+        }
     }
 
     /// Sends a message.
@@ -88,12 +97,19 @@ impl Publisher {
                 (None, None) => self.client.publish(subject.clone(), payload).await,
             }
         };
-        match within(PUBLISH_TIMEOUT, sending).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.tell_unsent(&subject, bytes, &error),
+        let limit = if self.stalled { Duration::ZERO } else { PUBLISH_TIMEOUT };
+        match within(limit, sending).await {
+            Ok(sent) => {
+                if std::mem::take(&mut self.stalled) {
+                    self.tell_dropped();
+                }
+                if let Err(error) = sent {
+                    self.tell_unsent(&subject, bytes, &error);
+                }
+            }
             Err(_) => {
-                debug!(%subject, "the connection takes no messages: it counts as lost");
-                self.connected = false;
+                debug!(%subject, "the connection takes no messages: they are dropped until it does");
+                self.stalled = true;
                 self.dropped += 1;
             }
         }
