@@ -10,7 +10,7 @@
 //! - [`role`]: what frontends and replica managers have in common as programs; [`live`]: what their STATS show
 //! - [`streams`]: what waits, read together; [`publisher`]: publishing without standing still
 //! - [`clocks`] and [`pulse`]: time for the shells; [`signals`] and [`shutdown`]: signals for all programs
-//! - [`service_error`]: errors as headers
+//! - [`service`]: answers to the questions of `nats micro`; [`service_error`]: errors as headers
 //! - [`server`]: finding, fetching and running `nats-server`
 //! - [`owned_process`]: child processes that end with their owner; [`guard`]: also where the owner is killed
 //! - [`environment`]: the environment variables, as a value that a test can make up
@@ -35,6 +35,7 @@ pub mod pulse;
 pub mod role;
 mod secrets;
 pub mod server;
+pub mod service;
 pub mod service_error;
 pub mod shutdown;
 pub mod signals;

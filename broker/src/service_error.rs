@@ -1,7 +1,6 @@
 //! Errors as the NATS services convention has them: a code and a text, in two headers. The one place where both are made.
 
 use async_nats::HeaderMap;
-use async_nats::service::error::Error as ServiceError;
 
 /// The header of the code.
 pub const CODE_HEADER: &str = "Nats-Service-Error-Code";
@@ -18,11 +17,6 @@ pub fn headers(code: u16, text: &str) -> HeaderMap {
     headers.insert(CODE_HEADER, code.to_string().as_str());
     headers.insert(TEXT_HEADER, header_text(text).as_str());
     headers
-}
-
-/// The error for the service module, which makes the same headers of it, and leaves the body empty.
-pub fn service_error(code: u16, text: &str) -> ServiceError {
-    ServiceError { code: usize::from(code), status: header_text(text) }
 }
 
 /// A text as a header's value: one line of printable ASCII. Client libraries drop all headers of a message where one has
@@ -68,12 +62,5 @@ mod tests {
         }
         let exact = "x".repeat(TEXT_BYTES_MAX - 3);
         assert_eq!(header_text(&exact), exact);
-    }
-
-    #[test]
-    fn both_ways_to_send_an_error_have_the_same_headers() {
-        let (headers, error) = (headers(404, "Amélie\n"), service_error(404, "Amélie\n"));
-        assert_eq!(headers.get(CODE_HEADER).unwrap().as_str(), error.code.to_string());
-        assert_eq!(headers.get(TEXT_HEADER).unwrap().as_str(), error.status);
     }
 }

@@ -213,6 +213,21 @@ impl Frontend {
         }
     }
 
+    /// Asks this replica first, among those that are equally fit: it is in the same process.
+    pub fn prefer(&mut self, replica: &ReplicaId) {
+        self.directory.prefer(replica);
+    }
+
+    /// A replica shows that it has applied this much.
+    pub fn replica_holds(&mut self, replica: &ReplicaId, value_timestamp: &Timestamp) {
+        self.directory.holds(replica, value_timestamp);
+    }
+
+    /// Whether a reply to the request with this number is still of use.
+    pub fn awaits(&self, n: u64) -> bool {
+        self.attempts.get(n).is_some()
+    }
+
     /// Clients can reach it from now on; its presence says so at the next tick.
     pub fn serve(&mut self) {
         self.stage = Stage::Serving;

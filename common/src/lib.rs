@@ -4,10 +4,11 @@
 //! - what is asked and what it is asked of: [`request`], [`value`]
 //! - what is sent: [`record`], [`messages`], [`packing`], [`subjects`], [`wire`], [`incoming`], and the clients' side of it, [`edge`]
 //! - who is there: [`presence`], [`roster`]
-//! - the protocol cores: [`frontend`], [`replica_manager`]; what a client keeps: [`session`]
+//! - the protocol cores: [`frontend`], [`replica_manager`], both in one process: [`colocated`]; what a client keeps: [`session`]
 
 pub mod clock;
 pub mod cluster;
+pub mod colocated;
 pub mod edge;
 pub mod fit;
 pub mod frontend;

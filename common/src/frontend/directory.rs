@@ -60,6 +60,8 @@ pub(super) struct Directory {
     left_in_turn: usize,
     /// Whom to ask in this turn for what this frontend has seen itself, best first; empty where that has to be worked out.
     ranking: Vec<ReplicaId>,
+    /// The replica in the same process, if there is one.
+    preferred: Option<ReplicaId>,
     /// Since when everybody had the time to show up.
     listening_since_ms: u64,
     /// Those in this frontend's own `prev` that are not heard.
@@ -86,6 +88,7 @@ impl Directory {
             turn: 0,
             left_in_turn: 0,
             ranking: Vec::new(),
+            preferred: None,
             listening_since_ms: now_ms,
             unheard: Vec::new(),
             missed: Missed::default(),
@@ -149,6 +152,21 @@ impl Directory {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Ranks this replica before others that are equally fit.
+    pub(super) fn prefer(&mut self, id: &ReplicaId) {
+        self.ranking.clear();
+        self.preferred = Some(id.clone());
+    }
+
+    /// Takes notice of what a replica is known to have applied.
+    pub(super) fn holds(&mut self, id: &ReplicaId, value_timestamp: &Timestamp) {
+        if let Some(holds) = self.holds.get_mut(id)
+            && !holds.is_shared_with(value_timestamp)
+        {
+            holds.merge_said(value_timestamp);
         }
     }
 
@@ -480,7 +498,8 @@ impl Directory {
             .map(|(place, (id, member))| {
                 let is_overloaded = member.presence.status != Status::Active;
                 let is_doubtful = self.silent.contains(id) || !self.proven.contains(id);
-                ((is_doubtful, is_overloaded, lacks(id), (place + count - turn) % count), id)
+                let is_remote = self.preferred.as_ref() != Some(id);
+                ((is_doubtful, is_overloaded, lacks(id), is_remote, (place + count - turn) % count), id)
             })
             .collect();
         ranked.sort_by_key(|(rank, _)| *rank);

@@ -226,7 +226,11 @@ impl Cluster {
     /// Those of a role that are not dead.
     pub fn alive(&self, role: Role) -> Vec<ReplicaId> {
         let alive = self.processes.values().filter(|process| process.is_alive());
-        alive.filter(|process| process.replica().is_some() == (role == Role::Replica)).map(|p| p.id.clone()).collect()
+        let has_role = |process: &&Process| match role {
+            Role::Replica => process.replica().is_some(),
+            Role::Frontend => process.frontend().is_some(),
+        };
+        alive.filter(has_role).map(|process| process.id.clone()).collect()
     }
 
     /// The process of this name.

@@ -32,6 +32,24 @@ struct Contents {
     value: MemoryValue,
 }
 
+impl Contents {
+    /// Writes what one commit changed.
+    fn take(&mut self, changes: Changes) {
+        self.records.extend(changes.held.into_iter().map(|record| (record.name(), record)));
+        self.executed.extend(changes.executed.into_iter().map(|executed| (executed.name(), executed)));
+        for name in changes.forgotten {
+            self.records.remove(&name);
+            self.executed.remove(&name);
+        }
+        for (id, count) in changes.retired {
+            self.retired.set(&id, count.unwrap_or(0));
+        }
+        if let Some(state) = changes.state {
+            self.state = state;
+        }
+    }
+}
+
 /// A disk.
 #[derive(Clone, Debug)]
 pub struct Disk {
@@ -51,8 +69,8 @@ impl Disk {
         Self { sync, former: Vec::new(), contents, unsynced: VecDeque::new() }
     }
 
-    /// Writes what a batch changed.
-    pub fn commit(&mut self, changes: Changes, value: &MemoryValue) {
+    /// Writes what a turn changed, in the order of its commits.
+    pub fn commit(&mut self, changes: Vec<Changes>, value: &MemoryValue) {
         if changes.is_empty() && self.contents.value.rows() == value.rows() && self.contents.value.is_staged_as(value) {
             return;
         }
@@ -62,19 +80,9 @@ impl Disk {
                 self.unsynced.pop_front();
             }
         }
-        let contents = &mut self.contents;
-        contents.value = value.clone();
-        contents.records.extend(changes.held.into_iter().map(|record| (record.name(), record)));
-        contents.executed.extend(changes.executed.into_iter().map(|executed| (executed.name(), executed)));
-        for name in changes.forgotten {
-            contents.records.remove(&name);
-            contents.executed.remove(&name);
-        }
-        for (id, count) in changes.retired {
-            contents.retired.set(&id, count.unwrap_or(0));
-        }
-        if let Some(state) = changes.state {
-            contents.state = state;
+        self.contents.value = value.clone();
+        for changes in changes {
+            self.contents.take(changes);
         }
     }
 

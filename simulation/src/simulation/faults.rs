@@ -118,7 +118,13 @@ impl Faults {
         let (name, skew_ms) = (self.name('r'), self.skew_now_ms(plan));
         let is_durable = self.generator.u32(..1000) < plan.durable_permille;
         let is_unsynced = self.generator.u32(..1000) < plan.unsynced_permille;
+        let is_colocated = plan.colocated_permille > 0 && self.generator.u32(..1000) < plan.colocated_permille;
         let id = match (is_durable, is_unsynced) {
+            _ if is_colocated => {
+                self.count("a replica manager that is a frontend began");
+                let sync = if is_unsynced { Sync::Normal } else { Sync::Full };
+                cluster.start_colocated(&name, is_durable.then_some(sync), skew_ms)
+            }
             (false, _) => cluster.start_replica(&name, Mode::Measured, skew_ms),
             (true, false) => cluster.start_durable(&name, Sync::Full, skew_ms),
             (true, true) => cluster.start_durable(&name, Sync::Normal, skew_ms),
@@ -301,7 +307,10 @@ impl Faults {
     }
 
     fn strike_frontend(&mut self, kind: Kind, cluster: &mut Cluster, for_us: u64) -> Option<(u64, Cure)> {
-        let victim = self.generator.choice(cluster.alive(Role::Frontend))?;
+        // What is a replica as well has its share of trouble as that.
+        let is_only_frontend = |id: &ReplicaId| cluster.process(id).replica().is_none();
+        let frontends: Vec<ReplicaId> = cluster.alive(Role::Frontend).into_iter().filter(is_only_frontend).collect();
+        let victim = self.generator.choice(frontends)?;
         if !cluster.process(&victim).is_up() {
             return None;
         }

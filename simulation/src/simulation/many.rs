@@ -10,7 +10,7 @@ use super::outcome::{Failure, Report};
 use super::run::run;
 
 /// The kinds of things that must have happened in a run over many seeds: otherwise the simulation has lost its teeth.
-const MUST_HAPPEN: [&str; 57] = [
+const MUST_HAPPEN: [&str; 58] = [
     "a silent subscriber",
     "messages to nobody that met with silence",
     "a bystander that answered beside another",
@@ -40,6 +40,7 @@ const MUST_HAPPEN: [&str; 57] = [
     "ids retired",
     "a replica manager crashed",
     "a replica manager died in the middle of sending",
+    "a replica manager that is a frontend began",
     "a replica manager left",
     "a replica manager joined",
     "a replica manager was paused",

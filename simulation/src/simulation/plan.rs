@@ -53,6 +53,8 @@ pub struct Plan {
     pub durable_permille: u32,
     /// How many of a thousand of those disks may lose what was written last.
     pub unsynced_permille: u32,
+    /// How many of a thousand replica managers are frontends as well.
+    pub colocated_permille: u32,
     /// How users and movies are spread: few, so that keys collide.
     pub users: u32,
     /// See `users`.
@@ -130,6 +132,7 @@ impl Plan {
             forget_after_ms: [600_000, 600_000, 5_000, 2_000, 1_000][generator.usize(..5)],
             durable_permille: [0, 0, 500, 1000][generator.usize(..4)],
             unsynced_permille: [0, 0, 500][generator.usize(..3)],
+            colocated_permille: 0,
             users: generator.u32(1..=2),
             movies: generator.u32(1..=3),
             weather,
@@ -152,6 +155,18 @@ impl Plan {
             skipped: BTreeSet::new(),
             faults: Kind::ALL.iter().map(|(kind, _)| *kind).collect(),
         }
+    }
+
+    /// In one seed of three, half or all of the replicas are frontends as well. What concerns directories, whole clusters,
+    /// clocks far ahead and neighbours does not happen to these yet. A long cut cannot: it leaves frontends out.
+    pub fn draw_colocated(mut self, seed: u64) -> Self {
+        let mut generator = Rng::with_seed(seed ^ 0x636f_6c6f);
+        let permille = [0, 0, 0, 0, 500, 1000][generator.usize(..6)];
+        if permille > 0 && self.long_cut_us == 0 && self.ahead_ms == 0 && !self.neighbours {
+            self.colocated_permille = permille;
+            self.faults.retain(|kind| !matches!(kind, Kind::Copy | Kind::Restless | Kind::Anew));
+        }
+        self
     }
 
     /// One seed of many is about a long cut.

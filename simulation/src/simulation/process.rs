@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use natter_common::clock::Now;
+use natter_common::colocated::Colocated;
 use natter_common::frontend::Frontend;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Status};
@@ -53,6 +54,8 @@ pub enum Core {
     Replica(Box<ReplicaManager>, MemoryValue),
     /// A frontend.
     Frontend(Box<Frontend>),
+    /// A frontend and a replica in one process, and the replica's value.
+    Colocated(Box<Colocated>, MemoryValue),
 }
 
 /// A client's request at a frontend.
@@ -178,6 +181,7 @@ impl Process {
     pub fn replica(&self) -> Option<(&ReplicaManager, &MemoryValue)> {
         match &self.core {
             Core::Replica(manager, value) => Some((manager, value)),
+            Core::Colocated(core, value) => Some((core.replica(), value)),
             Core::Frontend(_) => None,
         }
     }
@@ -187,6 +191,7 @@ impl Process {
         match &self.core {
             Core::Replica(..) => None,
             Core::Frontend(frontend) => Some(frontend),
+            Core::Colocated(core, _) => Some(core.frontend()),
         }
     }
 
@@ -269,7 +274,7 @@ impl Process {
         })
     }
 
-    /// How many these are.
+    /// How many these are, without this process.
     pub fn certainly_up(&self, now_us: u64) -> usize {
         self.certain_of(now_us).count()
     }

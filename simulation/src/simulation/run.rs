@@ -110,7 +110,8 @@ pub fn run_only(seed: u64, only: &Only, traced: bool) -> Result<(Report, Vec<Str
 impl Run {
     fn new(seed: u64, only: &Only, traced: bool) -> Self {
         let mut generator = Rng::with_seed(seed);
-        let mut plan = Plan::draw(&mut generator).draw_long_cut(seed).draw_ahead(seed).draw_neighbours(seed);
+        let plan = Plan::draw(&mut generator).draw_long_cut(seed).draw_ahead(seed).draw_neighbours(seed);
+        let mut plan = plan.draw_colocated(seed);
         only.apply(&mut plan);
         if only.salt > 0 {
             generator = Rng::with_seed(seed ^ only.salt.wrapping_mul(0x2545_f491_4f6c_dd1d));

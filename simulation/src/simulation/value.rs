@@ -22,8 +22,8 @@ pub struct MemoryValue {
     rows: Rows,
     staged: Rows,
     digest: u64,
-    /// The changes of the last turn, for the disk.
-    committed: Box<Changes>,
+    /// The changes of the last turn, one for each commit, for the disk.
+    committed: Vec<Changes>,
 }
 
 /// A key, from plain numbers.
@@ -56,7 +56,7 @@ impl MemoryValue {
     pub fn new() -> Self {
         let rows = base_rows();
         let digest = rows.iter().fold(0u64, |sum, (key, row)| sum.wrapping_add(weight(*key, row)));
-        Self { rows, staged: Rows::new(), digest, committed: Box::default() }
+        Self { rows, staged: Rows::new(), digest, committed: Vec::new() }
     }
 
     /// Whether the same is kept aside in both.
@@ -69,9 +69,10 @@ impl MemoryValue {
         self.staged.clear();
     }
 
-    /// Takes out the changes of the last turn.
-    pub fn take_committed(&mut self) -> Changes {
-        std::mem::take(&mut *self.committed)
+    /// Takes out the changes of the last turn, in the order of its commits. A process with two halves may commit several
+    /// times in a turn.
+    pub fn take_committed(&mut self) -> Vec<Changes> {
+        std::mem::take(&mut self.committed)
     }
 
     /// The rows.
@@ -127,7 +128,7 @@ impl Value for MemoryValue {
 
     fn commit_turn(&mut self, changes: &Changes) -> Result<(), ValueError> {
         if !changes.is_empty() {
-            *self.committed = changes.clone();
+            self.committed.push(changes.clone());
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! How processes begin, stand still and end.
 
+use natter_common::colocated::Colocated;
 use natter_common::frontend::{self, Frontend};
 use natter_common::ids::ReplicaId;
 use natter_common::messages::Mode;
@@ -28,6 +29,25 @@ impl Cluster {
         self.start(id.clone(), Core::Replica(Box::new(manager), MemoryValue::new()), skew_ms);
         self.process_mut(&id).disk = Some(Disk::new(sync));
         id
+    }
+
+    /// Starts a process that is a replica and a frontend. With `sync`, the replica keeps its state on a disk.
+    pub fn start_colocated(&mut self, name: &str, sync: Option<Sync>, skew_ms: i64) -> ReplicaId {
+        let id = ReplicaId::new(name).unwrap();
+        let config = self.replica_config(id.clone(), Mode::Measured, sync.is_some());
+        let manager = ReplicaManager::new(config, now(self.now_us, skew_ms));
+        let core = self.colocated(manager, MemoryValue::new(), skew_ms);
+        self.start(id.clone(), core, skew_ms);
+        self.process_mut(&id).disk = sync.map(Disk::new);
+        id
+    }
+
+    /// A frontend beside `manager`, under the same id.
+    fn colocated(&mut self, manager: ReplicaManager, value: MemoryValue, skew_ms: i64) -> Core {
+        let config = self.frontend_config(manager.id().clone());
+        let mut frontend = Frontend::new(config, now(self.now_us, skew_ms));
+        frontend.serve();
+        Core::Colocated(Box::new(Colocated::new(frontend, manager)), value)
     }
 
     fn replica_config(&mut self, id: ReplicaId, mode: Mode, durable: bool) -> replica_manager::Config {
@@ -71,7 +91,10 @@ impl Cluster {
         let config = self.replica_config(id.clone(), Mode::Measured, true);
         let manager = ReplicaManager::recover(config, saved, &disk.former, now(self.now_us, skew_ms));
         let manager = manager.unwrap_or_else(|error| panic!("{id}: {error}"));
-        let core = Core::Replica(Box::new(manager), value);
+        let core = match self.process(last).frontend() {
+            Some(_) => self.colocated(manager, value, skew_ms),
+            None => Core::Replica(Box::new(manager), value),
+        };
         self.processes.insert(id.clone(), Process::new(id.clone(), core, skew_ms, self.now_us));
         self.process_mut(&id).disk = Some(disk);
         self.schedule(0, Event::Tick(id.clone()));
@@ -82,18 +105,22 @@ impl Cluster {
     /// Starts a frontend.
     pub fn start_frontend(&mut self, name: &str, skew_ms: i64) -> ReplicaId {
         let id = ReplicaId::new(name).unwrap();
-        let config = frontend::Config {
-            id: id.clone(),
+        let config = self.frontend_config(id.clone());
+        let frontend = Frontend::new(config, now(self.now_us, skew_ms));
+        self.start(id.clone(), Core::Frontend(Box::new(frontend)), skew_ms);
+        id
+    }
+
+    fn frontend_config(&mut self, id: ReplicaId) -> frontend::Config {
+        frontend::Config {
+            id,
             version: String::new(),
             fault_tolerance: self.settings.fault_tolerance,
             strict: false,
             timeout_ms: self.settings.timeout_ms,
             queue_length_max: 1000,
             seed: self.generator.u64(..),
-        };
-        let frontend = Frontend::new(config, now(self.now_us, skew_ms));
-        self.start(id.clone(), Core::Frontend(Box::new(frontend)), skew_ms);
-        id
+        }
     }
 
     fn start(&mut self, id: ReplicaId, core: Core, skew_ms: i64) {
@@ -144,6 +171,12 @@ impl Cluster {
                 self.perform_replica(id, outputs);
             }
             Core::Frontend(frontend) => frontend.leave(now, &mut Vec::new()),
+            Core::Colocated(core, value) => {
+                let mut outputs = Vec::new();
+                core.frontend_mut().leave(now, &mut Vec::new());
+                core.replica_mut().leave(now, value, &mut outputs);
+                self.perform_replica(id, outputs);
+            }
         }
         self.crash(id);
     }

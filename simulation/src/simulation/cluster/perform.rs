@@ -1,5 +1,6 @@
 //! The shells of the two cores: a batch of inputs goes in, and then what it asked for is done.
 
+use natter_common::colocated::Outputs;
 use natter_common::edge::ClientRequest;
 use natter_common::frontend;
 use natter_common::ids::ReplicaId;
@@ -67,7 +68,9 @@ impl Cluster {
         let mut notices = Vec::new();
         let mut frontend_notices = Vec::new();
         let mut answers = Vec::new();
-        if process.replica().is_some() {
+        if matches!(process.core, Core::Colocated(..)) {
+            self.handle_colocated(id, inbox, &mut notices, &mut frontend_notices, &mut answers);
+        } else if process.replica().is_some() {
             let mut inputs = Vec::new();
             if is_back {
                 inputs.extend([replica_manager::Input::Disconnected, replica_manager::Input::Connected]);
@@ -87,21 +90,9 @@ impl Cluster {
                 disk.commit(changes, value);
             }
             let merges = manager.is_merging();
-            outputs.retain(|output| match output {
-                replica_manager::Output::Notice(notice) => {
-                    notices.push(notice.clone());
-                    false
-                }
-                _ => true,
-            });
-            for notice in &notices {
-                self.note(|| format!("{id}    {notice}"));
-            }
+            self.take_notices(id, &mut outputs, &mut notices);
             self.perform_replica(id, outputs);
-            if merges && self.process(id).is_alive() {
-                let delay_us = self.generator.u64(..3000);
-                self.deliver(delay_us, (id.clone(), id.clone()), Message::Merge);
-            }
+            self.merge_later(id, merges);
         } else {
             let mut inputs = Vec::new();
             if is_back {
@@ -119,6 +110,71 @@ impl Cluster {
         }
         self.ignored += ignored;
         Happened::Stepped { process: id.clone(), notices, frontend_notices, answers }
+    }
+
+    /// The same for a process that is a replica and a frontend.
+    fn handle_colocated(
+        &mut self,
+        id: &ReplicaId,
+        inbox: Vec<(ReplicaId, Message)>,
+        notices: &mut Vec<replica_manager::Notice>,
+        frontend_notices: &mut Vec<frontend::Notice>,
+        answers: &mut Vec<(Caller, ClientAnswer)>,
+    ) {
+        let now_us = self.now_us();
+        let process = self.process_mut(id);
+        let now = process.now(now_us);
+        let (mut for_frontend, mut for_replica) = (Vec::new(), Vec::new());
+        for (from, message) in inbox {
+            process.subjects += 1;
+            let subject = format!("{from}/{}", process.subjects);
+            match message {
+                Message::Ask(..) | Message::Replies(_) => for_frontend.extend(frontend_input(process, from, message)),
+                Message::Unreachable(..) => {
+                    for_frontend.extend(frontend_input(process, from, message.clone()));
+                    for_replica.extend(replica_inputs(id, &subject, message));
+                }
+                message => for_replica.extend(replica_inputs(id, &subject, message)),
+            }
+        }
+        let mut outputs = Outputs::default();
+        let Core::Colocated(core, value) = &mut process.core else { return };
+        core.step(now, for_frontend, for_replica, value, &mut outputs).expect("a value in memory does not fail");
+        let changes = value.take_committed();
+        if let Some(disk) = &mut process.disk {
+            disk.commit(changes, value);
+        }
+        let merges = core.replica().is_merging();
+        let Outputs { replica: mut of_replica, frontend: of_frontend } = outputs;
+        self.take_notices(id, &mut of_replica, notices);
+        self.perform_replica(id, of_replica);
+        if self.process(id).is_alive() {
+            self.perform_frontend(id, of_frontend, frontend_notices, answers);
+            self.merge_later(id, merges);
+        }
+    }
+
+    fn take_notices(
+        &mut self,
+        id: &ReplicaId,
+        outputs: &mut Vec<replica_manager::Output>,
+        notices: &mut Vec<replica_manager::Notice>,
+    ) {
+        outputs.retain(|output| match output {
+            replica_manager::Output::Notice(notice) => {
+                self.note(|| format!("{id}    {notice}"));
+                notices.push(notice.clone());
+                false
+            }
+            _ => true,
+        });
+    }
+
+    fn merge_later(&mut self, id: &ReplicaId, merges: bool) {
+        if merges && self.process(id).is_alive() {
+            let delay_us = self.generator.u64(..3000);
+            self.deliver(delay_us, (id.clone(), id.clone()), Message::Merge);
+        }
     }
 
     /// Sends what a replica manager asks for, in the order of its shell: the replies last, those to the requests of one

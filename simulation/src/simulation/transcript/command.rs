@@ -34,6 +34,10 @@ impl Scenario {
             ["durable", name] => {
                 self.cluster.start_durable(name, Sync::Full, 0);
             }
+            ["both", name, ref rest @ ..] => {
+                let sync = (*rest == ["durable"]).then_some(Sync::Full);
+                self.cluster.start_colocated(name, sync, 0);
+            }
             ["restart", name] => {
                 self.cluster.restart(&id(name));
                 self.note_reborn();
