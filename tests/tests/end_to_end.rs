@@ -9,6 +9,8 @@ mod broker;
 mod client_clusters;
 #[path = "end_to_end/client_failures.rs"]
 mod client_failures;
+#[path = "end_to_end/colocated.rs"]
+mod colocated;
 #[path = "end_to_end/command_lines.rs"]
 mod command_lines;
 #[path = "end_to_end/contract.rs"]

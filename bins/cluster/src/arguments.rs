@@ -90,6 +90,10 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration, help_heading = REPLICAS)]
     pub(crate) gossip_interval: Duration,
 
+    /// Give the frontends to the first replicas, which then answer clients themselves (`replica --frontend`)
+    #[arg(long, help_heading = FRONTENDS)]
+    pub(crate) together: bool,
+
     /// How many replicas hold an update before it is acknowledged
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = parse_copies(), help_heading = FRONTENDS)]
     pub(crate) fault_tolerance: u32,
@@ -139,6 +143,13 @@ impl ClusterArgs {
                 "--strict asks for {} replicas to hold each update, but only {} are started, so every update would be \
                  refused: start more replicas or lower --fault-tolerance",
                 self.fault_tolerance, self.replicas
+            ));
+        }
+        if self.together && self.frontends > self.replicas {
+            return Some(format!(
+                "--together gives a frontend to each of the first {} replicas, but only {} are started: start more replicas or \
+                 fewer frontends",
+                self.frontends, self.replicas
             ));
         }
         if self.names_a_broker() {
@@ -216,6 +227,7 @@ mod tests {
             (&["--databse", "x"], "--database"),
             (&["--strict", "--fault-tolerance", "5", "1", "3"], "asks for 5 replicas to hold each update, but only 3"),
             (&["--strict", "1", "1"], "asks for 2 replicas"),
+            (&["--together", "3", "2"], "each of the first 3 replicas, but only 2"),
         ] {
             let error = read(line).unwrap_err();
             assert!(error.contains(why), "{line:?}: {error}");

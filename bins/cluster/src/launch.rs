@@ -74,7 +74,8 @@ impl Cluster {
             counted(arguments.frontends.into(), "frontend"),
             counted(arguments.replicas.into(), "replica")
         ));
-        for (role, count) in [(Role::Replica, arguments.replicas), (Role::Frontend, arguments.frontends)] {
+        let separate = if arguments.together { 0 } else { arguments.frontends };
+        for (role, count) in [(Role::Replica, arguments.replicas), (Role::Frontend, separate)] {
             for n in 1..=count {
                 self.members.push(Member::start(role, n, arguments, broker.options(), logs)?);
             }

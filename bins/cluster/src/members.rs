@@ -36,6 +36,10 @@ pub(crate) struct Member {
     process: OwnedProcess,
     started: Instant,
     seen: Option<(ReplicaId, Status)>,
+    /// Whether it is a replica that answers clients.
+    has_entrance: bool,
+    /// What its frontend half showed last.
+    seen_entrance: Option<(ReplicaId, Status)>,
     /// When it showed itself last.
     heard: Instant,
     ended: bool,
@@ -71,28 +75,56 @@ impl Member {
         let program = std::env::current_exe().map_err(cannot_start)?;
         let mut command = guard::command(program, logs.scratch()).map_err(cannot_start)?;
         command.arg(roles::word(role)).arg("--name").arg(&name);
+        let has_entrance = arguments.together && role == Role::Replica && n <= arguments.frontends;
         match role {
             Role::Frontend => set_frontend_arguments(&mut command, arguments),
             Role::Replica => set_replica_arguments(&mut command, &name, arguments),
+        }
+        if has_entrance {
+            command.arg("--frontend");
+            set_frontend_arguments(&mut command, arguments);
         }
         BrokerOptions { verbose: broker.verbose.max(kept.into()), ..broker.clone() }.apply_to(&mut command);
         command.stdout(output.try_clone().map_err(cannot_start)?).stderr(output);
         let process = guard::spawn(command).map_err(cannot_start)?;
         let now = Instant::now();
-        Ok(Self { role, name, log, process, started: now, seen: None, heard: now, ended: false })
+        Ok(Self {
+            role,
+            name,
+            log,
+            process,
+            started: now,
+            seen: None,
+            has_entrance,
+            seen_entrance: None,
+            heard: now,
+            ended: false,
+        })
     }
 
     /// Notes what a process shows of itself, where it is this one. On a broker that others use too there may be other
     /// clusters, whose members have the same names, but not the same age.
     pub(crate) fn notice(&mut self, presence: &Presence) {
         let age = self.started.elapsed() + UPTIME_SLACK;
-        if presence.role == self.role
-            && is_named(presence.id.as_str(), &self.name)
-            && Duration::from_millis(presence.uptime_ms) <= age
-        {
+        let is_of_this_age = Duration::from_millis(presence.uptime_ms) <= age;
+        if self.has_entrance && presence.role == Role::Frontend && is_of_this_age && self.is_entrance(&presence.id) {
+            self.seen_entrance = Some((presence.id.clone(), presence.status));
+        }
+        if presence.role == self.role && is_named(presence.id.as_str(), &self.name) && is_of_this_age {
             self.seen = Some((presence.id.clone(), presence.status));
             self.heard = Instant::now();
         }
+    }
+
+    /// Whether this is the id of the frontend half of this replica.
+    fn is_entrance(&self, id: &ReplicaId) -> bool {
+        id.as_str().strip_prefix("f-").is_some_and(|id| is_named(id, &self.name))
+    }
+
+    /// The ids under which it answers clients, once it has shown itself.
+    pub(crate) fn frontend_id(&self) -> Option<&ReplicaId> {
+        let seen = if self.role == Role::Frontend { &self.seen } else { &self.seen_entrance };
+        seen.as_ref().map(|(id, _)| id)
     }
 
     /// Its id, once it has shown itself.
@@ -107,7 +139,10 @@ impl Member {
 
     /// Whether it serves, or would, were it not told to be OFFLINE.
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(self.seen, Some((_, Status::Active | Status::Overloaded | Status::Offline)))
+        let is_ready = |seen: &Option<(ReplicaId, Status)>| {
+            matches!(seen, Some((_, Status::Active | Status::Overloaded | Status::Offline)))
+        };
+        is_ready(&self.seen) && (!self.has_entrance || is_ready(&self.seen_entrance))
     }
 
     /// Whether it takes requests, as far as it shows.

@@ -14,11 +14,12 @@ use crate::notices::{counted, shell_word};
 /// A few lines: who is there, where the logs are, and how to look inside.
 pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFolder) -> String {
     let of = |role| members.iter().filter(move |member| member.role() == role);
-    let ids = |role| of(role).filter_map(Member::id).map(ReplicaId::as_str).collect::<Vec<_>>().join(", ");
+    let frontends: Vec<&str> = members.iter().filter_map(Member::frontend_id).map(ReplicaId::as_str).collect();
+    let replicas: Vec<&str> = of(Role::Replica).filter_map(Member::id).map(ReplicaId::as_str).collect();
     let folder = logs.path();
     let mut text = format!(
         "Natter is ready: {} and {}\n",
-        counted(of(Role::Frontend).count(), "frontend"),
+        counted(frontends.len(), "frontend"),
         counted(of(Role::Replica).count(), "replica"),
     );
     let mut line = |what: &str, value: &str| {
@@ -29,8 +30,8 @@ pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFolder) -> 
     if let Some(url) = broker.monitoring_url() {
         line("monitoring", url);
     }
-    line("frontends", &ids(Role::Frontend));
-    line("replicas", &ids(Role::Replica));
+    line("frontends", &frontends.join(", "));
+    line("replicas", &replicas.join(", "));
     let fate = if logs.scratch().is_some() { " (removed at the end; --logs DIR keeps them)" } else { "" };
     line("logs", &format!("{}{fate}", folder.display()));
     if let Some(earlier) = logs.earlier() {

@@ -1,18 +1,19 @@
 //! The service that clients talk to, and the way back to each of them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_nats::service::{Request, Service, ServiceExt, endpoint::Endpoint};
-use async_nats::{Client, HeaderMap};
+use async_nats::{Client, HeaderMap, SubscribeError, Subscriber};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
 use natter_broker::publisher::{Publisher, within};
-use natter_broker::service_error::{TEXT_BYTES_MAX, headers, service_error};
+use natter_broker::service::{Description, Endpoint, Request, Service};
+use natter_broker::service_error::{TEXT_BYTES_MAX, headers};
 use natter_broker::streams::Streams;
 use natter_common::cluster::ClusterId;
 use natter_common::edge::{self, BatchReply, ClientReply, ClientRequest, EncodedReply, FrontendError, decode_request};
@@ -83,7 +84,8 @@ pub(crate) struct Clients {
 
 /// One subject of a place in the queue group, until that is given up.
 struct Place {
-    endpoint: Endpoint,
+    endpoint: Arc<Endpoint>,
+    messages: Subscriber,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -91,9 +93,10 @@ impl Stream for Place {
     type Item = Request;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Request>> {
-        match self.endpoint.poll_next_unpin(context) {
-            Poll::Pending if self.end.as_mut().poll(context).is_ready() => Poll::Ready(None),
-            polled => polled,
+        match self.messages.poll_next_unpin(context) {
+            Poll::Ready(Some(message)) => Poll::Ready(Some(Request::new(Arc::clone(&self.endpoint), message))),
+            Poll::Pending if self.end.as_mut().poll(context).is_pending() => Poll::Pending,
+            Poll::Pending | Poll::Ready(None) => Poll::Ready(None),
         }
     }
 }
@@ -104,18 +107,15 @@ pub(crate) async fn start_service(
     subjects: &Subjects,
     id: &ReplicaId,
     live: Live,
-) -> Result<Service, async_nats::Error> {
-    client
-        .service_builder()
-        .description("a frontend: the entry point for clients who rate movies")
-        .metadata(HashMap::from([
-            ("id".to_owned(), id.to_string()),
-            ("prefix".to_owned(), subjects.prefix().to_owned()),
-        ]))
-        .queue_group(FRONTEND_QUEUE)
-        .stats_handler(move |_, _| live.read())
-        .start("frontend", env!("CARGO_PKG_VERSION"))
-        .await
+) -> Result<Service, SubscribeError> {
+    let description = Description {
+        name: "frontend",
+        id: id.clone(),
+        description: "a frontend: the entry point for clients who rate movies",
+        version: env!("CARGO_PKG_VERSION"),
+        metadata: BTreeMap::from([("id", id.to_string()), ("prefix", subjects.prefix().to_owned())]),
+    };
+    Service::start(client, description, live).await
 }
 
 impl Clients {
@@ -132,7 +132,7 @@ impl Clients {
     }
 
     /// Takes one more place in the queue group of all operations, each with and without the user in its subject.
-    pub(crate) async fn take_place(&mut self, service: &Service, subjects: &Subjects) -> Result<(), async_nats::Error> {
+    pub(crate) async fn take_place(&mut self, service: &Service, subjects: &Subjects) -> Result<(), SubscribeError> {
         let (place, end_of_place) = watch::channel(());
         for operation in Operation::ALL {
             let by_subject = [
@@ -143,14 +143,14 @@ impl Clients {
                 if names_user && !operation.has_user() {
                     continue;
                 }
-                let endpoint = service.endpoint_builder().name(name).queue_group(FRONTEND_QUEUE).add(subject).await?;
+                let (endpoint, messages) = service.serve(&name, subject, FRONTEND_QUEUE).await?;
                 let mut end_of_place = end_of_place.clone();
                 let end = Box::pin(async move {
                     let _ = end_of_place.changed().await; // it never changes, but ends
                 });
                 // A request is large, and handed on several times.
                 let arrived = move |request| Arrival { operation, names_user, request: Box::new(request) };
-                self.arrivals.push(Place { endpoint, end }.map(arrived));
+                self.arrivals.push(Place { endpoint, messages, end }.map(arrived));
             }
         }
         self.places.push(place);
@@ -158,11 +158,7 @@ impl Clients {
     }
 
     /// Takes a new place, and gives up all others: the broker says so where it does not permit that any more.
-    pub(crate) async fn renew_place(
-        &mut self,
-        service: &Service,
-        subjects: &Subjects,
-    ) -> Result<(), async_nats::Error> {
+    pub(crate) async fn renew_place(&mut self, service: &Service, subjects: &Subjects) -> Result<(), SubscribeError> {
         let old = self.places.len();
         self.take_place(service, subjects).await?;
         self.places.drain(..old);
@@ -283,19 +279,19 @@ impl Clients {
                 headers.insert(name, value);
             }
         }
+        request.count(error.as_ref().map(|(code, text)| (*code, text.as_str())));
         if self.answers_elsewhere {
             return publisher.publish_with_headers(subject, headers, body.into()).await;
         }
         let bytes = body.len();
-        let responding = match error {
-            // The service counts it as an error, but leaves the body empty.
-            Some((code, text)) if body.is_empty() => {
-                within(RESPOND_TIMEOUT, request.respond_with_headers(Err(service_error(code, &text)), headers)).await
+        let responding = async {
+            match headers.is_empty() {
+                true => self.entrance.publish(subject.clone(), body.into()).await,
+                false => self.entrance.publish_with_headers(subject.clone(), headers, body.into()).await,
             }
-            _ => within(RESPOND_TIMEOUT, request.respond_with_headers(Ok(body.into()), headers)).await,
         };
         // Without a broker, the client asks again.
-        if let Ok(Err(error)) = responding {
+        if let Ok(Err(error)) = within(RESPOND_TIMEOUT, responding).await {
             publisher.tell_unsent(&subject, bytes, &error);
         }
     }

@@ -17,7 +17,7 @@ pub enum FrontendError {
     Connect(#[from] ConnectError),
     /// The broker did not take the subscriptions.
     #[error("the broker did not take the subscriptions: {0}")]
-    Subscribe(async_nats::Error),
+    Subscribe(#[from] async_nats::SubscribeError),
     /// The broker does not hear it, or does not permit what it needs.
     #[error(transparent)]
     Access(#[from] AccessError),

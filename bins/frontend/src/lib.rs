@@ -1,6 +1,7 @@
 //! The frontend's shell: arguments, connections, and one task that owns the protocol core.
 //!
-//! - [`run`]: the way of a message: `inbox` decodes it, the core handles it, `outbox` performs what the core asks for
+//! - [`run`]: the loop; [`half`]: the way of a message: `inbox` decodes it, the core handles it, `outbox` performs what the core
+//!   asks for
 //! - `line`: all that connects it with the broker
 //! - `witness`: the broker's word on replicas that keep a request waiting
 //! - `permits`: what the broker does not permit any more
@@ -13,6 +14,7 @@ mod attendance;
 mod clients;
 mod error;
 mod ghosts;
+pub mod half;
 mod hearing;
 mod inbox;
 mod line;
@@ -27,7 +29,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser};
 use natter_broker::duration::parse_duration;
 use natter_broker::options::BrokerOptions;
 use natter_broker::{role, shutdown};
@@ -35,7 +37,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::record::COPIES_MAX;
 
 pub use error::FrontendError;
-pub use shell::run;
+pub use shell::{new_core, run};
 
 /// One frontend: takes requests from clients, has them served by replicas, and answers.
 #[derive(Parser, Clone, Debug)]
@@ -45,6 +47,18 @@ pub struct FrontendArgs {
     #[arg(long, value_name = "NAME", default_value = "frontend", value_parser = role::parse_name)]
     pub name: String,
 
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the help of this struct's fields would be replaced by it")]
+    pub options: FrontendOptions,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the help of this struct's fields would be replaced by it")]
+    pub broker: BrokerOptions,
+}
+
+/// Options of a frontend, whether it has a process of its own or shares one with a replica.
+#[derive(Args, Clone, Debug)]
+pub struct FrontendOptions {
     /// How many replicas must hold an update before it is acknowledged (those that are up, where they are fewer)
     #[arg(long, value_name = "COPIES", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=i64::from(COPIES_MAX)))]
     pub fault_tolerance: u32,
@@ -60,10 +74,6 @@ pub struct FrontendArgs {
     /// How many requests may wait here before new ones are refused as OVERLOADED
     #[arg(long, value_name = "REQUESTS", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub queue_length: u32,
-
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "the help of this struct's fields would be replaced by it")]
-    pub broker: BrokerOptions,
 }
 
 impl FrontendArgs {

@@ -1,11 +1,11 @@
 //! The line to the broker: two connections, the service, and what replica managers send.
 
-use async_nats::service::Service;
 use async_nats::{Client, Subscriber};
 use bytes::Bytes;
 use natter_broker::access::{self, Events, Needs};
 use natter_broker::connection::{Access, ConnectionSettings, Denial, Patience, Siblings, connect_beside};
 use natter_broker::live::Live;
+use natter_broker::service::Service;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Role};
 use natter_common::subjects::{FRONTEND_QUEUE, Operation, Subjects};
@@ -52,14 +52,10 @@ impl Line {
         let outer = settings(entrance_name(id));
         let entrance = connect_beside(broker, &outer, &siblings, Some(sender)).await?;
         let live = Live::default();
-        let service = start_service(&entrance, subjects, id, live.clone()).await.map_err(FrontendError::Subscribe)?;
-        let presence_of_replicas = subjects.all_presence(Role::Replica);
-        let overheard = entrance.subscribe(presence_of_replicas).await;
-        let overheard = overheard.map_err(|error| FrontendError::Subscribe(error.into()))?;
+        let service = start_service(&entrance, subjects, id, live.clone()).await?;
+        let overheard = entrance.subscribe(subjects.all_presence(Role::Replica)).await?;
         let replies = client.new_inbox();
-        let inbox = Inbox::subscribe(&client, subjects, &replies)
-            .await
-            .map_err(|error| FrontendError::Subscribe(error.into()))?;
+        let inbox = Inbox::subscribe(&client, subjects, &replies).await?;
         let (mut events, entrance_events) = (Events::from(events), Events::from(entrance_events));
         access::check(&client, &mut events, &entrance, &needs(subjects, presence)).await?;
         events.forget_the_past();

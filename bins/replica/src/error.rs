@@ -24,10 +24,13 @@ pub enum ReplicaError {
     Connect(#[from] ConnectError),
     /// The broker did not take the subscriptions.
     #[error("the broker did not take the subscriptions: {0}")]
-    Subscribe(async_nats::Error),
+    Subscribe(#[from] async_nats::SubscribeError),
     /// The broker does not hear it, or does not permit what it needs.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// The frontend half does not run.
+    #[error(transparent)]
+    Frontend(#[from] natter_frontend::FrontendError),
     /// The store failed: nothing more is acknowledged.
     #[error(transparent)]
     Store(#[from] ValueError),

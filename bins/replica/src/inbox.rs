@@ -1,17 +1,18 @@
 //! What comes in: subscriptions and service endpoints, and their messages as inputs of the core.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::service::{Request, Service, ServiceExt};
-use async_nats::{Client, Message, StatusCode};
+use async_nats::{Client, Message, StatusCode, SubscribeError};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use natter_broker::ask::CapturingStreams;
 use natter_broker::live::Live;
 use natter_broker::moderation::Malformed;
 use natter_broker::publisher::within;
-use natter_broker::service_error::service_error;
+use natter_broker::service::{Description, Request, Service};
+use natter_broker::service_error::headers;
 use natter_broker::streams::Streams;
 use natter_common::ids::ReplicaId;
 use natter_common::incoming::{self, Ignored};
@@ -23,6 +24,9 @@ use natter_common::wire::{Format, WireError, decode};
 
 /// How many messages are handled together at most: what waits goes in one batch.
 const BATCH_MAX: usize = 8192;
+
+/// Queue group of the endpoints, of which this process is the only member.
+const QUEUE: &str = "q";
 
 const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -87,6 +91,7 @@ struct Open {
 /// Subscriptions, and requests that have no answer yet.
 pub(crate) struct Inbox {
     own: ReplicaId,
+    client: Client,
     /// What other replica managers tell. Read before the requests, so that a backlog of those hides nobody's presence.
     pub(crate) gossip: Streams<Delivery>,
     pub(crate) requests: Streams<Delivery>,
@@ -103,12 +108,15 @@ pub(crate) async fn subscribe(
     subjects: &Subjects,
     own: &ReplicaId,
     pull_replies: &str,
-) -> Result<Inbox, async_nats::Error> {
+) -> Result<Inbox, SubscribeError> {
     let (mut requests, mut gossip) =
         (Streams::new(BATCH_MAX, Delivery::bytes), Streams::new(BATCH_MAX, Delivery::bytes));
     for (name, endpoint) in ENDPOINTS {
-        let served = service.endpoint_builder().name(name).add(subjects.replica(own, name)).await?;
-        requests.push(served.map(move |request| Delivery::Request(endpoint, Box::new(request))));
+        let (served, messages) = service.serve(name, subjects.replica(own, name), QUEUE).await?;
+        requests.push(messages.map(move |message| {
+            let request = Request::new(Arc::clone(&served), message);
+            Delivery::Request(endpoint, Box::new(request))
+        }));
     }
     let channels = [
         (subjects.all_gossip(), Channel::Gossip),
@@ -123,6 +131,7 @@ pub(crate) async fn subscribe(
     }
     Ok(Inbox {
         own: own.clone(),
+        client: client.clone(),
         gossip,
         requests,
         open: HashMap::new(),
@@ -138,19 +147,20 @@ pub(crate) async fn start_service(
     id: &ReplicaId,
     dataset: &str,
     live: Live,
-) -> Result<Service, async_nats::Error> {
-    let metadata = HashMap::from([
-        ("id".to_owned(), id.to_string()),
-        ("prefix".to_owned(), subjects.prefix().to_owned()),
-        ("dataset".to_owned(), dataset.to_owned()),
+) -> Result<Service, SubscribeError> {
+    let metadata = BTreeMap::from([
+        ("id", id.to_string()),
+        ("prefix", subjects.prefix().to_owned()),
+        ("dataset", dataset.to_owned()),
     ]);
-    client
-        .service_builder()
-        .description("a replica: holds the ratings and gossips with the others")
-        .metadata(metadata)
-        .stats_handler(move |_, _| live.read())
-        .start("replica", env!("CARGO_PKG_VERSION"))
-        .await
+    let description = Description {
+        name: "replica",
+        id: id.clone(),
+        description: "a replica: holds the ratings and gossips with the others",
+        version: env!("CARGO_PKG_VERSION"),
+        metadata,
+    };
+    Service::start(client, description, live).await
 }
 
 impl Inbox {
@@ -181,7 +191,7 @@ impl Inbox {
         }
     }
 
-    async fn read_request(&mut self, endpoint: Endpoint, request: Request, inputs: &mut Vec<Input>) {
+    async fn read_request(&mut self, endpoint: Endpoint, mut request: Request, inputs: &mut Vec<Input>) {
         let Some(reply) = request.message.reply.clone() else {
             self.malformed.count(&request.message.subject, &"a request without a reply subject");
             return;
@@ -192,14 +202,17 @@ impl Inbox {
             Ok(format) => {
                 // A message without requests in it has no answer to wait for.
                 if inputs.len() > before {
+                    request.message.payload = Bytes::new();
                     self.open.insert(subject, Open { request, format, since: Instant::now() });
                 }
             }
             Err(error) => {
                 self.malformed.count(&request.message.subject, &error);
-                let error = service_error(400, &format!("BAD_REQUEST: {error}"));
-                // Whoever sent garbage may miss the answer to it.
-                let _ = within(RESPOND_TIMEOUT, request.respond(Err(error))).await;
+                let text = format!("BAD_REQUEST: {error}");
+                request.count(Some((400, &text)));
+                let answering = self.client.publish_with_headers(reply, headers(400, &text), Bytes::new());
+                // A sender of garbage may miss the answer to it.
+                let _ = within(RESPOND_TIMEOUT, answering).await;
             }
         }
     }

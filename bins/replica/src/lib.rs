@@ -3,11 +3,14 @@
 //! - [`run`]: the way of a message: `inbox` decodes it, the core handles it, the store commits, `outbox` performs what
 //!   the core asks for
 //! - `steps`: the log of each step
+//! - `core`: the protocol core, with or without a frontend; `entrance`: the frontend half of a replica that answers clients
 //! - `storage`: in memory, or in a directory that outlives the process; `wait`: while another program has that open
 //! - `line`: all that connects it with the broker
 //! - `life`: from the start to the end, and perhaps another life; `offline`: what is left when the store failed;
 //!   `suspended`: while the broker does not permit what it needs
 
+mod core;
+mod entrance;
 mod error;
 mod inbox;
 mod life;
@@ -25,12 +28,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use natter_broker::duration::parse_duration;
 use natter_broker::options::BrokerOptions;
 use natter_broker::{role, shutdown};
 use natter_common::messages::Mode;
 use natter_database::{DataSource, Sync};
+use natter_frontend::FrontendOptions;
 
 pub use error::ReplicaError;
 pub use life::run;
@@ -46,6 +50,14 @@ pub struct ReplicaArgs {
     /// The data set: a folder in MovieLens' layout, or a file that `dataset import` made [default: the sample]
     #[arg(long, value_name = "PATH")]
     pub database: Option<PathBuf>,
+
+    /// Also answers clients, as a frontend in the same process
+    #[arg(long)]
+    pub frontend: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the help of this struct's fields would be replaced by it")]
+    pub options: FrontendOptions,
 
     /// Keeps its id, log and ratings in this directory, so that it goes on after a restart [default: in memory]
     #[arg(long, value_name = "DIR")]
@@ -87,9 +99,18 @@ fn parse_sync(text: &str) -> Result<Sync, String> {
     }
 }
 
+/// Options of a frontend are refused without `--frontend`.
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<ReplicaArgs, clap::Error> {
+    let mut command = ReplicaArgs::command();
+    for option in ["fault_tolerance", "strict", "timeout", "queue_length"] {
+        command = command.mut_arg(option, |argument| argument.requires("frontend"));
+    }
+    ReplicaArgs::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
 /// Runs the role with these command-line arguments, the program's name first, until a signal ends it.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match ReplicaArgs::try_parse_from(arguments) {
+    match parse(arguments) {
         Ok(arguments) => role::run("replica", &arguments.broker.clone(), run(arguments, shutdown::requested())),
         Err(error) => role::print_usage(&error),
     }

@@ -4,10 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 
 use natter_broker::clocks::Clocks;
+use natter_common::colocated::Colocated;
 use natter_common::replica_manager::{Config, ReplicaManager};
 use natter_common::subjects::Subjects;
 use tracing::{Level, enabled, info};
 
+use crate::core::Core;
+use crate::entrance::Entrance;
 use crate::line::{Connection, Line};
 use crate::offline::Offline;
 use crate::shell::{End, Shell};
@@ -78,8 +81,21 @@ async fn live(
             return Ok(None);
         }
     };
+    let (core, entrance) = if arguments.frontend {
+        let core = Colocated::new(Entrance::core(arguments, &id, &clocks)?, core);
+        let entrance = match unless(shutdown.as_mut(), Entrance::open(arguments, subjects, &core, &clocks)).await {
+            Some(Ok(entrance)) => Some(entrance),
+            refused => {
+                store.close_cleanly()?;
+                return refused.map_or(Ok(None), |entrance| entrance.map(|_| None));
+            }
+        };
+        (Core::Colocated(Box::new(core)), entrance)
+    } else {
+        (Core::Replica(Box::new(core)), None)
+    };
     info!(replica = %id, "joins");
-    let mut shell = Shell::new(core, store, clocks, line);
+    let mut shell = Shell::new(core, entrance, store, clocks, line);
     let end = loop {
         match shell.serve(shutdown.as_mut()).await? {
             End::Denied(suspended) => match suspended.stay(arguments, subjects, shutdown.as_mut()).await? {

@@ -1,11 +1,11 @@
 //! The line to the broker: the connection, the service, everything that comes in and everything that goes out.
 
 use async_nats::Client;
-use async_nats::service::Service;
 use natter_broker::access::{self, Events, Needs};
 use natter_broker::connection::{Access, ConnectionSettings, Denial, Patience, connect};
 use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
+use natter_broker::service::Service;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Gossip, Presence, Role};
 use natter_common::subjects::Subjects;
@@ -58,12 +58,9 @@ impl Line {
         let id = &presence.id;
         let live = Live::default();
         let dataset = presence.dataset.clone().unwrap_or_default();
-        let service = inbox::start_service(&client, subjects, id, &dataset, live.clone())
-            .await
-            .map_err(ReplicaError::Subscribe)?;
+        let service = inbox::start_service(&client, subjects, id, &dataset, live.clone()).await?;
         let pull_replies = client.new_inbox();
-        let inbox =
-            inbox::subscribe(&client, &service, subjects, id, &pull_replies).await.map_err(ReplicaError::Subscribe)?;
+        let inbox = inbox::subscribe(&client, &service, subjects, id, &pull_replies).await?;
         let second = second(arguments, id).await?;
         access::check(&client, &mut events, &second, &needs(subjects, presence, gossip.as_ref())).await?;
         events.forget_the_past();
@@ -84,9 +81,7 @@ impl Line {
         let id = &presence.id;
         let client = self.outbox.client().clone();
         let second = second(arguments, id).await?;
-        self.inbox = inbox::subscribe(&client, &self.service, subjects, id, self.outbox.pull_replies())
-            .await
-            .map_err(ReplicaError::Subscribe)?;
+        self.inbox = inbox::subscribe(&client, &self.service, subjects, id, self.outbox.pull_replies()).await?;
         let mut needs = needs(subjects, presence, gossip.as_ref());
         if refused.access == Access::Publish && subjects.include(&refused.subject) {
             needs.also_publish(&refused.subject);
@@ -97,7 +92,7 @@ impl Line {
 
     /// Sends what is on its way, and closes the connection.
     pub(crate) async fn end(self) {
-        let _ = self.service.stop().await;
+        drop(self.service);
         self.outbox.end().await;
     }
 }

@@ -1,13 +1,12 @@
 //! What goes out: the core's outputs, performed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_nats::Client;
-use async_nats::service::Request;
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::live::Live;
-use natter_broker::publisher::{Publisher, within};
+use natter_broker::publisher::Publisher;
+use natter_broker::service::Request;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Reply, Role};
 use natter_common::packing::{ReplyPacker, encode_replies};
@@ -18,8 +17,6 @@ use serde::Serialize;
 use tracing::error;
 
 use crate::inbox::Inbox;
-
-const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why a replica manager must not run.
 pub(crate) struct Refusal(pub(crate) String);
@@ -124,7 +121,7 @@ impl Outbox {
         let _ = client.drain().await;
     }
 
-    /// Answers through the service the first time, so that its statistics count the request; then directly.
+    /// Answers in the encoding of the request, and counts the request with its first answer.
     pub(crate) async fn respond(&mut self, subject: &Arc<str>, answer: &impl Serialize, inbox: &mut Inbox) {
         let request = inbox.take_request(subject);
         let format = request.as_ref().map_or(Format::MessagePack, |(_, format)| *format);
@@ -133,12 +130,11 @@ impl Outbox {
 
     async fn send_answer(&mut self, subject: &str, request: Option<Request>, payload: Result<Vec<u8>, WireError>) {
         let Some(payload) = encoded(payload) else { return };
-        let Some(request) = request else { return self.publisher.publish(subject.to_owned(), payload.into()).await };
-        let bytes = payload.len();
-        // A connection that takes no message for so long is lost; the frontend asks again.
-        if let Ok(Err(error)) = within(RESPOND_TIMEOUT, request.respond(Ok(payload.into()))).await {
-            self.publisher.tell_unsent(subject, bytes, &error);
+        if let Some(request) = request {
+            request.count(None);
         }
+        // A connection that takes no message for long is lost; the frontend asks again.
+        self.publisher.publish(subject.to_owned(), payload.into()).await;
     }
 
     /// The largest message that the broker takes on the present connection, in bytes.

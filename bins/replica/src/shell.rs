@@ -3,21 +3,25 @@
 use std::future::Future;
 use std::time::Duration;
 
-use async_nats::service::Service;
 use futures_util::FutureExt;
+use futures_util::future::OptionFuture;
 use natter_broker::access::{Events, RETRY};
 use natter_broker::clocks::Clocks;
 use natter_broker::connection::{ConnectionEvent, Denial};
 use natter_broker::moderation::Moderation;
 use natter_broker::pulse::Pulse;
+use natter_broker::service::Service;
+use natter_common::colocated::Outputs;
 use natter_common::messages::Presence;
-use natter_common::replica_manager::{Input, Output, ReplicaManager};
+use natter_common::replica_manager::Input;
 use natter_common::value::ValueError;
 use natter_database::Store;
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
+use crate::core::Core;
+use crate::entrance::Entrance;
 use crate::inbox::{self, Inbox};
 use crate::line::{Line, is_dispensable};
 use crate::outbox::{Outbox, Refusal};
@@ -61,6 +65,8 @@ enum Stop {
     Failed(ValueError),
     Told(Refusal),
     Denied(Denial),
+    /// The frontend half does not get a place in the queue group.
+    Entrance(ReplicaError),
 }
 
 impl From<ValueError> for Stop {
@@ -69,15 +75,17 @@ impl From<ValueError> for Stop {
     }
 }
 
-/// A replica manager with everything around it.
+/// A replica with everything around it.
 pub(crate) struct Shell {
-    core: ReplicaManager,
+    core: Core,
+    /// Its frontend half, where it answers clients.
+    entrance: Option<Entrance>,
     store: Store,
     clocks: Clocks,
     inbox: Inbox,
     outbox: Outbox,
     inputs: Vec<Input>,
-    outputs: Vec<Output>,
+    outputs: Outputs,
     service: Service,
     events: Events,
     /// Something needed that the broker refused. It is checked at most once in [`RETRY`], as a refused reply may only have
@@ -99,22 +107,24 @@ enum Gathered {
     Gossip(Vec<inbox::Delivery>),
     Requests(Vec<inbox::Delivery>),
     Tick,
+    Entrance(natter_frontend::half::Gathered),
     TimeToMerge,
     /// Nothing more, ever.
     End,
 }
 
 impl Shell {
-    pub(crate) fn new(core: ReplicaManager, store: Store, clocks: Clocks, line: Line) -> Self {
+    pub(crate) fn new(core: Core, entrance: Option<Entrance>, store: Store, clocks: Clocks, line: Line) -> Self {
         let Line { inbox, outbox, service, events } = line;
         Self {
             core,
+            entrance,
             store,
             clocks,
             inbox,
             outbox,
             inputs: Vec::new(),
-            outputs: Vec::new(),
+            outputs: Outputs::default(),
             service,
             events,
             denial: None,
@@ -140,9 +150,13 @@ impl Shell {
                 Ok(End::Left)
             }
             Err(Stop::Denied(denial)) => {
-                let Self { core, store, clocks, inbox, outbox, service, events, .. } = self;
+                let Self { core, entrance, store, clocks, inbox, outbox, service, events, .. } = self;
                 let line = Line { inbox, outbox, service, events };
-                Ok(End::Denied(Box::new(Suspended { core, store, clocks, line, denial })))
+                Ok(End::Denied(Box::new(Suspended { core, entrance, store, clocks, line, denial })))
+            }
+            Err(Stop::Entrance(error)) => {
+                self.end().await?;
+                Err(error)
             }
             Err(Stop::Told(Refusal(reason))) => Err(ReplicaError::Stopped(reason)),
             Err(Stop::Failed(failure)) => match (self.store.is_durable(), self.outbox.last_presence()) {
@@ -150,7 +164,12 @@ impl Shell {
                 _ if self.store.taken_over().is_some() => Err(failure.into()),
                 // The store is closed, so that it can be opened again.
                 (true, Some(presence)) => {
-                    let Self { inbox, outbox, service, events, .. } = self;
+                    let Self { mut core, entrance, clocks, inbox, outbox, service, events, .. } = self;
+                    // Its clients find another frontend; what they were not told is asked again under the same id.
+                    if let (Core::Colocated(core), Some(mut entrance)) = (&mut core, entrance) {
+                        entrance.begin_leaving(core, &clocks).await;
+                        entrance.end().await;
+                    }
                     let line = Line { inbox, outbox, service, events };
                     Ok(End::StoreFailed(Box::new(Remains { failure: failure.into(), presence, line })))
                 }
@@ -167,18 +186,32 @@ impl Shell {
                 () = &mut shutdown => return Ok(()),
                 gathered = self.gather() => gathered,
             };
-            if !self.take_in(gathered).await {
+            let has_ticked = matches!(gathered, Gathered::Tick);
+            let taken = tokio::select! {
+                biased;
+                () = &mut shutdown => return Ok(()),
+                taken = self.take_in(gathered) => taken,
+            };
+            if !taken {
                 return Ok(());
             }
             self.take_in_what_waits().await;
             self.handle_batch().await?;
+            if has_ticked && let (Core::Colocated(core), Some(entrance)) = (&mut self.core, &mut self.entrance) {
+                tokio::select! {
+                    biased;
+                    () = &mut shutdown => return Ok(()),
+                    attended = entrance.attend(core, &self.clocks) => attended.map_err(Stop::Entrance)?,
+                }
+            }
             if self.denial.is_some()
                 && self.started.elapsed() >= RETRY
                 && let Some(denial) = self.denial.take()
             {
                 return Err(Stop::Denied(denial));
             }
-            if self.inbox.gossip.is_more_left() || self.inbox.requests.is_more_left() {
+            let is_more_left = self.entrance.as_ref().is_some_and(Entrance::is_more_left);
+            if is_more_left || self.inbox.gossip.is_more_left() || self.inbox.requests.is_more_left() {
                 yield_now().await;
             }
         }
@@ -192,19 +225,27 @@ impl Shell {
         if let Some(batch) = self.inbox.requests.next().now_or_never().flatten() {
             self.take_in(Gathered::Requests(batch)).await;
         }
+        if let Some(entrance) = &mut self.entrance {
+            entrance.take_in_what_waits(&mut self.outputs);
+        }
     }
 
     /// Waits for something to do. Cancel safe.
     async fn gather(&mut self) -> Gathered {
+        let is_merging = self.core.replica().is_merging();
+        let (of_others, of_clients) = self.entrance.as_mut().map(Entrance::gather).unzip();
+        let (of_others, of_clients) = (OptionFuture::from(of_others), OptionFuture::from(of_clients));
         // In this order: when it ticks, nothing that other replicas sent waits to be read.
         tokio::select! {
             biased;
             Some(event) = self.events.recv() => Gathered::Event(event),
             batch = self.inbox.gossip.next() => batch.map_or(Gathered::End, Gathered::Gossip),
+            Some(gathered) = of_others => Gathered::Entrance(gathered),
             () = self.pulse.tick() => Gathered::Tick,
             batch = self.inbox.requests.next() => batch.map_or(Gathered::End, Gathered::Requests),
+            Some(gathered) = of_clients => Gathered::Entrance(gathered),
             // The connection has its turn between two steps.
-            () = yield_now(), if self.core.is_merging() => Gathered::TimeToMerge,
+            () = yield_now(), if is_merging => Gathered::TimeToMerge,
         }
     }
 
@@ -226,6 +267,12 @@ impl Shell {
                 self.read(batch).await;
             }
             Gathered::Event(event) => self.hear(&event),
+            Gathered::Entrance(natter_frontend::half::Gathered::ReplicasEnd) => return false,
+            Gathered::Entrance(gathered) => {
+                if let (Core::Colocated(core), Some(entrance)) = (&mut self.core, &mut self.entrance) {
+                    entrance.take_in(gathered, core, &self.clocks, &mut self.outputs).await;
+                }
+            }
             Gathered::TimeToMerge => self.inputs.push(Input::Merge),
             Gathered::End => return false,
         }
@@ -270,19 +317,30 @@ impl Shell {
     async fn handle_batch(&mut self) -> Result<(), Stop> {
         self.look_after()?;
         let now = self.clocks.now();
-        steps::log_inputs(&self.core, &self.inputs);
-        if self.core.step(now, self.inputs.drain(..), &mut self.store, &mut self.outputs)? {
+        steps::log_inputs(self.core.replica(), &self.inputs);
+        if let (Core::Colocated(core), Some(entrance)) = (&self.core, &self.entrance) {
+            entrance.log_inputs(core);
+        }
+        let mut nothing = Vec::new();
+        let of_clients = self.entrance.as_mut().map_or(&mut nothing, |entrance| &mut entrance.inputs);
+        if self.core.step(now, of_clients, &mut self.inputs, &mut self.store, &mut self.outputs)? {
             self.written_ticks = self.ticks;
         }
         self.perform().await
     }
 
     async fn perform(&mut self) -> Result<(), Stop> {
-        for output in &self.outputs {
-            steps::log_output(self.core.id(), output, &mut self.moderation);
+        for output in &self.outputs.replica {
+            steps::log_output(self.core.replica().id(), output, &mut self.moderation);
         }
         // It gives way only where the connection takes no more.
-        unconstrained(self.outbox.perform(&mut self.outputs, &mut self.inbox)).await.map_err(Stop::Told)
+        unconstrained(self.outbox.perform(&mut self.outputs.replica, &mut self.inbox)).await.map_err(Stop::Told)?;
+        match (&self.core, &mut self.entrance) {
+            (Core::Colocated(core), Some(entrance)) => entrance.perform(core, &mut self.outputs).await,
+            // The frontend half has left.
+            _ => self.outputs.frontend.clear(),
+        }
+        Ok(())
     }
 
     /// What is done now and then, between batches.
@@ -297,17 +355,28 @@ impl Shell {
         Ok(())
     }
 
-    /// First what only this one holds is handed over, then LEFT, then what was on its way.
+    /// The frontend half leaves first, with the answers to what came. Then what only this one holds is handed over, then
+    /// LEFT, then what was on its way.
     async fn leave(&mut self) -> Result<(), Stop> {
-        info!(replica = %self.core.id(), value_timestamp = %self.core.value_timestamp(), "leaves");
-        self.core.begin_leaving();
-        self.go_on(HAND_OVER, ReplicaManager::is_handed_over).await?;
-        if self.core.not_handed_over() > 0 {
-            let (records, durable) = (self.core.not_handed_over(), self.store.is_durable());
-            let fate = if durable { "they stay in its data directory" } else { "they are lost" };
-            warn!(replica = %self.core.id(), records, "leaves with updates that no other replica is known to hold: {fate}");
+        if let (Core::Colocated(core), Some(entrance)) = (&mut self.core, &mut self.entrance) {
+            let deadline = entrance.begin_leaving(core, &self.clocks).await;
+            let is_empty = |shell: &Self| shell.entrance.as_ref().is_none_or(|entrance| entrance.is_empty(&shell.core));
+            self.go_on(deadline - Instant::now(), is_empty).await?;
         }
-        self.core.leave(self.clocks.now(), &mut self.store, &mut self.outputs);
+        if let Some(entrance) = self.entrance.take() {
+            entrance.end().await;
+        }
+        let replica = self.core.replica_mut();
+        info!(replica = %replica.id(), value_timestamp = %replica.value_timestamp(), "leaves");
+        replica.begin_leaving();
+        self.go_on(HAND_OVER, |shell| shell.core.replica().is_handed_over()).await?;
+        let replica = self.core.replica_mut();
+        if replica.not_handed_over() > 0 {
+            let (records, durable) = (replica.not_handed_over(), self.store.is_durable());
+            let fate = if durable { "they stay in its data directory" } else { "they are lost" };
+            warn!(replica = %replica.id(), records, "leaves with updates that no other replica is known to hold: {fate}");
+        }
+        replica.leave(self.clocks.now(), &mut self.store, &mut self.outputs.replica);
         self.perform().await?;
         self.go_on(FAREWELL, |_| false).await
     }
@@ -315,7 +384,7 @@ impl Shell {
     /// The last messages, and the last of the store.
     async fn end(self) -> Result<(), ReplicaError> {
         let last = async {
-            let _ = self.service.stop().await;
+            drop(self.service);
             self.outbox.end().await;
         };
         // Nothing is lost where the broker is gone: what was acknowledged is held by others.
@@ -325,10 +394,10 @@ impl Shell {
     }
 
     /// Goes on handling what comes in, for at most `time`, until `is_done`.
-    async fn go_on(&mut self, time: Duration, is_done: impl Fn(&ReplicaManager) -> bool) -> Result<(), Stop> {
+    async fn go_on(&mut self, time: Duration, is_done: impl Fn(&Self) -> bool) -> Result<(), Stop> {
         let end = tokio::time::sleep(time);
         tokio::pin!(end);
-        while !is_done(&self.core) {
+        while !is_done(self) {
             let gathered = tokio::select! {
                 gathered = self.gather() => gathered,
                 () = &mut end => break,

@@ -8,13 +8,15 @@ use natter_broker::access::{RETRY, RETRY_LIMIT};
 use natter_broker::clocks::Clocks;
 use natter_broker::connection::Denial;
 use natter_common::messages::{Presence, Role, Status};
-use natter_common::replica_manager::{Input, ReplicaManager};
+use natter_common::replica_manager::Input;
 use natter_common::roster::PRESENCE_INTERVAL_MS;
 use natter_common::subjects::Subjects;
 use natter_database::Store;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tracing::{info, warn};
 
+use crate::core::Core;
+use crate::entrance::Entrance;
 use crate::line::Line;
 use crate::offline::refuse;
 use crate::shell::Shell;
@@ -25,7 +27,9 @@ const LAST: Duration = Duration::from_secs(2);
 
 /// A replica that was refused something.
 pub(crate) struct Suspended {
-    pub(crate) core: ReplicaManager,
+    pub(crate) core: Core,
+    /// Its frontend half, which takes no requests meanwhile.
+    pub(crate) entrance: Option<Entrance>,
     pub(crate) store: Store,
     pub(crate) clocks: Clocks,
     pub(crate) line: Line,
@@ -40,10 +44,13 @@ impl Suspended {
         subjects: &Subjects,
         mut shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Shell>, ReplicaError> {
-        let replica = self.core.id().clone();
+        let replica = self.core.replica().id().clone();
+        if let (Core::Colocated(core), Some(entrance)) = (&mut self.core, &mut self.entrance) {
+            entrance.stop_serving(core, &self.clocks).await;
+        }
         let mut told: Option<String> = None;
         loop {
-            let introduction = self.core.introduction(self.clocks.now(), &self.store);
+            let introduction = self.core.replica().introduction(self.clocks.now(), &self.store);
             let checking = timeout(RETRY_LIMIT, self.line.renew(arguments, subjects, &introduction, &self.denial));
             let checked = tokio::select! {
                 biased;
@@ -106,24 +113,29 @@ impl Suspended {
     }
 
     fn presence(&self, status: Status) -> Presence {
-        let (presence, _) = self.core.introduction(self.clocks.now(), &self.store);
+        let (presence, _) = self.core.replica().introduction(self.clocks.now(), &self.store);
         Presence { status, digest: None, ..presence }
     }
 
     /// The replica as it was. It does not know what others sent meanwhile, as after a lost connection.
     fn resume(self) -> Shell {
-        let Self { core, store, clocks, line, .. } = self;
+        let Self { core, entrance, store, clocks, line, .. } = self;
         let limit = line.outbox.max_payload();
-        let mut shell = Shell::new(core, store, clocks, line);
+        let mut shell = Shell::new(core, entrance, store, clocks, line);
         shell.begin_with([Input::MessageLimit(limit), Input::Disconnected, Input::Connected]);
         shell
     }
 
     /// Says goodbye, as far as that is permitted.
     async fn leave(mut self) -> Result<Option<Shell>, ReplicaError> {
-        let replica = self.core.id().clone();
-        info!(%replica, value_timestamp = %self.core.value_timestamp(), "leaves");
-        let records = self.core.not_handed_over();
+        if let (Core::Colocated(core), Some(mut entrance)) = (&mut self.core, self.entrance.take()) {
+            entrance.begin_leaving(core, &self.clocks).await;
+            entrance.end().await;
+        }
+        let core = self.core.replica();
+        let replica = core.id().clone();
+        info!(%replica, value_timestamp = %core.value_timestamp(), "leaves");
+        let records = core.not_handed_over();
         if records > 0 {
             let fate = if self.store.is_durable() { "they stay in its data directory" } else { "they are lost" };
             warn!(%replica, records, "leaves with updates that no other replica is known to hold: {fate}");

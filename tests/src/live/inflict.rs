@@ -133,7 +133,7 @@ impl Nemesis {
             Wound::Killed { role, name } => {
                 match role {
                     Role::Durable => stage.start_durable(&name),
-                    Role::InMemory => stage.cluster.start_replica(&name, &[]),
+                    Role::InMemory => stage.start_in_memory(&name),
                     Role::Frontend => stage.cluster.start_frontend(&name, &[]),
                 }
                 true

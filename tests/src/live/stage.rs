@@ -39,6 +39,8 @@ pub struct StagePlan {
     pub clocks: Vec<(&'static str, i64)>,
     /// Arguments of every replica.
     pub replica_arguments: Vec<&'static str>,
+    /// Further arguments of every replica in memory.
+    pub in_memory_arguments: Vec<&'static str>,
     /// The sessions.
     pub sessions: SessionsPlan,
 }
@@ -56,6 +58,7 @@ impl StagePlan {
             frontends: 2,
             clocks: Vec::new(),
             replica_arguments: Vec::new(),
+            in_memory_arguments: Vec::new(),
             sessions: SessionsPlan::default(),
         }
     }
@@ -126,7 +129,7 @@ impl<'w> Stage<'w> {
             stage.start_durable(&name);
         }
         for name in stage.in_memory.clone() {
-            stage.cluster.start_replica(&name, &[]);
+            stage.start_in_memory(&name);
         }
         for name in stage.frontends.clone() {
             stage.cluster.start_frontend(&name, &[]);
@@ -141,6 +144,11 @@ impl<'w> Stage<'w> {
         let directory = self.world.path(&format!("data-{name}"));
         let arguments = ["--data-dir", directory.to_str().unwrap()];
         self.cluster.start_replica_after("trap '' XFSZ", name, &arguments);
+    }
+
+    /// Starts a replica in memory.
+    pub fn start_in_memory(&mut self, name: &str) {
+        self.cluster.start_replica(name, &self.plan.in_memory_arguments);
     }
 
     /// The names of all replicas.

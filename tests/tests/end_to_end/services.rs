@@ -38,24 +38,26 @@ async fn frontends_and_replicas_show_as_services_to_the_tools_of_the_broker() {
         let answers = ask_all(wire, verb, 4).await;
         for answer in &answers {
             assert_eq!(answer["type"], format!("io.nats.micro.v1.{kind}_response"));
-            if verb == "STATS" {
-                continue; // async-nats leaves the metadata out here
-            }
             let (name, id) = (answer["name"].as_str().unwrap(), answer["metadata"]["id"].as_str().unwrap());
             let role = cluster.observer.seen().members[id].presence["role"].clone();
             assert_eq!(role, name, "the id in the metadata is that of its presence");
+            assert_eq!(answer["id"], id, "and that of the service");
+            assert_eq!(answer["metadata"]["prefix"], "ratings");
         }
         let named = |name: &str| answers.iter().filter(|answer| answer["name"] == name).count();
         assert_eq!((named("frontend"), named("replica")), (2, 2), "{verb}");
     }
     for info in ask_all(wire, "INFO", 4).await {
         let endpoints = info["endpoints"].as_array().unwrap();
-        let wanted: &[&str] = match info["name"].as_str().unwrap() {
-            "frontend" => &["create", "update", "delete", "read", "all", "average", "search", "batch", "batch-user"],
-            _ => &["update", "query", "confirm", "log", "status"],
+        let wanted = match info["name"].as_str().unwrap() {
+            "frontend" => {
+                "create create-user update update-user delete delete-user read read-user all all-user average search batch \
+                 batch-user"
+            }
+            _ => "update query confirm log snapshot status",
         };
         let names: Vec<&str> = endpoints.iter().map(|endpoint| endpoint["name"].as_str().unwrap()).collect();
-        assert!(wanted.iter().all(|wanted| names.contains(wanted)), "{names:?}");
+        assert_eq!(names.join(" "), wanted, "in this order each time");
         let fits =
             |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
         assert!(names.iter().all(|name| fits(name)), "{names:?}");
@@ -65,8 +67,25 @@ async fn frontends_and_replicas_show_as_services_to_the_tools_of_the_broker() {
         let live = &stats["endpoints"][0]["data"];
         assert!(live["value_timestamp"].is_object() && live["digest"].is_string(), "what it shows of itself: {stats}");
     }
+    assert_eq!(counts(wire, "read-user").await, (0, 0));
+    let found = wire.ask("read.42", json!({"movie_id": 2})).await;
+    let missing = wire.ask("read.42", json!({"movie_id": 4})).await;
+    assert!(found.refusal.is_none() && missing.refusal.is_some(), "{:?} {:?}", found.refusal, missing.refusal);
+    assert_eq!(counts(wire, "read-user").await, (2, 1), "requests and errors, those with a body among them");
     by_the_command_line(&world, &cluster).await;
     cluster.finish().await;
+}
+
+/// How many requests all frontends counted at an endpoint, and how many errors.
+async fn counts(wire: &Wire, endpoint: &str) -> (u64, u64) {
+    let (mut requests, mut errors) = (0, 0);
+    for stats in ask_all(wire, "STATS.frontend", 2).await {
+        let counted =
+            stats["endpoints"].as_array().unwrap().iter().find(|counted| counted["name"] == endpoint).unwrap();
+        requests += counted["num_requests"].as_u64().unwrap();
+        errors += counted["num_errors"].as_u64().unwrap();
+    }
+    (requests, errors)
 }
 
 async fn by_the_command_line(world: &World, cluster: &natter_tests::harness::Cluster<'_>) {

@@ -1,0 +1,419 @@
+//! The frontend's half of a process: everything around its protocol core but the loop that drives it.
+//!
+//! A process that is only a frontend drives it in `shell`. A replica that answers clients drives it beside its own half.
+
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, Message, Subscriber};
+use futures_util::stream::ReadyChunks;
+use futures_util::{FutureExt, StreamExt};
+use natter_broker::access::{self, AccessError, Events, RETRY, RETRY_LIMIT};
+use natter_broker::connection::{ConnectionEvent, Denial};
+use natter_broker::moderation::Moderation;
+use natter_broker::publisher::{Publisher, within};
+use natter_broker::service::Service;
+use natter_common::clock::Now;
+use natter_common::frontend::{Frontend, Input, Output};
+use natter_common::ids::ReplicaId;
+use natter_common::messages::{Presence, Status};
+use natter_common::subjects::Subjects;
+use tokio::task::unconstrained;
+use tokio::time::{Instant, timeout};
+use tracing::{Level, enabled, info, warn};
+
+use crate::attendance::Attendance;
+use crate::clients::{Arrival, Clients};
+use crate::inbox::{Delivery, Inbox};
+use crate::line::{self, Line};
+use crate::outbox::Outbox;
+use crate::permits::Permits;
+use crate::sides::{Change, Side};
+use crate::{FrontendArgs, FrontendError, steps, witness};
+
+/// How long the last messages may take.
+const DRAIN: Duration = Duration::from_secs(2);
+/// Time for a command to a connection. It waits where the connection is lost and much is to be sent.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Maximum presence messages of the second connection that are read together. The rest waits for the next turn.
+const OVERHEARD_MAX: usize = 1024;
+
+/// A frontend without its core.
+pub struct Half {
+    inbox: Inbox,
+    events: Events,
+    outbox: Outbox,
+    clients: Clients,
+    service: Service,
+    attendance: Attendance,
+    /// The connection that clients come in by. Apart from the one to the replicas, so that it can be drained while answers
+    /// are still on their way.
+    entrance: Client,
+    entrance_events: Events,
+    /// Presence of replicas on that connection.
+    overheard: ReadyChunks<Subscriber>,
+    /// Whether requests of clients can still come in.
+    is_open: bool,
+    is_leaving: bool,
+    subjects: Subjects,
+    permits: Permits,
+    moderation: Moderation,
+}
+
+/// What there is to do.
+pub enum Gathered {
+    /// Something happened to the connection to the replicas.
+    Event(ConnectionEvent),
+    /// Something happened to the connection that clients come in by.
+    EntranceEvent(ConnectionEvent),
+    /// Replicas sent these.
+    Replicas(FromReplicas),
+    /// Clients sent these.
+    Clients(FromClients),
+    /// Replicas showed themselves on the connection that clients come in by.
+    Overheard(Overheard),
+    /// What the broker permits has to be checked, with [`Half::check_permits`].
+    Permits,
+    /// No client will ever send anything more.
+    ClientsEnd,
+    /// No replica will ever send anything more.
+    ReplicasEnd,
+}
+
+/// Messages of replicas that are handled together.
+pub struct FromReplicas(Vec<Delivery>);
+
+/// Presence that is only counted.
+pub struct Overheard(Vec<Message>);
+
+/// Requests of clients that are handled together.
+pub struct FromClients(Vec<Arrival>);
+
+impl Half {
+    /// Connects, and waits until the broker is known to hear it and to permit everything. `presence` is how the frontend
+    /// shows itself first.
+    ///
+    /// # Errors
+    ///
+    /// The broker refuses the connection, or something that a frontend needs.
+    pub async fn open(
+        arguments: &FrontendArgs,
+        subjects: &Subjects,
+        presence: &Presence,
+    ) -> Result<Self, FrontendError> {
+        let id = presence.id.clone();
+        let Line { client, inbox, replies, events, entrance, entrance_events, service, overheard, live, siblings } =
+            Line::open(arguments, subjects, presence).await?;
+        let attendance = Attendance::start(siblings, (line::name(&id), &client), (line::entrance_name(&id), &entrance));
+        Ok(Self {
+            inbox,
+            events,
+            outbox: Outbox::new(Publisher::new(client), subjects.clone(), id, replies, live),
+            clients: Clients::new(entrance.clone()),
+            service,
+            attendance,
+            entrance,
+            entrance_events,
+            overheard: overheard.ready_chunks(OVERHEARD_MAX),
+            is_open: true,
+            is_leaving: false,
+            subjects: subjects.clone(),
+            permits: Permits::default(),
+            moderation: Moderation::default(),
+        })
+    }
+
+    /// Waits for what replicas sent, and for what clients sent, each by itself: a tick goes between the two, so that nothing
+    /// that replicas sent waits to be read when it comes. Both are cancel safe.
+    pub fn gather(&mut self) -> (impl Future<Output = Gathered>, impl Future<Output = Gathered>) {
+        let Self { events, entrance_events, inbox, permits, overheard, clients, is_open, is_leaving, .. } = self;
+        let of_replicas = async move {
+            tokio::select! {
+                biased;
+                Some(event) = events.recv() => Gathered::Event(event),
+                Some(event) = entrance_events.recv() => Gathered::EntranceEvent(event),
+                batch = inbox.next() => batch.map_or(Gathered::ReplicasEnd, |batch| Gathered::Replicas(FromReplicas(batch))),
+            }
+        };
+        let of_clients = async move {
+            tokio::select! {
+                biased;
+                () = permits.until_due(), if !*is_leaving => Gathered::Permits,
+                Some(presence) = overheard.next() => Gathered::Overheard(Overheard(presence)),
+                batch = clients.next(), if *is_open => {
+                    batch.map_or(Gathered::ClientsEnd, |batch| Gathered::Clients(FromClients(batch)))
+                }
+            }
+        };
+        (of_replicas, of_clients)
+    }
+
+    /// Makes inputs of it, and answers to requests that cannot be read.
+    pub fn take_in(&mut self, gathered: Gathered, inputs: &mut Vec<Input>, outputs: &mut Vec<Output>) {
+        match gathered {
+            Gathered::Event(event) => self.hear(event, inputs),
+            Gathered::EntranceEvent(event) => self.hear_of_entrance(event),
+            Gathered::Overheard(Overheard(presence)) => {
+                for message in presence {
+                    self.attendance.overheard_replica(Subjects::last_token(&message.subject));
+                }
+            }
+            Gathered::Replicas(FromReplicas(batch)) => self.read_replicas(batch, inputs),
+            Gathered::Clients(FromClients(batch)) => self.read_clients(batch, inputs, outputs),
+            Gathered::ClientsEnd => self.is_open = false,
+            Gathered::Permits | Gathered::ReplicasEnd => {}
+        }
+    }
+
+    /// Takes in what has come meanwhile, so that it is handled in the same turn.
+    pub fn take_in_what_waits(&mut self, inputs: &mut Vec<Input>, outputs: &mut Vec<Output>) {
+        if let Some(batch) = self.inbox.next().now_or_never().flatten() {
+            self.read_replicas(batch, inputs);
+        }
+        if self.is_open
+            && let Some(batch) = self.clients.next().now_or_never().flatten()
+        {
+            self.read_clients(batch, inputs, outputs);
+        }
+    }
+
+    /// Whether the last turn left something for the next.
+    pub fn is_more_left(&self) -> bool {
+        self.inbox.is_more_left() || self.clients.is_more_left()
+    }
+
+    fn read_clients(&mut self, batch: Vec<Arrival>, inputs: &mut Vec<Input>, outputs: &mut Vec<Output>) {
+        for arrival in batch {
+            match self.clients.read(arrival) {
+                (client, Ok(request)) => inputs.push(Input::Request(client, request)),
+                (client, Err(error)) => outputs.push(Output::Answer(client, Err(error))),
+            }
+        }
+    }
+
+    fn read_replicas(&mut self, batch: Vec<Delivery>, inputs: &mut Vec<Input>) {
+        for delivery in batch {
+            self.inbox.read(delivery, &mut self.outbox.witness, inputs);
+            if let Some(Input::Presence(presence)) = inputs.last()
+                && presence.status != Status::Left
+            {
+                self.attendance.heard_replica(presence.id.as_str());
+            }
+        }
+    }
+
+    fn hear(&mut self, event: ConnectionEvent, inputs: &mut Vec<Input>) {
+        match event {
+            ConnectionEvent::Connected => {
+                self.attendance.connected();
+                self.outbox.witness.reconnected();
+                self.outbox.publisher.set_connected(true);
+                inputs.push(Input::Connected);
+            }
+            ConnectionEvent::Disconnected => {
+                self.attendance.disconnected();
+                self.outbox.publisher.set_connected(false);
+                inputs.push(Input::Disconnected);
+            }
+            ConnectionEvent::SlowConsumer { dropped } => {
+                warn!(dropped, "messages came faster than they were read; what got no answer is asked again");
+            }
+            ConnectionEvent::Denied(denial) if denial.subject == witness::LISTS => self.outbox.witness.falls_mute(),
+            ConnectionEvent::Denied(denial) => {
+                if !line::is_dispensable(&self.subjects, &denial) {
+                    self.permits.doubt(denial, false);
+                }
+            }
+        }
+    }
+
+    /// While the connection that clients come in by is lost, answers leave by the other one.
+    fn hear_of_entrance(&mut self, event: ConnectionEvent) {
+        match event {
+            ConnectionEvent::Connected => {
+                self.attendance.entrance_connected();
+                self.clients.answer_elsewhere(false);
+            }
+            ConnectionEvent::Disconnected => {
+                self.attendance.entrance_disconnected();
+                self.clients.answer_elsewhere(true);
+            }
+            ConnectionEvent::SlowConsumer { dropped } => {
+                warn!(dropped, "requests came faster than they were read and were lost: their clients ask again");
+            }
+            ConnectionEvent::Denied(Denial { subject, .. }) if subject.starts_with("$SRV.") => {}
+            ConnectionEvent::Denied(denial) => self.permits.doubt(denial, true),
+        }
+    }
+
+    /// Checks what the broker permits, subscribes anew what it took away, and stops or resumes serving by that. Appends what
+    /// the core has to know.
+    pub async fn check_permits(&mut self, core: &mut Frontend, now: Now, inputs: &mut Vec<Input>) {
+        let checked = timeout(RETRY_LIMIT, self.try_permits(&core.presence(now), inputs)).await;
+        match checked.unwrap_or(Err(AccessError::Silent { role: "frontend" }.into())) {
+            Ok(()) => {
+                if self.permits.are_complete() {
+                    info!(frontend = %core.id(), "the broker permits everything again: goes on");
+                }
+            }
+            Err(FrontendError::Access(error)) if error.is_refusal() => {
+                if self.permits.lack(error.to_string()) {
+                    let every_s = RETRY.as_secs();
+                    warn!(frontend = %core.id(), "stops serving, keeps its state and tries again every {every_s} s: {error}");
+                }
+                self.stop_serving(core);
+            }
+            // The broker did not answer: nothing is known of its permissions.
+            Err(_) => self.permits.remain_unknown(),
+        }
+    }
+
+    async fn try_permits(&mut self, presence: &Presence, inputs: &mut Vec<Input>) -> Result<(), FrontendError> {
+        let client = self.outbox.publisher.client().clone();
+        let has_lost = self.permits.lost_subscriptions();
+        if has_lost {
+            self.inbox = Inbox::subscribe(&client, &self.subjects, self.outbox.replies()).await?;
+        }
+        let mut needs = line::needs(&self.subjects, presence);
+        self.permits.add_refused(&mut needs);
+        access::check(&client, &mut self.events, &self.entrance, &needs).await?;
+        if has_lost {
+            // What replicas sent meanwhile was not heard.
+            inputs.extend([Input::Disconnected, Input::Connected]);
+            if self.clients.places() > 0 {
+                self.clients.renew_place(&self.service, &self.subjects).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes no more requests of clients until [`Half::attend`] finds that it can serve.
+    pub fn stop_serving(&mut self, core: &mut Frontend) {
+        self.clients.keep_places(0);
+        core.stop_serving();
+    }
+
+    /// Takes part in the queue group while replicas are heard, and only then: requests that are handed to a frontend which
+    /// hears none are lost to the others. To be called at each tick.
+    ///
+    /// # Errors
+    ///
+    /// The broker refuses a place in the queue group.
+    pub async fn attend(&mut self, core: &mut Frontend, clock: Now) -> Result<(), FrontendError> {
+        self.outbox.ask_about_the_silent().await;
+        let now = Instant::now();
+        self.attendance.tick(now);
+        if !self.permits.suffice() {
+            return Ok(());
+        }
+        if self.attendance.takes_a_hop(now) {
+            warn!(frontend = %core.id(), "hears no replica: tries another server of the broker");
+            let _ = within(COMMAND_TIMEOUT, self.outbox.publisher.client().force_reconnect()).await;
+        }
+        if let Some(change) = self.attendance.leaves_a_side(now) {
+            let (what, which) = match change {
+                Change::Hop(Side::Replicas) => ("the connection to the replicas tries another server", [true, false]),
+                Change::Hop(Side::Entrance) => ("the connection of clients tries another server", [false, true]),
+                Change::Exchange => ("its two connections exchange their servers", [true; 2]),
+            };
+            warn!(frontend = %core.id(), "hears different replicas at two servers of the broker: {what}");
+            for (_, client) in which.iter().zip([self.outbox.publisher.client(), &self.entrance]).filter(|(is, _)| **is)
+            {
+                let _ = within(COMMAND_TIMEOUT, client.force_reconnect()).await;
+            }
+        }
+        match (self.clients.places(), self.attendance.places(now)) {
+            (taken, 0) => {
+                let is_ready = core.is_ready(clock);
+                if taken > 0 {
+                    self.stop_serving(core);
+                }
+                if (taken > 0 || is_ready) && self.attendance.says_deaf() {
+                    warn!(frontend = %core.id(), "hears no replica: takes no requests until it does");
+                }
+            }
+            (0, _) if self.attendance.has_served() => {
+                self.take_places(1).await?;
+                self.serve(core);
+            }
+            (0, _) if core.is_ready(clock) => self.open_entrance(core).await?,
+            (0, _) => {}
+            (taken, wanted) if taken < wanted => self.take_places(wanted).await?,
+            (_, wanted) => self.clients.keep_places(wanted),
+        }
+        Ok(())
+    }
+
+    async fn take_places(&mut self, places: usize) -> Result<(), FrontendError> {
+        while self.clients.places() < places && self.entrance.connection_state() == State::Connected {
+            match within(COMMAND_TIMEOUT, self.clients.take_place(&self.service, &self.subjects)).await {
+                Ok(taken) => taken?,
+                Err(_) => break, // the connection takes nothing now: tried again at the next tick
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves clients for the first time, once the broker is known to hear it.
+    async fn open_entrance(&mut self, core: &mut Frontend) -> Result<(), FrontendError> {
+        self.clients.take_place(&self.service, &self.subjects).await?;
+        let needs = line::entrance_needs(&self.subjects, core.id());
+        access::check(&self.entrance, &mut self.entrance_events, self.outbox.publisher.client(), &needs).await?;
+        self.serve(core);
+        Ok(())
+    }
+
+    fn serve(&mut self, core: &mut Frontend) {
+        if self.clients.places() == 0 {
+            return; // its connection takes nothing now: tried again at the next tick
+        }
+        core.serve();
+        let again = if self.attendance.serves() { " again" } else { "" };
+        info!(frontend = %core.id(), "serves{again}");
+    }
+
+    /// Logs the inputs of a turn, at level debug.
+    pub fn log_inputs(frontend: &ReplicaId, inputs: &[Input]) {
+        if enabled!(Level::DEBUG) {
+            inputs.iter().for_each(|input| steps::log_input(frontend, input));
+        }
+    }
+
+    /// Performs and logs all `outputs` of `core`.
+    pub async fn perform(&mut self, core: &Frontend, outputs: &mut Vec<Output>) {
+        for output in outputs.iter() {
+            steps::log_output(core.id(), output, &mut self.moderation);
+        }
+        // It gives way only where the connection takes no more.
+        unconstrained(self.outbox.perform(outputs, core.cluster(), &mut self.clients)).await;
+    }
+
+    /// Takes no more requests but those that are on their way. The core has said LEFT by now.
+    pub async fn close_entrance(&mut self) {
+        self.is_leaving = true;
+        self.clients.answer_elsewhere(true);
+        // What was answered by the entrance so far is on its way before it is drained.
+        let _ = timeout(DRAIN, self.entrance.flush()).await;
+        let _ = timeout(DRAIN, self.entrance.drain()).await;
+        self.is_open &= self.clients.places() > 0;
+    }
+
+    /// Whether requests of clients can still come in.
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// The last messages.
+    pub async fn end(self) {
+        let Self { outbox, service, .. } = self;
+        let client = outbox.publisher.client();
+        let last = async {
+            drop(service);
+            let _ = client.flush().await;
+            let _ = client.drain().await;
+        };
+        // Nothing is lost where the broker is gone: clients ask again.
+        let _ = timeout(DRAIN, last).await;
+    }
+}
