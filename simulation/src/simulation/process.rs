@@ -233,7 +233,7 @@ impl Process {
 
     /// What a replica manager was in earlier lives is not waited for any more, but for one that shows itself; whoever brings
     /// the message.
-    pub fn hears_of_earlier_lives(&mut self, presence: &Presence, now_us: u64) {
+    fn hears_of_earlier_lives(&mut self, presence: &Presence, now_us: u64) {
         for former in presence.former.iter().filter(|_| presence.status != Status::Left) {
             if let Some(heard) = self.heard.get_mut(former)
                 && now_us - heard.last_us > SHOWS_ITSELF_US

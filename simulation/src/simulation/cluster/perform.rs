@@ -50,10 +50,11 @@ impl Cluster {
                 Message::Presence(presence) => {
                     process.hears(presence, now_us);
                 }
-                Message::Foreign(of, Channel::Presence, payload) => {
+                // What a bystander repeats is news where the original was lost, or comes later.
+                Message::Foreign(of, Channel::Presence, payload) if of != id => {
                     let input = incoming::frontend_input(Channel::Presence, of.as_str(), payload.bytes());
                     if let Ok(frontend::Input::Presence(presence)) = input {
-                        process.hears_of_earlier_lives(&presence, now_us);
+                        process.hears(&presence, now_us);
                     }
                 }
                 Message::Unreachable(gone, _) if process.frontend().is_some() => {
