@@ -5,6 +5,7 @@ use fastrand::Rng;
 use natter_common::clock::Stamp;
 use natter_common::cluster::ClusterId;
 use natter_common::edge::{ClientReply, ClientRequest, FrontendError};
+use natter_common::frontend::Frontend;
 use natter_common::ids::{MovieId, ReplicaId, UpdateId, UserId};
 use natter_common::label::Label;
 use natter_common::messages::Role;
@@ -193,7 +194,14 @@ impl Client {
     /// is there.
     pub fn attempt(&mut self, cluster: &mut Cluster) -> Option<u64> {
         let operation = self.operation.as_mut()?;
-        let frontends = cluster.alive(Role::Frontend);
+        // The frontend half of a replica can be reached only once it can serve.
+        let now_us = cluster.now_us();
+        let is_open = |id: &ReplicaId| {
+            let process = cluster.process(id);
+            let is_ready = |frontend: &Frontend| frontend.is_ready(process.now(now_us));
+            process.replica().is_none() || process.frontend().is_some_and(is_ready)
+        };
+        let frontends: Vec<ReplicaId> = cluster.alive(Role::Frontend).into_iter().filter(is_open).collect();
         let stays = self.frontend.as_ref().is_some_and(|frontend| frontends.contains(frontend));
         if !stays || self.generator.u32(..3) == 0 {
             self.frontend = self.generator.choice(frontends);

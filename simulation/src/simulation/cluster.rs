@@ -7,6 +7,7 @@ pub mod permissions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
+use natter_common::cluster::ClusterId;
 use natter_common::edge::ClientRequest;
 use natter_common::frontend;
 use natter_common::ids::ReplicaId;
@@ -153,6 +154,8 @@ pub struct Cluster {
     asked: u64,
     /// What turns had in common.
     pub turns: Turns,
+    /// By client and number of the request: the cluster that the answer names, as it left the frontend.
+    pub named_in_answers: BTreeMap<(ReplicaId, u64), Option<ClusterId>>,
     /// Those that began another life since somebody last looked.
     pub reborn: Vec<ReplicaId>,
     /// Other programs on the broker.
@@ -179,6 +182,7 @@ impl Cluster {
             generator: Rng::with_seed(seed),
             asked: 0,
             turns: Turns::default(),
+            named_in_answers: BTreeMap::new(),
             reborn: Vec::new(),
             bystanders: Bystanders::new(seed, false),
             ignored: 0,

@@ -180,9 +180,7 @@ impl Run {
                     self.count(&notices, &frontend_notices);
                     self.invariants.stepped(&self.cluster, &process, &notices, &answers)?;
                 }
-                Some(Happened::Answered { client, frontend, n, answer }) => {
-                    self.hear(&client, &frontend, n, &answer)?
-                }
+                Some(Happened::Answered { client, n, answer, .. }) => self.hear(&client, n, &answer)?,
                 Some(Happened::Lost { client, lost, .. }) => {
                     *self.faults.counts.entry("sessions told of lost updates").or_default() += 1;
                     if let Some(client) = self.clients.iter_mut().find(|other| other.name == client) {
@@ -323,13 +321,7 @@ impl Run {
         }
     }
 
-    fn hear(
-        &mut self,
-        client: &ReplicaId,
-        frontend: &ReplicaId,
-        number: u64,
-        answer: &ClientAnswer,
-    ) -> Result<(), Violation> {
+    fn hear(&mut self, client: &ReplicaId, number: u64, answer: &ClientAnswer) -> Result<(), Violation> {
         let Some(n) = self.clients.iter().position(|other| other.name == *client) else { return Ok(()) };
         let Some(operation) = self.clients[n].operation.clone().filter(|operation| operation.n == number) else {
             return Ok(());
@@ -338,7 +330,7 @@ impl Run {
         self.check_epoch(n, &operation, answer)?;
         let next = self.clients[n].hear(answer);
         if next == Next::Done {
-            let cluster = self.cluster.process(frontend).frontend().and_then(|frontend| frontend.cluster().cloned());
+            let cluster = self.cluster.named_in_answers.remove(&(client.clone(), number)).flatten();
             self.clients[n].belongs_to(cluster.as_ref(), self.epoch);
             self.note(n, Outcome::of(answer.as_ref().map(|reply| &reply.value)));
         }

@@ -291,6 +291,8 @@ impl Cluster {
         answer: ClientAnswer,
         answers: &mut Vec<(Caller, ClientAnswer)>,
     ) {
+        let cluster = self.process(id).frontend().and_then(|frontend| frontend.cluster().cloned());
+        self.named_in_answers.insert((caller.client.clone(), caller.n), cluster);
         self.send(id, &caller.client, Message::Answer(caller.n, answer.clone()));
         answers.push((caller, answer));
     }
