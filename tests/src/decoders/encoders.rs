@@ -4,7 +4,7 @@ use fastrand::Rng;
 use rmpv::Value;
 
 /// Names under which the keys of a map are ids and not fields, but for a label under `prev`.
-const TIMESTAMPS: [&str; 3] = ["replicas", "prev", "retires"];
+const TIMESTAMPS: [&str; 4] = ["replicas", "prev", "retires", "retired"];
 
 /// Where a map stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
