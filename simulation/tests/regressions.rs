@@ -38,5 +38,6 @@ regressions! {
     a_newcomer_believes_a_retirement_that_others_have_applied: 117_692_489_575_961_899
     a_frontend_whose_clock_is_ahead_keeps_to_the_clock_of_replicas_while_an_update_lasts: 679
     a_record_that_the_log_needs_is_not_forgotten_at_a_start: 72_011_159
+    a_replica_that_starts_while_its_clock_is_ahead_remembers_the_updates_of_the_last_minute: 713_035
     an_update_acknowledged_when_its_only_holder_had_just_died_is_excused_as_lost: 20_029_753
 }

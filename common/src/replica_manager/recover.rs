@@ -57,9 +57,11 @@ impl ReplicaManager {
         // Of a retired origin, the log holds nothing.
         let is_in_log =
             |origin: &ReplicaId, seq: u64| starts.replicas.get(origin) < seq && seq <= held_timestamp.get(origin);
+        // A wall clock that is ahead makes no update older: it is not yet that late by any stamp.
+        let latest_ms = now.wall_ms.min(clock.milliseconds());
         let mut records: BTreeMap<(&ReplicaId, u64), &Arc<Record>> = BTreeMap::new();
         for record in &saved.records {
-            if is_in_log(&record.i, record.seq) || !is_long_ago(record.stamp, now) {
+            if is_in_log(&record.i, record.seq) || !is_long_ago(record.stamp, latest_ms) {
                 manager.executed.insert(record.executed(), now_ms);
             } else {
                 manager.changes.forgotten.push(record.name());
@@ -68,7 +70,7 @@ impl ReplicaManager {
         }
         for operation in saved.executed {
             // One that came with a snapshot may have come as a record, too, which the log still needs.
-            if is_long_ago(operation.stamp, now) && !is_in_log(&operation.i, operation.seq) {
+            if is_long_ago(operation.stamp, latest_ms) && !is_in_log(&operation.i, operation.seq) {
                 manager.changes.forgotten.push(operation.name());
             } else {
                 manager.executed.insert(operation, now_ms);
@@ -162,8 +164,8 @@ impl ReplicaManager {
 
 /// Whether no client retries an update any more that an earlier life remembered. Else replicas that restart often would
 /// remember all updates for ever, as each life remembers for as long as all.
-fn is_long_ago(stamp: Stamp, now: Now) -> bool {
-    now.wall_ms.saturating_sub(stamp.milliseconds()) > RETENTION_MS + CLOCKS_DIFFER_MS
+fn is_long_ago(stamp: Stamp, latest_ms: u64) -> bool {
+    latest_ms.saturating_sub(stamp.milliseconds()) > RETENTION_MS + CLOCKS_DIFFER_MS
 }
 
 /// Whether `new` has to be saved: that records left the log, or others said what they hold, can wait.

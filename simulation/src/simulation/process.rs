@@ -204,6 +204,9 @@ impl Process {
                 heard.serving_since_us = None;
                 heard.left_us = heard.left_us.or((status == Status::Left).then_some(now_us));
             }
+            if presence.uptime_ms == heard.uptime_ms {
+                self.hears_of_earlier_lives(presence, now_us);
+            }
             return;
         }
         let serves = matches!(status, Status::Active | Status::Overloaded);
