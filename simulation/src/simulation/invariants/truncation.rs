@@ -52,7 +52,9 @@ impl Truncation {
                 if heard.silent_us(now_us) + SLACK_US > awaited_us {
                     continue;
                 }
-                let Some((other, _)) = cluster.processes.get(id).and_then(Process::replica) else { continue };
+                // One that is dead, of which a bystander repeats old presence, asks for nothing any more.
+                let Some(other) = cluster.processes.get(id).filter(|other| other.is_alive()) else { continue };
+                let Some((other, _)) = other.replica() else { continue };
                 let has = other.replica_timestamp().get(origin) >= start
                     || ledger.expanded(other.value_timestamp()).get(origin) >= start;
                 check(has, "no record leaves a log that somebody lacks who is there", || {
