@@ -34,15 +34,23 @@ pub fn new_id(name: &str) -> Result<ReplicaId, IdError> {
     ReplicaId::new(&format!("{name}-{ending}"))
 }
 
-/// Runs a role to its end on a runtime of one thread, which is faster here than several under load. What stopped it goes
-/// to standard error after the name of the role.
-pub fn run<E: Display>(role: &str, options: &BrokerOptions, life: impl Future<Output = Result<(), E>>) -> ExitCode {
+/// Runs a role to its end on a runtime of one thread, which is faster here than several under load. `life` is called within
+/// the runtime and before anything is logged. What stopped it goes to standard error after the name of the role.
+pub fn run<L, E>(role: &str, options: &BrokerOptions, life: impl FnOnce() -> L) -> ExitCode
+where
+    L: Future<Output = Result<(), E>>,
+    E: Display,
+{
     let _logs = logs::init_queued(options.log_format, options.verbose, LevelFilter::INFO);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             return fail(role, &format!("the runtime cannot be started: {error}"));
         }
+    };
+    let life = {
+        let _inside = runtime.enter();
+        life()
     };
     match runtime.block_on(life) {
         Ok(()) => ExitCode::SUCCESS,

@@ -86,7 +86,7 @@ impl FrontendArgs {
 /// Runs the role with these command-line arguments, the program's name first, until a signal ends it.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match FrontendArgs::try_parse_from(arguments) {
-        Ok(arguments) => role::run("frontend", &arguments.broker.clone(), run(arguments, shutdown::requested())),
+        Ok(arguments) => role::run("frontend", &arguments.broker.clone(), || run(arguments, shutdown::requested())),
         Err(error) => role::print_usage(&error),
     }
 }

@@ -111,7 +111,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<ReplicaArgs, c
 /// Runs the role with these command-line arguments, the program's name first, until a signal ends it.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(arguments) {
-        Ok(arguments) => role::run("replica", &arguments.broker.clone(), run(arguments, shutdown::requested())),
+        Ok(arguments) => role::run("replica", &arguments.broker.clone(), || run(arguments, shutdown::requested())),
         Err(error) => role::print_usage(&error),
     }
 }
