@@ -25,6 +25,10 @@ use crate::value::{Value, ValueError};
 
 use held_elsewhere::HeldElsewhere;
 
+/// Most rounds between the halves in one turn. A request takes two or three; more than this would keep the process from
+/// everything else.
+const ROUNDS_MAX: u32 = 64;
+
 /// Everything that the process asks of its shell: first what the replica asks for, in its order, then what the frontend
 /// asks for, in its order.
 #[derive(Clone, Debug, Default)]
@@ -103,20 +107,31 @@ impl Colocated {
             self.pass_on(&input);
             self.for_replica.push(input);
         }
-        self.for_frontend.extend(for_frontend);
-        let mut is_changed = false;
-        loop {
-            self.step_frontend(now, outputs);
-            if self.for_replica.is_empty() {
-                return Ok(is_changed);
+        for input in for_frontend {
+            // Both halves count the same replicas as there.
+            if let frontend::Input::Unreachable(id, _) = &input {
+                self.for_replica.push(replica_manager::Input::Unreachable(id.clone()));
             }
-            is_changed |= self.step_replica(now, value, outputs)?;
-            let due = std::mem::take(&mut ticks);
-            self.confirm_what_is_held_elsewhere(now, due, outputs);
-            if self.for_frontend.is_empty() {
-                return Ok(is_changed);
+            self.for_frontend.push(input);
+        }
+        let mut is_changed = false;
+        for _ in 0..ROUNDS_MAX {
+            self.step_frontend(now, outputs);
+            if !self.for_replica.is_empty() {
+                is_changed |= self.step_replica(now, value, outputs)?;
+                let due = std::mem::take(&mut ticks);
+                self.confirm_what_is_held_elsewhere(now, due, outputs);
+            }
+            if self.is_at_rest() {
+                break;
             }
         }
+        Ok(is_changed)
+    }
+
+    /// Whether neither half has anything to tell the other one. What is left of a turn is handled in the next one.
+    pub fn is_at_rest(&self) -> bool {
+        self.for_frontend.is_empty() && self.for_replica.is_empty()
     }
 
     /// Passes on to the frontend half what concerns both.

@@ -338,6 +338,7 @@ impl ReplicaManager {
             Input::MessageLimit(bytes_max) => self.config.message_bytes_max = bytes_max,
             Input::Connected => self.roster.connected(now.monotonic_ms),
             Input::Disconnected => self.roster.disconnected(),
+            Input::Unreachable(id) => self.roster.unreachable(&id),
             Input::Tick { queue_length, listened } => self.tick(queue_length, listened, &mut step)?,
             // Whoever says OFFLINE behaves as if it were.
             _ if offline => {}

@@ -53,7 +53,7 @@ pub(super) struct PendingUpdate {
     pub(super) uncertain: Few<(u64, ReplicaId)>,
     /// Who was asked to confirm it and has not answered yet.
     pub(super) confirming: Few<ReplicaId>,
-    /// Who was asked to confirm it in this round and could not.
+    /// Replicas that were asked to confirm it in this round and could not, or hold another record of it.
     pub(super) declined: Vec<ReplicaId>,
     /// Who holds which record of it, in their own words; both in their order.
     pub(super) holders: Few<(RecordRef, SmallVec<[ReplicaId; 2]>)>,

@@ -262,7 +262,14 @@ impl Frontend {
                 }
                 update.is_held_by(replica, records, clock);
             }
-            Outcome::Reply(Reply::Held { records, clock }) => update.is_held_by(replica, records, clock),
+            Outcome::Reply(Reply::Held { records, clock }) => {
+                update.is_held_by(replica, records, clock);
+                // It may hold a record of an earlier attempt, and would say so again at once.
+                let leads = |leading: Leading| update.holders_at(leading.place).contains(replica);
+                if attempt.kind == Kind::Confirm && !self.leading(update).is_some_and(leads) {
+                    update.declined.push(replica.clone());
+                }
+            }
             Outcome::Reply(Reply::Refused { refusal, label }) => {
                 update.refused = Some((refusal, label));
             }

@@ -41,6 +41,9 @@ pub enum Input {
     LogPage(LogPage),
     /// A pull, or a request for a chunk, reached nobody.
     PullFailed(ReplicaId),
+    /// The broker says that nobody listens at this replica manager: until it shows itself again, it does not count as one
+    /// that holds anything. Comes from the frontend half of a replica that answers clients.
+    Unreachable(ReplicaId),
     /// A replica manager wants a chunk of the snapshot.
     Snapshot(ReplyTo, SnapshotRequest),
     /// A chunk of somebody's snapshot, or that there is none.

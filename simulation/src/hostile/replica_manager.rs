@@ -135,6 +135,7 @@ impl Victim {
                 self.fit(&mut page.records, messages);
                 Input::LogPage(page)
             }
+            10 if messages.draw.once_in(2) => Input::Unreachable(messages.draw.id()),
             10 => Input::PullFailed(messages.draw.id()),
             11 => Input::Snapshot(to, messages.snapshot_request()),
             12 | 13 => {

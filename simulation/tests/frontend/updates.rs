@@ -70,6 +70,21 @@ fn they_must_hold_the_same_record() {
 }
 
 #[test]
+fn a_replica_that_holds_another_record_of_it_is_asked_again_after_a_while() {
+    let mut bench = Bench::beside(&["a", "b"]);
+    let outputs = bench.update(None, label(&[]));
+    let (acceptor, request) = asked(&outputs);
+    let (other, confirm) = confirms(&outputs).pop().unwrap();
+    bench.reply(&acceptor, request.n, accepted(&acceptor, 1));
+    let outputs = bench.reply(&other, confirm.n, held(&other, 9));
+    assert!(outputs.is_empty(), "{outputs:?}");
+    let (asked_again, confirm) = confirms(&bench.pass(PATIENCE_MS)).pop().unwrap();
+    assert_eq!(asked_again, other);
+    let reply = answer(&bench.reply(&other, confirm.n, held(&acceptor, 1))).unwrap();
+    assert_eq!(reply.label.replicas, timestamp(&[(&acceptor, 1)]));
+}
+
+#[test]
 fn where_fewer_are_up_those_count() {
     let mut bench = Bench::beside(&["a"]);
     let outputs = bench.update(None, label(&[]));

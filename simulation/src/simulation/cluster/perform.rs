@@ -141,6 +141,7 @@ impl Cluster {
         let mut outputs = Outputs::default();
         let Core::Colocated(core, value) = &mut process.core else { return };
         core.step(now, for_frontend, for_replica, value, &mut outputs).expect("a value in memory does not fail");
+        assert!(core.is_at_rest(), "the halves of {id} come to rest in each turn");
         let changes = value.take_committed();
         if let Some(disk) = &mut process.disk {
             disk.commit(changes, value);
