@@ -11,11 +11,12 @@ use crate::world::pinning::Pin;
 
 const EXAMPLES: &str = "\
 Examples:
-  bench --quick                              the most important figures, in less than a minute
+  bench --quick                              the most important figures, in about a minute
   bench --json bench.json --plots plots      everything, in about 25 minutes
   bench --list                               what there is to measure
   bench --only core/read,core/update         reads and updates only, beside raw request-reply
   bench --only durable --rounds 5            one section, more rounds
+  bench --before old/bench                   this build beside an earlier one, too
 
 Each figure is the median of the rounds, with the least and the greatest in brackets; a ratio is the median of
 the ratios in each round. What else runs on the machine shows: let nothing else run.";
@@ -35,15 +36,19 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
 
+    /// The program `bench` of an earlier build: its frontends and replicas are measured beside those of this build
+    #[arg(long, value_name = "PATH")]
+    pub(crate) before: Option<PathBuf>,
+
     /// Show what there is to measure, and end
     #[arg(long)]
     pub(crate) list: bool,
 
-    /// How often each is measured, in turn
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub(crate) rounds: u32,
+    /// Number of measurements of each, in turn [default: 3; 5 against the build before; 1 of growing memory]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: Option<u32>,
 
-    /// How long each is measured in a round [default: 2s, with --quick 400ms]
+    /// How long each is measured in a round [default: 2s, with --quick 400ms; memory 60s, with --quick 5s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) measure: Option<Duration>,
 
@@ -51,7 +56,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) warm_up: Option<Duration>,
 
-    /// How many requests are in flight, one measurement each [default: 1,64,512, with --quick 1,512]
+    /// How many requests are in flight, one measurement each [default: 1,64,512]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=30_000))]
     pub(crate) in_flight: Vec<u32>,
 
@@ -85,9 +90,25 @@ pub(crate) struct BenchArgs {
 }
 
 impl BenchArgs {
+    /// Number of measurements of each in a section.
+    pub(crate) fn rounds(&self, section: Section) -> u32 {
+        self.rounds.unwrap_or(match section {
+            Section::Before => 5, // small differences need more pairs
+            Section::Memory => 1, // a minute each
+            _ => 3,
+        })
+    }
+
     /// How long each is measured in a round.
-    pub(crate) fn measure(&self) -> Duration {
-        self.measure.unwrap_or(Duration::from_millis(if self.quick { 400 } else { 2000 }))
+    pub(crate) fn measure(&self, section: Section) -> Duration {
+        self.measure.unwrap_or(Duration::from_millis(match (section, self.quick) {
+            (Section::Memory, true) => 5000,
+            (Section::Memory, false) => 60_000,
+            // Processor time is told in hundredths of a second.
+            (Section::Before, true) => 1000,
+            (_, true) => 400,
+            (_, false) => 2000,
+        }))
     }
 
     /// How long before that nothing counts.
@@ -97,7 +118,7 @@ impl BenchArgs {
 
     /// How many requests are in flight, in ascending order.
     pub(crate) fn in_flight(&self) -> Vec<usize> {
-        let usual: &[u32] = if self.quick { &[1, 512] } else { &[1, 64, 512] };
+        let usual: &[u32] = &[1, 64, 512];
         let mut in_flight: Vec<usize> =
             if self.in_flight.is_empty() { usual } else { &self.in_flight }.iter().map(|n| *n as usize).collect();
         in_flight.sort_unstable();
@@ -136,11 +157,20 @@ mod tests {
         assert_eq!(read(&[]).unwrap().in_flight(), [1, 64, 512]);
         let quick = read(&["--quick"]).unwrap();
         assert_eq!(
-            (quick.in_flight(), quick.measure().as_millis(), quick.warm_up().as_millis()),
-            (vec![1, 512], 400, 100)
+            (quick.in_flight(), quick.measure(Section::Core).as_millis(), quick.warm_up().as_millis()),
+            (vec![1, 64, 512], 400, 100)
         );
         let told = read(&["--quick", "--in-flight", "8,2,8", "--measure", "3s"]).unwrap();
-        assert_eq!((told.in_flight(), told.measure().as_secs()), (vec![2, 8], 3));
+        assert_eq!((told.in_flight(), told.measure(Section::Memory).as_secs()), (vec![2, 8], 3));
+    }
+
+    #[test]
+    fn small_differences_get_more_rounds_and_memory_more_time() {
+        let full = read(&[]).unwrap();
+        assert_eq!([Section::Core, Section::Before, Section::Memory].map(|section| full.rounds(section)), [3, 5, 1]);
+        assert_eq!(full.measure(Section::Memory).as_secs(), 60);
+        let told = read(&["--rounds", "2"]).unwrap();
+        assert_eq!([Section::Core, Section::Before, Section::Memory].map(|section| told.rounds(section)), [2, 2, 2]);
     }
 
     #[test]

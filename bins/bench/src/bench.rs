@@ -10,6 +10,7 @@ use crate::load::handle::Generator;
 use crate::load::job::{Job, Load, Target};
 use crate::measurements::Results;
 use crate::progress::Progress;
+use crate::section::Section;
 use crate::world::broker::Broker;
 
 /// What a measurement takes beside its own time: connecting, the last answers.
@@ -35,21 +36,21 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// A job with the times that the command line says.
-    pub(crate) fn job(&self, server: String, target: Target, load: Load, round: u32) -> Job {
+    pub(crate) fn job(&self, section: Section, server: String, target: Target, load: Load, round: u32) -> Job {
         Job {
             server,
             connections: self.arguments.connections as usize,
             target,
             load,
             warm_up_ms: milliseconds(self.arguments.warm_up()),
-            measure_ms: milliseconds(self.arguments.measure()),
+            measure_ms: milliseconds(self.arguments.measure(section)),
             seed: u64::from(round),
         }
     }
 
-    /// What a measurement takes.
-    pub(crate) fn each(&self) -> Duration {
-        self.arguments.warm_up() + self.arguments.measure() + AROUND
+    /// What a measurement in a section takes.
+    pub(crate) fn each(&self, section: Section) -> Duration {
+        self.arguments.warm_up() + self.arguments.measure(section) + AROUND
     }
 
     /// Where data sets are.

@@ -8,6 +8,8 @@ use crate::world::jetstream::{JetStreamPlan, Storage};
 
 /// The name of the raw subject in each section.
 pub(crate) const RAW: &str = "raw";
+/// The ending of the names of subjects of the build before.
+pub(crate) const BEFORE: &str = "-before";
 /// The name of raw requests by the client library's own means.
 pub(crate) const CLIENT: &str = "raw-client";
 
@@ -79,6 +81,7 @@ pub(crate) fn subjects(arguments: &BenchArgs, section: Section) -> Vec<Subject> 
         Section::Core => core(&mut list, &full_loads, &most),
         Section::Durable => durable(&mut list, if arguments.quick { &most } else { &full_loads }),
         Section::Latency if !arguments.quick => latency(&mut list, &full_loads),
+        Section::Before => before(&mut list, if arguments.quick { &most } else { &full_loads }),
         Section::Replicas if !arguments.quick => replicas(&mut list, &most),
         Section::Data if !arguments.quick => data(&mut list, &most),
         _ => {}
@@ -102,6 +105,9 @@ impl List<'_> {
 
     /// Puts raw requests first, under all loads that others have.
     fn with_raw(mut self) -> Vec<Subject> {
+        if self.section == Section::Before {
+            return self.subjects; // builds are compared with each other
+        }
         let mut loads: Vec<Load> = Vec::new();
         // A batch is not compared with single requests.
         let compared = self.subjects.iter().filter(|subject| !matches!(subject.asked, Asked::Batch { .. }));
@@ -118,8 +124,15 @@ impl List<'_> {
         self.subjects
     }
 
+    /// Three replicas in memory, `count` of which also answer clients. There is no separate frontend.
+    fn together(&self, count: u8) -> ClusterPlan {
+        ClusterPlan { together: count, ..self.plan(0) }
+    }
+
+    /// Separate frontends, and three replicas in memory.
     fn plan(&self, frontends: u8) -> ClusterPlan {
-        ClusterPlan { frontends, replicas: 3, ratings: self.arguments.ratings, sync: None }
+        let ratings = self.arguments.ratings;
+        ClusterPlan { frontends, together: 0, replicas: 3, ratings, sync: None, before: false }
     }
 }
 
@@ -131,34 +144,33 @@ const MIXES: [(&str, &str, u8); 4] = [
 ];
 
 /// How many updates a batch has, and how many batches are in flight: more make it no faster.
-const BATCH: (usize, Load) = (1000, Load::Closed { in_flight: 4 });
+pub(crate) const BATCH: (usize, Load) = (1000, Load::Closed { in_flight: 4 });
 
 fn core(list: &mut List<'_>, full: &[Load], most: &[Load]) {
     let quick = list.arguments.quick;
-    list.add(
-        CLIENT,
-        "the same by the client's own request()",
-        World::Raw,
-        Asked::Request,
-        if quick { most } else { full },
-    );
-    for frontends in [1, 2] {
-        let world = World::Cluster(list.plan(frontends));
+    if !quick {
+        list.add(CLIENT, "the same by the client's own request()", World::Raw, Asked::Request, full);
+    }
+    let kinds = [
+        (list.together(1), "-together-1", ", one replica --frontend"),
+        (list.together(3), "-together-3", ", three replica --frontend"),
+        (list.plan(1), "", ""),
+        (list.plan(2), "-2fe", ", 2 frontends"),
+    ];
+    for (plan, ending, text) in kinds {
         for (name, title, reads_percent) in MIXES {
-            let asked = Asked::Natter { reads_percent };
-            match (quick, frontends, name) {
-                (false, 1, _) | (true, 1, "read" | "update") => list.add(name, title, world, asked, full),
-                (true, 1, "mix95") => list.add(name, title, world, asked, most),
-                (false, ..) => {
-                    list.add(&format!("{name}-2fe"), &format!("{title}, 2 frontends"), world, asked, full);
-                }
-                (true, ..) => {}
-            }
+            let loads = match (quick, ending, name) {
+                (false, ..) | (true, "-together-1", "read" | "update") => full,
+                (true, _, "mix50") | (true, "-2fe", _) => continue,
+                (true, ..) => most,
+            };
+            let (name, title) = (format!("{name}{ending}"), format!("{title}{text}"));
+            list.add(&name, &title, World::Cluster(plan), Asked::Natter { reads_percent }, loads);
+        }
+        if ending != "-2fe" {
+            batch(list, plan, &format!("batch{ending}"), text);
         }
     }
-    let (size, load) = BATCH;
-    let title = format!("Natter updates in batches of {size}, held by 2, until applied by all");
-    list.add("batch", &title, World::Cluster(list.plan(1)), Asked::Batch { size }, &[load]);
     for (servers, storage) in [(3, Storage::Memory), (3, Storage::File), (1, Storage::Memory), (1, Storage::File)] {
         let world = World::JetStream(JetStreamPlan { servers, sync_always: false }, storage);
         for (word, text, operation) in [
@@ -180,15 +192,25 @@ fn core(list: &mut List<'_>, full: &[Load], most: &[Load]) {
     }
 }
 
+fn batch(list: &mut List<'_>, plan: ClusterPlan, name: &str, text: &str) {
+    let (size, load) = BATCH;
+    let title = format!("Natter updates in batches of {size}, held by 2, until applied by all{text}");
+    list.add(name, &title, World::Cluster(plan), Asked::Batch { size }, &[load]);
+}
+
 fn durable(list: &mut List<'_>, loads: &[Load]) {
     let update = Asked::Natter { reads_percent: 0 };
     for sync in ["full", "normal"] {
         if list.arguments.quick && sync == "normal" {
             continue;
         }
-        let world = World::Cluster(ClusterPlan { sync: Some(sync), ..list.plan(1) });
-        let title = format!("Natter update, held by 2, --sync {sync}");
-        list.add(&format!("update-{sync}"), &title, world, update, loads);
+        for (plan, ending, text) in
+            [(list.together(1), "-together-1", ", one replica --frontend"), (list.plan(1), "", "")]
+        {
+            let world = World::Cluster(ClusterPlan { sync: Some(sync), ..plan });
+            let title = format!("Natter update, held by 2, --sync {sync}{text}");
+            list.add(&format!("update-{sync}{ending}"), &title, world, update, loads);
+        }
     }
     let world = World::JetStream(JetStreamPlan { servers: 3, sync_always: true }, Storage::File);
     let title = "JetStream KV R3 file put, sync_interval: always";
@@ -197,8 +219,11 @@ fn durable(list: &mut List<'_>, loads: &[Load]) {
 
 fn latency(list: &mut List<'_>, loads: &[Load]) {
     let world = World::Cluster(list.plan(1));
+    let together = World::Cluster(list.together(1));
     for (name, title, reads_percent) in MIXES {
-        list.add(name, title, world, Asked::Natter { reads_percent }, loads);
+        let (asked, title_together) = (Asked::Natter { reads_percent }, format!("{title}, one replica --frontend"));
+        list.add(&format!("{name}-together-1"), &title_together, together, asked, loads);
+        list.add(name, title, world, asked, loads);
     }
     let world = World::JetStream(JetStreamPlan { servers: 3, sync_always: false }, Storage::Memory);
     list.add("kv-r3-memory-put", "JetStream KV R3 memory put", world, Asked::Kv(KvOperation::Put), loads);
@@ -219,6 +244,27 @@ fn replicas(list: &mut List<'_>, loads: &[Load]) {
                 loads,
             );
         }
+    }
+}
+
+/// Separate frontends and replicas, of this build and of the build before; nothing without `--before`.
+fn before(list: &mut List<'_>, loads: &[Load]) {
+    if list.arguments.before.is_none() {
+        return;
+    }
+    // With one request in flight processes mostly wait, so their processor time says little.
+    let loads: Vec<Load> = loads.iter().copied().filter(|load| *load != Load::Closed { in_flight: 1 }).collect();
+    let now = list.plan(1);
+    let builds = [(now, "", ", this build"), (ClusterPlan { before: true, ..now }, BEFORE, ", the build before")];
+    for (name, title, reads_percent) in &MIXES[..3] {
+        for (plan, ending, text) in builds {
+            let (name, title) = (format!("{name}{ending}"), format!("{title}{text}"));
+            list.add(&name, &title, World::Cluster(plan), Asked::Natter { reads_percent: *reads_percent }, &loads);
+        }
+    }
+    batch(list, list.together(1), "batch-together-1", ", one replica --frontend");
+    for (plan, ending, text) in builds {
+        batch(list, plan, &format!("batch{ending}"), text);
     }
 }
 
@@ -266,9 +312,38 @@ mod tests {
     }
 
     #[test]
+    fn replicas_that_answer_clients_are_measured_without_a_separate_frontend() {
+        let of = |name: &str| match all(&[]).into_iter().find(|subject| subject.name == name).unwrap().world {
+            World::Cluster(plan) => (plan.frontends, plan.together, plan.replicas),
+            other => panic!("{other:?}"),
+        };
+        for name in ["read-together-1", "update-together-1", "mix95-together-1", "batch-together-1"] {
+            assert_eq!(of(name), (0, 1, 3), "{name}");
+        }
+        for name in ["read-together-3", "update-together-3", "mix95-together-3", "batch-together-3"] {
+            assert_eq!(of(name), (0, 3, 3), "{name}");
+        }
+        assert_eq!(of("read"), (1, 0, 3));
+    }
+
+    #[test]
+    fn each_subject_of_the_build_before_has_one_of_this_build_beside_it() {
+        let is_before = |subject: &Subject| matches!(subject.world, World::Cluster(plan) if plan.before);
+        assert!(!all(&[]).iter().any(is_before), "there is no build to compare with");
+        let list = all(&["--before", "old/bench"]);
+        let names: Vec<&str> = list.iter().filter(|subject| is_before(subject)).map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["read-before", "update-before", "mix95-before", "batch-before"]);
+        for before in list.iter().filter(|subject| is_before(subject)) {
+            let name = before.name.strip_suffix(BEFORE).unwrap();
+            let now = list.iter().find(|subject| subject.section == Section::Before && subject.name == name).unwrap();
+            assert!(now.loads == before.loads && now.asked == before.asked && !is_before(now), "{name}");
+        }
+    }
+
+    #[test]
     fn quick_is_a_part_of_all() {
         let (full, quick) = (all(&[]), all(&["--quick"]));
-        assert!(quick.len() * 3 < full.len());
+        assert!(quick.len() * 2 < full.len());
         for subject in quick {
             let found = full.iter().any(|other| other.section == subject.section && other.name == subject.name);
             assert!(found, "{}", subject.name);

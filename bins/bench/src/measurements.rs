@@ -37,6 +37,50 @@ pub(crate) struct StartMeasured {
     pub(crate) start: Start,
 }
 
+/// Kinds of clusters whose memory is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// A separate frontend and three replicas.
+    Separate,
+    /// Three replicas, one of which also answers clients.
+    Together,
+    /// A separate frontend and three replicas of the build before.
+    Before,
+}
+
+impl Kind {
+    /// Its name in the report.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Separate => "separate frontend and replicas",
+            Self::Together => "one replica --frontend",
+            Self::Before => "separate frontend and replicas, the build before",
+        }
+    }
+}
+
+/// Growth of the replicas' memory in one cluster that is updated at full rate.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Growth {
+    /// The cluster's kind.
+    pub(crate) kind: Kind,
+    /// In which round, from 1.
+    pub(crate) round: u32,
+    /// Resident memory of each replica before and after, in MiB.
+    pub(crate) resident_mib: Vec<(f64, f64)>,
+    /// The updates.
+    pub(crate) updates: Outcome,
+}
+
+impl Growth {
+    /// Growth of the replica that grew most, in bytes an update; `None` where the system tells no memory.
+    pub(crate) fn bytes_per_update(&self) -> Option<f64> {
+        let grown = self.resident_mib.iter().map(|(before, after)| after - before).max_by(f64::total_cmp)?;
+        Some(grown * 1024.0 * 1024.0 / self.updates.answers_in_all.max(1) as f64)
+    }
+}
+
 /// Where it was measured.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Machine {
@@ -56,6 +100,8 @@ pub(crate) struct Machine {
     pub(crate) connections: u32,
     /// Which processors processes ran on.
     pub(crate) pin: &'static str,
+    /// The program of the build before, as `--before` names it.
+    pub(crate) before: Option<String>,
     /// Whether this is a build with optimisations.
     pub(crate) release: bool,
 }
@@ -69,6 +115,8 @@ pub(crate) struct Results {
     pub(crate) measurements: Vec<Measurement>,
     /// Convergence lag, by round.
     pub(crate) lags: Vec<Lag>,
+    /// Growth of memory, by round.
+    pub(crate) growths: Vec<Growth>,
     /// Starts of replica managers.
     pub(crate) starts: Vec<StartMeasured>,
 }
@@ -102,13 +150,48 @@ impl Results {
     pub(crate) fn ratio(
         &self,
         section: Section,
-        (name, other): (&str, &str),
+        names: (&str, &str),
         load: Load,
         figure: impl Fn(&Outcome) -> f64,
     ) -> Option<Spread> {
+        self.ratio_of(section, names, load, |measurement| Some(figure(&measurement.outcome)))
+    }
+
+    /// Processor time of an operation at broker, frontends and replicas, divided by that of another subject, round by
+    /// round. The load generator is the same for both and does not count.
+    pub(crate) fn processor_ratio(&self, section: Section, names: (&str, &str), load: Load) -> Option<Spread> {
+        self.ratio_of(section, names, load, |measurement| {
+            let of_system = measurement.processor_us.iter().filter(|(what, _)| **what != "load");
+            Some(of_system.map(|(_, us)| us).sum()).filter(|sum: &f64| *sum > 0.0)
+        })
+    }
+
+    fn ratio_of(
+        &self,
+        section: Section,
+        (name, other): (&str, &str),
+        load: Load,
+        figure: impl Fn(&Measurement) -> Option<f64>,
+    ) -> Option<Spread> {
         let in_round = |round| self.of(section, other, load).find(|measurement| measurement.round == round);
-        let pairs = self.of(section, name, load).filter_map(|measurement| {
-            Some(figure(&measurement.outcome) / figure(&in_round(measurement.round)?.outcome))
+        let pairs = self
+            .of(section, name, load)
+            .filter_map(|measurement| Some(figure(measurement)? / figure(in_round(measurement.round)?)?));
+        Spread::of(pairs)
+    }
+
+    /// Growth of memory in bytes an update, in clusters of a kind.
+    pub(crate) fn growth(&self, kind: Kind) -> Option<Spread> {
+        let of_kind = self.growths.iter().filter(|growth| growth.kind == kind);
+        Spread::of(of_kind.filter_map(Growth::bytes_per_update))
+    }
+
+    /// Growth of memory of a kind divided by that of the build before, round by round.
+    pub(crate) fn growth_ratio(&self, kind: Kind) -> Option<Spread> {
+        let of = |kind| self.growths.iter().filter(move |growth| growth.kind == kind);
+        let pairs = of(kind).filter_map(|growth| {
+            let before = of(Kind::Before).find(|before| before.round == growth.round)?;
+            Some(growth.bytes_per_update()? / before.bytes_per_update()?)
         });
         Spread::of(pairs)
     }
@@ -125,8 +208,9 @@ impl Results {
             (format!("{}/{name}", section.name()), &measurement.outcome)
         });
         let lags = self.lags.iter().map(|lag| (Section::Convergence.name().to_owned(), &lag.updates));
+        let growths = self.growths.iter().map(|growth| (Section::Memory.name().to_owned(), &growth.updates));
         let (mut count, mut examples) = (0, Vec::new());
-        for (name, outcome) in measured.chain(lags) {
+        for (name, outcome) in measured.chain(lags).chain(growths) {
             count += outcome.errors;
             if let Some(example) = outcome.examples.first() {
                 examples.push(format!("{name}: {} wrong, as: {example}", outcome.errors));
@@ -157,6 +241,39 @@ pub(crate) mod tests {
             processor_us: BTreeMap::from([("broker", 5.0)]),
             resident_mib: BTreeMap::new(),
         }
+    }
+
+    /// Growth of a cluster of two replicas by so many bytes an update, at most.
+    pub(crate) fn growth(kind: Kind, round: u32, bytes: u32) -> Growth {
+        let grown = f64::from(bytes) * 1000.0 / (1024.0 * 1024.0);
+        let updates = Outcome { answers: 1000, answers_in_all: 1000, seconds: 1.0, ..Outcome::default() };
+        Growth { kind, round, resident_mib: vec![(30.0, 30.0 + grown / 2.0), (40.0, 40.0 + grown)], updates }
+    }
+
+    #[test]
+    fn growth_is_of_the_replica_that_grew_most_and_compared_within_a_round() {
+        let growths = vec![
+            growth(Kind::Before, 1, 120),
+            growth(Kind::Separate, 1, 60),
+            growth(Kind::Separate, 2, 12),
+            growth(Kind::Before, 2, 120),
+        ];
+        let results = Results { growths, ..Results::default() };
+        let rounded = |spread: Option<Spread>| spread.map(|spread| (spread.median * 1000.0).round() / 1000.0);
+        assert_eq!(rounded(results.growth(Kind::Before)), Some(120.0));
+        assert_eq!(rounded(results.growth_ratio(Kind::Separate)), Some(0.3));
+        assert_eq!(results.growth_ratio(Kind::Together), None);
+    }
+
+    #[test]
+    fn processor_time_is_compared_without_the_load_generator() {
+        let load = Load::Closed { in_flight: 512 };
+        let [mut read, mut other] = ["read", "read-before"].map(|name| measured(name, load, 1, 100));
+        read.processor_us = BTreeMap::from([("broker", 2.0), ("replica", 4.0), ("load", 9.0)]);
+        other.processor_us = BTreeMap::from([("broker", 2.0), ("frontend", 10.0), ("load", 1.0)]);
+        let results = Results { measurements: vec![read, other], ..Results::default() };
+        let names = ("read", "read-before");
+        assert_eq!(results.processor_ratio(Section::Core, names, load).map(|spread| spread.median), Some(0.5));
     }
 
     #[test]

@@ -62,6 +62,9 @@ impl Bench {
         if all == 0 {
             bail!("there is nothing to measure: --list shows what there is");
         }
+        if let Some(program) = arguments.before.as_deref().filter(|program| !program.is_file()) {
+            bail!("--before names {}, which is no file: name the program bench of an earlier build", program.display());
+        }
         let (binary, version) = broker::find().await?;
         let folder = tempfile::Builder::new().prefix("natter-bench-").tempdir()?;
         let generator = arguments.pin.for_load(Generator::start)?;
@@ -91,7 +94,9 @@ impl Bench {
         let mut loads: Vec<Load> = subjects.iter().flat_map(|subject| subject.loads.clone()).collect();
         loads.sort_by(|one, other| one.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal));
         loads.dedup();
-        for round in 1..=self.arguments.rounds {
+        self.prepare(&worlds, subjects).await?;
+        let rounds = subjects.first().map_or(0, |subject| self.arguments.rounds(subject.section));
+        for round in 1..=rounds {
             for load in &loads {
                 let of_load: Vec<&Subject> = subjects.iter().filter(|subject| subject.loads.contains(load)).collect();
                 // Each round begins with another one, so that none always comes after the same.
@@ -105,9 +110,20 @@ impl Bench {
         Ok(())
     }
 
+    /// Has the load generator find the keys of all subjects, so that no measurement has that in it.
+    async fn prepare(&mut self, worlds: &Worlds, subjects: &[Subject]) -> Result<()> {
+        for subject in subjects {
+            let (server, target) = worlds.target(subject, self.broker.url())?;
+            let load = subject.loads.first().copied().unwrap_or(Load::Closed { in_flight: 1 });
+            let prepared = self.generator.prepare(self.job(subject.section, server, target, load, 0)).await;
+            prepared.with_context(|| format!("{}/{}", subject.section.name(), subject.name))?;
+        }
+        Ok(())
+    }
+
     async fn measure(&mut self, worlds: &mut Worlds, subject: &Subject, load: Load, round: u32) -> Result<()> {
         let (server, target) = worlds.target(subject, self.broker.url())?;
-        let job = self.job(server, target, load, round);
+        let job = self.job(subject.section, server, target, load, round);
         let processes = [vec![("load", self.generator.id())], worlds.processes(subject, &mut self.broker)].concat();
         let before = processor_seconds(&processes);
         let measured = self.generator.measure(job).await;
@@ -128,7 +144,7 @@ impl Bench {
             outcome.latency.p99_us / 1000.0,
             if outcome.errors > 0 { format!(", {} WRONG", outcome.errors) } else { String::new() }
         );
-        self.progress.done(&said, self.each());
+        self.progress.done(&said, self.each(subject.section));
         let (subject, resident_mib) = (subject.clone(), resident_mib(&processes));
         self.results.measurements.push(Measurement { subject, load, round, outcome, processor_us, resident_mib });
         Ok(())
@@ -159,7 +175,7 @@ impl Bench {
 /// How many measurements a section has.
 fn count(arguments: &BenchArgs, section: Section) -> usize {
     let loads: usize = catalogue::subjects(arguments, section).iter().map(|subject| subject.loads.len()).sum();
-    loads * arguments.rounds as usize + special::measurements(arguments, section)
+    loads * arguments.rounds(section) as usize + special::measurements(arguments, section)
 }
 
 /// What the largest process of each kind has resident.

@@ -9,6 +9,10 @@ pub(crate) enum Section {
     Latency,
     /// What is on disk before it is acknowledged.
     Durable,
+    /// This build beside the build before, the program of which `--before` names.
+    Before,
+    /// Growth of a replica's memory under updates at full rate.
+    Memory,
     /// Against the number of replica managers.
     Replicas,
     /// Against the number of ratings.
@@ -21,8 +25,17 @@ pub(crate) enum Section {
 
 impl Section {
     /// All, in their order.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Core, Self::Durable, Self::Latency, Self::Convergence, Self::Replicas, Self::Data, Self::Start];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Core,
+        Self::Durable,
+        Self::Before,
+        Self::Memory,
+        Self::Latency,
+        Self::Convergence,
+        Self::Replicas,
+        Self::Data,
+        Self::Start,
+    ];
 
     /// Its name.
     pub(crate) fn name(self) -> &'static str {
@@ -30,6 +43,8 @@ impl Section {
             Self::Core => "core",
             Self::Latency => "latency",
             Self::Durable => "durable",
+            Self::Before => "before",
+            Self::Memory => "memory",
             Self::Replicas => "replicas",
             Self::Data => "data",
             Self::Convergence => "convergence",
@@ -42,6 +57,8 @@ impl Section {
         match self {
             Self::Core => "Throughput",
             Self::Latency => "Latency at given rates",
+            Self::Before => "Against the build before",
+            Self::Memory => "Memory under updates at full rate",
             Self::Durable => "On disk before it is acknowledged",
             Self::Replicas => "Against the number of replicas",
             Self::Data => "Against the number of ratings",

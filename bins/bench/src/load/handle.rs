@@ -11,8 +11,10 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use super::job::{Answer, ConvergenceJob, Job, Lag, Order, Outcome};
 use crate::roles;
 
-/// How long looking for keys, connecting and the last answers may take.
+/// Maximum time for connecting and the last answers.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time for finding or writing the keys: a hundred thousand synced writes on a slow disk.
+const PREPARED_WITHIN: Duration = Duration::from_secs(300);
 
 /// The load generator's process. It ends when this is dropped: at the latest with its standard input.
 pub(crate) struct Generator {
@@ -35,6 +37,11 @@ impl Generator {
     /// Its process id; `None` where it has ended.
     pub(crate) fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Has it find the keys of a job, where it does not know them yet.
+    pub(crate) async fn prepare(&mut self, job: Job) -> Result<()> {
+        self.order(&Order::Prepare(job), PREPARED_WITHIN).await
     }
 
     /// Has it do a measurement.

@@ -9,6 +9,8 @@ const EXAMPLES_MAX: usize = 3;
 /// A line to the load generator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
+    /// Find the keys of a job, where they are not known yet: nothing to tell.
+    Prepare(Job),
     /// Ask for a while, and tell how fast answers came: an [`Outcome`].
     Measure(Job),
     /// Update at a rate, and tell when it was readable everywhere: a [`Lag`].
@@ -77,6 +79,8 @@ pub(crate) enum Target {
         subject: String,
         /// The length of a payload.
         bytes: usize,
+        /// Each payload names one of so many keys.
+        keys: u32,
     },
     /// The raw responder, by the client library's own `request`; in a closed loop only.
     Requests {
@@ -84,6 +88,8 @@ pub(crate) enum Target {
         subject: String,
         /// The length of a payload.
         bytes: usize,
+        /// Each payload names one of so many keys.
+        keys: u32,
     },
     /// Ratings of a Natter cluster, taken from its data set.
     Natter {

@@ -12,8 +12,13 @@ use super::workload::{Workload, error_in_headers};
 /// A value begins with its key's number and its version, four bytes each.
 const STAMP_BYTES: usize = 8;
 
-/// What the generator knows of a bucket's keys.
+/// What the generator knows of a bucket's keys, and the requests about them.
 pub(super) struct Versions {
+    /// Where each key is put.
+    put: Vec<Subject>,
+    /// Where each key is asked for, and with what, by the operation.
+    direct_get: Vec<Subject>,
+    get: (Subject, Vec<Bytes>),
     /// The version that was put last and acknowledged; `None` where that is not known.
     known: Vec<Option<u32>>,
     is_asked: Vec<bool>,
@@ -21,8 +26,16 @@ pub(super) struct Versions {
 
 impl Versions {
     /// Of keys that have not been put.
-    pub(super) fn new(keys: u32) -> Self {
-        Self { known: vec![Some(0); keys as usize], is_asked: vec![false; keys as usize] }
+    pub(super) fn new(bucket: &str, keys: u32) -> Self {
+        let subjects = || (0..keys).map(|key| format!("$KV.{bucket}.{key}"));
+        let payload = |subject: String| Bytes::from(format!(r#"{{"last_by_subj":"{subject}"}}"#));
+        Self {
+            put: subjects().map(Subject::from).collect(),
+            direct_get: subjects().map(|subject| format!("$JS.API.DIRECT.GET.KV_{bucket}.{subject}").into()).collect(),
+            get: (format!("$JS.API.STREAM.MSG.GET.KV_{bucket}").into(), subjects().map(payload).collect()),
+            known: vec![Some(0); keys as usize],
+            is_asked: vec![false; keys as usize],
+        }
     }
 }
 
@@ -32,10 +45,6 @@ pub(super) struct Kv {
     exact: bool,
     versions: Versions,
     random: Rng,
-    /// Where a key is put: of each key.
-    put: Vec<Subject>,
-    /// Where it is asked for, of each key; and with what.
-    get: Vec<(Subject, Bytes)>,
     value: Vec<u8>,
     open: Vec<Option<(u32, u32)>>,
     compared: u64,
@@ -44,31 +53,12 @@ pub(super) struct Kv {
 
 impl Kv {
     /// With this bucket.
-    pub(super) fn new(
-        bucket: &str,
-        operation: KvOperation,
-        exact: bool,
-        versions: Versions,
-        bytes: usize,
-        seed: u64,
-    ) -> Self {
-        let keys = versions.known.len();
-        let subject = |key: usize| format!("$KV.{bucket}.{key}");
-        let get = |key: usize| match operation {
-            KvOperation::Put => (Subject::from_static(""), Bytes::new()),
-            KvOperation::DirectGet => (format!("$JS.API.DIRECT.GET.KV_{bucket}.{}", subject(key)).into(), Bytes::new()),
-            KvOperation::Get => {
-                let payload = format!(r#"{{"last_by_subj":"{}"}}"#, subject(key));
-                (format!("$JS.API.STREAM.MSG.GET.KV_{bucket}").into(), payload.into())
-            }
-        };
+    pub(super) fn new(operation: KvOperation, exact: bool, versions: Versions, bytes: usize, seed: u64) -> Self {
         Self {
             operation,
             exact,
             versions,
             random: Rng::with_seed(seed),
-            put: (0..keys).map(|key| subject(key).into()).collect(),
-            get: if operation == KvOperation::Put { Vec::new() } else { (0..keys).map(get).collect() },
             value: vec![b'.'; bytes.max(STAMP_BYTES)],
             open: Vec::new(),
             compared: 0,
@@ -90,12 +80,12 @@ impl Kv {
 
     /// Where `key` is put.
     pub(super) fn subject(&self, key: u32) -> Subject {
-        self.put[key as usize].clone()
+        self.versions.put[key as usize].clone()
     }
 
     /// A random key that nobody asks about, or any where too many do.
     fn take(&mut self) -> u32 {
-        let keys = self.put.len();
+        let keys = self.versions.put.len();
         let first = self.random.usize(..keys);
         let free = (0..keys.min(256)).map(|step| (first + step) % keys).find(|key| !self.versions.is_asked[*key]);
         if free.is_none() {
@@ -138,7 +128,8 @@ impl Workload for Kv {
         self.open[slot] = Some((key, version));
         match self.operation {
             KvOperation::Put => (self.subject(key), self.value(key, version)),
-            _ => self.get[key as usize].clone(),
+            KvOperation::DirectGet => (self.versions.direct_get[key as usize].clone(), Bytes::new()),
+            KvOperation::Get => (self.versions.get.0.clone(), self.versions.get.1[key as usize].clone()),
         }
     }
 
@@ -185,7 +176,7 @@ fn number(payload: &[u8], at: usize) -> Option<u32> {
 
 /// Puts every key of a bucket once, so that there is something to get.
 pub(super) async fn fill(client: &Client, bucket: &str, keys: u32, bytes: usize) -> Result<Versions> {
-    let mut kv = Kv::new(bucket, KvOperation::Put, true, Versions::new(keys), bytes, 1);
+    let mut kv = Kv::new(KvOperation::Put, true, Versions::new(bucket, keys), bytes, 1);
     let puts: Vec<_> = (0..keys).map(|key| (kv.subject(key), kv.value(key, 1))).collect();
     let putting = futures_util::stream::iter(puts).map(|(subject, value)| async move {
         let message = client.request(subject, value).await?;
@@ -195,7 +186,7 @@ pub(super) async fn fill(client: &Client, bucket: &str, keys: u32, bytes: usize)
         }
     });
     putting.buffer_unordered(256).try_collect::<()>().await.context("the bucket can't be filled")?;
-    Ok(Versions { known: vec![Some(1); keys as usize], is_asked: vec![false; keys as usize] })
+    Ok(Versions { known: vec![Some(1); keys as usize], ..kv.into_versions() })
 }
 
 #[cfg(test)]
@@ -212,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_value_tells_its_key_and_version() {
-        let mut kv = Kv::new("b", KvOperation::DirectGet, true, Versions::new(2), 60, 1);
+        let mut kv = Kv::new(KvOperation::DirectGet, true, Versions::new("b", 2), 60, 1);
         let value = kv.value(1, 70_000);
         assert_eq!((value.len(), number(&value, 0), number(&value, 4)), (60, Some(1), Some(70_000)));
         assert_eq!(number(&value, 58), None);

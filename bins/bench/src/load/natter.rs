@@ -1,10 +1,15 @@
 //! Reads and updates of a Natter cluster, as any client makes them.
 
+use std::pin::pin;
+
 use anyhow::{Context, Result, bail, ensure};
 use async_nats::{Client, Message, Subject};
 use bytes::Bytes;
 use fastrand::Rng;
+use futures_util::{StreamExt, TryStreamExt};
 use natter_common::edge::RatingsReply;
+use natter_common::ids::MovieId;
+use natter_common::request::ALL_LIMIT_MAX;
 use natter_common::subjects::{Operation, Subjects};
 use natter_common::wire::Format;
 use serde::Serialize;
@@ -21,8 +26,8 @@ mod sessions;
 
 /// How long a frontend may take for a page of ratings.
 const PAGE_PATIENCE: Duration = Duration::from_secs(30);
-/// How many ratings of one user are asked for at most.
-const RATINGS_OF_ONE: u32 = 50;
+/// Number of users that are asked about at the same time.
+const USERS_AT_ONCE: usize = 16;
 /// The scale, in half stars.
 const HALF_STARS_MAX: u8 = 10;
 
@@ -202,37 +207,53 @@ fn push_name(bytes: &mut Vec<u8>, name: &str) {
     bytes.extend_from_slice(name.as_bytes());
 }
 
-/// Which ratings there are: those of random users, asked for as anybody would.
+/// Up to `count` ratings of a data set in random order: all of random users, asked for as anybody would.
 pub(super) async fn find_keys(client: &Client, subjects: &Subjects, users: u32, count: usize) -> Result<Keys> {
-    #[derive(Serialize)]
-    struct All {
-        user_id: u32,
-        limit: u32,
-    }
     let mut random = Rng::with_seed(1);
     let mut order: Vec<u32> = (1..=users).collect();
     random.shuffle(&mut order);
     let mut found = Vec::new();
-    for user_id in order {
-        let request = Format::MessagePack.encode(&All { user_id, limit: RATINGS_OF_ONE })?;
+    let asked = futures_util::stream::iter(order).map(|user_id| ratings_of(client, subjects, user_id));
+    let mut asked = pin!(asked.buffered(USERS_AT_ONCE));
+    while found.len() < count
+        && let Some(ratings) = asked.try_next().await?
+    {
+        found.extend(ratings);
+    }
+    ensure!(!found.is_empty(), "users 1 to {users} have no ratings");
+    // By their place, neighbours would be ratings of one user.
+    random.shuffle(&mut found);
+    found.truncate(count);
+    Ok(Keys::new(found))
+}
+
+/// All ratings of a user, page by page.
+async fn ratings_of(client: &Client, subjects: &Subjects, user_id: u32) -> Result<Vec<(Key, u8)>> {
+    #[derive(Serialize)]
+    struct All {
+        user_id: u32,
+        limit: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<MovieId>,
+    }
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let request = Format::MessagePack.encode(&All { user_id, limit: ALL_LIMIT_MAX, after })?;
         let asked = client.request(subjects.frontend(Operation::All), request.into());
         let message = timeout(PAGE_PATIENCE, asked).await.context("no answer to `all`")??;
         if let Some(error) = error_in_headers(&message) {
             bail!("user {user_id}'s ratings: {error}");
         }
         let page: RatingsReply = Format::MessagePack.decode(&message.payload)?;
-        for rating in page.value.ratings {
-            let Some(stars) = rating.rating else { continue };
-            let key = Key { user_id, movie_id: rating.movie_id.get() };
-            found.push((key, stars.half_stars()));
-        }
-        if found.len() >= count {
-            break;
+        found.extend(page.value.ratings.into_iter().filter_map(|rating| {
+            Some((Key { user_id, movie_id: rating.movie_id.get() }, rating.rating?.half_stars()))
+        }));
+        after = page.value.next;
+        if after.is_none() {
+            return Ok(found);
         }
     }
-    ensure!(!found.is_empty(), "users 1 to {users} have no ratings");
-    found.truncate(count);
-    Ok(Keys::new(found))
 }
 
 #[cfg(test)]

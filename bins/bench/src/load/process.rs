@@ -29,6 +29,7 @@ async fn obey() -> Result<()> {
     let mut memory = Memory::default();
     while let Some(line) = lines.next_line().await? {
         match serde_json::from_str(&line)? {
+            Order::Prepare(job) => answer(until_orphaned(&mut lines, prepare(&mut memory, &job)).await)?,
             Order::Measure(job) => answer(until_orphaned(&mut lines, measure(&mut memory, &job)).await)?,
             Order::Converge(job) => answer(until_orphaned(&mut lines, convergence::measure(&mut memory, &job)).await)?,
         }
@@ -55,6 +56,23 @@ fn answer<T: Serialize>(done: Result<T>) -> Result<()> {
     stdout.write_all(&line).and_then(|()| stdout.flush()).context("nobody listens")
 }
 
+async fn prepare(memory: &mut Memory, job: &Job) -> Result<()> {
+    let client = connect(&job.server).await?;
+    match &job.target {
+        Target::Echo { .. } | Target::Requests { .. } => {}
+        Target::Natter { prefix, users, keys, .. } | Target::Batch { prefix, users, keys, .. } => {
+            let subjects = subjects_of(prefix)?;
+            let keys = memory.ratings(&client, &subjects, *users, *keys).await?;
+            memory.keep_ratings(&client, &subjects, keys);
+        }
+        Target::Kv { bucket, keys, bytes, .. } => {
+            let versions = memory.versions(&client, bucket, *keys, *bytes).await?;
+            memory.keep_versions(&client, bucket, versions);
+        }
+    }
+    Ok(())
+}
+
 async fn measure(memory: &mut Memory, job: &Job) -> Result<Outcome> {
     let most = match job.load {
         Load::Closed { in_flight } => in_flight,
@@ -68,12 +86,12 @@ async fn measure(memory: &mut Memory, job: &Job) -> Result<Outcome> {
     }
     let span = Span { warm_up: Duration::from_millis(job.warm_up_ms), measure: Duration::from_millis(job.measure_ms) };
     match &job.target {
-        Target::Echo { subject, bytes } => {
-            run(connections, &mut Raw::new(subject, *bytes), job.load, span, job.seed).await
+        Target::Echo { subject, bytes, keys } => {
+            run(connections, &mut Raw::new(subject, *bytes, *keys, job.seed), job.load, span, job.seed).await
         }
-        Target::Requests { subject, bytes } => {
+        Target::Requests { subject, bytes, keys } => {
             let clients: Vec<Client> = connections.iter().map(|connection| connection.client().clone()).collect();
-            requests::run(&clients, &mut Raw::new(subject, *bytes), most, span).await
+            requests::run(&clients, &mut Raw::new(subject, *bytes, *keys, job.seed), most, span).await
         }
         Target::Natter { prefix, reads_percent, users, keys, exact } => {
             let subjects = subjects_of(prefix)?;
@@ -100,7 +118,7 @@ async fn measure(memory: &mut Memory, job: &Job) -> Result<Outcome> {
         }
         Target::Kv { bucket, operation, keys, bytes, exact } => {
             let versions = memory.versions(&client, bucket, *keys, *bytes).await?;
-            let mut kv = Kv::new(bucket, *operation, *exact, versions, *bytes, job.seed);
+            let mut kv = Kv::new(*operation, *exact, versions, *bytes, job.seed);
             let outcome = run(connections, &mut kv, job.load, span, job.seed).await;
             memory.keep_versions(&client, bucket, kv.into_versions());
             outcome

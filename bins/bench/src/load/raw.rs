@@ -2,24 +2,31 @@
 
 use async_nats::{Message, Subject};
 use bytes::Bytes;
+use fastrand::Rng;
 
 use super::workload::{Workload, error_in_headers};
 
-/// Requests with a number each, in payloads of one length.
+/// Requests with a number and a random key each, in payloads of one length.
 pub(super) struct Raw {
     subject: Subject,
     payload: Vec<u8>,
     next: u64,
     sent: Vec<u64>,
+    keys: u32,
+    random: Rng,
 }
 
 /// The length of the number in a payload.
 const NUMBER_BYTES: usize = 8;
+/// The length of the key after it.
+const KEY_BYTES: usize = 4;
 
 impl Raw {
-    /// To `subject`, with payloads of `bytes`, at least eight.
-    pub(super) fn new(subject: &str, bytes: usize) -> Self {
-        Self { subject: subject.into(), payload: vec![b'.'; bytes.max(NUMBER_BYTES)], next: 0, sent: Vec::new() }
+    /// To `subject`, with payloads of `bytes`, at least twelve, each about one of `keys` keys.
+    pub(super) fn new(subject: &str, bytes: usize, keys: u32, seed: u64) -> Self {
+        let payload = vec![b'.'; bytes.max(NUMBER_BYTES + KEY_BYTES)];
+        let (keys, random) = (keys.max(1), Rng::with_seed(seed));
+        Self { subject: subject.into(), payload, next: 0, sent: Vec::new(), keys, random }
     }
 }
 
@@ -31,6 +38,8 @@ impl Workload for Raw {
         self.next += 1;
         self.sent[slot] = self.next;
         self.payload[..NUMBER_BYTES].copy_from_slice(&self.next.to_be_bytes());
+        let key = self.random.u32(..self.keys);
+        self.payload[NUMBER_BYTES..][..KEY_BYTES].copy_from_slice(&key.to_be_bytes());
         (self.subject.clone(), Bytes::copy_from_slice(&self.payload))
     }
 
@@ -45,4 +54,18 @@ impl Workload for Raw {
     }
 
     fn unanswered(&mut self, _slot: usize) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn raw_requests_are_about_all_keys() {
+        let mut raw = Raw::new("echo", 60, 8, 1);
+        let keys: BTreeSet<u8> = (0..200).map(|_| raw.request(0).1[NUMBER_BYTES + KEY_BYTES - 1]).collect();
+        assert_eq!(keys, (0..8).collect());
+        assert_eq!(raw.request(0).1.len(), 60);
+    }
 }

@@ -38,6 +38,11 @@ pub(crate) fn report(results: &Results) -> Value {
             json!({ "ratings": start.ratings, "seconds": seconds, "resident_mib": resident_mib })
         })
         .collect();
+    let growths: Vec<Value> = results
+        .growths
+        .iter()
+        .map(|growth| json!({ "growth": growth, "bytes_per_update": growth.bytes_per_update() }))
+        .collect();
     let targets: Vec<Value> = targets(results)
         .iter()
         .map(|target| {
@@ -48,6 +53,7 @@ pub(crate) fn report(results: &Results) -> Value {
         "machine": results.machine,
         "measurements": measurements,
         "convergence": results.lags,
+        "memory": growths,
         "starts": starts,
         "targets": targets,
     })

@@ -20,6 +20,7 @@ pub(crate) fn describe(arguments: &BenchArgs, nats_server: String) -> Machine {
         unix_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
         connections: arguments.connections,
         pin: arguments.pin.name(),
+        before: arguments.before.as_ref().map(|path| path.display().to_string()),
         release: !cfg!(debug_assertions),
     }
 }

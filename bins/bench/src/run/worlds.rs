@@ -1,9 +1,9 @@
 //! All worlds of a section, running at the same time, so that their subjects can be measured in turn.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
 
 use crate::bench::Bench;
 use crate::catalogue::{Asked, Subject, World};
@@ -15,33 +15,48 @@ use crate::world::jetstream::{JetStream, JetStreamPlan, Storage};
 
 /// The length of raw payloads and of values: about that of Natter's requests, which have 28 to 44 bytes.
 const PAYLOAD_BYTES: usize = 60;
-/// How many different ratings, or keys, are asked for.
-pub(crate) const KEYS: u32 = 16_384;
+/// Maximum number of different ratings, or keys, that are asked for. It keeps the load generator's own tables small; of a
+/// larger data set the ratings of random users are taken.
+const KEYS_MAX: u32 = 1_000_000;
+
+/// Number of different ratings, or keys, that are asked for: the whole data set, up to [`KEYS_MAX`].
+pub(crate) fn keys(ratings: u64) -> u32 {
+    u32::try_from(ratings).unwrap_or(KEYS_MAX).min(KEYS_MAX)
+}
 
 /// What the subjects of a section need.
 pub(super) struct Worlds {
     clusters: BTreeMap<ClusterPlan, Cluster>,
     jetstreams: BTreeMap<JetStreamPlan, JetStream>,
+    /// Number of keys in buckets and in raw requests, as in the data set.
+    keys: u32,
 }
 
 impl Worlds {
     /// Starts everything.
     pub(super) async fn start(bench: &Bench, subjects: &[Subject]) -> Result<Self> {
-        let mut worlds = Self { clusters: BTreeMap::new(), jetstreams: BTreeMap::new() };
+        let keys = keys(bench.arguments.ratings);
+        let mut worlds = Self { clusters: BTreeMap::new(), jetstreams: BTreeMap::new(), keys };
+        let mut plans: BTreeSet<ClusterPlan> = BTreeSet::new();
         let mut buckets: BTreeMap<JetStreamPlan, BTreeSet<Storage>> = BTreeMap::new();
         for subject in subjects {
             match subject.world {
                 World::Raw => {}
                 World::Cluster(plan) => {
-                    if let Entry::Vacant(place) = worlds.clusters.entry(plan) {
-                        place.insert(start_cluster(bench, &plan).await?);
-                    }
+                    plans.insert(plan);
                 }
                 World::JetStream(plan, storage) => {
                     buckets.entry(plan).or_default().insert(storage);
                 }
             }
         }
+        // Data sets first, each once. Then the clusters start at the same time.
+        for plan in &plans {
+            data::file(&bench.data_folder(), plan.ratings).await?;
+        }
+        let starting = plans.iter().map(|plan| start_cluster(bench, plan));
+        let started = try_join_all(starting).await?;
+        worlds.clusters = plans.into_iter().zip(started).collect();
         for (plan, storages) in buckets {
             let storages: Vec<Storage> = storages.into_iter().collect();
             let started = JetStream::start(bench.binary.clone(), &plan, &storages, bench.folder.path()).await?;
@@ -56,27 +71,31 @@ impl Worlds {
         match (subject.world, subject.asked) {
             (World::Cluster(plan), Asked::Natter { reads_percent }) => {
                 let prefix = self.clusters.get(&plan).context("a cluster that was not started")?.prefix().to_owned();
-                let (users, keys) = (data::users(plan.ratings), KEYS as usize);
-                let exact = plan.frontends == 1;
+                let (users, keys) = (data::users(plan.ratings), keys(plan.ratings) as usize);
+                let exact = plan.entrances() == 1;
                 Ok((broker.to_owned(), Target::Natter { prefix, reads_percent, users, keys, exact }))
             }
             (World::Cluster(plan), Asked::Batch { size }) => {
                 let cluster = self.clusters.get(&plan).context("a cluster that was not started")?;
                 let (prefix, replicas) = (cluster.prefix().to_owned(), cluster.replica_ids().to_vec());
-                let (users, keys) = (data::users(plan.ratings), KEYS as usize);
+                let (users, keys) = (data::users(plan.ratings), keys(plan.ratings) as usize);
                 Ok((broker.to_owned(), Target::Batch { prefix, size, users, keys, replicas }))
             }
             (World::JetStream(plan, storage), Asked::Kv(operation)) => {
                 let jetstream = self.jetstreams.get(&plan).context("servers that were not started")?;
                 let exact = plan.servers == 1 || operation == KvOperation::Get;
                 let bucket = storage.name().to_owned();
-                let target = Target::Kv { bucket, operation, keys: KEYS, bytes, exact };
+                let target = Target::Kv { bucket, operation, keys: self.keys, bytes, exact };
                 Ok((jetstream.url(storage)?.to_owned(), target))
             }
             (_, Asked::Request) => {
-                Ok((broker.to_owned(), Target::Requests { subject: ECHO_SUBJECT.to_owned(), bytes }))
+                let (subject, keys) = (ECHO_SUBJECT.to_owned(), self.keys);
+                Ok((broker.to_owned(), Target::Requests { subject, bytes, keys }))
             }
-            _ => Ok((broker.to_owned(), Target::Echo { subject: ECHO_SUBJECT.to_owned(), bytes })),
+            _ => {
+                let (subject, keys) = (ECHO_SUBJECT.to_owned(), self.keys);
+                Ok((broker.to_owned(), Target::Echo { subject, bytes, keys }))
+            }
         }
     }
 
@@ -112,6 +131,20 @@ impl Worlds {
 /// Starts a cluster on the bench's broker.
 pub(crate) async fn start_cluster(bench: &Bench, plan: &ClusterPlan) -> Result<Cluster> {
     let database = data::file(&bench.data_folder(), plan.ratings).await?;
-    let ground = Ground { server: bench.broker.url(), folder: bench.folder.path() };
+    let before = bench.arguments.before.as_deref();
+    let ground = Ground { server: bench.broker.url(), folder: bench.folder.path(), before };
     Cluster::start(plan, &database, ground).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_data_set_is_asked_for_up_to_a_million_ratings() {
+        assert_eq!(
+            [1000, 100_000, 1_000_000, 32_000_000, 1 << 40].map(keys),
+            [1000, 100_000, KEYS_MAX, KEYS_MAX, KEYS_MAX]
+        );
+    }
 }

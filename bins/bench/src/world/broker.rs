@@ -34,7 +34,7 @@ impl Broker {
 
     /// Starts the raw responder. The load generator's first requests wait until it listens.
     pub(crate) async fn start_echo(&mut self, logs: &std::path::Path) -> Result<()> {
-        let mut echo = Child::start("echo", &[roles::ECHO, self.server.url(), ECHO_SUBJECT], logs)?;
+        let mut echo = Child::start("echo", None, &[roles::ECHO, self.server.url(), ECHO_SUBJECT], logs)?;
         let client = async_nats::connect(self.server.url()).await?;
         // Nobody there is told by the broker at once.
         while client.request(ECHO_SUBJECT, "ready?".into()).await.is_err() {

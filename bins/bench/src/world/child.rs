@@ -1,4 +1,4 @@
-//! A process that is this executable in a role, below a guard, with a log.
+//! A process that is this executable, or that of an earlier build, in a role: below a guard, with a log.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -22,12 +22,15 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts this executable with these arguments; its log goes to a file in `logs`.
-    pub(crate) fn start(name: &str, arguments: &[&str], logs: &Path) -> Result<Self> {
+    /// Starts `program` with these arguments, or this executable where none is given. Its log goes to a file in `logs`.
+    pub(crate) fn start(name: &str, program: Option<&Path>, arguments: &[&str], logs: &Path) -> Result<Self> {
         let failed = || format!("{name} can't be started");
         let log = logs.join(format!("{name}.log"));
         let file = File::create(&log).with_context(failed)?;
-        let program = std::env::current_exe().with_context(failed)?;
+        let program = match program {
+            Some(program) => program.to_owned(),
+            None => std::env::current_exe().with_context(failed)?,
+        };
         // Should this process be killed, the guards remove the folder.
         let mut command = guard::command(program, Some(logs)).with_context(failed)?;
         command.args(arguments).env_remove("RUST_LOG");

@@ -1,5 +1,6 @@
-//! A Natter cluster: replica managers and frontends, each a process, under a prefix of its own.
+//! A Natter cluster under a prefix of its own: replicas and frontends, each a process, or replicas that also answer clients.
 
+use std::borrow::BorrowMut;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -27,24 +28,34 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 /// What a cluster is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ClusterPlan {
-    /// How many frontends.
+    /// Number of separate frontends.
     pub(crate) frontends: u8,
+    /// Number of replicas that also answer clients (`replica --frontend`): the first of `replicas`.
+    pub(crate) together: u8,
     /// How many replica managers.
     pub(crate) replicas: u8,
     /// How many ratings the data set has.
     pub(crate) ratings: u64,
     /// `--sync` of durable replica managers; `None` in memory.
     pub(crate) sync: Option<&'static str>,
+    /// Whether its processes are of the earlier build that `--before` names.
+    pub(crate) before: bool,
 }
 
 impl ClusterPlan {
+    /// Number of processes that answer clients.
+    pub(crate) fn entrances(&self) -> u8 {
+        self.frontends + self.together
+    }
+
     /// The prefix of its subjects, and of its logs' and directories' names: another one for each cluster that is started,
     /// so that nobody takes it for an earlier one.
     fn prefix(&self) -> String {
         static STARTED: AtomicU32 = AtomicU32::new(0);
-        let Self { frontends, replicas, ratings, sync } = self;
+        let Self { frontends, together, replicas, ratings, sync, before } = self;
         let number = STARTED.fetch_add(1, Ordering::Relaxed) + 1;
-        format!("bench{number}-f{frontends}-r{replicas}-n{ratings}-{}", sync.unwrap_or("memory"))
+        let build = if *before { "-before" } else { "" };
+        format!("bench{number}-f{frontends}-t{together}-r{replicas}-n{ratings}-{}{build}", sync.unwrap_or("memory"))
     }
 }
 
@@ -73,6 +84,19 @@ pub(crate) struct Ground<'a> {
     pub(crate) server: &'a str,
     /// For logs and data directories.
     pub(crate) folder: &'a Path,
+    /// The program of the earlier build; `None` where no build is compared with.
+    pub(crate) before: Option<&'a Path>,
+}
+
+impl<'a> Ground<'a> {
+    /// The program of a cluster's processes: `None` is this executable.
+    fn program(&self, plan: &ClusterPlan) -> Result<Option<&'a Path>> {
+        match (plan.before, self.before) {
+            (true, None) => bail!("there is no earlier build: name its program with --before"),
+            (true, before) => Ok(before),
+            (false, _) => Ok(None),
+        }
+    }
 }
 
 impl Cluster {
@@ -90,7 +114,8 @@ impl Cluster {
         for n in 1..=plan.replicas {
             cluster.start_replica(n, plan, database, ground)?;
         }
-        replicas_seen.wait_for(&mut cluster.replicas).await?;
+        let replicas = cluster.replicas.len();
+        replicas_seen.wait_for(replicas, &mut cluster.replicas).await?;
         cluster.note_starts(&replicas_seen);
         for n in 1..=plan.frontends {
             let name = format!("f{n}");
@@ -99,9 +124,12 @@ impl Cluster {
                 &["--server", ground.server, "--prefix", &cluster.prefix],
             ];
             let log = format!("{}-{name}", cluster.prefix);
-            cluster.frontends.push(Child::start(&log, &arguments.concat(), ground.folder)?);
+            let child = Child::start(&log, ground.program(plan)?, &arguments.concat(), ground.folder)?;
+            cluster.frontends.push(child);
         }
-        frontends_seen.wait_for(&mut cluster.frontends).await?;
+        // A replica that answers clients shows the presence of a frontend too.
+        let mut answering: Vec<&mut Child> = cluster.frontends.iter_mut().chain(&mut cluster.replicas).collect();
+        frontends_seen.wait_for(plan.entrances().into(), &mut answering).await?;
         Ok(cluster)
     }
 
@@ -116,7 +144,10 @@ impl Cluster {
         if let Some(sync) = plan.sync {
             arguments.extend(["--data-dir", &data_dir, "--sync", sync]);
         }
-        self.replicas.push(Child::start(&log, &arguments, ground.folder)?);
+        if n <= plan.together {
+            arguments.extend(["--frontend", "--fault-tolerance", "2", "--timeout", FRONTEND_TIMEOUT]);
+        }
+        self.replicas.push(Child::start(&log, ground.program(plan)?, &arguments, ground.folder)?);
         Ok(())
     }
 
@@ -178,10 +209,10 @@ impl Seen {
         Self { presences, serving: Vec::new() }
     }
 
-    /// Waits until as many serve as there are children.
-    async fn wait_for(&mut self, children: &mut [Child]) -> Result<()> {
+    /// Waits until `count` of these children serve.
+    async fn wait_for(&mut self, count: usize, children: &mut [impl BorrowMut<Child>]) -> Result<()> {
         let begun = Instant::now();
-        while self.serving.len() < children.len() {
+        while self.serving.len() < count {
             if let Ok(message) = tokio::time::timeout(ASK_EVERY, self.presences.next()).await {
                 let message = message.context("the broker has ended")?;
                 let presence = Format::of(&message.payload).decode::<Presence>(&message.payload);
@@ -192,10 +223,10 @@ impl Seen {
                     self.serving.push((presence.id, Instant::now()));
                 }
             }
-            children.iter_mut().try_for_each(Child::check)?;
+            children.iter_mut().try_for_each(|child| child.borrow_mut().check())?;
             if begun.elapsed() > READY_WITHIN {
-                let (serving, all) = (self.serving.len(), children.len());
-                bail!("after {} s only {serving} of {all} serve", READY_WITHIN.as_secs());
+                let serving = self.serving.len();
+                bail!("after {} s only {serving} of {count} serve", READY_WITHIN.as_secs());
             }
         }
         Ok(())
