@@ -39,5 +39,6 @@ pub mod service;
 pub mod service_error;
 pub mod shutdown;
 pub mod signals;
+pub mod size;
 pub mod streams;
 pub mod target;

@@ -7,51 +7,80 @@ use natter_common::value::Row;
 
 use crate::builder::base_row;
 
-/// How many rows are kept at most, a power of two: 1.5 MiB.
-const ROWS_MAX: usize = 1 << ROWS_BITS;
-const ROWS_BITS: u32 = 16;
+/// How many rows share a set: together they fill one line of the processor's cache.
+const WAYS: usize = 4;
+/// Bytes of a set.
+const SET_BYTES: usize = WAYS * 2 * size_of::<u64>();
+/// A rating's half stars stand in so many bits below its timestamp.
+const STARS_BITS: u32 = 5;
 
-/// A key, and what the data set has for it.
-#[derive(Clone, Copy, Debug)]
-struct Read {
-    key: RatingKey,
-    base: Option<(Stars, i64)>,
-}
+/// The keys of a set, 0 where there is none, the last one read first; then what the data set has for each. All zeros, so
+/// that the system gives memory only as sets are written.
+type Set = [u64; 2 * WAYS];
 
-/// What was read, each at the one place where it may be: it takes the place of another. The data set never changes, so
-/// that what is kept is as good as what would be read.
-#[derive(Debug)]
+/// What was read, each in the set where it may be: it takes the place of the one that was put there first. The data set
+/// never changes, so what is kept is as good as what would be read.
+#[derive(Debug, Default)]
 pub(crate) struct ReadRows {
-    places: RefCell<Box<[Option<Read>]>>,
-}
-
-impl Default for ReadRows {
-    fn default() -> Self {
-        Self { places: RefCell::new(vec![None; ROWS_MAX].into()) }
-    }
+    /// A power of two, or none.
+    sets: RefCell<Vec<Set>>,
+    /// How far the product of a key is shifted to give the number of its set.
+    shift: u32,
 }
 
 impl ReadRows {
+    /// Keeps rows in at most `bytes`; in less where a data set of `ratings` has room twice over in less.
+    pub(crate) fn new(bytes: u64, ratings: u64) -> Self {
+        let sets_max = bytes / SET_BYTES as u64;
+        let wanted = ratings.saturating_mul(2).div_ceil(WAYS as u64).max(1);
+        let bits = sets_max.min(wanted.checked_next_power_of_two().unwrap_or(u64::MAX)).checked_ilog2();
+        let sets =
+            bits.and_then(|bits| 1usize.checked_shl(bits)).map_or_else(Vec::new, |sets| vec![[0; 2 * WAYS]; sets]);
+        Self { sets: RefCell::new(sets), shift: u64::BITS - bits.unwrap_or(0) }
+    }
+
     /// What the data set has for `key`, if that was read lately.
     pub(crate) fn get(&self, key: RatingKey) -> Option<Option<Row>> {
-        let places = self.places.borrow();
-        let read = places.get(place(key)).copied().flatten().filter(|read| read.key == key)?;
-        Some(read.base.map(|(stars, timestamp)| base_row(stars, timestamp)))
+        let sets = self.sets.borrow();
+        let (keys, found) = sets.get(self.set_of(key))?.split_at(WAYS);
+        let way = keys.iter().position(|kept| *kept == number(key))?;
+        Some(unpack(*found.get(way)?))
     }
 
     /// The data set has `base` for `key`.
     pub(crate) fn put(&self, key: RatingKey, base: Option<Row>) {
-        let base = base.and_then(|row| row.stars.map(|stars| (stars, row.timestamp)));
-        if let Some(place) = self.places.borrow_mut().get_mut(place(key)) {
-            *place = Some(Read { key, base });
+        let Some(packed) = pack(base) else { return };
+        if let Some(set) = self.sets.borrow_mut().get_mut(self.set_of(key)) {
+            let (keys, found) = set.split_at_mut(WAYS);
+            keys.rotate_right(1);
+            found.rotate_right(1);
+            (keys[0], found[0]) = (number(key), packed);
         }
+    }
+
+    /// Multiplication spreads neighbours (Knuth, *The Art of Computer Programming*, vol. 3, §6.4).
+    fn set_of(&self, key: RatingKey) -> usize {
+        let product = number(key).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        product.checked_shr(self.shift).unwrap_or(0) as usize
     }
 }
 
-/// Where `key` may be. Multiplication spreads neighbours (Knuth, *The Art of Computer Programming*, vol. 3, §6.4).
-fn place(key: RatingKey) -> usize {
-    let number = (u64::from(key.user_id.get()) << 32) | u64::from(key.movie_id.get());
-    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - ROWS_BITS)) as usize
+/// Never 0, as ids begin at 1.
+fn number(key: RatingKey) -> u64 {
+    (u64::from(key.user_id.get()) << 32) | u64::from(key.movie_id.get())
+}
+
+/// A row of the data set in one number, 0 for none. `None` where its timestamp is too large for that.
+fn pack(base: Option<Row>) -> Option<u64> {
+    let Some((stars, timestamp)) = base.and_then(|row| Some((row.stars?, row.timestamp))) else { return Some(0) };
+    let shifted = timestamp << STARS_BITS;
+    (shifted >> STARS_BITS == timestamp).then_some(shifted as u64 | u64::from(stars.half_stars()))
+}
+
+fn unpack(packed: u64) -> Option<Row> {
+    let half_stars = u8::try_from(packed & ((1 << STARS_BITS) - 1)).ok()?;
+    let stars = Stars::from_half_stars(half_stars).ok()?;
+    Some(base_row(stars, packed as i64 >> STARS_BITS))
 }
 
 #[cfg(test)]
@@ -64,10 +93,13 @@ mod tests {
         RatingKey { user_id: UserId::new(user_id).unwrap(), movie_id: MovieId::new(movie_id).unwrap() }
     }
 
+    fn base(n: u32) -> Option<Row> {
+        n.is_multiple_of(3).then(|| base_row(Stars::from_half_stars((n % 10 + 1) as u8).unwrap(), i64::from(n)))
+    }
+
     #[test]
     fn what_was_read_is_what_was_put_or_nothing() {
-        let read = ReadRows::default();
-        let base = |n: u32| n.is_multiple_of(3).then(|| base_row(Stars::from_half_stars(7).unwrap(), i64::from(n)));
+        let read = ReadRows::new(1 << 20, 1_000_000);
         let mut kept = 0;
         for n in 1..200_000 {
             read.put(key(n, n % 50 + 1), base(n));
@@ -80,6 +112,40 @@ mod tests {
             }
             assert_eq!(read.get(key(n, 51)), None);
         }
-        assert!((ROWS_MAX / 2..=ROWS_MAX).contains(&kept), "{kept} kept");
+        assert!((50_000..=65_536).contains(&kept), "{kept} kept of 65,536 that have room");
+    }
+
+    #[test]
+    fn nearly_all_of_a_data_set_that_has_room_is_kept() {
+        let read = ReadRows::new(64 << 20, 100_000);
+        assert!(read.sets.borrow().len() * SET_BYTES <= 4 << 20, "no more memory than it is good for");
+        for n in 1..=100_000 {
+            read.put(key(n % 600 + 1, n), base(n));
+        }
+        let kept = (1..=100_000).filter(|n| read.get(key(n % 600 + 1, *n)).is_some()).count();
+        assert!(kept > 98_000, "{kept}");
+    }
+
+    #[test]
+    fn timestamps_of_all_sizes_come_back_or_are_not_kept() {
+        let read = ReadRows::new(1 << 12, 10);
+        let rows = [0, -1, i64::MAX, i64::MIN, i64::MAX >> STARS_BITS, i64::MIN >> STARS_BITS];
+        for (n, timestamp) in (1..).zip(rows) {
+            let row = base_row(Stars::from_half_stars(10).unwrap(), timestamp);
+            read.put(key(n, 1), Some(row));
+            assert!(read.get(key(n, 1)).is_none_or(|found| found == Some(row)), "{timestamp}");
+        }
+        assert!(read.get(key(1, 1)).is_some() && read.get(key(6, 1)).is_some() && read.get(key(3, 1)).is_none());
+    }
+
+    #[test]
+    fn without_memory_nothing_is_kept() {
+        for read in [ReadRows::default(), ReadRows::new(0, 100), ReadRows::new(63, 100)] {
+            read.put(key(1, 1), None);
+            assert_eq!(read.get(key(1, 1)), None);
+        }
+        let one = ReadRows::new(64, 100);
+        one.put(key(1, 1), None);
+        assert_eq!(one.get(key(1, 1)), Some(None));
     }
 }

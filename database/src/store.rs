@@ -44,6 +44,9 @@ pub struct Store {
     pub(crate) durable: Option<Durable>,
 }
 
+/// Memory for what was read of the data set lately, unless [`Store::limit_cache`] says otherwise, in bytes.
+pub const CACHE_BYTES: u64 = 64 << 20;
+
 /// How many ratings a user has.
 #[derive(Clone, Copy, Debug, Default)]
 struct UserCounts {
@@ -90,7 +93,7 @@ impl Store {
             digest: description.digest,
             users,
             overlay: Overlay::default(),
-            read: ReadRows::default(),
+            read: ReadRows::new(CACHE_BYTES, description.counts.ratings),
             is_writing: false,
             overlay_sum: 0,
             durable: None,
@@ -115,6 +118,11 @@ impl Store {
     /// How many films there are.
     pub fn movie_count(&self) -> usize {
         self.catalogue.len()
+    }
+
+    /// Keeps what is read of the data set from now on in at most so many bytes. A data set that needs less gets less.
+    pub fn limit_cache(&mut self, bytes: u64) {
+        self.read = ReadRows::new(bytes, self.description.counts.ratings);
     }
 
     /// Begins the batch's transaction, if it has not begun yet.

@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use natter_broker::duration::parse_duration;
 use natter_broker::options::BrokerOptions;
+use natter_broker::size::{ByteSize, parse_size};
 use natter_common::ids::UserId;
 use natter_common::messages::Mode;
 use natter_common::record::COPIES_MAX;
@@ -81,6 +82,10 @@ pub(crate) struct ClusterArgs {
     /// When what replicas say to hold is safe: full (from power loss) or normal (from the end of the process only)
     #[arg(long, value_name = "WHEN", default_value = "full", requires = "data_dir", value_parser = ["full", "normal"], help_heading = REPLICAS)]
     pub(crate) sync: String,
+
+    /// Memory of each replica for ratings of the data set that were read lately, like 64MiB
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size, help_heading = REPLICAS)]
+    pub(crate) cache: ByteSize,
 
     /// Replicas that are gone for longer hold no log back any more
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration, help_heading = REPLICAS)]

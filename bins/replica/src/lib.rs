@@ -31,6 +31,7 @@ use std::time::Duration;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use natter_broker::duration::parse_duration;
 use natter_broker::options::BrokerOptions;
+use natter_broker::size::{ByteSize, parse_size};
 use natter_broker::{role, shutdown};
 use natter_common::messages::Mode;
 use natter_database::{DataSource, Sync};
@@ -66,6 +67,10 @@ pub struct ReplicaArgs {
     /// When what it says to hold is safe: full (from power loss) or normal (from the end of the process only)
     #[arg(long, value_name = "WHEN", default_value = "full", requires = "data_dir", value_parser = parse_sync)]
     pub sync: Sync,
+
+    /// Memory for ratings of the data set that were read lately, like 64MiB; a small data set takes less
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
+    pub cache: ByteSize,
 
     /// What decides its status: active, overloaded, offline, arbitrary (drawn at random again and again) or measured
     #[arg(long, value_name = "MODE", default_value = "measured")]

@@ -23,11 +23,13 @@ impl Storage {
     pub(crate) fn open(arguments: &ReplicaArgs) -> Result<Self, ReplicaError> {
         let source = arguments.source()?;
         let Some(path) = &arguments.data_dir else {
-            let store = Store::open(&source).map_err(ReplicaError::Data)?;
+            let mut store = Store::open(&source).map_err(ReplicaError::Data)?;
+            store.limit_cache(arguments.cache.as_u64());
             return Ok(Self { store, id: new_id(arguments)?, former: Vec::new(), saved: None });
         };
         let directory = DataDirectory::open(path)?;
         let (mut store, recovered) = Store::open_in(&source, directory, arguments.sync)?;
+        store.limit_cache(arguments.cache.as_u64());
         let Recovered { identity, saved, clean, sync_before } = recovered;
         let id = new_id(arguments)?;
         let former = match &identity {
