@@ -40,5 +40,6 @@ regressions! {
     a_record_that_the_log_needs_is_not_forgotten_at_a_start: 72_011_159
     a_replica_that_starts_while_its_clock_is_ahead_remembers_the_updates_of_the_last_minute: 713_035
     an_update_acknowledged_when_its_only_holder_had_just_died_is_excused_as_lost: 20_029_753
+    a_log_whose_pages_hold_nothing_but_what_is_retired_here_is_read_on: 110_147_466
     a_local_replica_that_holds_another_record_of_an_update_is_not_asked_without_end: 110_001_107
 }

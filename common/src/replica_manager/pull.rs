@@ -32,6 +32,9 @@ pub(super) struct Pulls {
     peers: BTreeMap<ReplicaId, Peer>,
     /// For each origin of which something is missing: the number last heard of, and since when it is missing.
     missing: BTreeMap<ReplicaId, (u64, u64)>,
+    /// By peer: the retired of which its log still has records, as far as they are applied here. Timestamps leave them out,
+    /// so a peer that is not told sends these records again and again, and where a page has room for no others, nothing else.
+    retired: BTreeMap<ReplicaId, Timestamp>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +51,15 @@ impl Pulls {
         if self.peers.contains_key(peer) {
             self.peers.insert(peer.clone(), Peer::Paused { until_ms: now_ms + PULL_PAUSE_MS });
         }
+    }
+
+    /// The log of `peer` has records of these. Says whether that is news.
+    fn has_retired(&mut self, peer: &ReplicaId, retired: &Timestamp) -> bool {
+        if retired.is_empty() || self.retired.get(peer).is_some_and(|known| known.covers(retired)) {
+            return false;
+        }
+        self.retired.entry(peer.clone()).or_default().merge(retired);
+        true
     }
 
     fn tick(&mut self, now_ms: u64) {
@@ -81,6 +93,8 @@ impl ReplicaManager {
     pub(super) fn pull_what_is_missing(&mut self, step: &mut Step<'_>) -> Result<(), ValueError> {
         let now_ms = step.now.monotonic_ms;
         self.pulls.tick(now_ms);
+        let roster = &self.roster;
+        self.pulls.retired.retain(|peer, _| roster.get(peer).is_some());
         if self.loading.is_some() {
             return self.tick_loading(step);
         }
@@ -141,8 +155,12 @@ impl ReplicaManager {
     fn pull(&mut self, peer: ReplicaId, step: &mut Step<'_>) {
         let until_ms = step.now.monotonic_ms + PULL_TIMEOUT_MS;
         self.pulls.peers.insert(peer.clone(), Peer::Asked { until_ms });
-        let have = Replicas::from(self.log.replica_timestamp());
+        let mut have = self.log.replica_timestamp().clone();
+        if let Some(retired) = self.pulls.retired.get(&peer) {
+            have.merge(&self.retired.of(retired));
+        }
         step.notice(Notice::Pulled { from: peer.clone() });
+        let have = Replicas { replicas: have };
         step.outputs.push(Output::Pull(peer, LogRequest { id: self.config.id.clone(), have }));
     }
 
@@ -185,6 +203,13 @@ impl ReplicaManager {
         }
         self.note_gone(gone);
         let before = self.log.len();
+        let retired_in_page: Timestamp = records
+            .iter()
+            .map(|record| (&record.i, self.retired.get(&record.i)))
+            .filter(|(_, count)| *count > 0)
+            .map(|(origin, count)| (origin.clone(), count))
+            .collect();
+        let is_asked_for_less = self.pulls.has_retired(&id, &retired_in_page);
         if !records.is_empty() {
             self.unacknowledged.insert(id.clone());
         }
@@ -194,7 +219,7 @@ impl ReplicaManager {
         start.replicas.set(&self.config.id, 0);
         if !self.log.replica_timestamp().covers(&start.replicas) {
             self.begin_loading(id, step)?;
-        } else if self.log.len() == before {
+        } else if self.log.len() == before && !is_asked_for_less {
             let until_ms = step.now.monotonic_ms + PULL_PAUSE_MS;
             self.pulls.peers.insert(id, Peer::Paused { until_ms });
         } else if !self.log.replica_timestamp().covers(&replica_timestamp.replicas) {
