@@ -61,7 +61,7 @@ impl ReplicaManager {
             let reply = match is_same {
                 true => {
                     let records = self.executed.names(&request.id);
-                    self.accepted(first, records, &request.request, Timestamp::new(), step)
+                    self.accepted(&first, records, &request.request, Timestamp::new(), step)
                 }
                 false => Reply::IdInUse,
             };

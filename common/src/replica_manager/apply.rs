@@ -49,7 +49,7 @@ impl ReplicaManager {
     fn note_held(&mut self, mut held: Vec<Arc<Record>>, step: &mut Step<'_>) {
         for record in held.drain(..) {
             self.clock = self.clock.max(record.stamp);
-            self.executed.insert(record.executed(), step.now.monotonic_ms);
+            self.executed.insert(&*record, step.now.monotonic_ms);
             if self.config.durable {
                 self.changes.held.push(Arc::clone(&record));
             }

@@ -3,6 +3,7 @@
 use super::{ReplicaManager, Step};
 use crate::ids::ReplicaId;
 use crate::messages::Status;
+use crate::record::RecordRef;
 use crate::roster::Member;
 use crate::timestamp::Timestamp;
 
@@ -26,10 +27,12 @@ impl ReplicaManager {
         // Of a retired origin, the log holds nothing.
         let is_in_log =
             |origin: &ReplicaId, seq: u64| log.start(origin) < seq && seq <= log.replica_timestamp().get(origin);
-        let forgotten = self.executed.expire(now_ms, is_in_log);
-        if self.config.durable {
-            self.changes.forgotten.extend(forgotten);
-        }
+        let (is_durable, forgotten) = (self.config.durable, &mut self.changes.forgotten);
+        self.executed.expire(now_ms, is_in_log, |origin, seq| {
+            if is_durable {
+                forgotten.push(RecordRef { i: origin.clone(), seq });
+            }
+        });
         self.snapshots.expire(now_ms);
     }
 

@@ -208,10 +208,10 @@ impl ReplicaManager {
         self.clock = self.clock.max(loading.clock);
         self.strip(&mut value_timestamp, step);
         for operation in loading.executed {
+            self.executed.insert(&operation, now_ms);
             if self.config.durable {
-                self.changes.executed.push(operation.clone());
+                self.changes.executed.push(operation);
             }
-            self.executed.insert(operation, now_ms);
         }
         for (origin, count) in value_timestamp.iter() {
             self.jump(origin, count, step);

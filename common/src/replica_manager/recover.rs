@@ -62,7 +62,7 @@ impl ReplicaManager {
         let mut records: BTreeMap<(&ReplicaId, u64), &Arc<Record>> = BTreeMap::new();
         for record in &saved.records {
             if is_in_log(&record.i, record.seq) || !is_long_ago(record.stamp, latest_ms) {
-                manager.executed.insert(record.executed(), now_ms);
+                manager.executed.insert(&**record, now_ms);
             } else {
                 manager.changes.forgotten.push(record.name());
             }
@@ -73,7 +73,7 @@ impl ReplicaManager {
             if is_long_ago(operation.stamp, latest_ms) && !is_in_log(&operation.i, operation.seq) {
                 manager.changes.forgotten.push(operation.name());
             } else {
-                manager.executed.insert(operation, now_ms);
+                manager.executed.insert(&operation, now_ms);
             }
         }
         for (origin, held) in held_timestamp.iter() {

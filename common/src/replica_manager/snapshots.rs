@@ -217,7 +217,7 @@ impl ReplicaManager {
             last = Some(operation.id);
             let reflected = snapshot.value_timestamp.get(&operation.i).max(snapshot.retired.get(&operation.i));
             if reflected >= operation.seq {
-                chunk.executed.push(operation.clone());
+                chunk.executed.push(operation);
             }
         }
     }
