@@ -2,6 +2,7 @@
 //!
 //! A process that is only a frontend drives it in `shell`. A replica that answers clients drives it beside its own half.
 
+use std::future::pending;
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -144,6 +145,8 @@ impl Half {
                 batch = clients.next(), if *is_open => {
                     batch.map_or(Gathered::ClientsEnd, |batch| Gathered::Clients(FromClients(batch)))
                 }
+                // A frontend that leaves has closed all of these, and still waits for replicas.
+                else => pending().await,
             }
         };
         (of_replicas, of_clients)
