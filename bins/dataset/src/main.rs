@@ -38,7 +38,7 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Makes a SQLite file of synthetic films and ratings: the same for the same numbers and seed.
+    /// Makes a SQLite file of synthetic movies and ratings: the same for the same numbers and seed.
     Generate {
         /// How many users there are, with ids from 1.
         #[arg(long, value_name = "U", default_value_t = 610)]
