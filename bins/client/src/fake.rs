@@ -41,6 +41,8 @@ pub(crate) struct FakeFrontend {
     state: RefCell<State>,
     /// After so many more requests there is no frontend.
     left: Option<Cell<usize>>,
+    /// Size of the largest request that the broker takes, in bytes.
+    max_payload: Option<usize>,
     names: RefCell<ClusterNames>,
     /// Replicas that it calls retired in each answer.
     pub(crate) retired: Timestamp,
@@ -77,6 +79,11 @@ impl FakeFrontend {
     /// After so many more requests there is no frontend.
     pub(crate) fn answers_at_most(&mut self, requests: usize) {
         self.left = Some(Cell::new(requests));
+    }
+
+    /// Larger requests are refused by the broker.
+    pub(crate) fn takes_at_most(&mut self, bytes: usize) {
+        self.max_payload = Some(bytes);
     }
 
     /// From now on its cluster is this one; also known by its aliases.
@@ -121,6 +128,9 @@ impl FakeFrontend {
 
 impl Transport for &FakeFrontend {
     async fn request(&self, operation: Operation, payload: Bytes, limit: Duration) -> Result<Response, TransportError> {
+        if self.max_payload.is_some_and(|max| payload.len() > max) {
+            return Err(TransportError::TooLarge);
+        }
         if let Some(left) = &self.left {
             match left.get().checked_sub(1) {
                 Some(rest) => left.set(rest),

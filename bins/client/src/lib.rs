@@ -194,7 +194,7 @@ async fn transport(args: &ClientArgs, target: &Target, name: String) -> Result<N
 async fn import_ratings(args: &ClientArgs, source: &Source, again: bool, in_flight: u32) -> Result<String, Failure> {
     let environment = Environment::of_process();
     let target = Target::resolve(&args.broker, &environment).map_err(ConnectError::from)?;
-    let transport = transport(args, &target, "client-import".to_owned()).await?;
+    let transport = transport(args, &target, "client-import".to_owned()).await?.of_user(None, args.own_subject);
     let mut client = Client::new(transport.clone(), Memory::unkept(), settings(args));
     let home = match source {
         Source::File(path) => {

@@ -59,6 +59,17 @@ pub trait Transport {
         limit: Duration,
     ) -> impl Future<Output = Result<Response, TransportError>>;
 
+    /// One attempt of a batch. `user_id` is given where all its operations concern that user.
+    fn request_batch(
+        &self,
+        user_id: Option<UserId>,
+        payload: Bytes,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Response, TransportError>> {
+        let _ = user_id;
+        self.request(Operation::Batch, payload, limit)
+    }
+
     /// Prefix and broker that requests go to, for people.
     fn place(&self) -> String;
 }
@@ -83,17 +94,37 @@ impl NatsTransport {
         Self { client, subjects, place, denials, user_id: None, own_subject: Arc::default() }
     }
 
-    /// Requests that concern a user are all of this one. With `own_subject` they go to the user's own subjects; else they do
+    /// Requests that concern a user are all of this one, but for batches that name another. With `own_subject` they go to the user's own subjects; else they do
     /// after the broker has refused the general ones.
     #[must_use]
     pub fn of_user(self, user_id: Option<UserId>, own_subject: bool) -> Self {
         Self { user_id, own_subject: Arc::new(AtomicBool::new(own_subject)), ..self }
     }
 
-    /// The user's own subject of an operation, where it has one.
-    fn own_subject(&self, operation: Operation) -> Option<String> {
-        let user_id = self.user_id.filter(|_| operation.has_user())?;
-        Some(self.subjects.frontend_of_user(operation, user_id))
+    /// One attempt at the general subject, or at the one of `user_id` where that is used.
+    async fn request_of_user(
+        &self,
+        user_id: Option<UserId>,
+        operation: Operation,
+        payload: Bytes,
+        limit: Duration,
+    ) -> Result<Response, TransportError> {
+        let user_id = user_id.filter(|_| operation.has_user());
+        let own = user_id.map(|user_id| self.subjects.frontend_of_user(operation, user_id));
+        if let Some(own) = own.as_ref().filter(|_| self.own_subject.load(Ordering::Relaxed)) {
+            return self.request_at(operation, own.clone(), payload, limit).await;
+        }
+        let general = self.subjects.frontend(operation);
+        match (self.request_at(operation, general.clone(), payload.clone(), limit).await, own) {
+            (Err(TransportError::Denied(denial)), Some(own)) if denial.subject == general => {
+                let answer = self.request_at(operation, own, payload, limit).await;
+                if !matches!(answer, Err(TransportError::Denied(_))) {
+                    self.own_subject.store(true, Ordering::Relaxed);
+                }
+                answer
+            }
+            (answer, _) => answer,
+        }
     }
 
     async fn request_at(
@@ -148,21 +179,16 @@ const COPY_OF_BATCH_AFTER: Duration = Duration::from_secs(1);
 
 impl Transport for NatsTransport {
     async fn request(&self, operation: Operation, payload: Bytes, limit: Duration) -> Result<Response, TransportError> {
-        let own = self.own_subject(operation);
-        if let Some(own) = own.as_ref().filter(|_| self.own_subject.load(Ordering::Relaxed)) {
-            return self.request_at(operation, own.clone(), payload, limit).await;
-        }
-        let general = self.subjects.frontend(operation);
-        match (self.request_at(operation, general.clone(), payload.clone(), limit).await, own) {
-            (Err(TransportError::Denied(denial)), Some(own)) if denial.subject == general => {
-                let answer = self.request_at(operation, own, payload, limit).await;
-                if !matches!(answer, Err(TransportError::Denied(_))) {
-                    self.own_subject.store(true, Ordering::Relaxed);
-                }
-                answer
-            }
-            (answer, _) => answer,
-        }
+        self.request_of_user(self.user_id, operation, payload, limit).await
+    }
+
+    async fn request_batch(
+        &self,
+        user_id: Option<UserId>,
+        payload: Bytes,
+        limit: Duration,
+    ) -> Result<Response, TransportError> {
+        self.request_of_user(user_id.or(self.user_id), Operation::Batch, payload, limit).await
     }
 
     fn place(&self) -> String {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use natter_common::cluster::ClusterId;
-use natter_common::subjects::Operation;
+use natter_common::ids::UserId;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -141,8 +141,9 @@ impl<T: Transport> Run<'_, T> {
                 let payload = wire::encode(&items, self.options.cluster.as_ref());
                 let payload = payload.map_err(|error| self.stopped(ClientError::bad_reply(error)))?;
                 let (transport, limit) = (self.transport, self.options.timeout);
+                let user_id = only_user(&items);
                 flights.push(async move {
-                    let response = transport.request(Operation::Batch, payload.into(), limit).await;
+                    let response = transport.request_batch(user_id, payload.into(), limit).await;
                     Landed { number, items, response }
                 });
             }
@@ -213,9 +214,10 @@ impl<T: Transport> Run<'_, T> {
             }
             Err(error) => ClientError::without_answer(error, self.options.timeout, &self.transport.place()),
         };
+        let count = items.len();
         self.plan.put_back(items);
         match error.name {
-            ErrorName::TooLarge | ErrorName::ReplyTooLarge if self.batch_max > 1 => self.batch_max /= 2,
+            ErrorName::TooLarge | ErrorName::ReplyTooLarge if count > 1 => self.shrink_batches(count),
             ErrorName::Stale => return Err(self.stopped(self.other_cluster(error))),
             _ if error.name.is_passing() => self.slow_down(number, error),
             _ => return Err(self.stopped(error)),
@@ -241,10 +243,16 @@ impl<T: Transport> Run<'_, T> {
         }
         match later {
             None => self.pace.went_well(count),
-            Some(error) if error.name == ErrorName::ReplyTooLarge => self.batch_max = (self.batch_max / 2).max(1),
+            Some(error) if error.name == ErrorName::ReplyTooLarge => self.shrink_batches(count),
             Some(error) => self.slow_down(number, error),
         }
         Ok(())
+    }
+
+    /// Makes batches smaller than one of `count` operations, which was too large. Several that are as large may be in flight:
+    /// together they count once.
+    fn shrink_batches(&mut self, count: usize) {
+        self.batch_max = self.batch_max.min(count / 2).max(1);
     }
 
     fn slow_down(&mut self, batch: u64, error: ClientError) {
@@ -320,6 +328,12 @@ impl<T: Transport> Run<'_, T> {
     fn source_name(&self) -> String {
         self.options.source.to_string()
     }
+}
+
+/// The user of all these items, where they have the same one: a broker may permit the batch at that user's subject alone.
+fn only_user(items: &[Item]) -> Option<UserId> {
+    let first = items.first()?.row.key.user_id;
+    items.iter().all(|item| item.row.key.user_id == first).then_some(first)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use natter_common::edge::{ClientRequest, SingleOperation};
 use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::RatingKey;
+use natter_common::subjects::Operation;
 
 use super::super::Counts;
 use super::*;
@@ -112,6 +113,18 @@ async fn what_got_no_answer_or_found_no_room_is_sent_again_under_the_same_ids_an
     let imported = import(&&frontend, &options(&path)).await.unwrap();
     assert_eq!(imported.counts, counts(2400, 0, 0, 0), "an answer that was lost is the first answer");
     assert_eq!(frontend.executed(), 2400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_shrink_until_a_small_broker_takes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    for max_payload in [32_768, 8_192, 4_096, 256] {
+        let path = write(folder.path(), 1_200, |user| user % 10 + 1);
+        let mut frontend = FakeFrontend::default();
+        frontend.takes_at_most(max_payload);
+        let imported = import(&&frontend, &ImportOptions { journal: None, ..options(&path) }).await.unwrap();
+        assert_eq!(imported.counts, counts(4_800, 0, 0, 0), "{max_payload}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
