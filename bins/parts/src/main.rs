@@ -1,8 +1,10 @@
 //! Counts the instructions that parts of Natter take, which a busy machine does not change as it changes times.
 //!
 //! Each part is run in a process of its own under `valgrind --tool=callgrind`, which counts while [`measured`] runs and
-//! not while things are set up. `parts --check docs/PERFORMANCE.md` compares the counts with the table there.
+//! not while things are set up. `parts --check bins/parts/instructions.tsv` compares the counts with
+//! the baseline, and `--renew` writes them there.
 
+mod baseline;
 mod control;
 mod frontend;
 mod part;
@@ -21,9 +23,13 @@ use part::Part;
 #[derive(Parser, Debug)]
 #[command(name = "parts", version)]
 struct Arguments {
-    /// Compare with the table in this file, and fail where a part takes over a tenth more than it says
+    /// Compare with the baseline in this file, and fail where a part takes over a tenth more than it says
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
+
+    /// Write what is counted into this file as the new baseline; parts that are not counted stay as they are
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    renew: Option<PathBuf>,
 
     /// Only the parts whose names contain this
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -45,7 +51,7 @@ fn main() -> ExitCode {
         None => {
             let parts =
                 Part::all().filter(|part| part.name.contains(&arguments.only) && (arguments.slow || !part.slow));
-            table::count(parts, arguments.check.as_deref())
+            table::count(parts, arguments.check.as_deref(), arguments.renew.as_deref())
         }
     };
     match done {

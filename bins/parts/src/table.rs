@@ -1,41 +1,50 @@
-//! Counting, and the table that the counts are held against.
+//! Counting, and the comparison with the baseline.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::baseline::{self, Baseline};
 use crate::control;
 use crate::part::Part;
 
-/// How much more a part may take than the table says, in percent.
+/// How much more a part may take than the baseline says, in percent.
 const MORE_PERCENT_MAX: u64 = 10;
 
 /// Counts `parts` and prints them as a table. With `check`, fails where one takes too much more than that file says, or is
-/// not in it.
-pub(crate) fn count(parts: impl Iterator<Item = &'static Part>, check: Option<&Path>) -> Result<()> {
-    let known = check.map(read).transpose()?;
+/// not in it. With `renew`, writes the counts into that file.
+pub(crate) fn count(
+    parts: impl Iterator<Item = &'static Part>,
+    check: Option<&Path>,
+    renew: Option<&Path>,
+) -> Result<()> {
+    let known = check.map(baseline::read).transpose()?;
+    let mut counts = Baseline::new();
     let mut problems = Vec::new();
     println!("| part | instructions |");
     println!("| --- | --- |");
     for part in parts {
         let counted = instructions(part)?;
         println!("| {} | {} |", part.name, thousands(counted));
+        counts.insert(part.name.to_owned(), counted);
         let Some(known) = &known else { continue };
         match known.get(part.name) {
             Some(before) if counted * 100 > before * (100 + MORE_PERCENT_MAX) => {
                 problems.push(format!("{}: {counted} instructions, {before} before", part.name));
             }
             Some(_) => {}
-            None => problems.push(format!("{}: {counted} instructions, not in the table", part.name)),
+            None => problems.push(format!("{}: {counted} instructions, not in the baseline", part.name)),
         }
+    }
+    if let Some(path) = renew {
+        baseline::renew(path, counts)?;
     }
     if problems.is_empty() {
         return Ok(());
     }
     bail!(
-        "more than {MORE_PERCENT_MAX} % over the table:\n{}\nMake it cheaper, or, where it is worth that much, put the new \
-         count into the table and say why in the commit",
+        "more than {MORE_PERCENT_MAX} % over the baseline:\n{}\nMake it cheaper, or, where it is worth that much, renew the \
+         baseline with --renew and say why in the commit",
         problems.join("\n")
     )
 }
@@ -46,17 +55,6 @@ fn instructions(part: &Part) -> Result<u64> {
     let collected = said.lines().find_map(|line| line.split("Collected :").nth(1));
     let collected = collected.and_then(|number| number.trim().parse::<u64>().ok()).filter(|number| *number > 0);
     Ok(collected.with_context(|| format!("{}: valgrind counted nothing: {said}", part.name))? / part.times)
-}
-
-/// The rows `| part | number |` of a file.
-fn read(path: &Path) -> Result<BTreeMap<String, u64>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let row = |line: &str| {
-        let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
-        let (name, number) = (cells.next()?, cells.next()?);
-        Some((name.to_owned(), number.replace(',', "").parse().ok()?))
-    };
-    Ok(text.lines().filter_map(row).collect())
 }
 
 fn thousands(number: u64) -> String {
