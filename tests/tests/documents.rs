@@ -20,8 +20,14 @@ use serde_json::Value;
 
 /// The roles, which cargo builds before the tests.
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "docs/ARCHITECTURE.md", "docs/PERFORMANCE.md", "docs/PROTOCOL.md", "docs/TESTING.md"];
+const DOCUMENTS: [&str; 6] = [
+    "README.md",
+    "docs/ARCHITECTURE.md",
+    "docs/BENCHMARKS.md",
+    "docs/PERFORMANCE.md",
+    "docs/PROTOCOL.md",
+    "docs/TESTING.md",
+];
 /// Programs of Natter, and where their options are defined.
 const PROGRAMS: [(&str, &[&str]); 7] = [
     ("bench", &["bins/bench/src/arguments.rs"]),
