@@ -53,11 +53,35 @@ pub struct Member {
     unreachable: bool,
     /// Whether a later life of the same replica has shown itself, with all that this one had saved.
     superseded: bool,
-    /// Whether a later life was heard while this one still counts as present: the two are one holder.
-    has_later_life: bool,
+    /// A later life that was heard while this one still counts as present: the two are one holder, until this one shows that
+    /// it ran on.
+    later_life: Option<LaterLife>,
+    /// Replicas that say to be its later lives, and that it outlived: their directories are copies of its own.
+    copies: Vec<ReplicaId>,
     /// What the wall clock here showed when an earlier life of this process heard it last, in Unix milliseconds; `None`
     /// where this life has heard it.
     heard_before_ms: Option<u64>,
+}
+
+/// A replica that says that another one was itself in an earlier life.
+#[derive(Clone, Debug)]
+struct LaterLife {
+    id: ReplicaId,
+    /// When that was heard first.
+    since_ms: u64,
+    /// For how long the earlier life would have run by then, in milliseconds, and what a message may take.
+    uptime_ms: u64,
+}
+
+impl LaterLife {
+    /// Whether a message of the earlier life shows that it still ran when the later one was there.
+    fn is_outlived(&self, presence: &Presence, now_ms: u64) -> bool {
+        match presence.uptime_ms {
+            // Some senders do not say for how long they have run.
+            0 => now_ms > self.since_ms + SUPERSEDED_SILENCE_MS,
+            uptime_ms => uptime_ms > self.uptime_ms,
+        }
+    }
 }
 
 impl Member {
@@ -70,7 +94,8 @@ impl Member {
             present,
             unreachable: false,
             superseded: false,
-            has_later_life: false,
+            later_life: None,
+            copies: Vec::new(),
             heard_before_ms: None,
         }
     }
@@ -83,7 +108,7 @@ impl Member {
     /// Whether it counts as a holder of what it shows to hold. One whose later life is there too does not: most likely it
     /// has just ended, and the later life holds the same.
     pub fn is_holder(&self) -> bool {
-        self.present && !self.has_later_life
+        self.present && self.later_life.is_none()
     }
 
     /// Whether it never comes back with something that nobody else has: it was in memory, and left or died; or a later
@@ -96,6 +121,11 @@ impl Member {
     /// Whether a later life of the same replica is there in its place.
     pub fn is_superseded(&self) -> bool {
         self.superseded
+    }
+
+    /// Whether it ran on beside `by`, which says to be its later life: the directory of `by` is a copy of its own.
+    pub fn has_outlived(&self, by: &ReplicaId) -> bool {
+        self.copies.contains(by)
     }
 
     /// When it was heard last, in Unix milliseconds by the wall clock here.
@@ -184,8 +214,11 @@ impl Roster {
         // The same moment again is no sign of life.
         let is_later = presence.uptime_ms > member.presence.uptime_ms || presence.uptime_ms == 0;
         let seen_ms = if is_later { now_ms } else { member.seen_ms };
-        let has_later_life = member.has_later_life;
-        *member = Member { has_later_life, ..Member::heard(presence, seen_ms, heard_ms) };
+        let mut copies = std::mem::take(&mut member.copies);
+        let outlived = member.later_life.take_if(|later| later.is_outlived(&presence, now_ms));
+        copies.extend(outlived.map(|later| later.id).filter(|_| copies.len() < MEMBERS_MAX));
+        let later_life = member.later_life.take();
+        *member = Member { later_life, copies, ..Member::heard(presence, seen_ms, heard_ms) };
         change
     }
 
@@ -223,12 +256,16 @@ impl Roster {
         }
     }
 
-    /// A replica that is there says that `id` was its own in an earlier life. Returns whether that is news: not while `id`
-    /// shows itself, nor where it is unknown.
-    pub fn supersede(&mut self, id: &ReplicaId, now_ms: u64) -> bool {
-        let Some(member) = self.members.get_mut(id).filter(|member| !member.superseded) else { return false };
+    /// The replica `by`, which is there, says that `id` was its own in an earlier life. Returns whether that is news: not
+    /// while `id` shows itself, nor where it is unknown, nor where it ran on beside `by`, whose directory is a copy then.
+    pub fn supersede(&mut self, id: &ReplicaId, by: &ReplicaId, now_ms: u64) -> bool {
+        let Some(member) = self.members.get_mut(id).filter(|member| !member.superseded && !member.has_outlived(by))
+        else {
+            return false;
+        };
         self.changes += 1;
-        member.has_later_life = true;
+        let uptime_ms = member.presence.uptime_ms + now_ms.saturating_sub(member.seen_ms) + SUPERSEDED_SILENCE_MS;
+        member.later_life.get_or_insert_with(|| LaterLife { id: by.clone(), since_ms: now_ms, uptime_ms });
         if member.present && now_ms.saturating_sub(member.seen_ms) <= SUPERSEDED_SILENCE_MS {
             return false;
         }
@@ -388,6 +425,38 @@ mod tests {
         roster.connected(90_000);
         assert_eq!(ticks(&mut roster, 90_100..=91_500), []);
         assert_eq!(ticks(&mut roster, 91_600..=91_600).len(), 1);
+    }
+
+    #[test]
+    fn a_replica_that_runs_on_beside_a_copy_of_its_directory_is_a_holder_again() {
+        let by = ReplicaId::new("copy").unwrap();
+        let id = ReplicaId::new("a").unwrap();
+        // As its presence comes, at which time it would have run for so long.
+        for uptime_of in [|at_ms: u64| 5_000 + at_ms, |_| 0] {
+            let mut roster = Roster::new(10_000, 0);
+            let shows = |roster: &mut Roster, uptime_ms, at_ms| {
+                let presence = Presence { uptime_ms, ..presence("a", Status::Active) };
+                roster.heard(presence, at_ms);
+                roster.get(&id).unwrap().is_holder()
+            };
+            assert!(shows(&mut roster, uptime_of(0), 0));
+            assert!(!roster.supersede(&id, &by, 200));
+            assert!(!roster.get(&id).unwrap().is_holder(), "the two may be one");
+            // What was under way when it ended proves nothing, however late it comes.
+            assert!(!shows(&mut roster, uptime_of(500), 500));
+            assert!(!roster.supersede(&id, &by, 700));
+            assert!(shows(&mut roster, uptime_of(1_000), 1_000), "it ran when the copy was there");
+            for at_ms in (1_200..9_000).step_by(500) {
+                assert!(
+                    !roster.supersede(&id, &by, at_ms),
+                    "a copy that it outlived is no later life, even in silence"
+                );
+                assert!(roster.get(&id).unwrap().is_holder());
+            }
+            // A later life of its own is.
+            assert!(roster.supersede(&id, &ReplicaId::new("later").unwrap(), 9_000));
+            assert!(!roster.get(&id).unwrap().is_holder());
+        }
     }
 
     #[test]

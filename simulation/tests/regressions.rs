@@ -41,5 +41,6 @@ regressions! {
     a_replica_that_starts_while_its_clock_is_ahead_remembers_the_updates_of_the_last_minute: 713_035
     an_update_acknowledged_when_its_only_holder_had_just_died_is_excused_as_lost: 20_029_753
     a_log_whose_pages_hold_nothing_but_what_is_retired_here_is_read_on: 110_147_466
+    a_replica_that_leaves_before_it_was_heard_supersedes_no_earlier_life: 120_057_475
     a_local_replica_that_holds_another_record_of_an_update_is_not_asked_without_end: 110_001_107
 }

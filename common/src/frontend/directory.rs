@@ -114,7 +114,7 @@ impl Directory {
             } else {
                 self.lagging.insert(id.clone());
             }
-            let holds = self.holds.entry(id).or_default();
+            let holds = self.holds.entry(id.clone()).or_default();
             // It has retired what it does not show any more.
             let before = shown_before.unwrap_or_default().replicas;
             if !replica_timestamp.covers(&before) {
@@ -126,7 +126,7 @@ impl Directory {
             if tells_of_losses {
                 self.note_shown_losses();
             }
-            return former.into_iter().filter(|id| self.roster.supersede(id, now_ms)).collect();
+            return former.into_iter().filter(|earlier| self.roster.supersede(earlier, &id, now_ms)).collect();
         }
         Vec::new()
     }

@@ -87,10 +87,11 @@ impl ReplicaManager {
         self.former.retain(|own| own != id);
         let now_ms = step.now.monotonic_ms;
         for earlier in former {
-            if *earlier == self.config.id {
+            let is_copy = self.roster.get(earlier).is_some_and(|member| member.has_outlived(id));
+            if *earlier == self.config.id || is_copy {
                 continue;
             }
-            if self.roster.supersede(earlier, now_ms) {
+            if self.roster.supersede(earlier, id, now_ms) {
                 self.pulls.failed(earlier, now_ms);
                 self.dead.insert(earlier.clone());
                 step.notice(Notice::PeerRestarted { id: id.clone(), former: earlier.clone() });

@@ -197,7 +197,8 @@ impl ReplicaManager {
         if presence.durable == Some(false) {
             self.note_mortal(id.clone());
         }
-        let former = presence.former.clone();
+        // One that leaves is nobody's later life any more, even if nothing else was heard of it.
+        let former = if presence.status == Status::Left { Vec::new() } else { presence.former.clone() };
         let change = self.roster.heard(presence, step.now.monotonic_ms);
         self.hear_cluster(&id, step);
         match change {
@@ -212,9 +213,7 @@ impl ReplicaManager {
             Change::Status | Change::None => {}
         }
         self.table.heard(&id, &replica_timestamp, Some(&value_timestamp));
-        if change != Change::Left {
-            self.hear_former(&id, &former, step);
-        }
+        self.hear_former(&id, &former, step);
     }
 
     /// Of two replica managers with different data sets, the one that came later must go.
