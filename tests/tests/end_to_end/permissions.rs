@@ -111,6 +111,9 @@ async fn each_role_works_with_exactly_the_documented_permissions() {
         ask("client42", &[arguments, &["--own-subject"]].concat()).await;
     }
     ask("client42", &["average", "1"]).await;
+    let own = world.path("own.csv");
+    std::fs::write(&own, "userId,movieId,rating\n42,1,3.0\n42,2,4.0\n").unwrap();
+    ask("client42", &["import", own.to_str().unwrap(), "--own-subject"]).await;
     assert!(observed.next().await.is_some());
 
     // One that comes late fetches logs or a snapshot.

@@ -76,3 +76,22 @@ async fn signals_ignored_at_the_start_stay_ignored_and_others_end_in_good_order(
     }
     cluster.finish().await;
 }
+
+#[tokio::test]
+async fn a_frontend_that_ends_while_a_request_waits_for_replicas_ends_in_good_order() {
+    let world = World::new(ROLES).await;
+    let database = data::write_small(world.directory());
+    let plan = world.cluster("ratings").database(&database).frontend_arguments(&["-v"]);
+    let mut cluster = plan.start(1, 2).await;
+    cluster.pause_all_replicas();
+    let wire = cluster.wire.clone();
+    let rating = json!({"user_id": 77, "movie_id": 1, "rating": 4.5});
+    let asked = tokio::spawn(async move { wire.ask_in(Encoding::MessagePack, "frontend.create", &rating).await });
+    cluster.member("f1").until_logged("asks to accept").await;
+    cluster.member("f1").expect_end();
+    send(&mut cluster, "f1", Signal::TERM);
+    let ended = cluster.member("f1").ended().await;
+    assert_eq!(ended.code(), Some(0), "f1 ends with {ended}:\n{}", cluster.member("f1").log_tail(20));
+    drop(asked.await);
+    cluster.finish().await;
+}
