@@ -1,4 +1,4 @@
-//! Two histories of one directory: a plain copy of a directory, where both copies took updates without the other.
+//! Two histories of one directory: a plain copy of a directory, which went on without the original or beside it.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -113,5 +113,42 @@ async fn two_copies_of_a_directory_that_each_went_on_alone_meet_and_lose_nothing
     let short = cluster.observer.until_within(Duration::from_secs(10), log_is_short).await;
     assert!(short.is_some(), "logs are held back: {:?}", cluster.observer.seen().members);
     // It also looks for DIVERGED in the logs.
+    cluster.finish().await;
+}
+
+#[tokio::test]
+async fn a_replica_runs_on_beside_a_copy_of_its_directory_and_both_count_as_holders() {
+    let world = World::new(ROLES).await;
+    let database = data::write_small(world.directory());
+    let mut cluster = world.cluster("ratings").database(&database).empty().await;
+    let since = Instant::now();
+    start_durable(&mut cluster, &world, "d1", &[]);
+    cluster.start_frontend("f1", &[]);
+    cluster.until_serve_since(&["d1"], since).await;
+    cluster.until_shows("f1", "ACTIVE").await;
+    let ledger = Ledger::default();
+    ledger.write(&cluster.wire, 4, 40, 20).await;
+    // Nothing is written meanwhile, so that this is a copy as it was at one moment.
+    let copied = Command::new("cp").arg("-a").args([data_dir(&world, "d1"), data_dir(&world, "d2")]).status().unwrap();
+    assert!(copied.success());
+
+    let since = Instant::now();
+    start_durable(&mut cluster, &world, "d2", &[]);
+    cluster.until_serve_since(&["d2"], since).await;
+    let id = |name| cluster.observer.seen().named(name).unwrap().0.clone();
+    let ids = [id("d1"), id("d2")];
+    let mut session = Session::new(&cluster.wire);
+    let create = json!({"user_id": 9201, "movie_id": 1, "rating": 4.0});
+    let holders = session.ask("create", create).await.ok()["replicas"].clone();
+    assert!(holders.as_array().unwrap().len() == 2, "{ids:?} hold it: {holders}");
+    ledger.write(&cluster.wire, 4, 40, 20).await;
+    cluster.until_ids_agree(&ids, Instant::now()).await;
+
+    // The copy leaves, and the original goes on.
+    cluster.member("d2").terminate();
+    assert!(cluster.member("d2").ended().await.success());
+    let update = json!({"user_id": 9201, "movie_id": 1, "rating": 2.0});
+    session.ask("update", update).await.ok();
+    ledger.check(&cluster.wire, &ledger.mark(), Compare::Updates).await;
     cluster.finish().await;
 }
