@@ -190,9 +190,9 @@ fn what_the_dead_had_may_yet_have_to_be_given_up_before_they_are_forgotten() {
 fn one_whose_later_life_is_there_is_not_awaited_but_while_it_shows_itself() {
     let mut roster = Roster::new(FORGET_AFTER_MS, 0);
     roster.heard(presence("a", Status::Active, true), 0);
-    assert!(!roster.supersede(&id("a"), PRESENCE_INTERVAL_MS), "it may run: the other one has a copy");
-    assert!(roster.supersede(&id("a"), 2 * PRESENCE_INTERVAL_MS), "it is silent");
-    assert!(!roster.supersede(&id("a"), 2 * PRESENCE_INTERVAL_MS), "no news");
+    assert!(!roster.supersede(&id("a"), &id("b"), PRESENCE_INTERVAL_MS), "it may run: the other one has a copy");
+    assert!(roster.supersede(&id("a"), &id("b"), 2 * PRESENCE_INTERVAL_MS), "it is silent");
+    assert!(!roster.supersede(&id("a"), &id("b"), 2 * PRESENCE_INTERVAL_MS), "no news");
     let member = roster.get(&id("a")).unwrap();
     assert!(!member.is_present() && member.is_superseded() && member.has_died());
     assert!(!roster.may_somebody_return(0) && roster.is_forgotten(&id("a"), 0));
