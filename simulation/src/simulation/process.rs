@@ -198,6 +198,10 @@ impl Process {
     /// Takes notice of a presence message.
     pub fn hears(&mut self, presence: &Presence, now_us: u64) {
         let (id, status) = (&presence.id, presence.status);
+        // Nobody keeps in mind that one has left whom it never heard.
+        if status == Status::Left && !self.heard.contains_key(id) {
+            return;
+        }
         if let Some(heard) = self.heard.get_mut(id).filter(|heard| presence.uptime_ms <= heard.uptime_ms) {
             // The same moment again is no sign of life.
             if presence.uptime_ms == heard.uptime_ms && !matches!(status, Status::Active | Status::Overloaded) {
