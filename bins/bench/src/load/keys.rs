@@ -17,7 +17,10 @@ pub(super) struct Keys {
     keys: Vec<Key>,
     /// In half stars; `None` where an update was not answered, so that nobody knows.
     known: Vec<Option<u8>>,
-    is_asked: Vec<bool>,
+    /// How many requests are open about each.
+    open: Vec<u32>,
+    /// Whether there were several at the same time, so that what each of them did tells nothing.
+    is_shared: Vec<bool>,
 }
 
 impl Keys {
@@ -25,8 +28,8 @@ impl Keys {
     pub(super) fn new(ratings: impl IntoIterator<Item = (Key, u8)>) -> Self {
         let (keys, known): (Vec<Key>, Vec<Option<u8>>) =
             ratings.into_iter().map(|(key, half_stars)| (key, Some(half_stars))).unzip();
-        let is_asked = vec![false; keys.len()];
-        Self { keys, known, is_asked }
+        let (open, is_shared) = (vec![0; keys.len()], vec![false; keys.len()]);
+        Self { keys, known, open, is_shared }
     }
 
     /// A random one that nobody asks about, which is asked about from now on. Where there are too few, one that somebody
@@ -35,18 +38,21 @@ impl Keys {
         let first = random.usize(..self.keys.len());
         for step in 0..LOOK_AT_MOST.min(self.keys.len()) {
             let place = (first + step) % self.keys.len();
-            if !self.is_asked[place] {
-                self.is_asked[place] = true;
+            if self.open[place] == 0 {
+                self.open[place] = 1;
+                self.is_shared[place] = false;
                 return (place, true);
             }
         }
+        self.open[first] += 1;
+        self.is_shared[first] = true;
         self.known[first] = None;
         (first, false)
     }
 
-    /// Nobody asks about it any more.
+    /// One request less is open about it.
     pub(super) fn give_back(&mut self, place: usize) {
-        self.is_asked[place] = false;
+        self.open[place] = self.open[place].saturating_sub(1);
     }
 
     /// Who and what.
@@ -59,9 +65,9 @@ impl Keys {
         self.known[place]
     }
 
-    /// Notes its half stars, or that they are not known.
+    /// Notes its half stars, or that they are not known. Where another request was open about it, they are not known either.
     pub(super) fn note(&mut self, place: usize, half_stars: Option<u8>) {
-        self.known[place] = half_stars;
+        self.known[place] = half_stars.filter(|_| !self.is_shared[place]);
     }
 }
 
@@ -80,7 +86,18 @@ mod tests {
         let (shared, is_alone) = keys.take(&mut random);
         assert!(!is_alone);
         assert_eq!(keys.known(shared), None, "what two ask about is not known");
-        keys.give_back(1);
-        assert_eq!(keys.take(&mut random), (1, true));
+        keys.give_back(shared);
+        keys.note(shared, Some(3));
+        assert_eq!(keys.known(shared), None, "the other one may have written after this one");
+        let (again, is_alone) = keys.take(&mut random);
+        assert!(!is_alone, "the other one is still open");
+        keys.give_back(again);
+        for place in 0..3 {
+            keys.give_back(place);
+        }
+        let (place, is_alone) = keys.take(&mut random);
+        assert!(is_alone);
+        keys.note(place, Some(3));
+        assert_eq!(keys.known(place), Some(3));
     }
 }
