@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use natter_common::clock::Stamp;
 use natter_common::ids::{ReplicaId, UpdateId};
@@ -14,7 +15,9 @@ use natter_common::replica_manager::{Changes, Saved};
 use natter_common::request::Update;
 use natter_common::timestamp::Timestamp;
 use natter_common::value::{Row, Value};
-use natter_database::{DataDirectory, DataSource, Identity, OpenError, Recovered, Store, Sync};
+use natter_database::{
+    DataDirectory, DataSource, DirectoryError, DirectoryProblem, Identity, OpenError, Recovered, Store, Sync,
+};
 use tempfile::TempDir;
 
 use crate::common::{all, average, folder, key};
@@ -26,6 +29,9 @@ pub(crate) const RATINGS: &str =
     "userId,movieId,rating,timestamp\n1,1,4.0,100\n1,2,0.5,101\n2,1,5.0,102\n2,5,2.5,103\n";
 
 pub(crate) const MOVIE_NUMBERS: [u32; 3] = [1, 2, 5];
+
+/// A process is another program long before this is over, even on a busy machine.
+const FORKED_MAX: Duration = Duration::from_secs(5);
 
 /// A data set, and a directory for a replica of it.
 pub(crate) struct Place {
@@ -52,8 +58,21 @@ impl Place {
         self.open_at(&self.path(), Sync::Full).unwrap()
     }
 
+    /// A program that another test starts shares the files of this process, locks among them, from its fork to its exec: a
+    /// directory that was let go is free only then.
     pub(crate) fn open_at(&self, path: &Path, sync: Sync) -> Result<(Store, Recovered), OpenError> {
-        let directory = DataDirectory::open(path)?;
+        let began = Instant::now();
+        let own = Some(std::process::id());
+        let directory = loop {
+            match DataDirectory::open(path) {
+                Err(DirectoryError { problem: DirectoryProblem::InUse { process }, .. })
+                    if process == own && began.elapsed() < FORKED_MAX =>
+                {
+                    std::thread::yield_now();
+                }
+                opened => break opened?,
+            }
+        };
         Store::open_in(&self.source, directory, sync)
     }
 
@@ -70,7 +89,9 @@ impl Place {
     }
 
     pub(crate) fn refusal_at(&self, path: &Path) -> String {
-        let error = self.open_at(path, Sync::Full).map(|(_, recovered)| recovered).unwrap_err();
+        let opened = DataDirectory::open(path).map_err(OpenError::from);
+        let opened = opened.and_then(|directory| Store::open_in(&self.source, directory, Sync::Full));
+        let error = opened.map(|(_, recovered)| recovered).unwrap_err();
         error.to_string().replace(&path.display().to_string(), "DIR")
     }
 }
