@@ -268,7 +268,8 @@ impl Roster {
             return false;
         };
         self.changes += 1;
-        let uptime_ms = member.presence.uptime_ms + now_ms.saturating_sub(member.seen_ms) + SUPERSEDED_SILENCE_MS;
+        let runs_ms = now_ms.saturating_sub(member.seen_ms) + SUPERSEDED_SILENCE_MS;
+        let uptime_ms = member.presence.uptime_ms.saturating_add(runs_ms);
         member.later_life.get_or_insert_with(|| LaterLife { id: by.clone(), since_ms: now_ms, uptime_ms });
         if member.present && now_ms.saturating_sub(member.seen_ms) <= SUPERSEDED_SILENCE_MS {
             return false;

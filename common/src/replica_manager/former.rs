@@ -95,6 +95,7 @@ impl ReplicaManager {
                 self.pulls.failed(earlier, now_ms);
                 self.dead.insert(earlier.clone());
                 step.notice(Notice::PeerRestarted { id: id.clone(), former: earlier.clone() });
+                self.follow_retirement(earlier, step);
             }
             let is_named = self.value_timestamp.get(earlier) > 0 || self.log.replica_timestamp().get(earlier) > 0;
             if is_named && self.roster.get(earlier).is_none_or(|member| !member.is_present()) {

@@ -194,6 +194,13 @@ impl ReplicaManager {
         }
     }
 
+    /// `id` is not here any more. Where others have retired it before that was known, it is retired here too.
+    pub(super) fn follow_retirement(&mut self, id: &ReplicaId, step: &mut Step<'_>) {
+        if let Some(count) = self.retired.kept.get(id).copied() {
+            self.apply_retirement(&[(id.clone(), count)].into_iter().collect(), step);
+        }
+    }
+
     /// Who has applied a record that retires has applied all of what it retires, which nobody shows by itself any more.
     pub(super) fn prove_retired(&mut self) {
         loop {
