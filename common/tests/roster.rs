@@ -215,6 +215,38 @@ fn those_of_an_earlier_life_are_awaited_and_not_there() {
 }
 
 #[test]
+fn a_replica_that_runs_on_beside_a_copy_of_its_directory_is_a_holder_again() {
+    let by = id("copy");
+    let original = id("a");
+    // As its presence comes, at which time it would have run for so long.
+    for uptime_of in [|at_ms: u64| 5_000 + at_ms, |_| 0] {
+        let mut roster = Roster::new(10_000, 0);
+        let shows = |roster: &mut Roster, uptime_ms, at_ms| {
+            let presence = Presence { uptime_ms, ..in_memory("a") };
+            roster.heard(presence, at_ms);
+            roster.get(&original).unwrap().is_holder()
+        };
+        assert!(shows(&mut roster, uptime_of(0), 0));
+        assert!(!roster.supersede(&original, &by, 200));
+        assert!(!roster.get(&original).unwrap().is_holder(), "the two may be one");
+        // What was under way when it ended proves nothing, however late it comes.
+        assert!(!shows(&mut roster, uptime_of(500), 500));
+        assert!(!roster.supersede(&original, &by, 700));
+        assert!(shows(&mut roster, uptime_of(1_000), 1_000), "it ran when the copy was there");
+        for at_ms in (1_200..9_000).step_by(500) {
+            assert!(
+                !roster.supersede(&original, &by, at_ms),
+                "a copy that it outlived is no later life, even in silence"
+            );
+            assert!(roster.get(&original).unwrap().is_holder());
+        }
+        // A later life of its own is.
+        assert!(roster.supersede(&original, &id("later"), 9_000));
+        assert!(!roster.get(&original).unwrap().is_holder());
+    }
+}
+
+#[test]
 fn somebody_new_takes_the_place_of_one_that_is_gone_and_held_nothing() {
     let mut roster = Roster::new(FORGET_AFTER_MS, 0);
     for n in 0..MEMBERS_MAX {

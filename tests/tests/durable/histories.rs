@@ -3,11 +3,11 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use natter_tests::harness::{Cluster, Compare, Ledger, Session, World, data};
+use natter_tests::harness::{Cluster, Compare, Ledger, Session, World};
 use serde_json::{Value, json};
 
 use crate::ROLES;
-use crate::support::{data_dir, start_durable};
+use crate::support::{data_dir, durable_cluster, start_durable};
 
 /// A rating that both histories change.
 const SHARED: (u64, u64) = (9001, 1);
@@ -49,12 +49,7 @@ async fn run_alone(cluster: &mut Cluster<'_>, world: &World, name: &str, fronten
 #[tokio::test]
 async fn two_copies_of_a_directory_that_each_went_on_alone_meet_and_lose_nothing() {
     let world = World::new(ROLES).await;
-    let database = data::write_small(world.directory());
-    let mut cluster = world.cluster("ratings").database(&database).empty().await;
-    let since = Instant::now();
-    start_durable(&mut cluster, &world, "d1", &[]);
-    cluster.start_frontend("f1", &[]);
-    cluster.until_serve_since(&["d1"], since).await;
+    let (mut cluster, _) = durable_cluster(&world, 1, &["d1"], &[]).await;
     cluster.until_shows("f1", "ACTIVE").await;
     let ledger = Ledger::default();
     ledger.write(&cluster.wire, 8, 200, 100).await;
@@ -119,12 +114,7 @@ async fn two_copies_of_a_directory_that_each_went_on_alone_meet_and_lose_nothing
 #[tokio::test]
 async fn a_replica_runs_on_beside_a_copy_of_its_directory_and_both_count_as_holders() {
     let world = World::new(ROLES).await;
-    let database = data::write_small(world.directory());
-    let mut cluster = world.cluster("ratings").database(&database).empty().await;
-    let since = Instant::now();
-    start_durable(&mut cluster, &world, "d1", &[]);
-    cluster.start_frontend("f1", &[]);
-    cluster.until_serve_since(&["d1"], since).await;
+    let (mut cluster, _) = durable_cluster(&world, 1, &["d1"], &[]).await;
     cluster.until_shows("f1", "ACTIVE").await;
     let ledger = Ledger::default();
     ledger.write(&cluster.wire, 4, 40, 20).await;
