@@ -48,9 +48,6 @@ const MESSAGES_PER_ATTEMPT_MAX: u64 = 400;
 /// over, in microseconds.
 const STARTING_US: u64 = 8_000_000;
 
-/// A clock that is further ahead than this makes a replica manager that starts forget executed updates, in milliseconds.
-const FORGETS_AHEAD_MS: i64 = 600_000;
-
 #[derive(Clone, Debug)]
 enum Alarm {
     Begin(usize),
@@ -409,15 +406,6 @@ impl Run {
         }
         // Held against the clocks of the replica managers already.
         if self.plan.ahead_ms > 0 && error.contains("more than a minute ahead") {
-            return Ok(());
-        }
-        // A replica manager that starts while its clock is that far ahead forgets which updates were executed: a retry of one
-        // with a right stamp is confirmed by too few.
-        if self.plan.ahead_ms > FORGETS_AHEAD_MS
-            && self.plan.durable_permille > 0
-            && error.starts_with("TIMEOUT")
-            && self.clients[n].operation.as_ref().is_some_and(|operation| operation.tries > 1)
-        {
             return Ok(());
         }
         // Where a bystander hides that an acceptor is dead, it may be paused and accept the update yet: a refusal by another
