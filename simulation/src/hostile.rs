@@ -6,7 +6,9 @@
 //! - [`draw`]: numbers and ids from bytes, with a liking for the ends of their range
 //! - [`messages`]: one of each kind of message
 //! - [`replica_manager`], [`frontend`]: a core that is told nothing but that
+//! - [`colocated`]: both cores in one process, whose halves are told nothing else
 
+pub mod colocated;
 pub mod draw;
 pub mod frontend;
 pub mod messages;

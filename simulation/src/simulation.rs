@@ -2,6 +2,7 @@
 //!
 //! - [`cluster`]: one queue of events, ordered by (virtual time, sequence number); no randomness but a seed's
 //! - [`process`], [`message`], [`wire`], [`network`], [`value`]: what a cluster is made of
+//! - [`failing`]: a store that fails
 //! - [`bystanders`]: other programs on the broker
 //! - [`invariants`]: what must hold after every event, one file each
 //! - [`client`], [`plan`], [`kind`], [`faults`], [`run`]: the randomised simulation; [`record`]: what its sessions saw
@@ -13,6 +14,7 @@ pub mod bystanders;
 pub mod client;
 pub mod cluster;
 pub mod disk;
+pub mod failing;
 pub mod faults;
 pub mod invariants;
 pub mod kind;

@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use natter_simulation::hostile::{frontend, replica_manager};
+use natter_simulation::hostile::{colocated, frontend, replica_manager};
 
 /// So many seeds, where nobody says how many.
 const SEEDS: u64 = 400;
@@ -71,5 +71,32 @@ fn a_frontend_answers_everybody_once_whatever_it_is_told() {
     println!("{all:?}");
     if is_all() {
         assert!(all.answered > 50 && all.refused > 500, "it was told nothing that matters: {all:?}");
+    }
+}
+
+#[test]
+fn a_process_with_both_halves_stands_whatever_they_are_told() {
+    let mut all = colocated::Told::default();
+    seeds("a_process_with_both_halves", |bytes| {
+        let told = colocated::live(bytes);
+        all.inputs += told.inputs;
+        all.outputs += told.outputs;
+        all.answered += told.answered;
+        all.answered_at_once += told.answered_at_once;
+        all.refused += told.refused;
+        all.applied += told.applied;
+        all.merged += told.merged;
+        all.recovered += told.recovered;
+        all.failed += told.failed;
+        all.replaced += told.replaced;
+    });
+    println!("{all:?}");
+    if is_all() {
+        assert!(
+            all.applied > 100 && all.merged > 0 && all.recovered > 100,
+            "it was told nothing that matters: {all:?}"
+        );
+        assert!(all.answered_at_once > 50 && all.refused > 500, "its clients had no answer: {all:?}");
+        assert!(all.failed > 40 && all.replaced > 20, "its store did not fail: {all:?}");
     }
 }

@@ -8,10 +8,15 @@ use natter_common::rating::Stars;
 use natter_common::timestamp::Timestamp;
 
 /// The core that hears the messages.
-pub const OWN: &str = "own";
+const OWN: &str = "own";
 /// The others: some that show themselves, one that never does, one of the greatest length.
 const OTHERS: [&str; 7] =
     ["a", "b", "c", "d", "ghost", "own-2", "0123456789012345678901234567890123456789012345678901234567890123"];
+
+/// The id of the core that hears the messages.
+pub fn own() -> ReplicaId {
+    ReplicaId::new(OWN).unwrap()
+}
 
 /// Takes what it needs from bytes. When they are used up, everything is the first or the least there is.
 #[derive(Clone, Debug)]
@@ -79,7 +84,7 @@ impl<'bytes> Draw<'bytes> {
 
     /// The core's own id, or another.
     pub fn id(&mut self) -> ReplicaId {
-        if self.once_in(8) { ReplicaId::new(OWN).unwrap() } else { self.other() }
+        if self.once_in(8) { own() } else { self.other() }
     }
 
     /// An identity of a cluster, often one that comes again.

@@ -6,7 +6,7 @@ use natter_common::frontend::{Config, Frontend, Input, Output};
 use natter_common::ids::ReplicaId;
 use natter_common::wire::{self, Format};
 
-use super::draw::OWN;
+use super::draw::own;
 use super::messages::Messages;
 use crate::simulation::process::EPOCH_MS;
 
@@ -15,13 +15,13 @@ const TURN_INPUTS_MAX: usize = 4;
 /// So many inputs are drawn at most.
 const INPUTS_MAX: usize = 400;
 /// So many requests may wait.
-const QUEUE_LENGTH_MAX: usize = 16;
+pub(super) const QUEUE_LENGTH_MAX: usize = 16;
 /// So long is a reply at most, in bytes.
 const REPLY_BYTES_MAX: usize = 2_000;
 /// A client has its answer within this time, in milliseconds.
-const TIMEOUT_MS: u64 = 2_000;
+pub(super) const TIMEOUT_MS: u64 = 2_000;
 /// So much is asked for at most because of one input, or of one reply in it.
-const OUTPUTS_PER_THING_MAX: usize = 200;
+pub(super) const OUTPUTS_PER_THING_MAX: usize = 200;
 
 /// What happened, to see that it was worth the while.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +42,23 @@ struct Victim {
     things: usize,
     outputs: usize,
     told: Told,
+    others: Others,
+}
+
+/// Clients and replica managers, as a frontend meets them.
+#[derive(Debug, Default)]
+pub(super) struct Others {
     last_client: u64,
-    /// Whom it asked, and under which number.
+    /// Requests to replica managers, with their numbers.
     asked: Vec<(ReplicaId, u64)>,
+}
+
+/// What a frontend tells a client.
+pub(super) enum Answered {
+    /// The client of this number has a value, or several.
+    With(u64),
+    /// The client of this number is told why not.
+    Refused(u64),
 }
 
 /// Draws a life of a frontend, checking after every input; in the end everybody who asked must have had one answer.
@@ -55,19 +69,10 @@ struct Victim {
 pub fn live(bytes: &[u8]) -> Told {
     let mut messages = Messages::new(bytes, EPOCH_MS);
     let now = Now { monotonic_ms: 1_000, wall_ms: EPOCH_MS };
-    let config = Config {
-        id: ReplicaId::new(OWN).unwrap(),
-        version: "1".to_owned(),
-        fault_tolerance: 1 + u32::from(messages.draw.byte() % 3),
-        strict: messages.draw.once_in(4),
-        timeout_ms: TIMEOUT_MS,
-        queue_length_max: QUEUE_LENGTH_MAX,
-        seed: 1,
-    };
+    let config = config(own(), &mut messages);
     let mut frontend = Frontend::new(config, now);
     frontend.serve();
-    let mut victim =
-        Victim { frontend, now, things: 0, outputs: 0, told: Told::default(), last_client: 0, asked: Vec::new() };
+    let mut victim = Victim { frontend, now, things: 0, outputs: 0, told: Told::default(), others: Others::default() };
     while !messages.draw.is_over() && victim.told.inputs < INPUTS_MAX {
         match messages.draw.below(16) {
             0 => victim.wait(20, 100),
@@ -75,7 +80,7 @@ pub fn live(bytes: &[u8]) -> Told {
             2 => victim.now.wall_ms = messages.draw.count(),
             _ => {
                 let inputs =
-                    (0..1 + messages.draw.below(TURN_INPUTS_MAX)).map(|_| victim.input(&mut messages)).collect();
+                    (0..1 + messages.draw.below(TURN_INPUTS_MAX)).map(|_| victim.others.input(&mut messages)).collect();
                 victim.hear(inputs);
             }
         }
@@ -86,8 +91,27 @@ pub fn live(bytes: &[u8]) -> Told {
     told
 }
 
-impl Victim {
-    fn input(&mut self, messages: &mut Messages<'_>) -> Input {
+/// What it is started with.
+pub(super) fn config(id: ReplicaId, messages: &mut Messages<'_>) -> Config {
+    Config {
+        id,
+        version: "1".to_owned(),
+        fault_tolerance: 1 + u32::from(messages.draw.byte() % 3),
+        strict: messages.draw.once_in(4),
+        timeout_ms: TIMEOUT_MS,
+        queue_length_max: QUEUE_LENGTH_MAX,
+        seed: 1,
+    }
+}
+
+impl Others {
+    /// The frontend ended: what it asked for is asked no more.
+    pub(super) fn forget_requests(&mut self) {
+        self.asked.clear();
+    }
+
+    /// Something that a frontend hears: mostly an answer to what it asked for.
+    pub(super) fn input(&mut self, messages: &mut Messages<'_>) -> Input {
         match messages.draw.below(16) {
             0..=4 => {
                 self.last_client += 1;
@@ -114,6 +138,42 @@ impl Victim {
         }
     }
 
+    /// Takes notice of what a frontend asks for: what is told to others can be written.
+    pub(super) fn look_at(&mut self, output: Output) -> Option<Answered> {
+        match output {
+            Output::Update(id, request) => {
+                drop(wire::encode(&request).unwrap());
+                self.asked.push((id, request.n));
+            }
+            Output::Confirm(id, request) => {
+                drop(wire::encode(&request).unwrap());
+                self.asked.push((id, request.n));
+            }
+            Output::Query(id, request) => {
+                drop(wire::encode(&request).unwrap());
+                self.asked.push((id, request.n));
+            }
+            Output::Presence(presence) => drop(wire::encode(&presence).unwrap()),
+            Output::Notice(notice) => assert!(!notice.to_string().is_empty()),
+            Output::Lost(_, lost) | Output::Retired(_, lost) => drop(wire::encode(&lost).unwrap()),
+            Output::BatchAnswer(client, reply) => {
+                for format in [Format::MessagePack, Format::Json] {
+                    drop(encode_batch_reply(&reply, None, format, REPLY_BYTES_MAX).unwrap());
+                }
+                return Some(Answered::With(client));
+            }
+            Output::Answer(client, answer) => {
+                for format in [Format::MessagePack, Format::Json] {
+                    drop(encode_reply(&answer, None, format).unwrap());
+                }
+                return Some(if answer.is_ok() { Answered::With(client) } else { Answered::Refused(client) });
+            }
+        }
+        None
+    }
+}
+
+impl Victim {
     fn wait(&mut self, ticks: usize, each_ms: u64) {
         for _ in 0..ticks {
             self.now.monotonic_ms += each_ms;
@@ -132,44 +192,14 @@ impl Victim {
         self.frontend.step(self.now, inputs, &mut outputs);
         self.outputs += outputs.len();
         for output in outputs {
-            self.look_at(output);
+            match self.others.look_at(output) {
+                Some(Answered::With(_)) => self.told.answered += 1,
+                Some(Answered::Refused(_)) => self.told.refused += 1,
+                None => {}
+            }
         }
         assert!(self.frontend.pending() <= QUEUE_LENGTH_MAX);
         assert!(self.outputs <= OUTPUTS_PER_THING_MAX * self.things, "{} outputs", self.outputs);
         assert!(!self.frontend.to_string().is_empty());
-    }
-
-    /// What is told to others can be written.
-    fn look_at(&mut self, output: Output) {
-        match output {
-            Output::Update(id, request) => {
-                drop(wire::encode(&request).unwrap());
-                self.asked.push((id, request.n));
-            }
-            Output::Confirm(id, request) => {
-                drop(wire::encode(&request).unwrap());
-                self.asked.push((id, request.n));
-            }
-            Output::Query(id, request) => {
-                drop(wire::encode(&request).unwrap());
-                self.asked.push((id, request.n));
-            }
-            Output::Presence(presence) => drop(wire::encode(&presence).unwrap()),
-            Output::Notice(notice) => assert!(!notice.to_string().is_empty()),
-            Output::Lost(_, lost) | Output::Retired(_, lost) => drop(wire::encode(&lost).unwrap()),
-            Output::BatchAnswer(_, reply) => {
-                for format in [Format::MessagePack, Format::Json] {
-                    drop(encode_batch_reply(&reply, None, format, REPLY_BYTES_MAX).unwrap());
-                }
-                self.told.answered += 1;
-            }
-            Output::Answer(_, answer) => {
-                for format in [Format::MessagePack, Format::Json] {
-                    drop(encode_reply(&answer, None, format).unwrap());
-                }
-                self.told.answered += usize::from(answer.is_ok());
-                self.told.refused += usize::from(answer.is_err());
-            }
-        }
     }
 }

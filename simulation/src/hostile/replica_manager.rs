@@ -6,11 +6,11 @@ use natter_common::clock::Now;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Mode, Presence, SnapshotPart, SnapshotRequest, Status};
 use natter_common::record::Record;
-use natter_common::replica_manager::{Config, Input, Output, ReplicaManager, ReplyTo};
+use natter_common::replica_manager::{Config, Input, Notice, Output, ReplicaManager, ReplyTo};
 use natter_common::timestamp::{ENTRIES_MAX, Timestamp};
 use natter_common::wire;
 
-use super::draw::OWN;
+use super::draw::own;
 use super::messages::{DATASET, Messages};
 use crate::simulation::disk::{Disk, Sync};
 use crate::simulation::process::EPOCH_MS;
@@ -23,7 +23,7 @@ const INPUTS_MAX: usize = 400;
 /// No message that is made here is longer than a broker takes, in bytes.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// So much is asked for at most because of one input, or of one thing that an input brought.
-const OUTPUTS_PER_THING_MAX: usize = 40;
+pub(super) const OUTPUTS_PER_THING_MAX: usize = 40;
 
 /// What happened, to see that it was worth the while.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,12 +45,19 @@ struct Victim {
     value: MemoryValue,
     disk: Option<Disk>,
     now: Now,
-    /// Whose log it asked for last, and whose snapshot.
-    pulled: Option<ReplicaId>,
-    fetched: Option<(ReplicaId, SnapshotRequest)>,
+    peers: Peers,
     /// How many records and executed updates it was given, or accepted.
     things: usize,
     told: Told,
+}
+
+/// The other processes, as a replica manager meets them.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    /// The replica manager whose log it asked for last.
+    pulled: Option<ReplicaId>,
+    /// The snapshot that it asked for last.
+    fetched: Option<(ReplicaId, SnapshotRequest)>,
 }
 
 /// Draws a life of a replica manager, checking after every input.
@@ -63,12 +70,11 @@ pub fn live(bytes: &[u8]) -> Told {
     let disk = messages.draw.byte().is_multiple_of(2).then(|| Disk::new(Sync::Full));
     let now = Now { monotonic_ms: 1_000, wall_ms: EPOCH_MS };
     let mut victim = Victim {
-        manager: ReplicaManager::new(config(disk.is_some()), now),
+        manager: ReplicaManager::new(config(own(), disk.is_some()), now),
         value: MemoryValue::new(),
         disk,
         now,
-        pulled: None,
-        fetched: None,
+        peers: Peers::default(),
         things: 0,
         told: Told::default(),
     };
@@ -86,8 +92,9 @@ pub fn live(bytes: &[u8]) -> Told {
             2 => victim.restart(),
             3 => victim.now.wall_ms = messages.draw.count(),
             _ => {
-                let inputs =
-                    (0..1 + messages.draw.below(TURN_INPUTS_MAX)).map(|_| victim.input(&mut messages)).collect();
+                let inputs = (0..1 + messages.draw.below(TURN_INPUTS_MAX))
+                    .map(|_| victim.peers.input(&victim.manager, &mut messages))
+                    .collect();
                 victim.hear(inputs);
             }
         }
@@ -95,15 +102,15 @@ pub fn live(bytes: &[u8]) -> Told {
     victim.told
 }
 
-/// A sound one.
-fn presence(name: &str) -> Presence {
+/// The presence of a sound replica manager.
+pub(super) fn presence(name: &str) -> Presence {
     let dataset = Some(DATASET.to_owned());
     Presence { status: Status::Active, dataset, ..Presence::of_the_past(ReplicaId::new(name).unwrap(), false) }
 }
 
-fn config(durable: bool) -> Config {
+pub(super) fn config(id: ReplicaId, durable: bool) -> Config {
     Config {
-        id: ReplicaId::new(OWN).unwrap(),
+        id,
         version: "1".to_owned(),
         dataset: DATASET.to_owned(),
         mode: Mode::Measured,
@@ -116,13 +123,61 @@ fn config(durable: bool) -> Config {
 }
 
 impl Victim {
-    fn input(&mut self, messages: &mut Messages<'_>) -> Input {
+    fn wait(&mut self, ticks: usize, each_ms: u64) {
+        for _ in 0..ticks {
+            self.now.monotonic_ms += each_ms;
+            self.now.wall_ms = self.now.wall_ms.saturating_add(each_ms);
+            self.hear(vec![Input::Tick { queue_length: 0, listened: true }]);
+        }
+    }
+
+    /// The process ends, and another goes on with what it saved.
+    fn restart(&mut self) {
+        let Some(disk) = &self.disk else { return };
+        let (saved, value) = disk.contents();
+        self.manager =
+            ReplicaManager::recover(config(own(), true), saved, &[], self.now).expect("what it saved fits together");
+        self.value = value;
+        self.peers = Peers::default();
+        self.told.recovered += 1;
+        self.check();
+    }
+
+    fn hear(&mut self, inputs: Vec<Input>) {
+        self.told.inputs += inputs.len();
+        self.things += inputs.iter().map(|input| 1 + things_in(input)).sum::<usize>();
+        let merging = self.manager.is_merging();
+        let mut outputs = Vec::new();
+        let stepped = self.manager.step(self.now, inputs, &mut self.value, &mut outputs);
+        stepped.expect("a value in memory does not fail");
+        let changes = self.value.take_committed();
+        if let Some(disk) = &mut self.disk {
+            disk.commit(changes, &self.value);
+        }
+        self.told.merged += usize::from(!merging && self.manager.is_merging());
+        self.told.outputs += outputs.len();
+        for output in &outputs {
+            self.told.applied += usize::from(self.peers.look_at(output));
+        }
+        self.check();
+        let outputs_max = OUTPUTS_PER_THING_MAX * self.things;
+        assert!(self.told.outputs <= outputs_max, "{} outputs", self.told.outputs);
+    }
+
+    fn check(&self) {
+        check(&self.manager, self.things, self.told.inputs);
+    }
+}
+
+impl Peers {
+    /// Something that `manager` hears: mostly an answer to what it asked for.
+    pub(super) fn input(&self, manager: &ReplicaManager, messages: &mut Messages<'_>) -> Input {
         let to = ReplyTo { subject: Arc::from("reply"), n: messages.draw.count() };
         match messages.draw.below(20) {
             0..=3 => Input::Presence(Box::new(messages.presence())),
             4 | 5 => {
                 let mut gossip = messages.gossip();
-                self.fit(&mut gossip.records, messages);
+                fit(manager, &mut gossip.records, messages);
                 Input::Gossip(gossip)
             }
             6 => Input::Acknowledgement(messages.acknowledgement()),
@@ -132,7 +187,7 @@ impl Victim {
                 if let (Some(asked), false) = (&self.pulled, messages.draw.once_in(4)) {
                     page.id = asked.clone();
                 }
-                self.fit(&mut page.records, messages);
+                fit(manager, &mut page.records, messages);
                 Input::LogPage(page)
             }
             10 if messages.draw.once_in(2) => Input::Unreachable(messages.draw.id()),
@@ -164,57 +219,9 @@ impl Victim {
         }
     }
 
-    /// Most records are the next of their origin, and depend on nothing.
-    fn fit(&self, records: &mut [Arc<Record>], messages: &mut Messages<'_>) {
-        for record in records {
-            if !messages.draw.once_in(4) {
-                let seq = self.manager.replica_timestamp().get(&record.i) + 1;
-                *record = Arc::new(Record { seq, prev: Timestamp::new(), ..record.as_ref().clone() });
-            }
-        }
-    }
-
-    fn wait(&mut self, ticks: usize, each_ms: u64) {
-        for _ in 0..ticks {
-            self.now.monotonic_ms += each_ms;
-            self.now.wall_ms = self.now.wall_ms.saturating_add(each_ms);
-            self.hear(vec![Input::Tick { queue_length: 0, listened: true }]);
-        }
-    }
-
-    /// The process ends, and another goes on with what it saved.
-    fn restart(&mut self) {
-        let Some(disk) = &self.disk else { return };
-        let (saved, value) = disk.contents();
-        self.manager =
-            ReplicaManager::recover(config(true), saved, &[], self.now).expect("what it saved fits together");
-        self.value = value;
-        (self.pulled, self.fetched) = (None, None);
-        self.told.recovered += 1;
-        self.check();
-    }
-
-    fn hear(&mut self, inputs: Vec<Input>) {
-        self.told.inputs += inputs.len();
-        self.things += inputs.iter().map(|input| 1 + things_in(input)).sum::<usize>();
-        let merging = self.manager.is_merging();
-        let mut outputs = Vec::new();
-        let stepped = self.manager.step(self.now, inputs, &mut self.value, &mut outputs);
-        stepped.expect("a value in memory does not fail");
-        let changes = self.value.take_committed();
-        if let Some(disk) = &mut self.disk {
-            disk.commit(changes, &self.value);
-        }
-        self.told.merged += usize::from(!merging && self.manager.is_merging());
-        self.told.outputs += outputs.len();
-        for output in &outputs {
-            self.look_at(output);
-        }
-        self.check();
-    }
-
-    /// Nothing that is told to others is too long, or cannot be written.
-    fn look_at(&mut self, output: &Output) {
+    /// Takes notice of what a replica manager asks for: nothing that is told to others is too long, or cannot be written.
+    /// Returns whether it has applied a record.
+    pub(super) fn look_at(&mut self, output: &Output) -> bool {
         let message = match output {
             Output::Reply(_, reply) => wire::encode(reply),
             Output::Status(_, reply) => wire::encode(reply),
@@ -233,33 +240,41 @@ impl Victim {
             Output::Presence(presence) => wire::encode(presence),
             Output::Notice(notice) => {
                 assert!(!notice.to_string().is_empty());
-                self.told.applied += usize::from(format!("{notice:?}").starts_with("Applied"));
-                return;
+                return matches!(notice, Notice::Applied { .. });
             }
-            Output::Stop(_) => return,
+            Output::Stop(_) => return false,
         };
         let length = message.expect("what it says can be written").len();
         assert!(length <= MESSAGE_BYTES_MAX, "a message of {length} bytes: {output:?}");
-    }
-
-    fn check(&self) {
-        let manager = &self.manager;
-        let (value, held) = (manager.value_timestamp(), manager.replica_timestamp());
-        assert!(held.covers(value), "it has applied {value} and holds {held}");
-        assert!(manager.log().len() <= self.things, "a log of {}", manager.log().len());
-        assert!(manager.executed_operations().len() <= self.things);
-        assert!(manager.waiting() <= self.told.inputs);
-        let said = manager.timestamp_table().iter();
-        let entries = said.map(|(_, entry)| entry.replica_timestamp.len().max(entry.value_timestamp.len()));
-        assert!(entries.max().unwrap_or(0) <= ENTRIES_MAX, "somebody's word grows without bound");
-        let outputs_max = OUTPUTS_PER_THING_MAX * self.things;
-        assert!(self.told.outputs <= outputs_max, "{} outputs", self.told.outputs);
-        assert!(!manager.to_string().is_empty());
+        false
     }
 }
 
+/// Most records are the next of their origin, and depend on nothing.
+fn fit(manager: &ReplicaManager, records: &mut [Arc<Record>], messages: &mut Messages<'_>) {
+    for record in records {
+        if !messages.draw.once_in(4) {
+            let seq = manager.replica_timestamp().get(&record.i) + 1;
+            *record = Arc::new(Record { seq, prev: Timestamp::new(), ..record.as_ref().clone() });
+        }
+    }
+}
+
+/// Checks that a replica manager that had `inputs`, with `things` in them, is sound and has not grown beyond that.
+pub(super) fn check(manager: &ReplicaManager, things: usize, inputs: usize) {
+    let (value, held) = (manager.value_timestamp(), manager.replica_timestamp());
+    assert!(held.covers(value), "it has applied {value} and holds {held}");
+    assert!(manager.log().len() <= things, "a log of {}", manager.log().len());
+    assert!(manager.executed_operations().len() <= things);
+    assert!(manager.waiting() <= inputs);
+    let said = manager.timestamp_table().iter();
+    let entries = said.map(|(_, entry)| entry.replica_timestamp.len().max(entry.value_timestamp.len()));
+    assert!(entries.max().unwrap_or(0) <= ENTRIES_MAX, "somebody's word grows without bound");
+    assert!(!manager.to_string().is_empty());
+}
+
 /// How many records and executed updates an input brings.
-fn things_in(input: &Input) -> usize {
+pub(super) fn things_in(input: &Input) -> usize {
     match input {
         Input::Gossip(gossip) => gossip.records.len(),
         Input::LogPage(page) => page.records.len() + page.gone.len(),

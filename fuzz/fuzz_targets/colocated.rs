@@ -1,0 +1,7 @@
+#![no_main]
+
+use natter_simulation::hostile::colocated;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    colocated::live(bytes);
+});
