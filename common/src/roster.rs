@@ -49,8 +49,10 @@ pub struct Member {
     /// When it was last there without being OFFLINE.
     pub heard_ms: u64,
     present: bool,
-    /// Whether the broker said that nobody listens there.
-    unreachable: bool,
+    /// Since when nobody listens there, as the broker says.
+    unreachable_since_ms: Option<u64>,
+    /// Whether that is long enough for its process to have ended.
+    ended: bool,
     /// Whether a later life of the same replica has shown itself, with all that this one had saved.
     superseded: bool,
     /// A later life that was heard while this one still counts as present: the two are one holder, until this one shows that
@@ -92,7 +94,8 @@ impl Member {
             seen_ms,
             heard_ms,
             present,
-            unreachable: false,
+            unreachable_since_ms: None,
+            ended: false,
             superseded: false,
             later_life: None,
             copies: Vec::new(),
@@ -115,7 +118,7 @@ impl Member {
     /// life has all that it saved.
     pub fn has_died(&self) -> bool {
         let was_in_memory = self.presence.durable == Some(false);
-        self.superseded || (was_in_memory && (self.presence.status == Status::Left || self.unreachable))
+        self.superseded || (was_in_memory && (self.presence.status == Status::Left || self.ended))
     }
 
     /// Whether a later life of the same replica is there in its place.
@@ -134,10 +137,11 @@ impl Member {
         self.heard_before_ms.unwrap_or_else(|| now.wall_ms.saturating_sub(for_ms))
     }
 
-    /// Whether its process is gone, which silence alone does not prove: one that is only paused wakes again and goes on
-    /// with what it was sent. The broker knows better.
-    pub fn is_unreachable(&self) -> bool {
-        self.unreachable
+    /// Whether its process has ended. Silence alone does not prove that: one that is only paused wakes again and goes on with
+    /// what it was sent. Nor does one word of the broker: one that lost its connection, or the permission to subscribe, is
+    /// back soon. Nobody listens there for [`LOST_AFTER_MS`].
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Whether it is there and serves.
@@ -252,7 +256,7 @@ impl Roster {
         self.changes += 1;
         if let Some(member) = self.members.get_mut(id) {
             member.present = false;
-            member.unreachable = true;
+            member.unreachable_since_ms.get_or_insert(self.tick_ms);
         }
     }
 
@@ -296,6 +300,8 @@ impl Roster {
                 member.present = false;
                 gone.push(id.clone());
             }
+            let is_long_ago = |since_ms: u64| now_ms.saturating_sub(since_ms) >= LOST_AFTER_MS;
+            member.ended |= member.unreachable_since_ms.is_some_and(is_long_ago);
         }
         // What only it had may yet have to be given up.
         let forget_after_ms = self.forget_after_ms.max(2 * LOST_AFTER_MS);
@@ -316,8 +322,12 @@ impl Roster {
     }
 
     fn excuse(&mut self, now_ms: u64) {
-        for member in self.members.values_mut().filter(|member| member.present) {
-            member.seen_ms = now_ms;
+        for member in self.members.values_mut() {
+            if member.present {
+                member.seen_ms = now_ms;
+            }
+            // It may have been back meanwhile.
+            member.unreachable_since_ms = member.unreachable_since_ms.map(|_| now_ms);
         }
     }
 

@@ -63,21 +63,25 @@ fn who_serves_is_up_and_who_is_there_is_present() {
     roster.unreachable(&id("a"));
     assert_eq!(names(roster.up()), ["b"]);
     let a = roster.get(&id("a")).unwrap();
-    assert!(a.is_unreachable() && !a.is_present() && !a.is_up());
-    roster.heard(in_memory("a"), 0);
+    assert!(!a.has_ended() && !a.is_present() && !a.is_up(), "its connection may be back soon");
+    pass(&mut roster, 100, LOST_AFTER_MS);
+    assert!(roster.get(&id("a")).unwrap().has_ended(), "nobody listened there for long");
+    roster.heard(in_memory("a"), LOST_AFTER_MS);
     let a = roster.get(&id("a")).unwrap();
-    assert!(!a.is_unreachable() && a.is_present() && a.is_up());
+    assert!(!a.has_ended() && a.is_present() && a.is_up());
     assert!(roster.get(&id("x")).is_none());
 }
 
 #[test]
-fn who_kept_all_in_memory_has_died_when_it_left_or_cannot_be_reached() {
+fn who_kept_all_in_memory_has_died_when_it_left_or_could_not_be_reached_for_long() {
     let mut roster = Roster::new(FORGET_AFTER_MS, 0);
     let mut has_died = |name: &str, status, durable, unreachable: bool| {
         roster.heard(presence(name, Status::Active, durable), 0);
         roster.heard(presence(name, status, durable), 0);
         if unreachable {
             roster.unreachable(&id(name));
+            assert_eq!(roster.get(&id(name)).unwrap().has_died(), status == Status::Left && !durable);
+            pass(&mut roster, 100, LOST_AFTER_MS);
         }
         roster.get(&id(name)).unwrap().has_died()
     };
@@ -85,6 +89,19 @@ fn who_kept_all_in_memory_has_died_when_it_left_or_cannot_be_reached() {
     assert!(has_died("b", Status::Left, false, false));
     assert!(has_died("c", Status::Active, false, true));
     assert!(!has_died("d", Status::Left, true, false) && !has_died("e", Status::Active, true, true));
+}
+
+#[test]
+fn nobody_is_counted_as_dead_for_the_time_in_which_this_process_was_cut_off() {
+    let mut roster = Roster::new(FORGET_AFTER_MS, 0);
+    roster.heard(in_memory("a"), 0);
+    roster.unreachable(&id("a"));
+    roster.disconnected();
+    roster.connected(2 * LOST_AFTER_MS);
+    roster.tick(2 * LOST_AFTER_MS + 100, true);
+    assert!(!roster.get(&id("a")).unwrap().has_died(), "it may have been back meanwhile");
+    pass(&mut roster, 2 * LOST_AFTER_MS + 200, 3 * LOST_AFTER_MS);
+    assert!(roster.get(&id("a")).unwrap().has_died());
 }
 
 #[test]

@@ -42,5 +42,8 @@ regressions! {
     an_update_acknowledged_when_its_only_holder_had_just_died_is_excused_as_lost: 20_029_753
     a_log_whose_pages_hold_nothing_but_what_is_retired_here_is_read_on: 110_147_466
     a_replica_that_leaves_before_it_was_heard_supersedes_no_earlier_life: 120_057_475
+    a_refusal_is_not_certain_while_an_acceptor_that_may_not_subscribe_is_cut_off: 120_060_636
+    a_refusal_beside_a_replica_that_died_just_now_is_told_as_uncertain: 130_010_956
+    a_refusal_beside_a_replica_that_left_a_follower_alone_is_told_as_uncertain: 130_023_204
     a_local_replica_that_holds_another_record_of_an_update_is_not_asked_without_end: 110_001_107
 }

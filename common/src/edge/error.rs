@@ -1,7 +1,7 @@
 //! What a frontend tells a client that it doesn't answer.
 
 use crate::cluster::ClusterId;
-use crate::ids::UpdateId;
+use crate::ids::{ReplicaId, UpdateId};
 use crate::label::Label;
 use crate::messages::Refusal;
 
@@ -77,6 +77,21 @@ pub enum FrontendError {
         /// How long was waited.
         timeout_ms: u64,
     },
+    /// A replica refuses the update, but another one, which is gone, may have accepted it and come back with it.
+    #[error(
+        "TIMEOUT: no certain answer within {timeout_ms} ms; update {id} is refused ({}), but replica {gone}, which was \
+         asked before, is gone and may come back with it: retry it with the same id", .refusal.name()
+    )]
+    RefusalUncertain {
+        /// The update's id.
+        id: UpdateId,
+        /// Which rule refuses it.
+        refusal: Refusal,
+        /// The replica that may have accepted it.
+        gone: ReplicaId,
+        /// How long was waited.
+        timeout_ms: u64,
+    },
     /// In a batch: operations on the same rating that came before took all the time. Nothing changed.
     #[error(
         "TIMEOUT: it was not begun within {timeout_ms} ms, as operations on the same rating come before it in the batch; \
@@ -107,6 +122,7 @@ impl FrontendError {
             | Self::OtherCluster { .. }
             | Self::QueryTimeout { .. }
             | Self::UpdateTimeout { .. }
+            | Self::RefusalUncertain { .. }
             | Self::NotBegun { .. } => 504,
         }
     }
@@ -148,6 +164,16 @@ mod tests {
             (FrontendError::QueryTimeout { timeout_ms: 7 }, 504, "TIMEOUT: no replica answered within 7 ms"),
             (FrontendError::NotBegun { timeout_ms: 7 }, 504, "TIMEOUT: it was not begun within 7 ms"),
             (FrontendError::UpdateTimeout { id, timeout_ms: 7 }, 504, "TIMEOUT: no answer within 7 ms; update 0000"),
+            (
+                FrontendError::RefusalUncertain {
+                    id,
+                    refusal: Refusal::RatingExists,
+                    gone: ReplicaId::new("r1").unwrap(),
+                    timeout_ms: 7,
+                },
+                504,
+                "TIMEOUT: no certain answer within 7 ms; update 0000",
+            ),
         ] {
             assert_eq!(error.code(), code, "{error}");
             assert!(error.to_string().starts_with(name), "{error}");

@@ -374,9 +374,8 @@ impl Directory {
 
     /// Whether its process is gone, and what only that had with it, or with a later life that is there.
     pub(super) fn is_dead(&self, id: &ReplicaId) -> bool {
-        let is_dead = |member: &Member| {
-            member.is_superseded() || (member.is_unreachable() && member.presence.durable != Some(true))
-        };
+        let is_dead =
+            |member: &Member| member.is_superseded() || (member.has_ended() && member.presence.durable != Some(true));
         self.roster.get(id).is_some_and(is_dead)
     }
 

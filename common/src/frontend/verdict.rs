@@ -82,6 +82,8 @@ impl Frontend {
         if self.config.strict && !update.holders.is_empty() {
             let holders = self.leading(update).map_or(0, |leading| leading.count);
             FrontendError::NotEnoughReplicas { id, holders, asked }
+        } else if let (Some((refusal, _)), Some((_, gone))) = (&update.refused, update.uncertain.first()) {
+            FrontendError::RefusalUncertain { id, refusal: *refusal, gone: gone.clone(), timeout_ms }
         } else if !update.uncertain.is_empty() || !update.holders.is_empty() {
             FrontendError::UpdateTimeout { id, timeout_ms }
         } else if update.behind {

@@ -187,7 +187,11 @@ impl Outcome {
             Err(FrontendError::Refused { refusal: Refusal::RatingNotFound, .. }) => {
                 Self::Refused(Reason::RatingNotFound)
             }
-            Err(FrontendError::UpdateTimeout { .. } | FrontendError::NotEnoughReplicas { .. }) => Self::Unknown,
+            Err(
+                FrontendError::UpdateTimeout { .. }
+                | FrontendError::RefusalUncertain { .. }
+                | FrontendError::NotEnoughReplicas { .. },
+            ) => Self::Unknown,
             Err(_) => Self::Refused(Reason::Other),
         }
     }

@@ -249,7 +249,11 @@ impl Client {
                 self.leave_out();
                 return Next::Done;
             }
-            Err(FrontendError::UpdateTimeout { id, .. } | FrontendError::NotEnoughReplicas { id, .. }) => {
+            Err(
+                FrontendError::UpdateTimeout { id, .. }
+                | FrontendError::RefusalUncertain { id, .. }
+                | FrontendError::NotEnoughReplicas { id, .. },
+            ) => {
                 if let Some(operation) = &mut self.operation {
                     operation.id = Some(*id);
                 }

@@ -9,6 +9,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::messages::Role;
 use natter_common::replica_manager::Notice;
 use natter_common::request::Update;
+use natter_common::roster::LOST_AFTER_MS;
 
 use super::bystanders::{Bystanders, Reach};
 use super::client::{Asked, Client, Next, Operation};
@@ -37,6 +38,8 @@ const BRIEF_PEACE_US: u64 = 700_000;
 const LOOK_US: u64 = 100_000;
 /// A client gives an attempt up after this, in microseconds.
 const CLIENT_TIMEOUT_US: u64 = 2_600_000;
+/// How the error begins that says that a refusal is not certain.
+const REFUSAL_UNCERTAIN: &str = "TIMEOUT: no certain answer";
 /// After so many operations a session takes its time.
 const BUSY_OPERATIONS: u64 = 60;
 /// How long it thinks at most from then on, in microseconds.
@@ -415,6 +418,10 @@ impl Run {
         if is_update && self.cluster.bystanders.silences > 0 && error.starts_with("TIMEOUT") {
             return Ok(());
         }
+        if error.starts_with(REFUSAL_UNCERTAIN) && self.has_a_replica_died_lately(now_us) {
+            *self.faults.counts.entry("refusals that were not certain").or_default() += 1;
+            return Ok(());
+        }
         let well = self.healed_us.is_some_and(|healed_us| now_us > healed_us + RECOVERY_US + CLIENT_TIMEOUT_US);
         let well = well || self.plan.flavour == Flavour::Crashes && self.processes_are_well(now_us);
         let is_lost = || self.invariants.durability.lost(&self.invariants.ledger, &self.cluster).is_some();
@@ -422,6 +429,16 @@ impl Run {
             return Ok(());
         }
         check(false, "availability", || format!("{error}: {:?}", self.clients[n].operation))
+    }
+
+    /// Whether a replica has died that would come back with what it accepted if it had only lost its connection: nobody can
+    /// tell yet.
+    fn has_a_replica_died_lately(&self, now_us: u64) -> bool {
+        let died_lately = |process: &Process| match process.life {
+            Life::Dead { since_us } => now_us - since_us < LOST_AFTER_MS * 1000 + CLIENT_TIMEOUT_US,
+            _ => false,
+        };
+        self.cluster.processes.values().any(|process| process.replica().is_some() && died_lately(process))
     }
 
     /// Whether no frontend died lately, so that nothing was lost with it, nor a replica manager that may come back with an

@@ -162,6 +162,11 @@ impl Bench {
         self.hear(Input::Presence(Box::new(presence)))
     }
 
+    /// A replica joins that was this one in an earlier life.
+    pub(crate) fn show_later_life(&mut self, name: &str, later: &str) -> Vec<Output> {
+        self.show(Presence { former: vec![id(name)], ..presence(later, Status::Joining, &[]) })
+    }
+
     pub(crate) fn query(&mut self, prev: Label) -> Vec<Output> {
         let request = self.request(prev);
         self.hear(request)

@@ -309,11 +309,29 @@ fn what_was_said_to_a_look_up_before_an_acceptor_was_known_to_be_dead_does_not_c
     let refused = Reply::Refused { refusal: Refusal::RatingExists, label: label(&[]) };
     let earlier = confirms(&bench.reply(&other, again.n, refused));
     assert_eq!(names(&earlier), [acceptor.as_str(), other.as_str()]);
-    let later = confirms(&bench.hear(Input::Unreachable(id(&acceptor), 0..0)));
-    assert_eq!(names(&later), [acceptor.as_str(), other.as_str()], "everybody is asked again");
-    assert_eq!(answers(&bench.reply(&other, earlier[1].1.n, Reply::NotHeld)), []);
+    assert_eq!(confirms(&bench.hear(Input::Unreachable(id(&acceptor), 0..0))), [], "it may be back soon");
+    bench.show_later_life(&acceptor, "z");
+    let later = confirms(&bench.reply(&other, earlier[1].1.n, Reply::NotHeld));
+    assert_eq!(names(&later), [acceptor.as_str(), other.as_str(), "z"], "everybody is asked again");
     bench.hear(Input::Unreachable(id(&acceptor), 0..0));
+    assert_eq!(answers(&bench.reply("z", later[2].1.n, Reply::NotHeld)), []);
     assert_eq!(error(&bench.reply(&other, later[1].1.n, Reply::NotHeld)), "409 RATING_EXISTS");
+}
+
+#[test]
+fn a_refusal_is_not_certain_while_an_acceptor_may_only_have_lost_its_connection() {
+    let mut bench = Bench::beside(&["a", "b"]);
+    let (acceptor, _) = asked(&bench.update(None, label(&[])));
+    let other = if acceptor == "a" { "b" } else { "a" };
+    bench.shown.retain(|shown| shown.id == id(other));
+    let (_, again) = asked(&bench.hear(Input::Unreachable(id(&acceptor), 0..0)));
+    let refused = Reply::Refused { refusal: Refusal::RatingExists, label: label(&[]) };
+    let looked_up = confirms(&bench.reply(other, again.n, refused));
+    bench.hear(Input::Unreachable(id(&acceptor), 0..0));
+    assert_eq!(answers(&bench.reply(other, looked_up[1].1.n, Reply::NotHeld)), []);
+    let text = answer(&bench.pass(TIMEOUT_MS)).unwrap_err().to_string();
+    let told = format!("is refused (RATING_EXISTS), but replica {acceptor}, which was asked before, is gone");
+    assert!(text.starts_with("TIMEOUT: ") && text.contains(&told), "{text}");
 }
 
 #[test]
@@ -331,10 +349,12 @@ fn a_refusal_is_not_certain_while_one_is_away_who_may_have_heard_from_a_dead_acc
         }
         let outputs = bench.hear(Input::Unreachable(id(&acceptor), 0..0));
         let (_, again) = asked(&outputs);
+        bench.show_later_life(&acceptor, "z");
         let outputs = bench.reply(other, again.n, refused());
         let looked_up = confirms(&outputs);
-        assert_eq!(names(&looked_up), [acceptor.as_str(), other]);
+        assert_eq!(names(&looked_up), [acceptor.as_str(), other, "z"]);
         bench.hear(Input::Unreachable(id(&acceptor), 0..0));
+        bench.reply("z", looked_up[2].1.n, Reply::NotHeld);
         let outputs = bench.reply(other, looked_up[1].1.n, Reply::NotHeld);
         if is_away {
             assert_eq!(answers(&outputs), []);
