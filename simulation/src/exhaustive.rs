@@ -1,14 +1,16 @@
 //! Exhaustive search: every order in which the messages of a small cluster can arrive, with a crash, a lost message or a
 //! step of time wherever one fits.
 //!
-//! The protocol cores are the real ones. A state is the cores, their values, what is on its way, and what was answered;
+//! The protocol cores are the real ones: frontends, replica managers, and both joined in one process. A state is the cores, their values, what is on its way, and what was answered;
 //! from each state every action that is possible leads to another, and a state that was seen before is not gone through
 //! again. What is simplified: messages of one link keep their order, as on one NATS connection; presence and "no
 //! responders" are heard at once; time passes for all at the same moment, in few steps.
 
 mod action;
 mod checks;
+mod process;
 mod state;
+mod turns;
 
 use std::collections::HashSet;
 

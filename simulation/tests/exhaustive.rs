@@ -58,10 +58,12 @@ fn two_replicas_one_frontend_two_sessions_that_write_the_same_rating() {
         "2 replicas, 1 frontend, create | create",
         &Configuration {
             replicas: 2,
+            colocated: 0,
             frontends: 1,
             fault_tolerance: 2,
             scripts: vec![vec![(0, create(4))], vec![(0, create(8))]],
             crashes: 0,
+            power_losses: 0,
             losses: 0,
             ticks: 0,
             shared_turns: true,
@@ -75,10 +77,12 @@ fn a_session_that_hops_between_frontends_while_a_replica_crashes() {
         "2 replicas, 2 frontends, create, read elsewhere, one crash",
         &Configuration {
             replicas: 2,
+            colocated: 0,
             frontends: 2,
             fault_tolerance: 2,
             scripts: vec![vec![(0, create(4)), (1, read())]],
             crashes: 1,
+            power_losses: 0,
             losses: 0,
             ticks: 1,
             shared_turns: false,
@@ -92,10 +96,12 @@ fn an_update_of_which_one_message_is_lost() {
         "2 replicas, 1 frontend, create, read, one message lost",
         &Configuration {
             replicas: 2,
+            colocated: 0,
             frontends: 1,
             fault_tolerance: 2,
             scripts: vec![vec![(0, create(4)), (0, read())]],
             crashes: 0,
+            power_losses: 0,
             losses: 1,
             ticks: 2,
             shared_turns: false,
@@ -109,10 +115,12 @@ fn three_replicas_where_any_one_crashes() {
         "3 replicas, 1 frontend, create, read, one crash",
         &Configuration {
             replicas: 3,
+            colocated: 0,
             frontends: 1,
             fault_tolerance: 2,
             scripts: vec![vec![(0, create(4)), (0, read())]],
             crashes: 1,
+            power_losses: 0,
             losses: 0,
             ticks: 1,
             shared_turns: false,
@@ -126,13 +134,95 @@ fn three_replicas_where_one_crashes_under_two_sessions() {
         "3 replicas, 2 frontends, create, delete | change, one crash",
         &Configuration {
             replicas: 3,
+            colocated: 0,
             frontends: 2,
             fault_tolerance: 2,
             scripts: vec![vec![(0, create(4)), (1, delete())], vec![(1, change(8))]],
             crashes: 1,
+            power_losses: 0,
             losses: 0,
             ticks: 0,
             shared_turns: true,
+        },
+    );
+}
+
+#[test]
+fn two_processes_with_both_halves_write_the_same_rating() {
+    searched(
+        "2 replicas that are frontends, create, delete elsewhere | change, read elsewhere",
+        &Configuration {
+            replicas: 2,
+            colocated: 2,
+            fault_tolerance: 2,
+            scripts: vec![vec![(0, create(4)), (1, delete())], vec![(1, change(8)), (0, read())]],
+            shared_turns: true,
+            ..Configuration::default()
+        },
+    );
+}
+
+#[test]
+fn a_process_with_both_halves_crashes_and_its_session_asks_again_elsewhere() {
+    searched(
+        "2 replicas, 1 a frontend, 1 frontend alone, create, read elsewhere, one crash",
+        &Configuration {
+            replicas: 2,
+            colocated: 1,
+            frontends: 1,
+            fault_tolerance: 2,
+            scripts: vec![vec![(0, create(4)), (1, read())]],
+            crashes: 1,
+            ticks: 1,
+            ..Configuration::default()
+        },
+    );
+}
+
+#[test]
+fn a_process_with_both_halves_misses_a_message() {
+    searched(
+        "2 replicas that are frontends, create, read elsewhere, one message lost",
+        &Configuration {
+            replicas: 2,
+            colocated: 2,
+            fault_tolerance: 2,
+            scripts: vec![vec![(0, create(4)), (1, read())]],
+            losses: 1,
+            ticks: 2,
+            ..Configuration::default()
+        },
+    );
+}
+
+#[test]
+fn a_process_with_both_halves_loses_power_before_a_commit() {
+    searched(
+        "2 replicas that are frontends, create | read, read, one loses power",
+        &Configuration {
+            replicas: 2,
+            colocated: 2,
+            fault_tolerance: 2,
+            scripts: vec![vec![(0, create(4))], vec![(1, read()), (0, read())]],
+            power_losses: 1,
+            shared_turns: true,
+            ..Configuration::default()
+        },
+    );
+}
+
+#[test]
+fn three_replicas_of_which_two_are_frontends_where_any_one_crashes() {
+    searched(
+        "3 replicas, 2 of them frontends, create, read elsewhere, one crash",
+        &Configuration {
+            replicas: 3,
+            colocated: 2,
+            fault_tolerance: 2,
+            scripts: vec![vec![(0, create(4)), (1, read())]],
+            crashes: 1,
+            ticks: 1,
+            ..Configuration::default()
         },
     );
 }

@@ -1,11 +1,12 @@
 //! What must hold in every state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use natter_common::ids::ReplicaId;
+use natter_common::messages::Status;
 use natter_common::record::RecordRef;
-use natter_common::replica_manager::{Notice, ReplicaManager};
+use natter_common::replica_manager::Notice;
 use natter_common::timestamp::Timestamp;
 use natter_common::value::Value;
 
@@ -16,9 +17,8 @@ use crate::simulation::invariants::exactly_once::ExactlyOnce;
 use crate::simulation::invariants::ledger::Ledger;
 use crate::simulation::invariants::sessions::Sessions;
 use crate::simulation::message::ClientAnswer;
-use crate::simulation::value::MemoryValue;
 
-type Replicas = BTreeMap<ReplicaId, (ReplicaManager, MemoryValue)>;
+use super::process::{Replica, Replicas};
 
 /// A broken promise.
 #[derive(Clone, Debug)]
@@ -58,8 +58,12 @@ pub(super) struct Checks {
     sessions: Sessions,
     /// Records that an answer named or reflected: one loss, of `fault_tolerance` copies, takes none of them away.
     seen: BTreeSet<RecordRef>,
-    /// What those that crashed held: a frontend may not know yet that they are gone.
+    /// What those that ended held: a frontend may not know yet that they are gone.
     gone: Vec<Timestamp>,
+    /// What the disks of those without power have.
+    kept: Vec<Timestamp>,
+    /// How many processes end in this turn: they were up when its outputs left.
+    ending: usize,
 }
 
 impl Checks {
@@ -72,6 +76,8 @@ impl Checks {
             sessions: Sessions::default(),
             seen: BTreeSet::new(),
             gone: Vec::new(),
+            kept: Vec::new(),
+            ending: 0,
         }
     }
 
@@ -88,7 +94,8 @@ impl Checks {
                 _ => {}
             }
         }
-        let Some((manager, value)) = replicas.get(id) else { return Ok(()) };
+        let Some(replica) = replicas.get(id) else { return Ok(()) };
+        let (manager, value) = (replica.manager(), &replica.value);
         if *value.rows() != self.ledger.rows_at(manager.value_timestamp()) {
             return Err(Broken::new("the value is what its timestamp says", format!("{manager}: {:?}", value.rows())));
         }
@@ -106,9 +113,10 @@ impl Checks {
         };
         for (i, seq) in label.replicas.iter() {
             let name = RecordRef { i: i.clone(), seq };
-            let alive = replicas.values().map(|(manager, _)| manager.replica_timestamp());
+            let alive = replicas.values().map(|replica| replica.manager().replica_timestamp());
             let copies = alive.chain(&self.gone).filter(|held| held.get(i) >= seq).count();
-            let enough = self.fault_tolerance.min(replicas.len());
+            let serves = |replica: &&Replica| matches!(replica.manager().status(), Status::Active | Status::Overloaded);
+            let enough = self.fault_tolerance.min(replicas.values().filter(serves).count() + self.ending);
             if copies < enough && self.seen.insert(name.clone()) {
                 return Err(Broken::new(
                     "what is answered is held by enough",
@@ -130,11 +138,21 @@ impl Checks {
         Ok(())
     }
 
-    /// A replica manager is gone with what it had.
-    pub(super) fn crashed(&mut self, held: &Timestamp, replicas: &Replicas) -> Result<(), Broken> {
-        self.gone.push(held.clone());
+    /// A replica manager ends, which held this much, in memory or on a disk that stays.
+    pub(super) fn ends(&mut self, held: Timestamp, stays: bool) {
+        if stays {
+            self.kept.push(held.clone());
+        }
+        self.gone.push(held);
+        self.ending += 1;
+    }
+
+    /// It is gone, and so are its last messages.
+    pub(super) fn ended(&mut self, replicas: &Replicas) -> Result<(), Broken> {
+        self.ending = 0;
         let held = |name: &RecordRef| {
-            replicas.values().any(|(manager, _)| manager.replica_timestamp().get(&name.i) >= name.seq)
+            let alive = replicas.values().map(|replica| replica.manager().replica_timestamp());
+            alive.chain(&self.kept).any(|held| held.get(&name.i) >= name.seq)
         };
         match self.seen.iter().find(|name| !held(name)) {
             Some(lost) => Err(Broken::new("what was answered survives a loss", format!("{lost} is gone"))),
@@ -142,16 +160,21 @@ impl Checks {
         }
     }
 
+    /// A replica manager begins another life, under this id.
+    pub(super) fn reborn(&mut self, id: &ReplicaId, applied: &Timestamp) {
+        self.causal_order.has(id, applied);
+    }
+
     /// In every state.
     pub(super) fn hold(&self, replicas: &Replicas) -> Result<(), Broken> {
-        for (manager, _) in replicas.values() {
+        for manager in replicas.values().map(Replica::manager) {
             if !manager.replica_timestamp().covers(manager.value_timestamp()) {
                 return Err(Broken::new("value <= replica timestamp", manager.to_string()));
             }
             for (other, entry) in manager.timestamp_table().iter() {
-                if let Some((truth, _)) = replicas.get(other)
-                    && !(truth.replica_timestamp().covers(&entry.replica_timestamp)
-                        && truth.value_timestamp().covers(&entry.value_timestamp))
+                if let Some(truth) = replicas.get(other).map(Replica::manager)
+                    && !(self.ledger.covers(truth.replica_timestamp(), &entry.replica_timestamp)
+                        && self.ledger.covers(truth.value_timestamp(), &entry.value_timestamp))
                 {
                     return Err(Broken::new("the timestamp table is never ahead", format!("{manager}: {entry:?}")));
                 }
@@ -163,15 +186,21 @@ impl Checks {
     /// Everything has come to rest.
     pub(super) fn at_end(&self, replicas: &Replicas) -> Result<(), Broken> {
         let mut all = replicas.values();
-        let Some((first, value)) = all.next() else { return Ok(()) };
-        for (manager, other) in all {
+        let Some(one) = all.next() else { return Ok(()) };
+        let first = one.manager();
+        for other in all {
+            let manager = other.manager();
             let equal = manager.value_timestamp() == first.value_timestamp()
                 && manager.replica_timestamp() == manager.value_timestamp()
-                && value.digest() == other.digest();
+                && one.value.digest() == other.value.digest();
             if !equal {
                 return Err(Broken::new("all are equal in the end", format!("{first}; {manager}")));
             }
         }
-        Ok(())
+        let applied = self.ledger.expanded(first.value_timestamp());
+        if let Some(lost) = self.seen.iter().find(|name| applied.get(&name.i) < name.seq) {
+            return Err(Broken::new("what was answered is everywhere in the end", format!("{lost} is not")));
+        }
+        Ok(self.exactly_once.refused_stay_out(&self.ledger, first.id(), first.value_timestamp())?)
     }
 }

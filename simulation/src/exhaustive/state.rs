@@ -6,23 +6,24 @@ use std::fmt::Write;
 use std::hash::Hasher;
 
 use natter_common::clock::Now;
+use natter_common::cluster::ClusterId;
 use natter_common::edge::ClientRequest;
 use natter_common::frontend::{self, Frontend};
 use natter_common::ids::{ReplicaId, UpdateId};
 use natter_common::label::Label;
-use natter_common::messages::{Mode, Presence};
-use natter_common::packing::{ReplyPacker, RequestPacker};
-use natter_common::replica_manager::{self, Notice, ReplicaManager, ReplyTo};
+use natter_common::replica_manager::{self, ReplicaManager};
 use natter_common::wire::Format;
 
 use super::action::Action;
 use super::checks::{Broken, Checks};
+use super::process::{Core, Replica, Replicas, Stopped, frontend_config, replica_config};
+use super::turns::Inputs;
 use crate::simulation::client::{Asked, Operation};
-use crate::simulation::cluster::perform::{replica_inputs, waits_at};
+use crate::simulation::disk::{Disk, Sync};
 use crate::simulation::message::{ClientAnswer, Message};
 use crate::simulation::process::now;
 use crate::simulation::value::MemoryValue;
-use crate::simulation::wire::{Form, Question, heard};
+use crate::simulation::wire::{Form, Question};
 
 /// By so much time passes at once, in milliseconds: more than gossip should take, less than a frontend's patience.
 const STEP_MS: u64 = 120;
@@ -31,18 +32,21 @@ const FOUND_MS: u64 = 3000;
 /// So long after the last action all must be answered and equal, in milliseconds.
 const FINISH_MS: u64 = 6000;
 
-/// Maximum payload of a message, in bytes: the broker's default.
-const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Maximum commits of a turn before its store fails. A turn commits once for each exchange between the halves, mostly once
+/// or twice.
+const COMMITS_MAX: usize = 1;
 
 /// What a session does, one after the other, each at the frontend of that number.
 pub type Script = Vec<(usize, Asked)>;
 
 /// What is searched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Configuration {
     /// How many replica managers.
     pub replicas: usize,
-    /// How many frontends.
+    /// How many of these are frontends as well. They come first among the frontends.
+    pub colocated: usize,
+    /// How many frontends are processes of their own.
     pub frontends: usize,
     /// By how many replica managers an update is held before it is acknowledged.
     pub fault_tolerance: u32,
@@ -50,6 +54,9 @@ pub struct Configuration {
     pub scripts: Vec<Script>,
     /// How many replica managers may crash.
     pub crashes: u32,
+    /// How many replica managers may lose power, at any commit of a turn. Where one may, all keep their state on disks, and
+    /// go on with these in the end.
+    pub power_losses: u32,
     /// How many messages may be lost.
     pub losses: u32,
     /// How often time may pass.
@@ -65,21 +72,32 @@ struct Session {
     script: VecDeque<(usize, Asked)>,
     asked: u64,
     waits_for: Option<Operation>,
+    /// The place of the frontend that it asked last.
+    frontend: usize,
 }
 
 /// A state.
 #[derive(Clone, Debug)]
 pub struct State {
     now_ms: u64,
-    replicas: BTreeMap<ReplicaId, (ReplicaManager, MemoryValue)>,
-    frontends: BTreeMap<ReplicaId, Frontend>,
+    fault_tolerance: u32,
+    pub(super) replicas: Replicas,
+    /// Replica managers without power.
+    pub(super) stopped: BTreeMap<ReplicaId, Stopped>,
+    /// Frontends in processes of their own.
+    pub(super) frontends: BTreeMap<ReplicaId, Frontend>,
+    /// Frontends in the process of a replica manager, with that.
+    halves: BTreeMap<ReplicaId, ReplicaId>,
+    /// All frontends, as sessions find them.
+    entrances: Vec<ReplicaId>,
     links: BTreeMap<(ReplicaId, ReplicaId), VecDeque<Message>>,
     sessions: Vec<Session>,
     crashes: u32,
+    power_losses: u32,
     losses: u32,
     ticks: u32,
     shared_turns: bool,
-    checks: Checks,
+    pub(super) checks: Checks,
 }
 
 fn id(kind: char, n: usize) -> ReplicaId {
@@ -89,50 +107,40 @@ fn id(kind: char, n: usize) -> ReplicaId {
 impl State {
     /// All have found each other, and nobody has asked anything.
     pub fn begin(configuration: &Configuration) -> Self {
+        let fault_tolerance = configuration.fault_tolerance;
+        let frontend = |n: usize| Frontend::new(frontend_config(id('f', n), n as u64, fault_tolerance), now(0, 0));
+        let durable = configuration.power_losses > 0;
         let replicas = (1..=configuration.replicas).map(|n| {
-            let config = replica_manager::Config {
-                id: id('r', n),
-                version: String::new(),
-                dataset: String::new(),
-                mode: Mode::Active,
-                gossip_interval_ms: 500,
-                forget_after_ms: 600_000,
-                durable: false,
-                message_bytes_max: MESSAGE_BYTES_MAX,
-                seed: n as u64,
-            };
-            (id('r', n), (ReplicaManager::new(config, now(0, 0)), MemoryValue::new()))
+            let manager = ReplicaManager::new(replica_config(id('r', n), n as u64, durable), now(0, 0));
+            let half = (n <= configuration.colocated).then(|| frontend(n));
+            let disk = durable.then(|| Disk::new(Sync::Full));
+            (id('r', n), Replica::new(manager, half, MemoryValue::new(), disk))
         });
-        let frontends = (1..=configuration.frontends).map(|n| {
-            let config = frontend::Config {
-                id: id('f', n),
-                version: String::new(),
-                fault_tolerance: configuration.fault_tolerance,
-                strict: false,
-                timeout_ms: 2000,
-                queue_length_max: 100,
-                seed: n as u64,
-            };
-            (id('f', n), Frontend::new(config, now(0, 0)))
-        });
+        let alone = configuration.colocated + 1..=configuration.colocated + configuration.frontends;
         let sessions = configuration.scripts.iter().enumerate().map(|(n, script)| Session {
             name: id('s', n),
             label: Label::new(),
             script: script.iter().cloned().collect(),
             asked: 0,
             waits_for: None,
+            frontend: 0,
         });
         let mut state = Self {
             now_ms: 0,
+            fault_tolerance,
             replicas: replicas.collect(),
-            frontends: frontends.collect(),
+            stopped: BTreeMap::new(),
+            frontends: alone.clone().map(|n| (id('f', n), frontend(n))).collect(),
+            halves: (1..=configuration.colocated).map(|n| (id('f', n), id('r', n))).collect(),
+            entrances: (1..=*alone.end()).map(|n| id('f', n)).collect(),
             links: BTreeMap::new(),
             sessions: Vec::new(),
             crashes: configuration.crashes,
+            power_losses: configuration.power_losses,
             losses: configuration.losses,
             ticks: configuration.ticks,
             shared_turns: configuration.shared_turns,
-            checks: Checks::new(configuration.fault_tolerance),
+            checks: Checks::new(fault_tolerance),
         };
         state.settle(FOUND_MS).unwrap_or_else(|broken| panic!("a cluster starts: {broken}"));
         state.sessions = sessions.collect();
@@ -162,43 +170,95 @@ impl State {
         if self.crashes > 0 {
             actions.extend(self.replicas.keys().cloned().map(Action::Crash));
         }
+        let mut turns = Vec::new();
         for ((from, to), messages) in &self.links {
             let Some(message) = messages.front() else { continue };
             if self.losses > 0 && !matches!(message, Message::Ask(..) | Message::Answer(..)) {
                 actions.push(Action::Lose(from.clone(), to.clone(), message.kind()));
             }
-            actions.push(Action::Deliver(from.clone(), to.clone(), message.kind()));
+            turns.push((self.process(to), Action::Deliver(from.clone(), to.clone(), message.kind())));
         }
         if self.shared_turns {
             let cores = self.replicas.keys().chain(self.frontends.keys());
-            let shared = cores.filter(|core| self.links.keys().filter(|(_, to)| to == *core).count() > 1);
-            actions.extend(shared.cloned().map(Action::DeliverTogether));
+            let is_shared =
+                |core: &&ReplicaId| self.links.keys().filter(|(_, to)| self.process(to) == *core).count() > 1;
+            let shared = cores.filter(is_shared);
+            turns.extend(shared.map(|core| (core, Action::DeliverTogether(core.clone()))));
         }
-        let idle = self.sessions.iter().enumerate().filter(|(_, session)| session.waits_for.is_none());
-        actions.extend(idle.filter(|(_, session)| !session.script.is_empty()).map(|(n, _)| Action::Ask(n)));
+        if self.power_losses > 0 {
+            for (_, turn) in turns.iter().filter(|(process, _)| self.replicas.contains_key(*process)) {
+                actions.extend((0..=COMMITS_MAX).map(|commits| Action::LosePower(Box::new(turn.clone()), commits)));
+            }
+        }
+        actions.extend(turns.into_iter().map(|(_, turn)| turn));
+        for (n, session) in self.sessions.iter().enumerate() {
+            match session.waits_for {
+                None if !session.script.is_empty() => actions.push(Action::Ask(n)),
+                Some(_) if self.may_retry(session) => actions.push(Action::Retry(n)),
+                _ => {}
+            }
+        }
         actions
     }
 
     /// Whether nothing is on its way and nobody has more to ask.
     pub fn is_quiet(&self) -> bool {
         self.links.values().all(VecDeque::is_empty)
-            && self.sessions.iter().all(|session| session.script.is_empty() || session.waits_for.is_some())
+            && self.sessions.iter().all(|session| match session.waits_for {
+                None => session.script.is_empty(),
+                Some(_) => !self.may_retry(session),
+            })
+    }
+
+    /// Whether its frontend is gone, and another one is there.
+    fn may_retry(&self, session: &Session) -> bool {
+        !self.is_there(session.frontend) && (0..self.entrances.len()).any(|n| self.is_there(n))
+    }
+
+    /// Whether the frontend at this place can be asked.
+    fn is_there(&self, place: usize) -> bool {
+        self.entrances.get(place).is_some_and(|frontend| self.is_alive(self.process(frontend)))
+    }
+
+    fn is_alive(&self, process: &ReplicaId) -> bool {
+        self.replicas.contains_key(process) || self.frontends.contains_key(process)
+    }
+
+    /// The process that listens under this name.
+    fn process<'a>(&'a self, name: &'a ReplicaId) -> &'a ReplicaId {
+        self.halves.get(name).unwrap_or(name)
+    }
+
+    /// The cluster that a frontend belongs to.
+    pub(super) fn cluster(&self, frontend: &ReplicaId) -> Option<&ClusterId> {
+        match self.halves.get(frontend) {
+            None => self.frontends.get(frontend)?.cluster(),
+            Some(process) => match &self.replicas.get(process)?.core {
+                Core::Replica(_) => None,
+                Core::Both(both) => both.frontend().cluster(),
+            },
+        }
     }
 
     /// Does it, and checks what comes of it.
     pub fn perform(&mut self, action: &Action) -> Result<(), Broken> {
         match action {
             Action::Ask(session) => self.ask(*session),
-            Action::Deliver(from, to, _) => self.deliver(from, to)?,
-            Action::DeliverTogether(to) => self.deliver_together(to)?,
+            Action::Retry(session) => self.retry(*session),
+            Action::Deliver(..) | Action::DeliverTogether(_) => self.take_turn(action, None)?,
+            Action::LosePower(turn, commits) => {
+                self.power_losses -= 1;
+                self.take_turn(turn, Some(*commits))?;
+            }
             Action::Lose(from, to, _) => {
                 self.losses -= 1;
                 self.take(from, to);
             }
             Action::Crash(id) => {
                 self.crashes -= 1;
-                if let Some((manager, _)) = self.replicas.remove(id) {
-                    self.checks.crashed(manager.replica_timestamp(), &self.replicas)?;
+                if let Some(replica) = self.replicas.remove(id) {
+                    self.checks.ends(replica.manager().replica_timestamp().clone(), false);
+                    self.checks.ended(&self.replicas)?;
                 }
             }
             Action::Tick => {
@@ -209,8 +269,19 @@ impl State {
         self.checks.hold(&self.replicas)
     }
 
+    fn take_turn(&mut self, turn: &Action, commits: Option<usize>) -> Result<(), Broken> {
+        match turn {
+            Action::Deliver(from, to, _) => self.deliver(from, to, commits),
+            Action::DeliverTogether(process) => self.deliver_together(process, commits),
+            _ => Ok(()),
+        }
+    }
+
     /// Lets everything come to an end without another fault: then all must be answered and equal.
     pub fn finish(mut self) -> Result<(), Broken> {
+        for (last, stopped) in std::mem::take(&mut self.stopped) {
+            self.restart(&last, stopped);
+        }
         self.settle(self.now_ms + FINISH_MS)?;
         let waits = self.sessions.iter().find(|session| session.waits_for.is_some() || !session.script.is_empty());
         if let Some(session) = waits {
@@ -224,13 +295,15 @@ impl State {
         loop {
             let next = self.links.iter().find(|(_, messages)| !messages.is_empty()).map(|(link, _)| link.clone());
             if let Some((from, to)) = next {
-                self.deliver(&from, &to)?;
+                self.deliver(&from, &to, None)?;
             } else if self.now_ms >= until_ms {
                 return Ok(());
             } else {
                 for session in 0..self.sessions.len() {
-                    if self.sessions[session].waits_for.is_none() {
-                        self.ask(session);
+                    match self.sessions[session].waits_for {
+                        None => self.ask(session),
+                        Some(_) if self.may_retry(&self.sessions[session]) => self.retry(session),
+                        Some(_) => {}
                     }
                 }
                 self.pass(20)?;
@@ -239,7 +312,22 @@ impl State {
         }
     }
 
-    fn now(&self) -> Now {
+    /// A replica manager goes on with its disk, under another id.
+    fn restart(&mut self, last: &ReplicaId, stopped: Stopped) {
+        let again = |id: &ReplicaId| ReplicaId::new(&format!("{id}_")).expect("a name");
+        let id = again(last);
+        let half = stopped.half.as_ref().map(|half| {
+            let config = frontend_config(again(half), 0, self.fault_tolerance);
+            self.halves.insert(again(half), id.clone());
+            self.entrances.iter_mut().filter(|entrance| *entrance == half).for_each(|entrance| *entrance = again(half));
+            Frontend::new(config, self.now())
+        });
+        let replica = stopped.restart(last, id.clone(), half, self.now_ms);
+        self.checks.reborn(&id, replica.manager().value_timestamp());
+        self.replicas.insert(id, replica);
+    }
+
+    pub(super) fn now(&self) -> Now {
         now(self.now_ms * 1000, 0)
     }
 
@@ -248,6 +336,7 @@ impl State {
         let session = &mut self.sessions[n];
         let Some((frontend, asked)) = session.script.pop_front() else { return };
         session.asked += 1;
+        session.frontend = frontend;
         let id_bits = (n as u64) << 8 | session.asked;
         let update_id = matches!(asked, Asked::Update(_)).then(|| {
             let mut own = natter_common::session::Session::new();
@@ -255,22 +344,42 @@ impl State {
             let id: UpdateId = own.update_id(wall_ms, id_bits);
             id
         });
-        let prev = session.label.clone();
-        let request = match &asked {
-            Asked::Query(query) => ClientRequest::Query { request: query.clone(), prev: prev.clone(), cluster: None },
-            Asked::Update(update) => {
-                ClientRequest::Update { request: *update, id: update_id, prev: prev.clone(), cluster: None }
-            }
-        };
-        let (own, seen) = (session.name.clone(), prev.replicas.clone());
-        let operation = Operation { session: own, n: id_bits, asked, id: update_id, prev, seen, tries: 1 };
-        session.waits_for = Some(operation);
-        let from = session.name.clone();
-        let form = Form { format: Format::MessagePack, in_subject: false, in_batch: false };
-        self.send(&from, &id('f', frontend + 1), Message::Ask(id_bits, Question::encode(&request, form)));
+        let (own, prev) = (session.name.clone(), session.label.clone());
+        let seen = prev.replicas.clone();
+        session.waits_for = Some(Operation { session: own, n: id_bits, asked, id: update_id, prev, seen, tries: 1 });
+        self.send_question(n);
     }
 
-    fn send(&mut self, from: &ReplicaId, to: &ReplicaId, message: Message) {
+    /// A session whose frontend is gone asks the next one that is there, under the same id.
+    fn retry(&mut self, n: usize) {
+        let places = self.entrances.len();
+        let first = self.sessions[n].frontend;
+        let Some(next) = (1..places).map(|by| (first + by) % places).find(|place| self.is_there(*place)) else {
+            return;
+        };
+        let session = &mut self.sessions[n];
+        session.asked += 1;
+        session.frontend = next;
+        if let Some(operation) = &mut session.waits_for {
+            operation.n = (n as u64) << 8 | session.asked;
+            operation.tries += 1;
+        }
+        self.send_question(n);
+    }
+
+    fn send_question(&mut self, n: usize) {
+        let session = &self.sessions[n];
+        let Some(Operation { n, asked, id: update_id, prev, .. }) = session.waits_for.clone() else { return };
+        let request = match asked {
+            Asked::Query(request) => ClientRequest::Query { request, prev, cluster: None },
+            Asked::Update(request) => ClientRequest::Update { request, id: update_id, prev, cluster: None },
+        };
+        let form = Form { format: Format::MessagePack, in_subject: false, in_batch: false };
+        let (from, to) = (session.name.clone(), self.entrances[session.frontend].clone());
+        self.send(&from, &to, Message::Ask(n, Question::encode(&request, form)));
+    }
+
+    pub(super) fn send(&mut self, from: &ReplicaId, to: &ReplicaId, message: Message) {
         self.links.entry((from.clone(), to.clone())).or_default().push_back(message.carried());
     }
 
@@ -281,16 +390,14 @@ impl State {
         message
     }
 
-    fn deliver(&mut self, from: &ReplicaId, to: &ReplicaId) -> Result<(), Broken> {
+    fn deliver(&mut self, from: &ReplicaId, to: &ReplicaId, commits: Option<usize>) -> Result<(), Broken> {
         let Some(message) = self.take(from, to) else { return Ok(()) };
         if let Message::Answer(n, answer) = message {
             return self.answered(to, n, &answer);
         }
-        if self.replicas.contains_key(to) {
-            return self.step_replica(to, replica_inputs(to, from.as_str(), message));
-        }
-        if self.frontends.contains_key(to) {
-            return self.step_frontend(to, frontend_inputs(message)?);
+        let process = self.process(to).clone();
+        if self.is_alive(&process) {
+            return self.hear(&process, vec![(from.clone(), to.clone(), message)], commits);
         }
         // Nobody listens there, as the broker says at once to who sent a request.
         if message.is_request() {
@@ -300,22 +407,13 @@ impl State {
         Ok(())
     }
 
-    fn deliver_together(&mut self, to: &ReplicaId) -> Result<(), Broken> {
-        let senders: Vec<ReplicaId> =
-            self.links.keys().filter(|(_, other)| other == to).map(|(from, _)| from.clone()).collect();
-        let (mut for_replica, mut for_frontend) = (Vec::new(), Vec::new());
-        for from in senders {
-            let Some(message) = self.take(&from, to) else { continue };
-            if self.replicas.contains_key(to) {
-                for_replica.extend(replica_inputs(to, from.as_str(), message));
-            } else {
-                for_frontend.extend(frontend_inputs(message)?);
-            }
+    fn deliver_together(&mut self, process: &ReplicaId, commits: Option<usize>) -> Result<(), Broken> {
+        let links: Vec<_> = self.links.keys().filter(|(_, to)| self.process(to) == process).cloned().collect();
+        let mut arrived = Vec::new();
+        for (from, to) in links {
+            arrived.extend(self.take(&from, &to).map(|message| (from, to, message)));
         }
-        match for_frontend.is_empty() {
-            true => self.step_replica(to, for_replica),
-            false => self.step_frontend(to, for_frontend),
-        }
+        self.hear(process, arrived, commits)
     }
 
     fn answered(&mut self, to: &ReplicaId, n: u64, answer: &ClientAnswer) -> Result<(), Broken> {
@@ -334,107 +432,17 @@ impl State {
     fn pass(&mut self, for_ms: u64) -> Result<(), Broken> {
         self.now_ms += for_ms;
         for id in self.replicas.keys().cloned().collect::<Vec<_>>() {
-            self.step_replica(&id, vec![replica_manager::Input::Tick { queue_length: 0, listened: true }])?;
+            let tick = replica_manager::Input::Tick { queue_length: 0, listened: true };
+            self.step_replica(&id, Inputs { for_replica: vec![tick], ..Inputs::default() })?;
         }
         for id in self.frontends.keys().cloned().collect::<Vec<_>>() {
             self.step_frontend(&id, vec![frontend::Input::Tick { listened: true }])?;
         }
         Ok(())
     }
-
-    fn step_replica(&mut self, id: &ReplicaId, inputs: Vec<replica_manager::Input>) -> Result<(), Broken> {
-        use replica_manager::Output;
-        let now = self.now();
-        let Some((manager, value)) = self.replicas.get_mut(id) else { return Ok(()) };
-        let mut outputs = Vec::new();
-        manager.step(now, inputs, value, &mut outputs).expect("a value in memory does not fail");
-        let notices: Vec<Notice> = outputs
-            .iter()
-            .filter_map(|output| match output {
-                Output::Notice(notice) => Some(notice.clone()),
-                _ => None,
-            })
-            .collect();
-        self.checks.stepped(id, &notices, &self.replicas)?;
-        let mut replies = ReplyPacker::default();
-        for output in outputs {
-            match output {
-                Output::Reply(to, reply) => replies.push(to, reply),
-                Output::Log(to, page) => self.send_back(id, &to, Message::Log(page)),
-                Output::Gossip(gossip) => {
-                    let others: Vec<ReplicaId> = self.replicas.keys().filter(|other| *other != id).cloned().collect();
-                    others.iter().for_each(|other| self.send(id, other, Message::Gossip(gossip.clone())));
-                }
-                Output::Acknowledge(to, said) => self.send(id, &to, Message::Acknowledge(said)),
-                Output::Pull(to, request) => self.send(id, &to, Message::Pull(request)),
-                Output::Presence(presence) => self.show(id, &presence)?,
-                _ => {}
-            }
-        }
-        for (subject, replies) in replies.take(id, MESSAGE_BYTES_MAX) {
-            self.send_back(id, &ReplyTo { subject, n: 0 }, Message::Replies(replies));
-        }
-        Ok(())
-    }
-
-    fn show(&mut self, id: &ReplicaId, presence: &Presence) -> Result<(), Broken> {
-        for other in self.replicas.keys().filter(|other| *other != id).cloned().collect::<Vec<_>>() {
-            self.step_replica(&other, vec![replica_manager::Input::Presence(Box::new(presence.clone()))])?;
-        }
-        for frontend in self.frontends.keys().cloned().collect::<Vec<_>>() {
-            self.step_frontend(&frontend, vec![frontend::Input::Presence(Box::new(presence.clone()))])?;
-        }
-        Ok(())
-    }
-
-    fn send_back(&mut self, id: &ReplicaId, to: &ReplyTo, message: Message) {
-        if let Some(to) = waits_at(&to.subject) {
-            self.send(id, &to, message);
-        }
-    }
-
-    fn step_frontend(&mut self, id: &ReplicaId, inputs: Vec<frontend::Input>) -> Result<(), Broken> {
-        use frontend::Output;
-        let now = self.now();
-        let Some(frontend) = self.frontends.get_mut(id) else { return Ok(()) };
-        let mut outputs = Vec::new();
-        frontend.step(now, inputs, &mut outputs);
-        let cluster = frontend.cluster().cloned();
-        let mut requests = RequestPacker::default();
-        for output in outputs {
-            let Some(output) = requests.push(output, MESSAGE_BYTES_MAX) else { continue };
-            match output {
-                Output::Answer(n, answer) => {
-                    let answer = heard(&answer, cluster.as_ref(), Format::MessagePack);
-                    self.checks.answers(&answer, &self.replicas)?;
-                    let session = id_of_session(n);
-                    self.send(id, &session, Message::Answer(n, answer));
-                }
-                Output::BatchAnswer(..) => panic!("nobody sends batches here"),
-                _ => {}
-            }
-        }
-        for packed in requests.take() {
-            let (to, message) = Message::packed(packed);
-            self.send(id, &to, message);
-        }
-        Ok(())
-    }
-}
-
-fn frontend_inputs(message: Message) -> Result<Vec<frontend::Input>, Broken> {
-    Ok(vec![match message {
-        Message::Ask(n, question) => match question.decode() {
-            Ok(request) => frontend::Input::Request(n, request),
-            Err(error) => return Err(Broken::new("a frontend understands clients", error.to_string())),
-        },
-        Message::Replies(replies) => frontend::Input::Replies(replies),
-        Message::Unreachable(gone, requests) => frontend::Input::Unreachable(gone, requests),
-        _ => return Ok(Vec::new()),
-    }])
 }
 
 /// A request's number says whose it is.
-fn id_of_session(n: u64) -> ReplicaId {
+pub(super) fn id_of_session(n: u64) -> ReplicaId {
     id('s', (n >> 8) as usize)
 }

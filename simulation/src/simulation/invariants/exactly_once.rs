@@ -9,6 +9,7 @@ use natter_common::messages::Role;
 use natter_common::rating::RatingKey;
 use natter_common::record::Record;
 use natter_common::request::Answer;
+use natter_common::timestamp::Timestamp;
 
 use super::ledger::Ledger;
 use super::{Violation, check};
@@ -72,13 +73,17 @@ impl ExactlyOnce {
 
     /// Everything has been well for a while.
     pub fn at_end(&self, ledger: &Ledger, cluster: &Cluster) -> Result<(), Violation> {
-        for id in cluster.alive(Role::Replica) {
-            for record in ledger.covered(cluster.manager(&id).value_timestamp()) {
-                let refused = self.refused.get(&record.id);
-                check(refused.is_none(), "what was refused has no effect", || {
-                    format!("{id} applied {}: {refused:?}", record.name())
-                })?;
-            }
+        let alive = cluster.alive(Role::Replica);
+        alive.iter().try_for_each(|id| self.refused_stay_out(ledger, id, cluster.manager(id).value_timestamp()))
+    }
+
+    /// `id` has applied this much, in the end.
+    pub fn refused_stay_out(&self, ledger: &Ledger, id: &ReplicaId, applied: &Timestamp) -> Result<(), Violation> {
+        for record in ledger.covered(applied) {
+            let refused = self.refused.get(&record.id);
+            check(refused.is_none(), "what was refused has no effect", || {
+                format!("{id} applied {}: {refused:?}", record.name())
+            })?;
         }
         Ok(())
     }
