@@ -41,7 +41,7 @@ impl fmt::Display for Status {
 
 /// What decides a replica manager's status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", expecting = "a mode: active, overloaded, offline, arbitrary or measured")]
 pub enum Mode {
     /// Always ACTIVE.
     Active,

@@ -105,6 +105,10 @@ fn decode_as<S: for<'de> DeserializeSeed<'de, Value = T>, T>(seed: S, payload: &
     match payload.first() {
         // A list is no map either, but for an empty one: that is told where it is read.
         Some(0x80..=0x9f | 0xdc..=0xdf) => {}
+        Some(b'{') => {
+            let text = "it begins with `{`: JSON is taken only on subjects that clients and operators ask";
+            return Err(WireError::MessagePack(text.to_owned()));
+        }
         Some(byte) => {
             let error = || WireError::MessagePack("it does not begin with a map".to_owned());
             return Err(by_hand(*byte).map_or_else(error, |begin| WireError::ByHand { begin }));

@@ -95,3 +95,17 @@ fn what_is_typed_by_hand_and_no_json_is_told_so() {
         assert!(error.contains(text), "{error}");
     }
 }
+
+#[test]
+fn json_where_only_messagepack_is_taken_is_told_so() {
+    let error = decode::<StatusRequest>(br#"{"replicas":{},"clock":0}"#).unwrap_err().to_string();
+    assert!(error.ends_with("JSON is taken only on subjects that clients and operators ask"), "{error}");
+}
+
+#[test]
+fn a_mode_that_is_none_is_told_with_all_that_there_are() {
+    for value in [json!(3), json!(null), json!(["active"])] {
+        let error = serde_json::from_value::<Mode>(value).unwrap_err().to_string();
+        assert!(error.contains("a mode: active, overloaded, offline, arbitrary or measured"), "{error}");
+    }
+}

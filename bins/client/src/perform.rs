@@ -159,7 +159,7 @@ mod tests {
         let frontend = FakeFrontend::default();
         let mut client = client(&frontend);
         let error = done(&mut client, "42 update 1 3").await.unwrap_err();
-        assert_eq!(error, "user 42 has not rated movie 1: create it (RATING_NOT_FOUND)");
+        assert_eq!(error, "user 42 has not rated movie 1: check both numbers, or create it (RATING_NOT_FOUND)");
         let error = done(&mut client, "42 read 999").await.unwrap_err();
         assert!(error.ends_with("(MOVIE_NOT_FOUND)"), "{error}");
         done(&mut client, "42 create 1 3").await.unwrap();

@@ -119,7 +119,7 @@ async fn errors_are_sentences_and_the_menu_goes_on() {
         "not done: all replicas are OFFLINE (UNAVAILABLE)\n",
         "answer `new` instead of a number\n",
         "a new session: nothing seen yet\n",
-        "not done: user 42 has not rated movie 1: create it (RATING_NOT_FOUND)\n",
+        "not done: user 42 has not rated movie 1: check both numbers, or create it (RATING_NOT_FOUND)\n",
     ] {
         assert!(transcript.contains(part), "{part}\n---\n{transcript}");
     }
