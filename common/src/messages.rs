@@ -212,7 +212,9 @@ impl Refusal {
         let user = key.map_or_else(|| "this user".to_owned(), |key| format!("user {}", key.user_id));
         match self {
             Self::MovieNotFound => format!("there is no movie {movie_id}: search for its number by title"),
-            Self::RatingNotFound => format!("{user} has not rated movie {movie_id}: check both numbers, or create the rating"),
+            Self::RatingNotFound => {
+                format!("{user} has not rated movie {movie_id}: check both numbers, or create the rating")
+            }
             Self::RatingExists => format!("{user} has already rated movie {movie_id}: update or delete that rating"),
         }
     }

@@ -45,5 +45,8 @@ regressions! {
     a_refusal_is_not_certain_while_an_acceptor_that_may_not_subscribe_is_cut_off: 120_060_636
     a_refusal_beside_a_replica_that_died_just_now_is_told_as_uncertain: 130_010_956
     a_refusal_beside_a_replica_that_left_a_follower_alone_is_told_as_uncertain: 130_023_204
+    what_is_retired_while_a_snapshot_is_merged_does_not_come_back_with_it: 200_107_519
+    an_id_made_by_a_clock_that_was_ahead_counts_as_one_without_a_stamp: 200_034_362
+    a_session_whose_ids_were_made_by_a_clock_that_was_ahead_may_see_a_retry_win: 200_078_029
     a_local_replica_that_holds_another_record_of_an_update_is_not_asked_without_end: 110_001_107
 }

@@ -254,7 +254,10 @@ impl State {
                 );
             }
             (Update::Update { .. } | Update::Delete { .. }, None) => {
-                let text = format!("user {} has not rated movie {}: check both numbers, or create it", key.user_id, key.movie_id);
+                let text = format!(
+                    "user {} has not rated movie {}: check both numbers, or create it",
+                    key.user_id, key.movie_id
+                );
                 return self.refuse(Refusal::RatingNotFound, text);
             }
             (Update::Delete { .. }, stands) => {

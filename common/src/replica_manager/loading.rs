@@ -240,7 +240,9 @@ impl ReplicaManager {
             step.value.apply(key, row)?;
         }
         if is_last && let Some(merging) = self.merging.take() {
-            let value_timestamp = merging.value_timestamp.replicas;
+            let mut value_timestamp = merging.value_timestamp.replicas;
+            // Some of it may have been retired here since the last chunk came.
+            self.strip(&mut value_timestamp, step);
             self.value_timestamp.merge(&value_timestamp);
             for (id, count) in merging.retired.replicas.iter() {
                 self.take_over_retired(id, count, step);

@@ -6,12 +6,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use natter_common::clock::Stamp;
+use natter_common::clock::{STAMP_AHEAD_MS_MAX, Stamp};
 use natter_common::ids::{ReplicaId, UpdateId};
 use natter_common::record::{Record, RecordRef};
 use natter_common::timestamp::Timestamp;
 
 use super::{Violation, check};
+use crate::simulation::process::EPOCH_MS;
 use crate::simulation::value::{Rows, base_rows, keep_greater};
 
 /// So many ratings are kept that were computed lately.
@@ -167,9 +168,11 @@ impl Ledger {
 
     /// Whether `id` carries no stamp and its records have different ones: a retry was stamped by itself. That is the
     /// weakness of such ids, where the first acceptor could not be asked: the retry wins over what was written in between.
+    /// An id that was made by a clock which was ahead carries none for those whose clocks are right.
     pub fn is_stamped_twice(&self, id: UpdateId) -> bool {
         let stamps: BTreeSet<Stamp> = self.records_of(id).map(|record| record.stamp).collect();
-        stamps.len() > 1 && id.stamp().is_none_or(|stamp| !stamps.contains(&stamp))
+        let carried = id.stamp().filter(|stamp| stamp.milliseconds() <= EPOCH_MS + STAMP_AHEAD_MS_MAX);
+        stamps.len() > 1 && carried.is_none_or(|stamp| !stamps.contains(&stamp))
     }
 
     /// Ids that stand in more than one record.
