@@ -1,22 +1,27 @@
 //! What updates wrote, in memory: every read of the hot path looks here first, and only then into the base.
 //!
 //! A point read or a write of SQLite costs several times as much as one of this map, and every update costs one of each at
-//! every replica. A durable store has the same rows in its database too, or records that bring them back
+//! every replica. Rows are found by a hash of their key; their order, which only snapshots, lists and saving need, is kept
+//! beside them and changes only with a new key: in a tree of all rows each step of a search misses the processor's cache.
+//! A durable store has the same rows in its database too, or records that bring them back
 //! ([`Overlay::take_unsaved`], [`crate::kept`]), and fills the map from there when it is opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
 
+use foldhash::fast::RandomState;
 use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::RatingKey;
 use natter_common::value::Row;
 
 use crate::fingerprint::overlay_hash;
 
-/// The rows that updates wrote, deletion markers among them, in the order of (user, movie).
+/// The rows that updates wrote, deletion markers among them.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
-    rows: BTreeMap<RatingKey, Row>,
+    rows: HashMap<RatingKey, Row, RandomState>,
+    /// The keys of `rows`, in the order of (user, movie).
+    keys: BTreeSet<RatingKey>,
     /// What was written since the last [`Overlay::take_unsaved`], with the hash of what was there before, 0 where nothing
     /// was; `None` where nobody saves it.
     unsaved: Option<Vec<(RatingKey, u64)>>,
@@ -51,6 +56,9 @@ impl Overlay {
     /// Writes a row.
     pub(crate) fn insert(&mut self, key: RatingKey, row: Row) {
         let old = self.rows.insert(key, row);
+        if old.is_none() {
+            self.keys.insert(key);
+        }
         self.note_write(key, old.as_ref());
     }
 
@@ -64,15 +72,15 @@ impl Overlay {
     /// The rows after a place, in order.
     pub(crate) fn after(&self, place: Option<RatingKey>) -> impl Iterator<Item = (RatingKey, Row)> {
         let start = place.map_or(Unbounded, Excluded);
-        self.rows.range((start, Unbounded)).map(|(key, row)| (*key, *row))
+        self.keys.range((start, Unbounded)).filter_map(|key| Some((*key, *self.rows.get(key)?)))
     }
 
     /// A user's rows in ascending movie id, those beyond `after`.
     pub(crate) fn of_user(&self, user_id: UserId, after: u32) -> impl Iterator<Item = (MovieId, &Row)> {
         let first = after.checked_add(1).and_then(|first| MovieId::new(first).ok());
-        let rows = first.map(|movie_id| self.rows.range(RatingKey { user_id, movie_id }..));
-        let rows = rows.into_iter().flatten().take_while(move |(key, _)| key.user_id == user_id);
-        rows.map(|(key, row)| (key.movie_id, row))
+        let keys = first.map(|movie_id| self.keys.range(RatingKey { user_id, movie_id }..));
+        let keys = keys.into_iter().flatten().take_while(move |key| key.user_id == user_id);
+        keys.filter_map(|key| Some((key.movie_id, self.rows.get(key)?)))
     }
 
     /// Which rows were written and not saved yet, each once and in order, with the hash of what was there at first. They
