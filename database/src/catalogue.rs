@@ -1,6 +1,7 @@
-//! The films in memory, with the count and sum of their ratings.
+//! The movies in memory, with the count and sum of their ratings.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use memchr::memmem;
 use natter_common::ids::MovieId;
@@ -11,27 +12,39 @@ use crate::error::FileProblem;
 use crate::fingerprint::movie_hash;
 use crate::fold::fold;
 
-/// All films of the data set, in ascending id.
+/// All movies of the data set, in ascending id. What a read or an update needs of each lies close together, as every
+/// request is about another one; what only a search needs lies elsewhere.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) struct Catalogue {
     entries: Vec<Entry>,
-    /// By film: where its entry is, plus 1; 0 where there is none. Films beyond are searched for.
+    /// The titles, one after the other.
+    titles: String,
+    /// Of each entry, in the same order.
+    texts: Vec<Texts>,
+    /// By movie: the position of its entry, plus 1; 0 where there is none. Movies beyond are searched for.
     places: Vec<u32>,
 }
 
-/// Films with ids below this are found in one step.
+/// Movies with ids below this are found in one step.
 const PLACES_MAX: usize = 1 << 21;
 
-/// A film and what its ratings add up to.
+/// A movie and the sum of its ratings.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Entry {
+struct Entry {
     movie_id: MovieId,
-    title: Box<str>,
+    /// The place of its title among all titles.
+    title: Range<u32>,
+    count: u64,
+    sum_half_stars: u64,
+}
+
+/// The texts of a movie that a search needs, beside its title.
+#[derive(Clone, Debug, PartialEq)]
+struct Texts {
     title_folded: Box<str>,
     /// Parted by '|'.
     genres: Box<str>,
-    count: u64,
-    sum_half_stars: u64,
 }
 
 impl Entry {
@@ -39,20 +52,10 @@ impl Entry {
     fn average(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum_half_stars as f64 / 2.0 / self.count as f64)
     }
-
-    fn movie(&self) -> Movie {
-        Movie {
-            movie_id: self.movie_id,
-            title: self.title.to_string(),
-            genres: self.genres.split('|').filter(|genre| !genre.is_empty()).map(str::to_owned).collect(),
-            average: self.average(),
-            count: self.count,
-        }
-    }
 }
 
 impl Catalogue {
-    /// Reads the films of the attached base; beside them the sum of their hashes, for the fingerprint.
+    /// Reads the movies of the attached base; beside them the sum of their hashes, for the fingerprint.
     pub(crate) fn load(connection: &Connection) -> Result<(Self, u64), FileProblem> {
         Self::read(connection).map_err(|error| FileProblem::Damaged(error.to_string()))
     }
@@ -72,14 +75,18 @@ impl Catalogue {
             let (title, genres): (Box<str>, Box<str>) = (row.get(1)?, row.get(2)?);
             let (count, sum_half_stars): (i64, i64) = (row.get(3)?, row.get(4)?);
             movie_sum = movie_sum.wrapping_add(movie_hash(movie_id.get(), &title, &genres));
+            let start = catalogue.titles.len();
+            catalogue.titles.push_str(&title);
+            let place = |end: usize| {
+                u32::try_from(end).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(1, end as i64))
+            };
             catalogue.entries.push(Entry {
                 movie_id,
-                title_folded: fold(&title).into(),
-                title,
-                genres,
+                title: place(start)?..place(catalogue.titles.len())?,
                 count: count as u64,
                 sum_half_stars: sum_half_stars as u64,
             });
+            catalogue.texts.push(Texts { title_folded: fold(&title).into(), genres });
         }
         let last = catalogue.entries.last().map_or(0, |entry| entry.movie_id.get() as usize);
         catalogue.places = vec![0; (last + 1).min(PLACES_MAX)];
@@ -91,7 +98,7 @@ impl Catalogue {
         Ok((catalogue, movie_sum))
     }
 
-    /// How many films there are.
+    /// How many movies there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -101,7 +108,7 @@ impl Catalogue {
         self.entries.iter().map(|entry| entry.count).fold(0, u64::wrapping_add)
     }
 
-    /// The film that has other totals than these, if there is one.
+    /// The movie that has other totals than these, if there is one.
     pub(crate) fn differs(&self, totals: &HashMap<u32, (u64, u64)>) -> Option<MovieId> {
         let is_same = |entry: &&Entry| {
             let total = totals.get(&entry.movie_id.get()).copied().unwrap_or_default();
@@ -121,22 +128,36 @@ impl Catalogue {
         self.position(movie_id).and_then(|position| self.entries.get(position))
     }
 
-    /// The film's title.
-    pub(crate) fn title(&self, movie_id: MovieId) -> Option<&str> {
-        self.entry(movie_id).map(|entry| &*entry.title)
+    fn title_of(&self, entry: &Entry) -> &str {
+        self.titles.get(entry.title.start as usize..entry.title.end as usize).unwrap_or_default()
     }
 
-    /// The mean of the film's ratings.
+    /// The movie's title.
+    pub(crate) fn title(&self, movie_id: MovieId) -> Option<&str> {
+        self.entry(movie_id).map(|entry| self.title_of(entry))
+    }
+
+    /// The mean of the movie's ratings.
     pub(crate) fn average(&self, movie_id: MovieId) -> Option<Average> {
         self.entry(movie_id).map(|entry| Average {
             movie_id,
-            title: entry.title.to_string(),
+            title: self.title_of(entry).to_owned(),
             average: entry.average(),
             count: entry.count,
         })
     }
 
-    /// Takes one user's rating of the film away and puts another in its place. A film that isn't there stays so.
+    fn movie(&self, entry: &Entry, texts: &Texts) -> Movie {
+        Movie {
+            movie_id: entry.movie_id,
+            title: self.title_of(entry).to_owned(),
+            genres: texts.genres.split('|').filter(|genre| !genre.is_empty()).map(str::to_owned).collect(),
+            average: entry.average(),
+            count: entry.count,
+        }
+    }
+
+    /// Takes one user's rating of the movie away and puts another in its place. A movie that isn't there stays so.
     pub(crate) fn replace(&mut self, movie_id: MovieId, old: Option<Stars>, new: Option<Stars>) {
         let Some(entry) = self.position(movie_id).and_then(|position| self.entries.get_mut(position)) else { return };
         // Wrapping, so that a damaged file's wrong count gives a wrong mean and not a stopped process.
@@ -150,25 +171,19 @@ impl Catalogue {
         }
     }
 
-    /// The films whose title contains `part`, whatever its case; best known first: by falling count, then ascending id.
+    /// The movies whose title contains `part`, whatever its case; best known first: by falling count, then ascending id.
     pub(crate) fn search(&self, part: &str, limit: usize) -> Vec<Movie> {
         let part = fold(part);
         let finder = memmem::Finder::new(&part);
-        let mut found: Vec<&Entry> =
-            self.entries.iter().filter(|entry| finder.find(entry.title_folded.as_bytes()).is_some()).collect();
-        let rank = |entry: &&Entry| (std::cmp::Reverse(entry.count), entry.movie_id);
+        let all = self.entries.iter().zip(&self.texts);
+        let mut found: Vec<(&Entry, &Texts)> =
+            all.filter(|(_, texts)| finder.find(texts.title_folded.as_bytes()).is_some()).collect();
+        let rank = |(entry, _): &(&Entry, &Texts)| (std::cmp::Reverse(entry.count), entry.movie_id);
         if found.len() > limit {
             found.select_nth_unstable_by_key(limit, rank);
             found.truncate(limit);
         }
         found.sort_unstable_by_key(rank);
-        found.into_iter().map(Entry::movie).collect()
-    }
-}
-
-#[cfg(test)]
-impl PartialEq for Catalogue {
-    fn eq(&self, other: &Self) -> bool {
-        self.entries == other.entries
+        found.into_iter().map(|(entry, texts)| self.movie(entry, texts)).collect()
     }
 }

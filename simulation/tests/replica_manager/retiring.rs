@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use natter_common::messages::{LogPage, LogRequest, Replicas, Reply, Status, UpdateRequest};
+use natter_common::messages::{LogPage, LogRequest, Presence, Replicas, Reply, Status, UpdateRequest};
 use natter_common::record::Record;
 use natter_common::replica_manager::{Config, Input, Output};
 
@@ -81,6 +81,19 @@ fn who_is_away_for_a_moment_is_waited_for() {
     bench.pass_beside(&["a"], FORGET_AFTER_MS - 1_000);
     assert_eq!(retired(&bench.pass(FORGET_AFTER_MS - 500)), Vec::<String>::new(), "a may still ask for what it lacks");
     assert_eq!(retired(&bench.pass(2_500)), ["{y:1}"]);
+}
+
+#[test]
+fn what_others_retired_while_it_was_there_leaves_once_its_later_life_is_there() {
+    let mut bench = beside_somebody_who_goes();
+    shows(&mut bench, "y", &[("y", 1)]);
+    let retires = Record { request: None, retires: timestamp(&[("y", 1)]), ..record("a", 1, 5, create(2)) };
+    bench.gossip("a", &[("a", 1)], vec![Record { prev: retires.retires.clone(), ..retires }]);
+    assert_eq!(bench.manager.value_timestamp(), &timestamp(&[("a", 1), ("y", 1)]), "it is still there");
+    bench.pass_beside(&["a"], 900);
+    let later = Presence { former: vec![id("y")], ..presence("y_2", Status::Active, &[("a", 1)]) };
+    bench.hear(Input::Presence(Box::new(later)));
+    assert_eq!(bench.manager.value_timestamp(), &timestamp(&[("a", 1)]));
 }
 
 #[test]
