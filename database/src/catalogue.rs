@@ -77,9 +77,8 @@ impl Catalogue {
             movie_sum = movie_sum.wrapping_add(movie_hash(movie_id.get(), &title, &genres));
             let start = catalogue.titles.len();
             catalogue.titles.push_str(&title);
-            let place = |end: usize| {
-                u32::try_from(end).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(1, end as i64))
-            };
+            let place =
+                |end: usize| u32::try_from(end).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(1, end as i64));
             catalogue.entries.push(Entry {
                 movie_id,
                 title: place(start)?..place(catalogue.titles.len())?,

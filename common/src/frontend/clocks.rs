@@ -47,8 +47,14 @@ impl Frontend {
         }
         match self.directory.clock() {
             None => Err(FrontendError::Unavailable),
-            Some(_) if self.directory.is_covered(&prev.replicas) => Err(clock_ahead(prev)),
-            // A replica that is away may hold the records that the label names, and their stamps.
+            // A label has the clock of the replica that gave it, which may hold more than the label names: it may be one that
+            // is present and has not answered here yet, or one that is away and holds what the label names.
+            Some(_)
+                if is_too_far_ahead(prev.clock, wall_ms, self.directory.clock_shown())
+                    && self.directory.is_covered(&prev.replicas) =>
+            {
+                Err(clock_ahead(prev))
+            }
             Some(_) => Ok(ClockVerdict::Ahead),
         }
     }

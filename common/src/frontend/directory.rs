@@ -405,6 +405,12 @@ impl Directory {
         self.proven_up().map(|(_, member)| member.presence.clock.unwrap_or_default()).max()
     }
 
+    /// The greatest stamp that any replica present shows to hold, whether it has answered or not: good enough not to refuse
+    /// what agrees with it.
+    pub(super) fn clock_shown(&self) -> Stamp {
+        self.roster.present().filter_map(|(_, member)| member.presence.clock).max().unwrap_or_default()
+    }
+
     /// Whether the replicas that are up and have answered are known to hold all of `prev` together.
     pub(super) fn is_covered(&self, prev: &Timestamp) -> bool {
         prev.iter().all(|(origin, count)| {

@@ -50,6 +50,18 @@ fn before_a_replica_has_answered_a_label_ahead_is_unavailable_and_not_refused() 
 }
 
 #[test]
+fn label_with_the_clock_of_a_replica_that_has_not_answered_yet_is_not_refused() {
+    let mut bench = Bench::beside(&["b"]);
+    let (ahead, clock) = an_hour_ahead(&bench);
+    bench.show(presence("b", Status::Active, &[("x", 5)]));
+    assert_eq!(error(&bench.query(seen(clock))), "400 BAD_REQUEST", "nobody shows that clock");
+    bench.show(ahead);
+    assert_eq!(answers(&bench.query(seen(clock))), [], "it is asked of one that covers the label");
+    let too_far = Stamp::new(clock.milliseconds() + STAMP_AHEAD_MS_MAX + 1, 0);
+    assert_eq!(error(&bench.query(seen(too_far))), "400 BAD_REQUEST");
+}
+
+#[test]
 fn label_whose_records_no_present_replica_holds_is_not_judged_by_its_clock() {
     let mut bench = Bench::beside(&["a"]);
     let clock = Stamp::new(bench.now.wall_ms + HOUR_MS, 7);
