@@ -248,7 +248,11 @@ impl Faults {
         invariants: &Invariants,
         for_us: u64,
     ) -> Vec<(u64, Cure)> {
-        let alive = cluster.alive(Role::Replica);
+        let mut alive = cluster.alive(Role::Replica);
+        if for_us == plan.long_cut_us {
+            // A replica that answers clients hears all, as frontends do.
+            alive.retain(|id| cluster.process(id).frontend().is_none());
+        }
         let Some(victim) = self.generator.choice(&alive).cloned() else { return Vec::new() };
         // Only those in trouble are hit, when as many are as may be.
         let all_well = !self.troubled.contains_key(&victim);
@@ -269,8 +273,7 @@ impl Faults {
                 vec![(for_us, Cure::Wake(victim))]
             }
             Kind::Cut if for_us == plan.long_cut_us => {
-                let all = cluster.alive(Role::Replica);
-                vec![(for_us, Cure::Mend(self.cut(cluster, &victim, &all, false)))]
+                vec![(for_us, Cure::Mend(self.cut(cluster, &victim, &alive, false)))]
             }
             Kind::Cut => {
                 let all: Vec<_> = [Role::Replica, Role::Frontend].map(|role| cluster.alive(role)).concat();

@@ -157,14 +157,13 @@ impl Plan {
         }
     }
 
-    /// In one seed of three, half or all of the replicas are frontends as well. What concerns directories, whole clusters,
-    /// clocks far ahead and neighbours does not happen to these yet. A long cut cannot: it leaves frontends out.
+    /// In one seed of three, half or all of the replicas are frontends as well. Clocks far ahead do not happen to these yet.
     pub fn draw_colocated(mut self, seed: u64) -> Self {
         let mut generator = Rng::with_seed(seed ^ 0x636f_6c6f);
         let permille = [0, 0, 0, 0, 500, 1000][generator.usize(..6)];
-        if permille > 0 && self.long_cut_us == 0 && self.ahead_ms == 0 && !self.neighbours {
-            self.colocated_permille = permille;
-            self.faults.retain(|kind| !matches!(kind, Kind::Copy | Kind::Restless | Kind::Anew));
+        if self.ahead_ms == 0 {
+            // A long cut leaves frontends out, so it needs replicas that are none.
+            self.colocated_permille = if self.long_cut_us > 0 { permille.min(500) } else { permille };
         }
         self
     }

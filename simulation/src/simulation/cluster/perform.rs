@@ -70,7 +70,7 @@ impl Cluster {
         let mut frontend_notices = Vec::new();
         let mut answers = Vec::new();
         if matches!(process.core, Core::Colocated(..)) {
-            self.handle_colocated(id, inbox, &mut notices, &mut frontend_notices, &mut answers);
+            ignored = self.handle_colocated(id, inbox, is_back, &mut notices, &mut frontend_notices, &mut answers);
         } else if process.replica().is_some() {
             let mut inputs = Vec::new();
             if is_back {
@@ -113,33 +113,42 @@ impl Cluster {
         Happened::Stepped { process: id.clone(), notices, frontend_notices, answers }
     }
 
-    /// The same for a process that is a replica and a frontend.
+    /// The same for a process that is a replica and a frontend. Returns how many messages were ignored.
     fn handle_colocated(
         &mut self,
         id: &ReplicaId,
         inbox: Vec<(ReplicaId, Message)>,
+        is_back: bool,
         notices: &mut Vec<replica_manager::Notice>,
         frontend_notices: &mut Vec<frontend::Notice>,
         answers: &mut Vec<(Caller, ClientAnswer)>,
-    ) {
+    ) -> u64 {
         let now_us = self.now_us();
         let process = self.process_mut(id);
         let now = process.now(now_us);
         let (mut for_frontend, mut for_replica) = (Vec::new(), Vec::new());
+        if is_back {
+            for_replica.extend([replica_manager::Input::Disconnected, replica_manager::Input::Connected]);
+        }
+        let mut ignored = 0;
         for (from, message) in inbox {
             process.subjects += 1;
             let subject = format!("{from}/{}", process.subjects);
+            let before = for_frontend.len() + for_replica.len();
             match message {
-                Message::Ask(..) | Message::Replies(_) => for_frontend.extend(frontend_input(process, from, message)),
+                Message::Ask(..) | Message::Replies(_) | Message::Foreign(_, Channel::Replies, _) => {
+                    for_frontend.extend(frontend_input(process, from, message));
+                }
                 Message::Unreachable(..) => {
                     for_frontend.extend(frontend_input(process, from, message.clone()));
                     for_replica.extend(replica_inputs(id, &subject, message));
                 }
                 message => for_replica.extend(replica_inputs(id, &subject, message)),
             }
+            ignored += u64::from(before == for_frontend.len() + for_replica.len());
         }
         let mut outputs = Outputs::default();
-        let Core::Colocated(core, value) = &mut process.core else { return };
+        let Core::Colocated(core, value) = &mut process.core else { return ignored };
         core.step(now, for_frontend, for_replica, value, &mut outputs).expect("a value in memory does not fail");
         assert!(core.is_at_rest(), "the halves of {id} come to rest in each turn");
         let changes = value.take_committed();
@@ -154,6 +163,7 @@ impl Cluster {
             self.perform_frontend(id, of_frontend, frontend_notices, answers);
             self.merge_later(id, merges);
         }
+        ignored
     }
 
     fn take_notices(

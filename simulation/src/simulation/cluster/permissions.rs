@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use natter_common::ids::ReplicaId;
+use natter_common::incoming::Channel;
 use natter_common::messages::{Presence, Reply, Status};
 use natter_common::packing::ReplyPacker;
 use natter_common::replica_manager::Input;
@@ -181,11 +182,18 @@ impl Cluster {
             }
             permissions.retry_us = Some(now_us + RETRY_US);
         }
-        if self.process(id).frontend().is_some() {
+        if self.process(id).replica().is_none() {
             return (inbox, false);
         }
-        // The core stands still. What it does to itself, and what an operator says, waits.
-        let waits = |message: &Message| matches!(message, Message::Merge | Message::SetMode(_));
+        // The core stands still. What it does to itself, and what an operator says, waits; and so does what comes to a
+        // frontend in the same process.
+        let is_colocated = self.process(id).frontend().is_some();
+        let waits = |message: &Message| match message {
+            Message::Foreign(_, channel, _) => *channel == Channel::Replies,
+            Message::Merge | Message::SetMode(_) | Message::Ask(..) | Message::Replies(_) => true,
+            Message::Unreachable(..) => is_colocated,
+            _ => false,
+        };
         let (later, now): (Vec<_>, Vec<_>) = inbox.drain(..).partition(|(_, message)| waits(message));
         self.process_mut(id).inbox.splice(0..0, later);
         let mut replies = ReplyPacker::default();

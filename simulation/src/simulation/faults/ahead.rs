@@ -37,8 +37,9 @@ impl Faults {
     pub(super) fn set_clocks_ahead(&mut self, plan: &Plan, cluster: &mut Cluster) -> (u64, Cure) {
         self.ahead.is_over = true;
         self.ahead.restarts = self.generator.bool();
-        let ids: Vec<ReplicaId> =
-            cluster.alive(Role::Replica).into_iter().chain(cluster.alive(Role::Frontend)).collect();
+        let is_only_frontend = |id: &ReplicaId| cluster.process(id).replica().is_none();
+        let frontends = cluster.alive(Role::Frontend).into_iter().filter(is_only_frontend);
+        let ids: Vec<ReplicaId> = cluster.alive(Role::Replica).into_iter().chain(frontends).collect();
         let victims = match self.generator.u32(..3) {
             0 => self.generator.choice(&ids).into_iter().cloned().collect(),
             drawn => {
@@ -69,7 +70,7 @@ impl Faults {
             if !self.ahead.restarts || !cluster.process(&id).is_up() {
                 continue;
             }
-            let is_frontend = cluster.process(&id).frontend().is_some();
+            let is_frontend = cluster.process(&id).replica().is_none();
             let keeps_all = cluster.process(&id).disk.as_ref().is_some_and(|disk| disk.sync == Sync::Full);
             if is_frontend && plan.faults.contains(&Kind::FrontendCrash) {
                 self.count("a frontend was restarted with its clock right again");

@@ -72,8 +72,13 @@ impl Faults {
     /// A process loses a permission.
     fn deny(&mut self, plan: &Plan, cluster: &mut Cluster, for_us: u64) -> Option<(u64, Cure)> {
         let is_frontend = self.generator.u32(..3) == 0;
-        let role = if is_frontend { Role::Frontend } else { Role::Replica };
-        let victim = self.generator.choice(cluster.alive(role))?;
+        // What is a replica as well has its share of trouble as that.
+        let is_only_frontend = |id: &ReplicaId| cluster.process(id).replica().is_none();
+        let victims: Vec<ReplicaId> = match is_frontend {
+            true => cluster.alive(Role::Frontend).into_iter().filter(is_only_frontend).collect(),
+            false => cluster.alive(Role::Replica),
+        };
+        let victim = self.generator.choice(victims)?;
         if !cluster.process(&victim).is_up() {
             return None;
         }
@@ -95,6 +100,8 @@ impl Faults {
             (false, 2) => Denied::Answers,
             (false, 3) => Denied::HearGossip,
             (false, 4) => Denied::HearPresence,
+            // A replica that answers clients hears answers to more than pulls.
+            (false, _) if cluster.process(&victim).frontend().is_some() && self.generator.bool() => Denied::HearReplies,
             (false, _) => Denied::HearRequests,
         };
         self.count(match denied.is_heard() {
