@@ -20,6 +20,7 @@ mod index;
 pub mod operation;
 pub mod recorder;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 pub use checks::Promise;
@@ -77,6 +78,8 @@ pub struct Verdict {
     pub violations: Vec<Violation>,
     /// How many more violations there are.
     pub untold: usize,
+    /// Reads of an old value by node and key, with the promise that each breaks.
+    stale: BTreeMap<(usize, usize), Promise>,
 }
 
 impl Verdict {
@@ -88,6 +91,24 @@ impl Verdict {
     /// Whether this promise is broken.
     pub fn breaks(&self, promise: Promise) -> bool {
         self.violations.iter().any(|violation| violation.promise == promise)
+    }
+
+    /// Number of reads of an old value that break this promise. Each read counts once, for the simplest promise that it
+    /// breaks. A replica at the end counts once for each key ([`Promise::NoLostUpdate`]).
+    pub fn stale_reads(&self, promise: Promise) -> usize {
+        self.stale.values().filter(|broken| **broken == promise).count()
+    }
+
+    /// Number of all violations, those included that are not told.
+    pub fn count(&self) -> usize {
+        self.violations.len() + self.untold
+    }
+
+    /// Adds a read of an old value of `key` by the node `reader`.
+    fn add_stale(&mut self, (reader, key): (usize, usize), violation: Violation) {
+        let promise = self.stale.entry((reader, key)).or_insert(violation.promise);
+        *promise = violation.promise.min(*promise);
+        self.add(violation);
     }
 
     fn add(&mut self, violation: Violation) {
@@ -112,7 +133,7 @@ impl fmt::Display for Verdict {
             "{} violations in {operations} operations of {sessions} sessions ({reads} reads, {glimpses} glimpses, \
              {unknown_seen} updates seen that had no answer, {conflicts} conflicts ordered, {means_checked} means \
              checked, {means_skipped} not)",
-            self.violations.len() + self.untold
+            self.count()
         )
     }
 }

@@ -16,6 +16,7 @@ Examples:
   bench --list                               what there is to measure
   bench --only core/read,core/update         reads and updates only, beside raw request-reply
   bench --only durable --rounds 5            one section, more rounds
+  bench --only guarantees                    promises that are kept or broken while a node fails, in five minutes
   bench --before old/bench                   this build beside an earlier one, too
 
 Each figure is the median of the rounds, with the least and the greatest in brackets; a ratio is the median of
@@ -24,7 +25,8 @@ the ratios in each round. What else runs on the machine shows: let nothing else 
 /// Measures how fast Natter is, beside raw request-reply through the same broker and JetStream's key-value store
 ///
 /// Starts all that it needs, brokers too, on free ports, and leaves nothing behind. Progress goes to standard error, the
-/// report to standard output. Ends with an error where an answer was wrong or did not come.
+/// report to standard output. Ends with an error where an answer was wrong or did not come. Where a node is made to fail, a
+/// request without an answer is no error.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "bench", version, after_help = EXAMPLES)]
 pub(crate) struct BenchArgs {
@@ -44,11 +46,11 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) list: bool,
 
-    /// Number of measurements of each, in turn [default: 3; 5 against the build before; 1 of growing memory]
+    /// Number of measurements of each, in turn [default: 3; 5 against the build before; 1 of growing memory and of guarantees]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: Option<u32>,
 
-    /// How long each is measured in a round [default: 2s, with --quick 400ms; memory 60s, with --quick 5s]
+    /// How long each is measured in a round [default: 2s, with --quick 400ms; memory 60s, with --quick 5s; guarantees 20s, with --quick 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) measure: Option<Duration>,
 
@@ -93,8 +95,9 @@ impl BenchArgs {
     /// Number of measurements of each in a section.
     pub(crate) fn rounds(&self, section: Section) -> u32 {
         self.rounds.unwrap_or(match section {
-            Section::Before => 5, // small differences need more pairs
-            Section::Memory => 1, // a minute each
+            Section::Before => 5,     // small differences need more pairs
+            Section::Memory => 1,     // a minute each
+            Section::Guarantees => 1, // many operations in one
             _ => 3,
         })
     }
@@ -104,6 +107,9 @@ impl BenchArgs {
         self.measure.unwrap_or(Duration::from_millis(match (section, self.quick) {
             (Section::Memory, true) => 5000,
             (Section::Memory, false) => 60_000,
+            // JetStream elects another leader after 4 to 9 seconds, while three fifths of this time pass.
+            (Section::Guarantees, true) => 10_000,
+            (Section::Guarantees, false) => 20_000,
             // Processor time is told in hundredths of a second.
             (Section::Before, true) => 1000,
             (_, true) => 400,

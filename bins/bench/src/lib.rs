@@ -4,7 +4,7 @@
 //! - what is measured: `catalogue`, all subjects by `section`; `world`, the brokers and processes that they need, running
 //! - how: `load`, the load generator in a process of its own, and `echo`, the raw responder
 //! - when: `bench`, what is there for a whole run; `run`, section by section, round by round, all subjects of a section in turn; `special`, what has another shape:
-//!   convergence lag, growth of memory, and how replicas start
+//!   convergence lag, growth of memory, and how replicas start; `guarantees`, sessions while a node fails, judged by the history checker
 //! - what comes out: `measurements`, and `statistics` of them; `report`: tables, JSON, plots; `targets`
 //!
 //! A figure is the median of several rounds, with the least and the greatest. Ratios are of figures from the same round, so
@@ -14,6 +14,7 @@ mod arguments;
 mod bench;
 mod catalogue;
 mod echo;
+mod guarantees;
 mod load;
 mod measurements;
 mod progress;

@@ -19,14 +19,14 @@ mod exchange;
 pub(crate) mod handle;
 pub(crate) mod job;
 mod keys;
-mod kv;
-mod memory;
-mod natter;
+pub(crate) mod kv;
+pub(crate) mod memory;
+pub(crate) mod natter;
 mod pace;
 mod process;
 mod question;
 mod raw;
 mod requests;
-mod workload;
+pub(crate) mod workload;
 
 pub(crate) use process::main;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::catalogue::{RAW, Subject};
+use crate::guarantees::judge::Judged;
 use crate::load::job::Lag;
 use crate::load::job::{Latency, Load, Outcome};
 use crate::section::Section;
@@ -117,6 +118,8 @@ pub(crate) struct Results {
     pub(crate) lags: Vec<Lag>,
     /// Growth of memory, by round.
     pub(crate) growths: Vec<Growth>,
+    /// Sessions while a node fails, by run and round.
+    pub(crate) guarantees: Vec<Judged>,
     /// Starts of replica managers.
     pub(crate) starts: Vec<StartMeasured>,
 }
@@ -215,6 +218,12 @@ impl Results {
             if let Some(example) = outcome.examples.first() {
                 examples.push(format!("{name}: {} wrong, as: {example}", outcome.errors));
             }
+        }
+        for judged in self.guarantees.iter().filter(|judged| judged.broken() > 0) {
+            count += judged.broken();
+            let (section, example) = (Section::Guarantees.name(), judged.verdict.examples.first());
+            let example = example.map_or("", String::as_str);
+            examples.push(format!("{section}: {} violations, as: {example}", judged.broken()));
         }
         (count, examples)
     }

@@ -1,5 +1,6 @@
 //! What comes out: tables for people, JSON for programs, plots.
 
+mod guarantees;
 pub(crate) mod json;
 pub(crate) mod plots;
 mod svg;

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::arguments::BenchArgs;
 use crate::bench::Bench;
 use crate::catalogue::{self, Subject};
+use crate::guarantees::plan;
 use crate::load::handle::Generator;
 use crate::load::job::Load;
 use crate::measurements::{Measurement, Results};
@@ -46,7 +47,11 @@ fn list(arguments: &BenchArgs) -> String {
     let mut text = String::new();
     for section in Section::ALL.into_iter().filter(|section| arguments.wants_section(*section)) {
         let subjects = catalogue::subjects(arguments, section);
-        if subjects.is_empty() && special::measurements(arguments, section) > 0 {
+        if section == Section::Guarantees {
+            for plan in plan::wanted(arguments) {
+                text += &format!("{:<32} {}\n", format!("{}/{}", section.name(), plan.name()), plan.title());
+            }
+        } else if subjects.is_empty() && special::measurements(arguments, section) > 0 {
             text += &format!("{:<32} {}\n", section.name(), section.title());
         }
         for subject in subjects {

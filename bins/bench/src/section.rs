@@ -19,13 +19,15 @@ pub(crate) enum Section {
     Data,
     /// How long until an update is readable everywhere.
     Convergence,
+    /// Sessions on Natter and on JetStream KV while nodes fail: which promises are kept.
+    Guarantees,
     /// How replica managers start, and what they have in memory.
     Start,
 }
 
 impl Section {
     /// All, in their order.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Core,
         Self::Durable,
         Self::Before,
@@ -34,6 +36,7 @@ impl Section {
         Self::Convergence,
         Self::Replicas,
         Self::Data,
+        Self::Guarantees,
         Self::Start,
     ];
 
@@ -48,6 +51,7 @@ impl Section {
             Self::Replicas => "replicas",
             Self::Data => "data",
             Self::Convergence => "convergence",
+            Self::Guarantees => "guarantees",
             Self::Start => "start",
         }
     }
@@ -63,6 +67,7 @@ impl Section {
             Self::Replicas => "Against the number of replicas",
             Self::Data => "Against the number of ratings",
             Self::Convergence => "Convergence lag",
+            Self::Guarantees => "Guarantees while a node fails",
             Self::Start => "Start and memory",
         }
     }

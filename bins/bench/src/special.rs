@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use crate::arguments::BenchArgs;
 use crate::bench::{Bench, milliseconds};
 use crate::catalogue::{BATCH, SIZES};
+use crate::guarantees;
 use crate::load::job::{ConvergenceJob, Job, Load, Target};
 use crate::measurements::{Growth, Kind, StartMeasured};
 use crate::progress::tell;
@@ -31,6 +32,7 @@ pub(crate) fn measurements(arguments: &BenchArgs, section: Section) -> usize {
         {
             rounds * kinds(arguments).len()
         }
+        Section::Guarantees => rounds * guarantees::plan::wanted(arguments).len(),
         Section::Start if arguments.wants_section(section) && !arguments.quick => rounds * SIZES.len(),
         _ => 0,
     }
@@ -106,6 +108,7 @@ pub(crate) async fn measure(bench: &mut Bench, section: Section) -> Result<()> {
     match section {
         Section::Convergence => convergence(bench).await,
         Section::Memory => memory(bench).await,
+        Section::Guarantees => guarantees::measure(bench).await,
         Section::Start => starts(bench).await,
         _ => Ok(()),
     }

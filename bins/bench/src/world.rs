@@ -1,7 +1,8 @@
 //! What is measured, running: brokers, replica managers, frontends, the raw responder.
 //!
 //! - [`child`]: a process below a guard, with a log; [`usage`]: what processes use
-//! - [`broker`]: the nats-server that Natter and raw requests use; [`jetstream`]: those with key-value buckets
+//! - [`broker`]: the nats-server that Natter and raw requests use; [`jetstream`]: those with key-value buckets;
+//!   [`servers`]: several in a cluster
 //! - [`cluster`]: frontends and replica managers; [`data`]: the data sets they start from
 //! - [`pinning`]: processors for processes
 
@@ -11,4 +12,5 @@ pub(crate) mod cluster;
 pub(crate) mod data;
 pub(crate) mod jetstream;
 pub(crate) mod pinning;
+pub(crate) mod servers;
 pub(crate) mod usage;

@@ -97,6 +97,29 @@ fn an_earlier_build_is_measured_beside_this_one() {
 }
 
 #[test]
+fn sessions_on_natter_and_on_a_bucket_are_judged_by_the_history_checker() {
+    let (scratch, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let json = out.path().join("bench.json");
+    let only = "guarantees/natter-together-kill,guarantees/kv-leader";
+    let options = ["--measure", "300ms", "--only", only, "--json", json.to_str().unwrap()];
+    let output = bench(&options, scratch.path());
+    let (report, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{report}");
+    for row in ["| Natter, three replica --frontend | SIGKILL of a node |", "| JetStream KV R3, leader gets     |"] {
+        assert!(report.contains(row), "{row} is missing:\n{report}");
+    }
+    let told: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    for judged in told["guarantees"].as_array().unwrap() {
+        let verdict = &judged["verdict"];
+        assert!(verdict["operations"].as_u64().unwrap() > 8 && judged["is_read_back"] == true, "{judged:#}");
+        assert_eq!((&verdict["lost_updates"], &verdict["others"]), (&Value::from(0), &Value::from(0)), "{judged:#}");
+        assert!(verdict["silence_ms"].as_f64().unwrap() > 0.0, "{judged:#}");
+    }
+    let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+#[test]
 fn an_earlier_build_that_is_not_there_is_told_at_once() {
     let scratch = tempfile::tempdir().unwrap();
     let output = bench(&["--quick", "--before", "/nowhere/bench"], scratch.path());
@@ -111,6 +134,10 @@ fn a_list_starts_nothing_and_an_empty_choice_is_told() {
     let text = String::from_utf8(output.stdout).unwrap();
     let names: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(output.status.success() && names.len() == 11 && names.contains(&"replicas/update-8"), "{text}");
+
+    let output = bench(&["--list", "--only", "guarantees"], scratch.path());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().count() == 12 && text.contains("guarantees/kv-direct-stop "), "{text}");
 
     let output = bench(&["--only", "core/nothing"], scratch.path());
     assert!(!output.status.success());

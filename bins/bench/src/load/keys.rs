@@ -7,9 +7,11 @@ const LOOK_AT_MOST: usize = 256;
 
 /// One rating.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key {
-    pub(super) user_id: u32,
-    pub(super) movie_id: u32,
+pub(crate) struct Key {
+    /// Who rates.
+    pub(crate) user_id: u32,
+    /// What is rated.
+    pub(crate) movie_id: u32,
 }
 
 /// Ratings by their place in the list. Only one request is open about each, so that it is known what it should say.

@@ -165,7 +165,7 @@ impl Workload for Kv {
 }
 
 /// Whether a stream says that it has a message.
-pub(super) fn check_acknowledgement(payload: &[u8]) -> Result<(), String> {
+pub(crate) fn check_acknowledgement(payload: &[u8]) -> Result<(), String> {
     let text = std::str::from_utf8(payload).unwrap_or_default();
     if text.contains("\"seq\"") && !text.contains("\"error\"") { Ok(()) } else { Err(format!("put: {text}")) }
 }

@@ -70,6 +70,6 @@ pub(super) async fn connect(server: &str) -> Result<Client> {
 }
 
 /// A cluster's subjects.
-pub(super) fn subjects_of(prefix: &str) -> Result<Subjects> {
+pub(crate) fn subjects_of(prefix: &str) -> Result<Subjects> {
     Subjects::new(prefix).ok_or_else(|| anyhow!("{prefix:?} is no prefix"))
 }

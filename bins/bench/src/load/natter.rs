@@ -228,7 +228,7 @@ pub(super) async fn find_keys(client: &Client, subjects: &Subjects, users: u32, 
 }
 
 /// All ratings of a user, page by page.
-async fn ratings_of(client: &Client, subjects: &Subjects, user_id: u32) -> Result<Vec<(Key, u8)>> {
+pub(crate) async fn ratings_of(client: &Client, subjects: &Subjects, user_id: u32) -> Result<Vec<(Key, u8)>> {
     #[derive(Serialize)]
     struct All {
         user_id: u32,

@@ -27,7 +27,7 @@ pub(super) trait Workload {
 }
 
 /// What the headers say that went wrong: nobody there, or an error of a service.
-pub(super) fn error_in_headers(message: &Message) -> Option<String> {
+pub(crate) fn error_in_headers(message: &Message) -> Option<String> {
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Some("nobody answers at this subject".to_owned());
     }

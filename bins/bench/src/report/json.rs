@@ -54,6 +54,7 @@ pub(crate) fn report(results: &Results) -> Value {
         "measurements": measurements,
         "convergence": results.lags,
         "memory": growths,
+        "guarantees": results.guarantees,
         "starts": starts,
         "targets": targets,
     })

@@ -1,5 +1,6 @@
 //! The report as tables, in Markdown: they read as text too, and go into documents as they are.
 
+use super::guarantees;
 use crate::catalogue::{Asked, BEFORE, Subject, World};
 use crate::load::job::{KvOperation, Load, Outcome};
 use crate::measurements::{Growth, Kind, Machine, Results};
@@ -8,7 +9,7 @@ use crate::statistics::Spread;
 use crate::targets::{Bound, Target, targets};
 
 /// What stands where there is no figure.
-const NONE: &str = "–";
+pub(super) const NONE: &str = "–";
 
 /// Everything.
 pub(crate) fn report(results: &Results) -> String {
@@ -18,6 +19,7 @@ pub(crate) fn report(results: &Results) -> String {
     }
     text += &growth_table(results);
     text += &lag_table(results);
+    text += &guarantees::table_of(results);
     text += &start_table(results);
     text += &processor_table(results);
     text += &target_table(&targets(results));
@@ -40,7 +42,7 @@ fn machine(machine: &Machine) -> String {
 }
 
 /// A table with its title; empty where it has no rows.
-fn table(title: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(title: &str, head: &[&str], rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
@@ -280,13 +282,13 @@ pub(crate) fn load_text(load: Load) -> String {
 }
 
 /// `median [least–greatest]`, or only the median where all are equal.
-fn spread(spread: Option<Spread>, text: impl Fn(f64) -> String) -> String {
+pub(super) fn spread(spread: Option<Spread>, text: impl Fn(f64) -> String) -> String {
     let Some(spread) = spread else { return NONE.to_owned() };
     let (median, min, max) = (text(spread.median), text(spread.min), text(spread.max));
     if min == max { median } else { format!("{median} [{min}–{max}]") }
 }
 
-fn milliseconds(figure: f64) -> String {
+pub(super) fn milliseconds(figure: f64) -> String {
     match figure {
         figure if figure < 1.0 => format!("{figure:.3}"),
         figure if figure < 100.0 => format!("{figure:.2}"),

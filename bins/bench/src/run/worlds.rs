@@ -9,7 +9,7 @@ use crate::bench::Bench;
 use crate::catalogue::{Asked, Subject, World};
 use crate::load::job::{KvOperation, Target};
 use crate::world::broker::{Broker, ECHO_SUBJECT};
-use crate::world::cluster::{Cluster, ClusterPlan, Ground};
+use crate::world::cluster::{Cluster, ClusterPlan, Ground, PATIENT};
 use crate::world::data;
 use crate::world::jetstream::{JetStream, JetStreamPlan, Storage};
 
@@ -132,7 +132,8 @@ impl Worlds {
 pub(crate) async fn start_cluster(bench: &Bench, plan: &ClusterPlan) -> Result<Cluster> {
     let database = data::file(&bench.data_folder(), plan.ratings).await?;
     let before = bench.arguments.before.as_deref();
-    let ground = Ground { server: bench.broker.url(), folder: bench.folder.path(), before };
+    let servers = [bench.broker.url().to_owned()];
+    let ground = Ground { servers: &servers, timeout: PATIENT, folder: bench.folder.path(), before };
     Cluster::start(plan, &database, ground).await
 }
 

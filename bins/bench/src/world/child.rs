@@ -64,6 +64,11 @@ impl Child {
         bail!("{} has ended ({status}): {}", self.name, last.join("; "))
     }
 
+    /// The process itself, below its guard: to kill or pause both.
+    pub(crate) fn process(&self) -> &OwnedProcess {
+        &self.process
+    }
+
     /// Asks it to end, and waits for that.
     pub(crate) async fn stop(mut self) {
         // What the system won't say about its end does not matter here.

@@ -20,8 +20,9 @@ use crate::roles;
 
 /// How often to look whether a process that is waited for has ended.
 pub(crate) const ASK_EVERY: Duration = Duration::from_millis(20);
-/// How long a frontend tries: longer than usual, so that a machine that stalls shows as a latency and not as an error.
-const FRONTEND_TIMEOUT: &str = "10s";
+/// `--timeout` of frontends under load: longer than usual, so that a machine that stalls shows as a latency and not as an
+/// error.
+pub(crate) const PATIENT: &str = "10s";
 /// How long all may take until they serve.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
@@ -80,8 +81,10 @@ pub(crate) struct Cluster {
 /// Where a cluster lives.
 #[derive(Clone, Copy)]
 pub(crate) struct Ground<'a> {
-    /// The broker.
-    pub(crate) server: &'a str,
+    /// The brokers, at least one: the first replica and the first frontend connect to the first, and so on in turn.
+    pub(crate) servers: &'a [String],
+    /// `--timeout` of frontends.
+    pub(crate) timeout: &'a str,
     /// For logs and data directories.
     pub(crate) folder: &'a Path,
     /// The program of the earlier build; `None` where no build is compared with.
@@ -89,6 +92,12 @@ pub(crate) struct Ground<'a> {
 }
 
 impl<'a> Ground<'a> {
+    /// The broker of the process of this number, from 1.
+    fn server(&self, n: u8) -> Result<&'a str> {
+        let turn = usize::from(n.saturating_sub(1)) % self.servers.len().max(1);
+        self.servers.get(turn).map(String::as_str).context("a cluster needs a broker")
+    }
+
     /// The program of a cluster's processes: `None` is this executable.
     fn program(&self, plan: &ClusterPlan) -> Result<Option<&'a Path>> {
         match (plan.before, self.before) {
@@ -104,7 +113,7 @@ impl Cluster {
     pub(crate) async fn start(plan: &ClusterPlan, database: &Path, ground: Ground<'_>) -> Result<Self> {
         let prefix = plan.prefix();
         let subjects = Subjects::new(&prefix).context("a prefix")?;
-        let client = async_nats::connect(ground.server).await?;
+        let client = async_nats::connect(ground.server(1)?).await?;
         let presence = |role| client.subscribe(subjects.all_presence(role));
         let mut replicas_seen = Seen::new(presence(Role::Replica).await?);
         let mut frontends_seen = Seen::new(presence(Role::Frontend).await?);
@@ -120,8 +129,8 @@ impl Cluster {
         for n in 1..=plan.frontends {
             let name = format!("f{n}");
             let arguments = [
-                &[roles::FRONTEND, "--name", &name, "--fault-tolerance", "2", "--timeout", FRONTEND_TIMEOUT][..],
-                &["--server", ground.server, "--prefix", &cluster.prefix],
+                &[roles::FRONTEND, "--name", &name, "--fault-tolerance", "2", "--timeout", ground.timeout][..],
+                &["--server", ground.server(n)?, "--prefix", &cluster.prefix],
             ];
             let log = format!("{}-{name}", cluster.prefix);
             let child = Child::start(&log, ground.program(plan)?, &arguments.concat(), ground.folder)?;
@@ -139,13 +148,14 @@ impl Cluster {
         let data_dir: PathBuf = ground.folder.join(format!("{log}-data"));
         let text = |path: &Path| path.to_str().map(str::to_owned).context("a path that is no text");
         let (database, data_dir) = (text(database)?, text(&data_dir)?);
-        let mut arguments = vec![roles::REPLICA, "--name", &name, "--server", ground.server, "--prefix", &self.prefix];
+        let server = ground.server(n)?;
+        let mut arguments = vec![roles::REPLICA, "--name", &name, "--server", server, "--prefix", &self.prefix];
         arguments.extend(["--database", &database]);
         if let Some(sync) = plan.sync {
             arguments.extend(["--data-dir", &data_dir, "--sync", sync]);
         }
         if n <= plan.together {
-            arguments.extend(["--frontend", "--fault-tolerance", "2", "--timeout", FRONTEND_TIMEOUT]);
+            arguments.extend(["--frontend", "--fault-tolerance", "2", "--timeout", ground.timeout]);
         }
         self.replicas.push(Child::start(&log, ground.program(plan)?, &arguments, ground.folder)?);
         Ok(())
@@ -184,6 +194,11 @@ impl Cluster {
             children.iter().filter_map(Child::id).map(|id| (what, id)).collect::<Vec<_>>()
         };
         [of("frontend", &self.frontends), of("replica", &self.replicas)].concat()
+    }
+
+    /// The replica of this number and the separate frontend of this number, from 0, as far as there are such.
+    pub(crate) fn node(&self, n: usize) -> impl Iterator<Item = &Child> {
+        self.replicas.get(n).into_iter().chain(self.frontends.get(n))
     }
 
     /// Fails where one of its processes has ended.

@@ -1,23 +1,20 @@
 //! Servers with JetStream key-value buckets: one, or three that replicate.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use async_nats::Client;
-use natter_broker::server::{NatsServer, ServerSettings};
+use natter_broker::server::NatsServer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::usage;
+use super::{servers, usage};
 
 /// How often to ask whether the servers have found each other.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 /// How long that may take.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// Another process may take a port before the server does that it was found for.
-const ATTEMPTS: u32 = 5;
 
 /// Which servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,7 +62,12 @@ impl JetStream {
         parent: &Path,
     ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("jetstream-").tempdir_in(parent)?;
-        let servers = start_servers(&binary, plan, &folder).await?;
+        let sync = if plan.sync_always { "sync_interval: always" } else { "" };
+        let config = |n| {
+            let store = folder.path().join(format!("store-{n}"));
+            format!("jetstream {{ store_dir: {:?}\n {sync} }}", store.display().to_string())
+        };
+        let servers = servers::start(&binary, plan.servers, folder.path(), config).await?;
         let mut started = Self { servers, leaders: Vec::new(), _folder: folder };
         let url = started.servers.first().context("no server")?.url().to_owned();
         let client = async_nats::connect(&url).await?;
@@ -76,11 +78,21 @@ impl JetStream {
         Ok(started)
     }
 
+    /// The number of the server that led a bucket when it was made.
+    pub(crate) fn leader(&self, storage: Storage) -> Result<usize> {
+        let leader = self.leaders.iter().find(|(kind, _)| *kind == storage).map(|(_, leader)| *leader);
+        leader.context("there is no such bucket")
+    }
+
     /// The URL of the server that leads a bucket: the shortest way to it.
     pub(crate) fn url(&self, storage: Storage) -> Result<&str> {
-        let leader = self.leaders.iter().find(|(kind, _)| *kind == storage).map(|(_, leader)| *leader);
-        let server = leader.and_then(|leader| self.servers.get(leader)).context("there is no such bucket")?;
+        let server = self.servers.get(self.leader(storage)?).context("there is no such server")?;
         Ok(server.url())
+    }
+
+    /// All servers.
+    pub(crate) fn servers(&mut self) -> &mut [NatsServer] {
+        &mut self.servers
     }
 
     /// Its processes: what they are, and their ids.
@@ -94,47 +106,6 @@ impl JetStream {
         // What the system won't say about their ends does not matter here.
         futures_util::future::join_all(self.servers.into_iter().map(NatsServer::stop)).await;
     }
-}
-
-async fn start_servers(binary: &PathBuf, plan: &JetStreamPlan, folder: &TempDir) -> Result<Vec<NatsServer>> {
-    let mut attempt = 1;
-    loop {
-        let ports = free_ports(plan.servers)?;
-        let starting = (0..ports.len()).map(|n| start_server(binary, plan, &ports, n, folder));
-        match futures_util::future::try_join_all(starting).await {
-            Ok(servers) => return Ok(servers),
-            Err(error) if attempt == ATTEMPTS => return Err(error),
-            Err(_) => attempt += 1,
-        }
-    }
-}
-
-async fn start_server(
-    binary: &PathBuf,
-    plan: &JetStreamPlan,
-    ports: &[u16],
-    n: usize,
-    folder: &TempDir,
-) -> Result<NatsServer> {
-    let config = folder.path().join(format!("server-{n}.conf"));
-    let store = folder.path().join(format!("store-{n}"));
-    let sync = if plan.sync_always { "sync_interval: always" } else { "" };
-    let mut text =
-        format!("server_name: s{n}\njetstream {{ store_dir: {:?}\n {sync} }}\n", store.display().to_string());
-    if ports.len() > 1 {
-        let routes: Vec<String> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
-        let (port, routes) = (ports[n], routes.join(", "));
-        text += &format!("cluster {{ name: bench, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n");
-    }
-    std::fs::write(&config, text)?;
-    Ok(NatsServer::start_guarded(ServerSettings { config: Some(config), ..ServerSettings::new(binary) }).await?)
-}
-
-/// Ports that nobody listens at, for routes: each server must know all of them before any runs.
-fn free_ports(count: u8) -> Result<Vec<u16>> {
-    let listeners: std::io::Result<Vec<TcpListener>> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
-    let listeners = listeners.context("no free port")?;
-    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
 /// Makes a bucket as client libraries do, and tells the number of the server that leads it. Until the servers have found

@@ -25,7 +25,7 @@ pub(in crate::history) fn check(index: &Index<'_>, verdict: &mut Verdict) {
             let Some((source, since)) = before.filter(|(source, _)| *source != read.source) else { continue };
             replaced.insert((node.chain, read.key, source));
             if replaced.contains(&(node.chain, read.key, read.source)) && node.before.is_some() {
-                verdict.add(Violation {
+                let violation = Violation {
                     promise: Promise::MonotonicReads,
                     text: format!("a session came back to an old value of {}", index.keys[read.key].key),
                     story: vec![
@@ -33,7 +33,8 @@ pub(in crate::history) fn check(index: &Index<'_>, verdict: &mut Verdict) {
                         format!("replaced: {}", index.tell(since)),
                         format!("back: {}", index.tell(n)),
                     ],
-                });
+                };
+                verdict.add_stale((n, read.key), violation);
             }
         }
         // What it writes itself it has seen too.

@@ -32,7 +32,8 @@ pub(in crate::history) fn check(index: &Index<'_>, causality: &Causality, verdic
                 let dead = Stale { newer, ..*stale };
                 verdict.add(dead.violation(index, Promise::DeletesStayDead, &[]));
             }
-            verdict.add(
+            verdict.add_stale(
+                (reader, read.key),
                 lost_updates::names(index, stale)
                     .or_else(|| read_your_writes::names(index, stale))
                     .or_else(|| monotonic_reads::names(index, stale))
