@@ -104,6 +104,11 @@ impl Verdict {
         self.violations.len() + self.untold
     }
 
+    /// Whether this node's read of this key was told to be one of an old value.
+    fn is_stale(&self, reader: usize, key: usize) -> bool {
+        self.stale.contains_key(&(reader, key))
+    }
+
     /// Adds a read of an old value of `key` by the node `reader`.
     fn add_stale(&mut self, (reader, key): (usize, usize), violation: Violation) {
         let promise = self.stale.entry((reader, key)).or_insert(violation.promise);

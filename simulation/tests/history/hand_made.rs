@@ -29,7 +29,9 @@ fn a_session_may_see_a_concurrent_write_instead_of_its_own_but_not_then_its_own_
 fn each_stale_read_counts_once_for_the_simplest_promise_that_it_breaks() {
     // The second read of session a breaks two promises: a wrote the newer value, and had read the older one before.
     let tale = Tale::new().creates("a", 1, 1).reads("a", 1, by(1)).updates("a", 1, 2).reads("a", 1, by(1));
-    let tale = tale.reads("b", 1, by(2)).reads("b", 1, by(1)).ends(vec![row(1, by(1))]);
+    // A read of the newer value afterwards is right.
+    let tale = tale.reads("a", 1, by(2)).reads("b", 1, by(2)).reads("b", 1, by(1)).reads("b", 1, by(2));
+    let tale = tale.ends(vec![row(1, by(1))]);
     let verdict = tale.verdict();
     let promises = [Promise::ReadYourWrites, Promise::MonotonicReads, Promise::NoLostUpdate, Promise::CausalOrder];
     assert_eq!(promises.map(|promise| verdict.stale_reads(promise)), [1, 1, 1, 0], "{verdict}");

@@ -23,8 +23,14 @@ pub(in crate::history) fn check(index: &Index<'_>, verdict: &mut Verdict) {
             let place = (node.chain, read.key);
             let before = now.insert(place, (read.source, n));
             let Some((source, since)) = before.filter(|(source, _)| *source != read.source) else { continue };
-            replaced.insert((node.chain, read.key, source));
-            if replaced.contains(&(node.chain, read.key, read.source)) && node.before.is_some() {
+            let comes_back = replaced.contains(&(node.chain, read.key, read.source)) && node.before.is_some();
+            if comes_back || verdict.is_stale(n, read.key) {
+                // The session still knows the newer value: the next read of that is right.
+                now.insert(place, (source, since));
+            } else {
+                replaced.insert((node.chain, read.key, source));
+            }
+            if comes_back {
                 let violation = Violation {
                     promise: Promise::MonotonicReads,
                     text: format!("a session came back to an old value of {}", index.keys[read.key].key),
