@@ -12,7 +12,7 @@ use crate::world::pinning::Pin;
 const EXAMPLES: &str = "\
 Examples:
   bench --quick                              the most important figures, in about a minute
-  bench --json bench.json --plots plots      everything, in about 25 minutes
+  bench --json bench.json --plots plots      everything, in about 30 minutes
   bench --list                               what there is to measure
   bench --only core/read,core/update         reads and updates only, beside raw request-reply
   bench --only durable --rounds 5            one section, more rounds
@@ -22,7 +22,7 @@ Examples:
 Each figure is the median of the rounds, with the least and the greatest in brackets; a ratio is the median of
 the ratios in each round. What else runs on the machine shows: let nothing else run.";
 
-/// Measures how fast Natter is, beside raw request-reply through the same broker and JetStream's key-value store
+/// Measures how fast Natter is, beside raw request-reply through the same broker, JetStream's key-value store and Valkey
 ///
 /// Starts all that it needs, brokers too, on free ports, and leaves nothing behind. Progress goes to standard error, the
 /// report to standard output. Ends with an error where an answer was wrong or did not come. Where a node is made to fail, a

@@ -1,7 +1,7 @@
 //! All that is measured with the load generator, by section.
 
 use crate::arguments::BenchArgs;
-use crate::load::job::{KvOperation, Load};
+use crate::load::job::{KvOperation, Load, ValkeyOperation};
 use crate::section::Section;
 use crate::world::cluster::ClusterPlan;
 use crate::world::jetstream::{JetStreamPlan, Storage};
@@ -22,6 +22,8 @@ pub(crate) enum World {
     Cluster(ClusterPlan),
     /// JetStream servers, with a bucket.
     JetStream(JetStreamPlan, Storage),
+    /// A primary of Valkey, and two replicas of it.
+    Valkey,
 }
 
 /// What is asked.
@@ -43,6 +45,8 @@ pub(crate) enum Asked {
     },
     /// A bucket.
     Kv(KvOperation),
+    /// Valkey's primary.
+    Valkey(ValkeyOperation),
 }
 
 /// One thing that is measured.
@@ -190,6 +194,14 @@ fn core(list: &mut List<'_>, full: &[Load], most: &[Load]) {
             }
         }
     }
+    valkey(list, if quick { most } else { full });
+}
+
+/// What a user might pick instead of a bucket.
+fn valkey(list: &mut List<'_>, loads: &[Load]) {
+    let (set, get) = (Asked::Valkey(ValkeyOperation::Set), Asked::Valkey(ValkeyOperation::Get));
+    list.add("valkey-set-wait", "Valkey SET and WAIT 1, two replicas, in memory", World::Valkey, set, loads);
+    list.add("valkey-get", "Valkey GET at the primary", World::Valkey, get, loads);
 }
 
 fn batch(list: &mut List<'_>, plan: ClusterPlan, name: &str, text: &str) {

@@ -6,7 +6,7 @@
 //!   next
 //! - [`exchange`]: requests and their replies over a few connections, many open on each; [`pace`]: when they are made
 //! - [`workload`]: what is asked, and whether the answer is right: [`raw`], [`natter`] with [`keys`], [`batch`],
-//!   [`kv`]
+//!   [`kv`]; [`valkey`], which has its own connections
 //! - [`requests`]: the same raw requests by the client library's own means, to compare with
 //! - [`convergence`]: how long after its acknowledgement an update is readable everywhere; [`question`]: whether it is
 //!
@@ -27,6 +27,7 @@ mod process;
 mod question;
 mod raw;
 mod requests;
+pub(crate) mod valkey;
 pub(crate) mod workload;
 
 pub(crate) use process::main;

@@ -120,6 +120,8 @@ pub(crate) struct Results {
     pub(crate) growths: Vec<Growth>,
     /// Sessions while a node fails, by run and round.
     pub(crate) guarantees: Vec<Judged>,
+    /// Subjects that could not be measured, and why.
+    pub(crate) missing: Vec<String>,
     /// Starts of replica managers.
     pub(crate) starts: Vec<StartMeasured>,
 }

@@ -29,6 +29,11 @@ impl Progress {
         tell(&format!("[{:>3}/{}, {} left] {what}", self.done, self.all, minutes(left)));
     }
 
+    /// So many are left out.
+    pub(crate) fn leave_out(&mut self, count: usize) {
+        self.all = self.all.saturating_sub(count);
+    }
+
     /// How long it took so far.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()

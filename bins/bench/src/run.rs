@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::BenchArgs;
 use crate::bench::Bench;
-use crate::catalogue::{self, Subject};
+use crate::catalogue::{self, Subject, World};
 use crate::guarantees::plan;
 use crate::load::handle::Generator;
 use crate::load::job::Load;
@@ -20,7 +20,7 @@ use crate::report::{json, plots, tables};
 use crate::section::Section;
 use crate::special;
 use crate::world::broker::{self, Broker};
-use crate::world::usage;
+use crate::world::{usage, valkey};
 use worlds::Worlds;
 
 /// Does what the command line says.
@@ -82,7 +82,7 @@ impl Bench {
 
     async fn measure_all(&mut self) -> Result<()> {
         for section in Section::ALL {
-            let subjects = catalogue::subjects(&self.arguments, section);
+            let subjects = self.possible(catalogue::subjects(&self.arguments, section));
             if !subjects.is_empty() {
                 tell(&format!("=== {} ({} subjects)", section.title(), subjects.len()));
                 self.section(&subjects).await?;
@@ -92,6 +92,22 @@ impl Bench {
             }
         }
         Ok(())
+    }
+
+    /// Leaves out subjects whose program is missing on this machine, and notes that.
+    fn possible(&mut self, mut subjects: Vec<Subject>) -> Vec<Subject> {
+        let of_valkey = |subject: &Subject| subject.world == World::Valkey;
+        if valkey::find().is_some() || !subjects.iter().any(of_valkey) {
+            return subjects;
+        }
+        for subject in subjects.iter().filter(|subject| of_valkey(subject)) {
+            self.progress.leave_out(subject.loads.len() * self.arguments.rounds(subject.section) as usize);
+            let missing = format!("{}/{}: {}", subject.section.name(), subject.name, valkey::MISSING);
+            tell(&format!("not measured: {missing}"));
+            self.results.missing.push(missing);
+        }
+        subjects.retain(|subject| !of_valkey(subject));
+        subjects
     }
 
     async fn section(&mut self, subjects: &[Subject]) -> Result<()> {

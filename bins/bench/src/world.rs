@@ -3,6 +3,7 @@
 //! - [`child`]: a process below a guard, with a log; [`usage`]: what processes use
 //! - [`broker`]: the nats-server that Natter and raw requests use; [`jetstream`]: those with key-value buckets;
 //!   [`servers`]: several in a cluster
+//! - [`valkey`]: a primary and its replicas
 //! - [`cluster`]: frontends and replica managers; [`data`]: the data sets they start from
 //! - [`pinning`]: processors for processes
 
@@ -14,3 +15,4 @@ pub(crate) mod jetstream;
 pub(crate) mod pinning;
 pub(crate) mod servers;
 pub(crate) mod usage;
+pub(crate) mod valkey;

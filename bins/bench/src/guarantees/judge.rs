@@ -154,8 +154,7 @@ impl Judged {
         )
     }
 
-    /// Number of violations that are errors of the run: Natter's. KV makes no promise to sessions that go from server to
-    /// server.
+    /// Number of violations that are errors of the run: Natter's. Those of KV are results.
     pub(crate) fn broken(&self) -> u64 {
         match self.system {
             System::NatterTogether | System::Natter => self.verdict.violations(),

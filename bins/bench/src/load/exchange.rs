@@ -16,7 +16,7 @@ use super::pace::{Pacer, Schedule};
 use super::workload::Workload;
 
 /// How long after the end of a measurement an answer may still come.
-const LAST_ANSWER: Duration = Duration::from_secs(15);
+pub(super) const LAST_ANSWER: Duration = Duration::from_secs(15);
 /// How many requests may be open in an open loop; those beyond wait, and their latency counts on.
 const OPEN_MAX: usize = 32_768;
 /// What a frontend's refusal begins with.
@@ -53,6 +53,11 @@ impl Connection {
 pub(super) struct Span {
     pub(super) warm_up: Duration,
     pub(super) measure: Duration,
+}
+
+impl Span {
+    /// No time at all: nothing counts.
+    pub(super) const NONE: Self = Self { warm_up: Duration::ZERO, measure: Duration::ZERO };
 }
 
 /// What all connections share.

@@ -117,6 +117,15 @@ pub(crate) enum Target {
         /// All replica managers: the time counts until each has applied everything.
         replicas: Vec<ReplicaId>,
     },
+    /// Values of Valkey, in a closed loop only. The server is an address and a port.
+    Valkey {
+        /// What is done.
+        operation: ValkeyOperation,
+        /// How many different keys.
+        keys: u32,
+        /// The length of a value.
+        bytes: usize,
+    },
     /// Values of a JetStream key-value bucket.
     Kv {
         /// The bucket's name.
@@ -130,6 +139,15 @@ pub(crate) enum Target {
         /// Whether each get must give what was put last: so where one server answers all.
         exact: bool,
     },
+}
+
+/// What is done with Valkey.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum ValkeyOperation {
+    /// Reads a value from the primary.
+    Get,
+    /// Writes a value, and waits until one replica has it.
+    Set,
 }
 
 /// What is done with a key-value bucket.

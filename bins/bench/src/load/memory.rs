@@ -10,12 +10,15 @@ use natter_common::subjects::Subjects;
 use super::keys::Keys;
 use super::kv::{self, Versions};
 use super::natter::find_keys;
+use super::valkey::{self, Known};
 
 /// What is known of the subjects from one measurement to the next.
 #[derive(Default)]
 pub(super) struct Memory {
     ratings: BTreeMap<String, Keys>,
     versions: BTreeMap<String, Versions>,
+    /// By the primary's address.
+    valkey: BTreeMap<String, Known>,
 }
 
 impl Memory {
@@ -50,6 +53,14 @@ impl Memory {
             Some(versions) => Ok(versions),
             None => kv::fill(client, bucket, keys, bytes).await,
         }
+    }
+
+    /// What is known of the keys at this primary, which are all written at first.
+    pub(super) async fn valkey(&mut self, server: &str, keys: u32, bytes: usize) -> Result<&mut Known> {
+        if !self.valkey.contains_key(server) {
+            self.valkey.insert(server.to_owned(), valkey::fill(server, keys, bytes).await?);
+        }
+        self.valkey.get_mut(server).context("keys that were just written")
     }
 
     /// Remembers it.

@@ -16,7 +16,7 @@ use super::kv::Kv;
 use super::memory::{Memory, connect, subjects_of};
 use super::natter::Natter;
 use super::raw::Raw;
-use super::{convergence, requests};
+use super::{convergence, requests, valkey};
 use crate::block_on;
 
 /// Does what lines on standard input say, until it ends.
@@ -57,9 +57,12 @@ fn answer<T: Serialize>(done: Result<T>) -> Result<()> {
 }
 
 async fn prepare(memory: &mut Memory, job: &Job) -> Result<()> {
+    if let Target::Valkey { keys, bytes, .. } = job.target {
+        return memory.valkey(&job.server, keys, bytes).await.map(|_| ());
+    }
     let client = connect(&job.server).await?;
     match &job.target {
-        Target::Echo { .. } | Target::Requests { .. } => {}
+        Target::Echo { .. } | Target::Requests { .. } | Target::Valkey { .. } => {}
         Target::Natter { prefix, users, keys, .. } | Target::Batch { prefix, users, keys, .. } => {
             let subjects = subjects_of(prefix)?;
             let keys = memory.ratings(&client, &subjects, *users, *keys).await?;
@@ -78,14 +81,19 @@ async fn measure(memory: &mut Memory, job: &Job) -> Result<Outcome> {
         Load::Closed { in_flight } => in_flight,
         Load::Open { .. } => job.connections,
     };
+    let span = Span { warm_up: Duration::from_millis(job.warm_up_ms), measure: Duration::from_millis(job.measure_ms) };
+    if let Target::Valkey { operation, keys, bytes } = job.target {
+        let known = memory.valkey(&job.server, keys, bytes).await?;
+        return valkey::run((&job.server, job.connections), operation, (known, bytes), most, span, job.seed).await;
+    }
     let mut connections = Vec::new();
     let client = connect(&job.server).await?;
     connections.push(Connection::open(client.clone()).await?);
     while connections.len() < job.connections.min(most) {
         connections.push(Connection::open(connect(&job.server).await?).await?);
     }
-    let span = Span { warm_up: Duration::from_millis(job.warm_up_ms), measure: Duration::from_millis(job.measure_ms) };
     match &job.target {
+        Target::Valkey { .. } => Err(anyhow!("Valkey has connections of its own")),
         Target::Echo { subject, bytes, keys } => {
             run(connections, &mut Raw::new(subject, *bytes, *keys, job.seed), job.load, span, job.seed).await
         }

@@ -56,6 +56,7 @@ pub(crate) fn report(results: &Results) -> Value {
         "memory": growths,
         "guarantees": results.guarantees,
         "starts": starts,
+        "missing": results.missing,
         "targets": targets,
     })
 }

@@ -118,7 +118,7 @@ fn loads(results: &Results, section: Section) -> Vec<Load> {
 fn colour(asked: Asked) -> usize {
     match asked {
         Asked::Natter { .. } | Asked::Batch { .. } => 0,
-        Asked::Kv(_) => 1,
+        Asked::Kv(_) | Asked::Valkey(_) => 1,
         Asked::Echo | Asked::Request => 5,
     }
 }

@@ -23,6 +23,9 @@ pub(crate) fn report(results: &Results) -> String {
     text += &start_table(results);
     text += &processor_table(results);
     text += &target_table(&targets(results));
+    for missing in &results.missing {
+        text += &format!("\nNot measured: {missing}\n");
+    }
     text
 }
 
@@ -128,6 +131,7 @@ fn kv_beside(subject: &Subject) -> Option<&'static str> {
             Asked::Kv(KvOperation::Put | KvOperation::Get | KvOperation::DirectGet)
             | Asked::Echo
             | Asked::Request
+            | Asked::Valkey(_)
             | Asked::Natter { .. }
             | Asked::Batch { .. },
         ) => None,
@@ -230,7 +234,7 @@ fn start_table(results: &Results) -> String {
 }
 
 fn processor_table(results: &Results) -> String {
-    const WHAT: [&str; 6] = ["load", "broker", "echo", "frontend", "replica", "jetstream"];
+    const WHAT: [&str; 7] = ["load", "broker", "echo", "frontend", "replica", "jetstream", "valkey"];
     let mut rows = Vec::new();
     for (subject, load) in Section::ALL.iter().flat_map(|section| in_order(results, *section)) {
         // With one request in flight processes mostly wait.
@@ -250,7 +254,8 @@ fn processor_table(results: &Results) -> String {
         rows.push(row);
     }
     let head =
-        [&["", "load"][..], &["load generator", "broker", "echo", "frontends", "replicas", "JetStream"]].concat();
+        [&["", "load"][..], &["load generator", "broker", "echo", "frontends", "replicas", "JetStream", "Valkey"]]
+            .concat();
     table("Processor time of an answer, in microseconds", &head, &rows)
 }
 

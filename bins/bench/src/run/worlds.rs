@@ -12,6 +12,7 @@ use crate::world::broker::{Broker, ECHO_SUBJECT};
 use crate::world::cluster::{Cluster, ClusterPlan, Ground, PATIENT};
 use crate::world::data;
 use crate::world::jetstream::{JetStream, JetStreamPlan, Storage};
+use crate::world::valkey::{self, Valkey};
 
 /// The length of raw payloads and of values: about that of Natter's requests, which have 28 to 44 bytes.
 const PAYLOAD_BYTES: usize = 60;
@@ -28,6 +29,7 @@ pub(crate) fn keys(ratings: u64) -> u32 {
 pub(super) struct Worlds {
     clusters: BTreeMap<ClusterPlan, Cluster>,
     jetstreams: BTreeMap<JetStreamPlan, JetStream>,
+    valkey: Option<Valkey>,
     /// Number of keys in buckets and in raw requests, as in the data set.
     keys: u32,
 }
@@ -36,12 +38,12 @@ impl Worlds {
     /// Starts everything.
     pub(super) async fn start(bench: &Bench, subjects: &[Subject]) -> Result<Self> {
         let keys = keys(bench.arguments.ratings);
-        let mut worlds = Self { clusters: BTreeMap::new(), jetstreams: BTreeMap::new(), keys };
+        let mut worlds = Self { clusters: BTreeMap::new(), jetstreams: BTreeMap::new(), valkey: None, keys };
         let mut plans: BTreeSet<ClusterPlan> = BTreeSet::new();
         let mut buckets: BTreeMap<JetStreamPlan, BTreeSet<Storage>> = BTreeMap::new();
         for subject in subjects {
             match subject.world {
-                World::Raw => {}
+                World::Raw | World::Valkey => {}
                 World::Cluster(plan) => {
                     plans.insert(plan);
                 }
@@ -61,6 +63,10 @@ impl Worlds {
             let storages: Vec<Storage> = storages.into_iter().collect();
             let started = JetStream::start(bench.binary.clone(), &plan, &storages, bench.folder.path()).await?;
             worlds.jetstreams.insert(plan, started);
+        }
+        if subjects.iter().any(|subject| subject.world == World::Valkey) {
+            let program = valkey::find().context(valkey::MISSING)?;
+            worlds.valkey = Some(Valkey::start(&program, bench.folder.path()).await?);
         }
         Ok(worlds)
     }
@@ -88,6 +94,10 @@ impl Worlds {
                 let target = Target::Kv { bucket, operation, keys: self.keys, bytes, exact };
                 Ok((jetstream.url(storage)?.to_owned(), target))
             }
+            (World::Valkey, Asked::Valkey(operation)) => {
+                let valkey = self.valkey.as_ref().context("Valkey was not started")?;
+                Ok((valkey.primary().to_owned(), Target::Valkey { operation, keys: self.keys, bytes }))
+            }
             (_, Asked::Request) => {
                 let (subject, keys) = (ECHO_SUBJECT.to_owned(), self.keys);
                 Ok((broker.to_owned(), Target::Requests { subject, bytes, keys }))
@@ -108,6 +118,7 @@ impl Worlds {
                 let cluster = self.clusters.get(&plan).map(Cluster::processes).unwrap_or_default();
                 cluster.into_iter().chain(brokers.filter(|(what, _)| *what == "broker")).collect()
             }
+            World::Valkey => self.valkey.as_ref().map(Valkey::processes).unwrap_or_default(),
             World::JetStream(plan, _) => self.jetstreams.get_mut(&plan).map(JetStream::processes).unwrap_or_default(),
         };
         found.into_iter().map(|(what, id)| (what, Some(id))).collect()
@@ -125,6 +136,9 @@ impl Worlds {
     pub(super) async fn stop(self) {
         futures_util::future::join_all(self.clusters.into_values().map(Cluster::stop)).await;
         futures_util::future::join_all(self.jetstreams.into_values().map(JetStream::stop)).await;
+        if let Some(valkey) = self.valkey {
+            valkey.stop().await;
+        }
     }
 }
 
