@@ -49,5 +49,6 @@ regressions! {
     an_id_made_by_a_clock_that_was_ahead_counts_as_one_without_a_stamp: 200_034_362
     a_session_whose_ids_were_made_by_a_clock_that_was_ahead_may_see_a_retry_win: 200_078_029
     a_label_with_the_clock_of_a_replica_that_has_not_answered_yet_is_not_refused: 300_309_212
+    a_record_that_was_acknowledged_by_one_replica_alone_may_be_lost_with_it: 400_218_652
     a_local_replica_that_holds_another_record_of_an_update_is_not_asked_without_end: 110_001_107
 }

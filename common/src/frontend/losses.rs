@@ -60,6 +60,12 @@ impl Frontend {
         }
     }
 
+    /// Those in `prev` that are not heard. `seen_here` says that this frontend's own `prev` covered it, at the start of the
+    /// request: what was given up since is in `prev` alone.
+    pub(super) fn unheard(&self, prev: &Timestamp, seen_here: bool) -> Vec<ReplicaId> {
+        self.directory.unheard(prev, seen_here && self.prev.replicas.covers(prev))
+    }
+
     /// Tells the replicas that are up of lost records, so that these count and log them.
     pub(super) fn tell_losses(&mut self, step: &mut Step<'_>) {
         let now_ms = step.now.monotonic_ms;

@@ -119,7 +119,7 @@ impl Frontend {
             n,
             prev: query.prev.replicas.clone(),
             proven: query.seen_here,
-            unheard: self.directory.unheard(&query.prev.replicas, query.seen_here),
+            unheard: self.unheard(&query.prev.replicas, query.seen_here),
             request: query.request.clone(),
             wait_ms,
         };

@@ -165,7 +165,7 @@ impl Frontend {
             id: update.id,
             prev: update.prev.replicas.clone(),
             proven: update.seen_here,
-            unheard: self.directory.unheard(&update.prev.replicas, update.seen_here),
+            unheard: self.unheard(&update.prev.replicas, update.seen_here),
             request: update.request,
             stamp: update.stamp,
             copies: self.config.fault_tolerance,

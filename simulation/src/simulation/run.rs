@@ -240,7 +240,9 @@ impl Run {
         let twice = self.invariants.ledger.ids_stamped_twice() > 0;
         std::mem::take(&mut self.record).judge(&self.cluster, self.plan.users, self.report.lost, twice)?;
         // Requests may still wait for what is lost, or died with the cluster before.
-        if self.report.lost && self.plan.flavour == Flavour::Wild || self.may_have_met_the_dead() {
+        let Invariants { durability, ledger, .. } = &self.invariants;
+        let may_be_lost = self.plan.flavour == Flavour::Wild || durability.is_promise_kept(ledger, &self.cluster);
+        if self.report.lost && may_be_lost || self.may_have_met_the_dead() {
             return Ok(());
         }
         self.invariants.at_end(&self.cluster, true)

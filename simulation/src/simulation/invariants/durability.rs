@@ -28,6 +28,8 @@ pub struct Durability {
     pub shown: BTreeSet<RecordRef>,
     /// How many updates were acknowledged by fewer than asked for.
     pub acknowledged_by_fewer: u64,
+    /// Records of such updates: no more losses are promised to be survived than others hold them.
+    held_by_fewer: BTreeSet<RecordRef>,
     /// Replica managers that ended together, with all they had: their promises are void.
     void: BTreeSet<ReplicaId>,
 }
@@ -111,6 +113,7 @@ impl Durability {
             })?;
             if reply.replicas.len() < asked {
                 self.acknowledged_by_fewer += 1;
+                self.held_by_fewer.insert(name.clone());
             }
             if !self.void.contains(i) {
                 self.covered.raise(i, seq);
@@ -144,6 +147,13 @@ impl Durability {
     /// Of what was acknowledged or shown, the first that nobody alive holds.
     pub fn lost<'a>(&'a self, ledger: &Ledger, cluster: &Cluster) -> Option<&'a RecordRef> {
         self.acknowledged.iter().chain(&self.shown).find(|name| self.holder(ledger, cluster, name).is_none())
+    }
+
+    /// Whether nothing is lost but what was acknowledged by fewer than asked for.
+    pub fn is_promise_kept(&self, ledger: &Ledger, cluster: &Cluster) -> bool {
+        let mut promised =
+            self.acknowledged.iter().chain(&self.shown).filter(|name| !self.held_by_fewer.contains(name));
+        promised.all(|name| self.holder(ledger, cluster, name).is_some())
     }
 
     /// Everything has been well for a while.
