@@ -10,7 +10,8 @@
 //! - everything else goes over the broker, as between separate processes.
 //!
 //! Nothing of a turn is handed from the local replica to the frontend before the replica has committed it: the replica
-//! half's `step` commits, and only its outputs reach the frontend half.
+//! half's `step` gives out what it has committed, and only its outputs reach the frontend half. With a disk, that may be in a
+//! later turn: the one of [`replica_manager::Input::Committed`].
 
 mod held_elsewhere;
 

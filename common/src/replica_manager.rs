@@ -23,6 +23,7 @@
 mod accept;
 mod apply;
 mod catch_up;
+mod commits;
 pub mod durable;
 pub mod executed_operations;
 mod former;
@@ -64,6 +65,7 @@ use crate::value::{Row, Value, ValueError};
 
 use apply::HeldUntil;
 use catch_up::Phase;
+use commits::Commits;
 use durable::{Merging, State};
 use executed_operations::ExecutedOperations;
 use former::Dead;
@@ -154,6 +156,7 @@ pub struct ReplicaManager {
     just_retired: Timestamp,
     /// What has to be saved.
     changes: Changes,
+    commits: Commits,
     /// What was saved last.
     saved: State,
     /// Those who are gone for good, by all that is known here.
@@ -218,6 +221,7 @@ impl ReplicaManager {
             retire_due_ms: now_ms,
             just_retired: Timestamp::new(),
             changes: Changes::default(),
+            commits: Commits::default(),
             saved: State::default(),
             dead: Dead::default(),
             former: Vec::new(),
@@ -302,8 +306,9 @@ impl ReplicaManager {
     }
 
     /// Handles the inputs of one turn to completion, in their order: all that has arrived since the last turn. Then it
-    /// commits what they changed, and adds one gossip message with all that was accepted. Equal histories give equal
-    /// outputs. Returns whether there was something to save.
+    /// commits what they changed, and adds one gossip message with all that was accepted. A replica with a disk commits when
+    /// the commit before has ended, and gives out by then what tells of it. Equal histories give equal outputs. Returns
+    /// whether there was something to save.
     ///
     /// Fails only where the store does; the replica manager must not be used any more then, and no output of the turn
     /// may be performed.
@@ -314,13 +319,22 @@ impl ReplicaManager {
         value: &mut dyn Value,
         outputs: &mut Vec<Output>,
     ) -> Result<bool, ValueError> {
+        if self.config.durable {
+            let mut said = Vec::new();
+            for input in inputs {
+                if matches!(input, Input::Committed) {
+                    self.end_commit(outputs);
+                }
+                self.handle(now, input, value, &mut said)?;
+            }
+            return self.end_turn(now, value, said, outputs);
+        }
         for input in inputs {
             self.handle(now, input, value, outputs)?;
         }
-        let changes = self.take_changes(now);
-        value.commit_turn(&changes)?;
+        value.commit_turn(&Changes::default())?;
         self.flush(now, value, outputs);
-        Ok(!changes.is_empty())
+        Ok(false)
     }
 
     fn handle(
@@ -339,6 +353,7 @@ impl ReplicaManager {
             Input::Connected => self.roster.connected(now.monotonic_ms),
             Input::Disconnected => self.roster.disconnected(),
             Input::Unreachable(id) => self.roster.unreachable(&id),
+            Input::Committed => {}
             Input::Tick { queue_length, listened } => self.tick(queue_length, listened, &mut step)?,
             // Whoever says OFFLINE behaves as if it were.
             _ if offline => {}
@@ -433,7 +448,7 @@ impl ReplicaManager {
 
     /// What the value reflects.
     fn label(&self) -> Label {
-        Label { replicas: self.value_timestamp.clone(), clock: self.clock }
+        Label { replicas: self.value_timestamp.clone(), clock: self.committed_clock() }
     }
 }
 

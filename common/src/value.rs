@@ -55,6 +55,16 @@ pub enum QueryError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest(pub u64);
 
+/// How far a commit has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// What was written outlives a crash.
+    Done,
+    /// The disk has yet to confirm it. The shell waits for that, and tells the core with
+    /// [`Input::Committed`](crate::replica_manager::Input::Committed). No other commit begins before.
+    UnderWay,
+}
+
 /// Ratings that updates are applied to and queries read. The store of `database` is one, the simulation has another.
 pub trait Value {
     /// The film's title, or `None` where the data set has no such film.
@@ -83,9 +93,9 @@ pub trait Value {
     /// Takes out the first rows of what was kept aside, at most `limit`; none when nothing is left.
     fn take_staged(&mut self, limit: usize) -> Result<Vec<(RatingKey, Row)>, ValueError>;
 
-    /// Ends a turn of the replica manager: saves `changes` in one transaction with what the turn did to the ratings. A
-    /// value in memory has nothing to save.
-    fn commit_turn(&mut self, changes: &Changes) -> Result<(), ValueError>;
+    /// Saves `changes` in one transaction with what was done to the ratings since the last one. A value in memory has nothing
+    /// to save.
+    fn commit_turn(&mut self, changes: &Changes) -> Result<Commit, ValueError>;
 
     /// Answers a query from the ratings as they stand.
     fn answer(&self, query: &Query) -> Result<Answer, QueryError>;

@@ -12,6 +12,7 @@ use crate::directory::DataDirectory;
 use crate::files::Watched;
 use crate::generation::Mark;
 use crate::kept::Kept;
+use crate::log_sync::{LogSync, disk_full};
 use crate::saved::Checksums;
 
 /// When a batch counts as written.
@@ -68,6 +69,7 @@ pub(crate) struct Durable {
     /// The mark that stands.
     pub(crate) mark: Mark,
     pub(crate) sync: Sync,
+    pub(crate) log_sync: LogSync,
     /// Which records are on disk, and which rows nothing else has there.
     pub(crate) kept: Kept,
     /// The sum of the rows in the table of ratings.
@@ -93,11 +95,7 @@ impl Durable {
     pub(crate) fn failed(&self, doing: &'static str, error: &rusqlite::Error) -> ValueError {
         let path = self.main.path().display();
         let reason = match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => {
-                format!(
-                    "database or disk is full ({path}): make room on its disk: the replica tries again every few seconds"
-                )
-            }
+            Some(ErrorCode::DiskFull) => disk_full(&path),
             Some(ErrorCode::SystemIoFailure) => {
                 format!("{error} ({path}): the system could not read or write it; look at its disk")
             }

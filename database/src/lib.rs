@@ -3,7 +3,7 @@
 //! - [`source`]: where ratings come from: the sample, a MovieLens folder, a SQLite file
 //! - [`store`]: the store itself, `natter_common::value::Value` over SQLite, whose layout is in [`schema`], `overlay`, what
 //!   updates wrote, and `read_rows`, what was read of the data set lately
-//! - [`directory`], `recovery`, [`durable`], `on_disk`, `wal`, `save`, `saved`, `kept`, `generation`, `log_file`, `files`,
+//! - [`directory`], `recovery`, [`durable`], `on_disk`, `wal`, `save`, `saved`, `kept`, `generation`, `log_file`, `log_sync`, `files`,
 //!   `holder`, `owner`, `rescue`, `sealed`: the store of a durable replica, in a directory of its own: how it is opened again, what it saves
 //!   and when, and how damage, copies and other programs are noticed
 //! - [`export`]: writes a replica's ratings as a data set; [`read_out`]: takes them from a directory; [`partial`]: files
@@ -34,6 +34,7 @@ mod holder;
 pub mod import;
 mod kept;
 mod log_file;
+mod log_sync;
 mod movielens;
 mod on_disk;
 mod overlay;
@@ -61,5 +62,6 @@ pub use durable::{Identity, Recovered, Sync};
 pub use error::{DataError, DirectoryError, DirectoryProblem, OpenError};
 pub use fingerprint::Fingerprint;
 pub use holder::Holder;
+pub use log_sync::LogSync;
 pub use source::DataSource;
 pub use store::Store;

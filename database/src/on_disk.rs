@@ -8,11 +8,12 @@ use rusqlite::Connection;
 use crate::durable::{Durable, Identity, Sync};
 use crate::error::{DirectoryError, DirectoryProblem};
 use crate::generation::{Kind, Mark};
+use crate::log_sync::LogSync;
 use crate::save::unencodable;
 use crate::schema;
 use crate::sealed::seal;
 use crate::store::Store;
-use crate::wal::{apply_sync, begin_next_log, keep_log_on_close, move_log, synced, write_mark};
+use crate::wal::{begin_next_log, keep_log_on_close, leave_waiting_to_the_store, move_log, synced, write_mark};
 
 /// The log is moved into the main file after the commit with which it becomes longer than this, in bytes: so it neither
 /// fills the disk nor takes long to be read at the next start, and the pages that are written most are moved once for
@@ -48,7 +49,7 @@ impl Store {
                 connection.execute(schema::UPSERT_STATE, ("identity", &body))?;
                 connection.execute_batch("COMMIT")
             })?;
-            apply_sync(connection, self.durable.as_ref().map_or(Sync::Full, |durable| durable.sync))
+            leave_waiting_to_the_store(connection)
         };
         if self.is_durable() {
             self.check_owner()?;
@@ -112,6 +113,11 @@ impl Store {
     /// Moves all into the main file, notes that nothing is missing in it, and closes it. Between batches only.
     pub fn close_cleanly(mut self) -> Result<(), ValueError> {
         self.check_files()?;
+        if self.is_writing {
+            // What is not committed was told to nobody.
+            self.execute("ROLLBACK", "dropping a transaction")?;
+            self.is_writing = false;
+        }
         self.write_all_rows()?;
         let Some(durable) = &self.durable else { return Ok(()) };
         synced(&self.connection, |connection| {
@@ -138,14 +144,26 @@ impl Store {
         self.connection.pragma_update(Some("main"), "max_page_count", pages).map_err(self.failed("limiting the size"))
     }
 
-    /// Before anybody is told of what was committed: are the files still those of the directory?
-    pub(crate) fn after_commit(&mut self) -> Result<(), ValueError> {
+    /// What has to be waited for until a commit is on the disk: on another thread, if there is something else to do.
+    /// `None` where commits wait for no disk.
+    pub fn log_sync(&self) -> Option<LogSync> {
+        let durable = self.durable.as_ref().filter(|durable| durable.sync == Sync::Full);
+        durable.map(|durable| durable.log_sync.clone())
+    }
+
+    /// Before anybody is told of what was committed and is on the disk: are the files still those of the directory? Moves a
+    /// long log into the main file.
+    pub fn after_commit(&mut self) -> Result<(), ValueError> {
         let changes = self.connection.total_changes();
         let Some(durable) = self.durable.as_mut().filter(|durable| durable.changes != changes) else {
             return Ok(());
         };
         durable.changes = changes;
         // The file is never shorter than what is in it.
+        // A checkpoint is a transaction of its own, so it waits where the next one is open already.
+        if self.is_writing {
+            return self.check_files();
+        }
         let may_be_long = self.durable.as_ref().map_or(Ok(0), |durable| self.log_file_bytes(durable))? > LOG_BYTES_MAX;
         if may_be_long && self.log_bytes()? > LOG_BYTES_MAX { self.checkpoint() } else { Ok(()) }
     }
@@ -154,7 +172,7 @@ impl Store {
         let Some(durable) = &self.durable else { return Ok(()) };
         let begin = || {
             let mark = begin_next_log(&self.connection, durable.checksums)?;
-            apply_sync(&self.connection, durable.sync)?;
+            leave_waiting_to_the_store(&self.connection)?;
             Ok(mark)
         };
         self.check_owner()?;

@@ -38,6 +38,11 @@ impl Overlay {
         self.unsaved.is_some()
     }
 
+    /// Whether a row was written and not saved yet.
+    pub(crate) fn has_unsaved(&self) -> bool {
+        self.unsaved.as_ref().is_some_and(|unsaved| !unsaved.is_empty())
+    }
+
     /// What an update wrote there.
     pub(crate) fn get(&self, key: RatingKey) -> Option<&Row> {
         self.rows.get(&key)

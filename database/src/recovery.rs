@@ -20,6 +20,7 @@ use crate::files::Watched;
 use crate::generation::{self, Header, Kind, Mark};
 use crate::kept::Kept;
 use crate::log_file::LogFile;
+use crate::log_sync::LogSync;
 use crate::owner::GRACE;
 use crate::saved::{
     Checksums, convert, is_unused, problem, read_checksums, read_meta, read_saved, read_state, write_meta,
@@ -27,7 +28,7 @@ use crate::saved::{
 use crate::schema;
 use crate::source::DataSource;
 use crate::store::Store;
-use crate::wal::{apply_sync, begin_next_log, keep_log_on_close, move_log, write_mark};
+use crate::wal::{begin_next_log, keep_log_on_close, leave_waiting_to_the_store, move_log, write_mark};
 
 /// How many rows of the overlay are read at once.
 const ROWS_AT_ONCE: i64 = 4096;
@@ -60,6 +61,8 @@ impl Store {
                 Ok((recovered, kept, checksums))
             })
             .map_err(|problem| directory.refuse(problem))?;
+        let log_sync = LogSync::open(&directory.log(), &directory.database())
+            .map_err(|reason| directory.refuse(DirectoryProblem::Failing(reason.to_string())))?;
         let watched = Watched::new(directory.database()).and_then(|main| Ok((main, Watched::new(directory.log())?)));
         let (main, log) = watched.map_err(|error| directory.refuse(DirectoryProblem::Failing(error.reason)))?;
         store.durable = Some(Durable {
@@ -68,6 +71,7 @@ impl Store {
             log,
             mark: Mark::of_version(checksums.mark),
             sync,
+            log_sync,
             kept,
             written_sum: checksums.written,
             executed: recovered.saved.executed.len() as u64,
@@ -179,7 +183,7 @@ impl Store {
             let first = found.with(if found.is_whole() { Kind::Start } else { Kind::Inside });
             write_mark(connection, first, checksums, work)?;
             let mark = if found.is_whole() { begin_next_log(connection, checksums)? } else { first };
-            apply_sync(connection, sync)?;
+            leave_waiting_to_the_store(connection)?;
             Ok(mark)
         };
         let mark = begin().map_err(problem)?;
@@ -351,8 +355,11 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("PRAGMA main.locking_mode = EXCLUSIVE; PRAGMA main.cache_size = -32768;")
 }
 
-/// Turns the write-ahead log on, which is moved when we say so.
+/// Turns the write-ahead log on, which is moved when we say so. Nothing of a transaction is in it before that is committed:
+/// behind a commit that the disk has not confirmed nothing may stand.
 fn use_log(connection: &Connection) -> rusqlite::Result<()> {
-    connection
-        .execute_batch("PRAGMA main.journal_mode = WAL; PRAGMA main.synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")
+    connection.execute_batch(
+        "PRAGMA main.journal_mode = WAL; PRAGMA main.synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
+         PRAGMA cache_spill = OFF;",
+    )
 }

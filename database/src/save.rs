@@ -122,8 +122,12 @@ impl Store {
         Ok(())
     }
 
-    /// Writes all rows that only records have on disk. Between batches only.
+    /// Writes all rows that only records have on disk. Between batches only, and not while a row is newer than the value
+    /// timestamp on disk: it would be written, and the value timestamp not.
     pub(crate) fn write_all_rows(&mut self) -> Result<(), ValueError> {
+        if self.overlay.has_unsaved() {
+            return Ok(());
+        }
         while let Some(durable) = &mut self.durable {
             let rows = durable.kept.take_some(IDLE_ROWS);
             if rows.is_empty() {

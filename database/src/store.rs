@@ -6,7 +6,7 @@ use natter_common::ids::{MovieId, UpdateId, UserId};
 use natter_common::rating::{RatingKey, Stars};
 use natter_common::replica_manager::Changes;
 use natter_common::request::{Answer, Query};
-use natter_common::value::{Digest, QueryError, Row, Value, ValueError};
+use natter_common::value::{Commit, Digest, QueryError, Row, Value, ValueError};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::base::{self, Counts, Description};
@@ -37,7 +37,7 @@ pub struct Store {
     /// What was read of the data set lately.
     read: ReadRows,
     /// Whether a transaction is open: it begins with the first write of a batch.
-    is_writing: bool,
+    pub(crate) is_writing: bool,
     /// The sum of the overlay's rows, where the store is durable: what is on disk is checked against it.
     pub(crate) overlay_sum: u64,
     /// What it takes to keep the main database on disk; `None` where it is in memory.
@@ -137,15 +137,24 @@ impl Store {
     /// Ends a batch: what was applied since the one before is written together. A durable store has it on disk then; what
     /// it says of its batches may be told to others.
     pub fn commit(&mut self) -> Result<(), ValueError> {
+        if !self.end_transaction()? {
+            return Ok(());
+        }
+        self.log_sync().map_or(Ok(()), |log| log.wait())?;
+        self.after_commit()
+    }
+
+    /// Commits the transaction, if one is open. The disk need not have it then.
+    fn end_transaction(&mut self) -> Result<bool, ValueError> {
         self.write_due_rows()?;
         if !self.is_writing {
-            return Ok(());
+            return Ok(false);
         }
         self.save_checksums()?;
         self.check_owner()?;
         self.execute("COMMIT", "committing a transaction")?;
         self.is_writing = false;
-        self.after_commit()
+        Ok(true)
     }
 
     /// Makes an error of SQLite one of this store, and names the file that it is about.
@@ -297,9 +306,18 @@ impl Value for Store {
         self.unstage(limit).map_err(self.failed("reading rows of a snapshot"))
     }
 
-    fn commit_turn(&mut self, changes: &Changes) -> Result<(), ValueError> {
+    /// Where the disk has to be waited for, the caller does that with [`Store::log_sync`], and then calls
+    /// [`Store::after_commit`].
+    fn commit_turn(&mut self, changes: &Changes) -> Result<Commit, ValueError> {
         self.save(changes)?;
-        self.commit()
+        if !self.end_transaction()? {
+            return Ok(Commit::Done);
+        }
+        if self.log_sync().is_some() {
+            return Ok(Commit::UnderWay);
+        }
+        self.after_commit()?;
+        Ok(Commit::Done)
     }
 
     fn answer(&self, query: &Query) -> Result<Answer, QueryError> {

@@ -2,7 +2,6 @@
 
 use rusqlite::Connection;
 
-use crate::durable::Sync;
 use crate::generation::{Kind, Mark};
 use crate::saved::{Checksums, write_checksums};
 
@@ -48,17 +47,18 @@ pub(crate) fn move_log(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Writes to the disk, whatever the batches do.
+/// Each commit of `work` waits for the disk.
 pub(crate) fn synced<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
-    apply_sync(connection, Sync::Full)?;
+    connection.pragma_update(Some("main"), "synchronous", "full")?;
     work(connection)
 }
 
-pub(crate) fn apply_sync(connection: &Connection, sync: Sync) -> rusqlite::Result<()> {
-    connection.pragma_update(Some("main"), "synchronous", sync.name())
+/// Commits do not wait for the disk from here on: the store does, where they must ([`crate::log_sync`]).
+pub(crate) fn leave_waiting_to_the_store(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(Some("main"), "synchronous", "normal")
 }
 
 /// Whether the log stays when the connection closes. It must, wherever the store ends in an error: SQLite would move it,

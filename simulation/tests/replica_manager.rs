@@ -5,6 +5,8 @@
 mod alone;
 #[path = "replica_manager/bench.rs"]
 mod bench;
+#[path = "replica_manager/commits.rs"]
+mod commits;
 #[path = "replica_manager/identity.rs"]
 mod identity;
 #[path = "replica_manager/peers.rs"]

@@ -42,6 +42,8 @@ transcripts! {
     a_replica_returns_from_its_disk
     a_replica_that_answers_clients_shows_nothing_before_its_commit
     a_replica_that_answers_clients_dies_with_its_frontend
+    a_read_during_a_commit_sees_what_is_on_disk
+    a_commit_that_ends_tells_all_that_waited_for_it
     an_acceptor_dies_whose_gossip_is_lost
     case_01_a_label_names_one_record_that_enough_hold
     case_02_a_refusal_rests_on_what_is_held_and_brings_its_label

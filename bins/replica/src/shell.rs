@@ -1,6 +1,8 @@
-//! The loop: everything that waits is handled in one batch, committed, and only then answered.
+//! The loop: everything that waits is handled in one turn. What it tells of a durable store leaves when the disk has it; the
+//! loop goes on meanwhile, and whatever is to be saved by then is the next commit.
 
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -16,7 +18,7 @@ use natter_common::messages::Presence;
 use natter_common::replica_manager::Input;
 use natter_common::value::ValueError;
 use natter_database::Store;
-use tokio::task::{unconstrained, yield_now};
+use tokio::task::{JoinHandle, spawn_blocking, unconstrained, yield_now};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
@@ -81,6 +83,8 @@ pub(crate) struct Shell {
     /// Its frontend half, where it answers clients.
     entrance: Option<Entrance>,
     store: Store,
+    /// The wait for the disk, on another thread, while a commit is under way.
+    sync: Option<JoinHandle<Result<(), ValueError>>>,
     clocks: Clocks,
     inbox: Inbox,
     outbox: Outbox,
@@ -109,6 +113,8 @@ enum Gathered {
     Tick,
     Entrance(natter_frontend::half::Gathered),
     TimeToMerge,
+    /// The disk has the commit that was under way, or failed.
+    Synced(Result<(), ValueError>),
     /// Nothing more, ever.
     End,
 }
@@ -120,6 +126,7 @@ impl Shell {
             core,
             entrance,
             store,
+            sync: None,
             clocks,
             inbox,
             outbox,
@@ -142,6 +149,8 @@ impl Shell {
         let served = self.serve_until(shutdown).await;
         let left = match served {
             Ok(()) => self.leave().await,
+            // Whoever goes on with the store does so between two commits.
+            Err(stop @ (Stop::Denied(_) | Stop::Entrance(_))) => Err(self.end_commit().await.err().unwrap_or(stop)),
             Err(stop) => Err(stop),
         };
         match left {
@@ -150,9 +159,9 @@ impl Shell {
                 Ok(End::Left)
             }
             Err(Stop::Denied(denial)) => {
-                let Self { core, entrance, store, clocks, inbox, outbox, service, events, .. } = self;
+                let Self { core, entrance, store, clocks, inbox, outbox, service, events, inputs, .. } = self;
                 let line = Line { inbox, outbox, service, events };
-                Ok(End::Denied(Box::new(Suspended { core, entrance, store, clocks, line, denial })))
+                Ok(End::Denied(Box::new(Suspended { core, entrance, store, clocks, line, inputs, denial })))
             }
             Err(Stop::Entrance(error)) => {
                 self.end().await?;
@@ -187,15 +196,19 @@ impl Shell {
                 gathered = self.gather() => gathered,
             };
             let has_ticked = matches!(gathered, Gathered::Tick);
-            let taken = tokio::select! {
-                biased;
-                () = &mut shutdown => return Ok(()),
-                taken = self.take_in(gathered) => taken,
+            let taken = match gathered {
+                // Its end must not get lost.
+                Gathered::Synced(_) => self.take_in(gathered).await?,
+                _ => tokio::select! {
+                    biased;
+                    () = &mut shutdown => return Ok(()),
+                    taken = self.take_in(gathered) => taken?,
+                },
             };
             if !taken {
                 return Ok(());
             }
-            self.take_in_what_waits().await;
+            self.take_in_what_waits().await?;
             self.handle_batch().await?;
             if has_ticked && let (Core::Colocated(core), Some(entrance)) = (&mut self.core, &mut self.entrance) {
                 tokio::select! {
@@ -218,27 +231,30 @@ impl Shell {
     }
 
     /// Whatever has come meanwhile is handled in the same batch.
-    async fn take_in_what_waits(&mut self) {
+    async fn take_in_what_waits(&mut self) -> Result<(), Stop> {
         if let Some(batch) = self.inbox.gossip.next().now_or_never().flatten() {
-            self.take_in(Gathered::Gossip(batch)).await;
+            self.take_in(Gathered::Gossip(batch)).await?;
         }
         if let Some(batch) = self.inbox.requests.next().now_or_never().flatten() {
-            self.take_in(Gathered::Requests(batch)).await;
+            self.take_in(Gathered::Requests(batch)).await?;
         }
         if let Some(entrance) = &mut self.entrance {
             entrance.take_in_what_waits(&mut self.outputs);
         }
+        Ok(())
     }
 
     /// Waits for something to do. Cancel safe.
     async fn gather(&mut self) -> Gathered {
-        let is_merging = self.core.replica().is_merging();
+        let is_merging = self.core.replica().is_merging() && self.sync.is_none();
+        let synced = OptionFuture::from(self.sync.as_mut());
         let (of_others, of_clients) = self.entrance.as_mut().map(Entrance::gather).unzip();
         let (of_others, of_clients) = (OptionFuture::from(of_others), OptionFuture::from(of_clients));
         // In this order: when it ticks, nothing that other replicas sent waits to be read.
-        tokio::select! {
+        let gathered = tokio::select! {
             biased;
             Some(event) = self.events.recv() => Gathered::Event(event),
+            Some(synced) = synced => Gathered::Synced(outcome(synced)),
             batch = self.inbox.gossip.next() => batch.map_or(Gathered::End, Gathered::Gossip),
             Some(gathered) = of_others => Gathered::Entrance(gathered),
             () = self.pulse.tick() => Gathered::Tick,
@@ -246,11 +262,15 @@ impl Shell {
             Some(gathered) = of_clients => Gathered::Entrance(gathered),
             // The connection has its turn between two steps.
             () = yield_now(), if is_merging => Gathered::TimeToMerge,
+        };
+        if matches!(gathered, Gathered::Synced(_)) {
+            self.sync = None;
         }
+        gathered
     }
 
     /// Makes inputs of it. `false` where nothing more will ever come.
-    async fn take_in(&mut self, gathered: Gathered) -> bool {
+    async fn take_in(&mut self, gathered: Gathered) -> Result<bool, Stop> {
         match gathered {
             Gathered::Gossip(batch) => {
                 self.read(batch).await;
@@ -267,16 +287,36 @@ impl Shell {
                 self.read(batch).await;
             }
             Gathered::Event(event) => self.hear(&event),
-            Gathered::Entrance(natter_frontend::half::Gathered::ReplicasEnd) => return false,
+            Gathered::Entrance(natter_frontend::half::Gathered::ReplicasEnd) => return Ok(false),
             Gathered::Entrance(gathered) => {
                 if let (Core::Colocated(core), Some(entrance)) = (&mut self.core, &mut self.entrance) {
                     entrance.take_in(gathered, core, &self.clocks, &mut self.outputs).await;
                 }
             }
             Gathered::TimeToMerge => self.inputs.push(Input::Merge),
-            Gathered::End => return false,
+            Gathered::Synced(synced) => self.take_in_commit(synced)?,
+            Gathered::End => return Ok(false),
         }
-        true
+        Ok(true)
+    }
+
+    /// The commit that was under way is on the disk, if `synced` says so.
+    fn take_in_commit(&mut self, synced: Result<(), ValueError>) -> Result<(), Stop> {
+        synced?;
+        self.store.after_commit()?;
+        self.inputs.push(Input::Committed);
+        Ok(())
+    }
+
+    /// Waits for the commit that is under way, if one is. The core hears of it in its next turn.
+    async fn end_commit(&mut self) -> Result<(), Stop> {
+        match self.sync.take() {
+            Some(sync) => {
+                let synced = outcome(sync.await);
+                self.take_in_commit(synced)
+            }
+            None => Ok(()),
+        }
     }
 
     async fn read(&mut self, batch: Vec<inbox::Delivery>) {
@@ -313,7 +353,7 @@ impl Shell {
         self.inputs.extend(inputs);
     }
 
-    /// Handles all inputs in one transaction; what they ask for happens after it.
+    /// Handles all inputs in one turn. The core gives out what may be told.
     async fn handle_batch(&mut self) -> Result<(), Stop> {
         self.look_after()?;
         let now = self.clocks.now();
@@ -325,6 +365,9 @@ impl Shell {
         let of_clients = self.entrance.as_mut().map_or(&mut nothing, |entrance| &mut entrance.inputs);
         if self.core.step(now, of_clients, &mut self.inputs, &mut self.store, &mut self.outputs)? {
             self.written_ticks = self.ticks;
+        }
+        if self.sync.is_none() && self.core.replica().is_committing() {
+            self.sync = self.store.log_sync().map(|log| spawn_blocking(move || log.wait()));
         }
         self.perform().await
     }
@@ -349,7 +392,7 @@ impl Shell {
             self.inbox.sweep();
             self.store.check_files()?;
         }
-        if self.ticks == self.written_ticks + IDLE_TICKS {
+        if self.ticks == self.written_ticks + IDLE_TICKS && self.sync.is_none() {
             self.store.checkpoint_if_idle()?;
         }
         Ok(())
@@ -382,13 +425,16 @@ impl Shell {
     }
 
     /// The last messages, and the last of the store.
-    async fn end(self) -> Result<(), ReplicaError> {
+    async fn end(mut self) -> Result<(), ReplicaError> {
         let last = async {
             drop(self.service);
             self.outbox.end().await;
         };
         // Nothing is lost where the broker is gone: what was acknowledged is held by others.
         let _ = timeout(DRAIN, last).await;
+        if let Some(sync) = self.sync.take() {
+            outcome(sync.await)?;
+        }
         self.store.close_cleanly()?;
         Ok(())
     }
@@ -402,11 +448,22 @@ impl Shell {
                 gathered = self.gather() => gathered,
                 () = &mut end => break,
             };
-            if !self.take_in(gathered).await {
+            if !self.take_in(gathered).await? {
                 break;
             }
             self.handle_batch().await?;
         }
         Ok(())
+    }
+}
+
+/// The outcome of a wait for the disk.
+fn outcome(synced: Result<Result<(), ValueError>, tokio::task::JoinError>) -> Result<(), ValueError> {
+    match synced {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(error) => Err(ValueError { doing: "waiting for the disk", reason: error.to_string() }),
+        },
     }
 }

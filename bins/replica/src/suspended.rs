@@ -33,6 +33,8 @@ pub(crate) struct Suspended {
     pub(crate) store: Store,
     pub(crate) clocks: Clocks,
     pub(crate) line: Line,
+    /// What the core has yet to hear.
+    pub(crate) inputs: Vec<Input>,
     pub(crate) denial: Denial,
 }
 
@@ -119,9 +121,10 @@ impl Suspended {
 
     /// The replica as it was. It does not know what others sent meanwhile, as after a lost connection.
     fn resume(self) -> Shell {
-        let Self { core, entrance, store, clocks, line, .. } = self;
+        let Self { core, entrance, store, clocks, line, inputs, .. } = self;
         let limit = line.outbox.max_payload();
         let mut shell = Shell::new(core, entrance, store, clocks, line);
+        shell.begin_with(inputs);
         shell.begin_with([Input::MessageLimit(limit), Input::Disconnected, Input::Connected]);
         shell
     }

@@ -44,7 +44,7 @@ impl ReplicaManager {
 
     pub(super) fn handle_parked(&mut self, parked: Parked, step: &mut Step<'_>) -> Result<(), ValueError> {
         let is_update = matches!(parked.request, Request::Update(_));
-        if !self.is_serving() || (self.leaving && is_update) {
+        if !self.is_serving() || (is_update && (self.leaving || self.commits.are_full())) {
             step.reply(parked.to, Reply::NotServing);
             return Ok(());
         }
@@ -238,7 +238,7 @@ impl ReplicaManager {
             since_ms: now_ms,
             pulled: false,
         };
-        if self.confirms.is_full() {
+        if self.confirms.is_full() || self.commits.are_full() {
             step.reply(confirm.to, Reply::NotServing);
         } else {
             self.confirms.wait(request.id, confirm);

@@ -71,7 +71,7 @@ impl ReplicaManager {
         step.held = held;
     }
 
-    /// Applies every record that is stable, in causal order. Says whether there was one.
+    /// Applies every record that is stable and outlives a crash, in causal order. Says whether there was one.
     pub(super) fn apply_ready(&mut self, step: &mut Step<'_>) -> Result<bool, ValueError> {
         let mut any = false;
         // Who has not heard yet who is there knows nothing of copies.
@@ -80,14 +80,14 @@ impl ReplicaManager {
         }
         loop {
             self.prove_retired();
-            if self.value_timestamp.covers(self.log.replica_timestamp()) {
+            if self.value_timestamp.covers(self.committed_timestamp()) {
                 return Ok(any);
             }
             let mut progress = false;
-            let held = self.log.replica_timestamp().clone();
+            let held = self.committed_timestamp().clone();
             for (origin, count) in held.iter() {
                 if self.value_timestamp.get(origin) < count {
-                    progress |= self.apply_stable(origin, step)?;
+                    progress |= self.apply_stable(origin, count, step)?;
                 }
             }
             if !progress {
@@ -97,14 +97,14 @@ impl ReplicaManager {
         }
     }
 
-    /// Applies the next records of `origin`, as long as they are stable: their dependencies are all in the value
+    /// Applies the next records of `origin`, up to number `last`, as long as they are stable: their dependencies are all in the value
     /// timestamp, and enough replica managers hold them. Says whether there was one.
-    fn apply_stable(&mut self, origin: &ReplicaId, step: &mut Step<'_>) -> Result<bool, ValueError> {
+    fn apply_stable(&mut self, origin: &ReplicaId, last: u64, step: &mut Step<'_>) -> Result<bool, ValueError> {
         let mut any = false;
         // A prev that was covered stays so, until somebody is retired.
         let mut covered: Option<Arc<Record>> = None;
         while let Some(record) = self.log.get(origin, self.value_timestamp.get(origin) + 1).cloned() {
-            if !self.is_held_by_enough(&record) {
+            if record.seq > last || !self.is_held_by_enough(&record) {
                 break;
             }
             let is_covered = covered.as_ref().is_some_and(|before| before.prev.is_shared_with(&record.prev));

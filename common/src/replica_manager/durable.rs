@@ -1,7 +1,7 @@
 //! What a replica manager keeps on disk: its part of the transaction that also has the value.
 //!
-//! The value saves [`Changes`] at the end of each turn, before the shell performs an output, so that nobody is told that
-//! something is held here before it is where a crash cannot reach it. At the next start it gives back
+//! The value saves [`Changes`] before the core gives out an output that tells of them ([`super::commits`]), so that nobody is
+//! told that something is held here before it is where a crash cannot reach it. At the next start it gives back
 //! [`Saved`].
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::messages::Replicas;
 use crate::record::{ExecutedOperation, Record, RecordRef};
 use crate::timestamp::Timestamp;
 
-/// The changes of a turn. Saved in one transaction with what it did to the value.
+/// The changes of one turn or several. Saved in one transaction with what it did to the value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
     /// Records that are held from now on.
@@ -26,6 +26,8 @@ pub struct Changes {
     pub forgotten: Vec<RecordRef>,
     /// Replica managers that are retired, or with `None` not any more.
     pub retired: Vec<(ReplicaId, Option<u64>)>,
+    /// Whether rows of a snapshot were put aside, or taken out again.
+    pub staged: bool,
     /// In place of the one saved before; `None` where it is the same.
     pub state: Option<State>,
 }
@@ -37,6 +39,7 @@ impl Changes {
             && self.executed.is_empty()
             && self.forgotten.is_empty()
             && self.retired.is_empty()
+            && !self.staged
             && self.state.is_none()
     }
 }

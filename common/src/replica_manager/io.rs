@@ -50,6 +50,8 @@ pub enum Input {
     SnapshotReply(SnapshotReply),
     /// There is time for [`super::ReplicaManager::is_merging`].
     Merge,
+    /// The disk has confirmed the commit that was under way ([`super::ReplicaManager::is_committing`]).
+    Committed,
     /// A replica manager shows itself.
     Presence(Box<Presence>),
     /// Somebody asks for the status, or sets the mode first.
@@ -69,8 +71,8 @@ pub enum Input {
     },
 }
 
-/// Everything a replica manager asks of its shell, in the order in which it must happen. What a batch of inputs asks
-/// for must happen only after the value that they changed is committed.
+/// Everything a replica manager asks of its shell, in the order in which it must happen. Nothing in it tells of what is not
+/// committed.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// To a frontend.

@@ -28,7 +28,9 @@ impl ReplicaManager {
 
     /// Says goodbye. Requests that were sent before that became known are still handled.
     pub fn leave(&mut self, now: Now, value: &mut dyn Value, outputs: &mut Vec<Output>) {
-        self.flush(now, value, outputs);
+        if self.is_all_committed() {
+            self.flush(now, value, outputs);
+        }
         self.left = true;
         outputs.push(Output::Presence(Box::new(self.presence(now, value))));
     }

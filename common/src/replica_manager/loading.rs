@@ -84,6 +84,7 @@ impl ReplicaManager {
             return Ok(());
         }
         step.value.clear_stage()?;
+        self.changes.staged = true;
         step.notice(Notice::SnapshotBegins { from: peer.clone() });
         self.loading = Some(Loading::new(peer));
         self.ask_for_chunk(step);
@@ -154,6 +155,7 @@ impl ReplicaManager {
         let Some(loading) = &mut self.loading else { return Ok(()) };
         if loading.rows > 0 {
             step.value.clear_stage()?;
+            self.changes.staged = true;
         }
         step.notice(Notice::SnapshotBroken { from: loading.peer.clone(), reason });
         let (until_ms, failures) = (step.now.monotonic_ms + PAUSE_MS, loading.failures);
@@ -181,6 +183,7 @@ impl ReplicaManager {
         let value = &mut *step.value;
         let rows: Vec<_> = chunk.rows.iter().filter(|row| value.title(row.movie_id).is_some()).collect();
         value.stage(&mut rows.iter().map(|row| (row.key(), row.row())))?;
+        self.changes.staged = true;
         let before = loading.rows;
         loading.rows += rows.len() as u64;
         if loading.rows / PROGRESS_ROWS > before / PROGRESS_ROWS {
@@ -229,11 +232,13 @@ impl ReplicaManager {
 
     /// Merges some rows of the snapshot that was taken.
     pub(super) fn merge(&mut self, step: &mut Step<'_>) -> Result<(), ValueError> {
-        if self.merging.is_none() {
+        // The last rows make the snapshot visible. So that it is held must be on disk before.
+        if self.merging.is_none() || !self.is_all_committed() {
             return Ok(());
         }
         let limit = MERGE_CHUNKS * self.rows_at_once();
         let rows = step.value.take_staged(limit)?;
+        self.changes.staged = true;
         let is_last = rows.len() < limit;
         for (key, row) in rows {
             self.snapshots.before_write(key, step.value)?;

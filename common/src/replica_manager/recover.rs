@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::durable::{Changes, Merging, Saved, SavedMember, State};
+use super::commits::Commits;
+use super::durable::{Merging, Saved, SavedMember, State};
 use super::executed_operations::RETENTION_MS;
 use super::{Config, ReplicaManager};
 use crate::clock::{Now, Stamp};
@@ -113,26 +114,12 @@ impl ReplicaManager {
             }
         }
         manager.begin_after(former);
+        manager.commits = Commits::recovered(manager.log.replica_timestamp().clone(), clock);
         manager.saved = manager.state(now);
         Ok(manager)
     }
 
-    /// The changes of a turn, to be saved with the value before any output is performed. Empty for a replica manager in
-    /// memory.
-    pub(super) fn take_changes(&mut self, now: Now) -> Changes {
-        if !self.config.durable {
-            return Changes::default();
-        }
-        let state = self.state(now);
-        // What is forgotten is not asked for at the next start: the log begins after it.
-        if differs(&state, &self.saved) || !self.changes.forgotten.is_empty() {
-            self.saved = state.clone();
-            self.changes.state = Some(state);
-        }
-        std::mem::take(&mut self.changes)
-    }
-
-    fn state(&self, now: Now) -> State {
+    pub(super) fn state(&self, now: Now) -> State {
         State {
             value_timestamp: Replicas::from(&self.value_timestamp),
             replica_timestamp: Replicas::from(self.log.replica_timestamp()),
@@ -168,13 +155,13 @@ fn is_long_ago(stamp: Stamp, latest_ms: u64) -> bool {
     latest_ms.saturating_sub(stamp.milliseconds()) > RETENTION_MS + CLOCKS_DIFFER_MS
 }
 
-/// Whether `new` has to be saved: that records left the log, or others said what they hold, can wait.
-fn differs(new: &State, saved: &State) -> bool {
+/// Whether `new` has to be saved: that records left the log, that they were applied, or that others said what they hold, can
+/// wait.
+pub(super) fn must_be_saved(new: &State, saved: &State) -> bool {
     let ids =
         |state: &State| state.members.iter().map(|member| (member.id.clone(), member.durable)).collect::<Vec<_>>();
     let merging = |state: &State| state.merging.as_ref().map(|Merging { rows, .. }| *rows);
-    new.value_timestamp != saved.value_timestamp
-        || new.replica_timestamp != saved.replica_timestamp
+    new.replica_timestamp != saved.replica_timestamp
         || new.clock != saved.clock
         || merging(new) != merging(saved)
         || new.cluster != saved.cluster

@@ -109,7 +109,7 @@ impl ReplicaManager {
     pub fn introduction(&self, now: Now, value: &dyn Value) -> (Presence, Option<Gossip>) {
         let gossip = (!self.is_merging()).then(|| Gossip {
             id: self.config.id.clone(),
-            replica_timestamp: Replicas::from(self.log.replica_timestamp()),
+            replica_timestamp: Replicas::from(self.committed_timestamp()),
             value_timestamp: Replicas::from(&self.value_timestamp),
             digest: value.digest(),
             records: Vec::new(),
@@ -129,11 +129,11 @@ impl ReplicaManager {
             durable: Some(self.config.durable),
             uptime_ms: now.monotonic_ms.saturating_sub(self.started_ms),
             value_timestamp: Some(Replicas::from(&self.value_timestamp)),
-            replica_timestamp: Some(Replicas::from(self.log.replica_timestamp())),
+            replica_timestamp: Some(Replicas::from(self.committed_timestamp())),
             digest: (!self.is_merging()).then(|| value.digest()),
             log_length: Some(self.log.len() as u64),
             snapshot: self.loading.as_ref().map(Loading::progress),
-            clock: Some(self.clock),
+            clock: Some(self.committed_clock()),
             prev: None,
             cluster: self.cluster.id.clone(),
             aliases: self.cluster.aliases.clone(),

@@ -16,7 +16,7 @@ use super::replica_manager::{Peers, check, presence, things_in};
 use crate::simulation::disk::{Disk, Sync};
 use crate::simulation::failing::FailingValue;
 use crate::simulation::process::EPOCH_MS;
-use crate::simulation::value::MemoryValue;
+use crate::simulation::value::{MemoryValue, Written};
 
 /// Maximum inputs of one turn.
 const TURN_INPUTS_MAX: usize = 6;
@@ -55,6 +55,10 @@ struct Victim {
     core: Colocated,
     value: MemoryValue,
     disk: Option<Disk>,
+    /// The commit that the disk has not ended.
+    syncing: Option<Written>,
+    /// Whether commits take time.
+    is_slow: bool,
     now: Now,
     peers: Peers,
     others: Others,
@@ -79,12 +83,17 @@ struct Victim {
 pub fn live(bytes: &[u8]) -> Told {
     let mut messages = Messages::new(bytes, EPOCH_MS);
     let now = Now { monotonic_ms: 1_000, wall_ms: EPOCH_MS };
-    let disk = messages.draw.byte().is_multiple_of(2).then(|| Disk::new(Sync::Full));
+    let kind = messages.draw.byte();
+    let (disk, is_slow) = (kind.is_multiple_of(2).then(|| Disk::new(Sync::Full)), kind.is_multiple_of(4));
+    let mut value = MemoryValue::new();
+    value.be_slow(is_slow);
     let manager = ReplicaManager::new(super::replica_manager::config(own(), disk.is_some()), now);
     let mut victim = Victim {
         core: Colocated::new(new_frontend(&mut messages, now), manager),
-        value: MemoryValue::new(),
+        value,
         disk,
+        syncing: None,
+        is_slow,
         now,
         peers: Peers::default(),
         others: Others::default(),
@@ -160,9 +169,15 @@ impl Victim {
     fn hear(
         &mut self,
         for_frontend: Vec<frontend::Input>,
-        for_replica: Vec<replica_manager::Input>,
+        mut for_replica: Vec<replica_manager::Input>,
         commits: Option<usize>,
     ) -> bool {
+        if self.told.inputs.is_multiple_of(3)
+            && let (Some(disk), Some(syncing)) = (&mut self.disk, self.syncing.take())
+        {
+            disk.commit([syncing]);
+            for_replica.insert(0, replica_manager::Input::Committed);
+        }
         self.told.inputs += for_frontend.len() + for_replica.len();
         let mut asked = BTreeSet::new();
         for input in &for_frontend {
@@ -193,9 +208,12 @@ impl Victim {
                 stepped.is_ok()
             }
         };
-        let changes = self.value.take_committed();
+        let mut commits = self.value.take_committed();
+        if self.core.replica().is_committing() && !commits.is_empty() {
+            self.syncing = commits.pop();
+        }
         if let Some(disk) = &mut self.disk {
-            disk.commit(changes, &self.value);
+            disk.commit(commits);
         }
         self.look_at(outputs, &asked);
         if is_committed {
@@ -256,6 +274,8 @@ impl Victim {
         let (saved, value) = disk.contents();
         disk.former = saved.former_of_next(&disk.former, self.core.id());
         self.value = value;
+        self.value.be_slow(self.is_slow);
+        self.syncing = None;
         self.told.recovered += 1;
         let config = super::replica_manager::config(id, true);
         ReplicaManager::recover(config, saved, &disk.former, self.now).expect("what it saved fits together")

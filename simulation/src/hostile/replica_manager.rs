@@ -14,7 +14,7 @@ use super::draw::own;
 use super::messages::{DATASET, Messages};
 use crate::simulation::disk::{Disk, Sync};
 use crate::simulation::process::EPOCH_MS;
-use crate::simulation::value::MemoryValue;
+use crate::simulation::value::{MemoryValue, Written};
 
 /// Maximum inputs of one turn.
 const TURN_INPUTS_MAX: usize = 4;
@@ -44,6 +44,10 @@ struct Victim {
     manager: ReplicaManager,
     value: MemoryValue,
     disk: Option<Disk>,
+    /// The commit that the disk has not ended.
+    syncing: Option<Written>,
+    /// Whether commits take time.
+    is_slow: bool,
     now: Now,
     peers: Peers,
     /// How many records and executed updates it was given, or accepted.
@@ -67,12 +71,17 @@ pub(super) struct Peers {
 /// Where it stops, forgets what a timestamp means, or grows beyond what it was given.
 pub fn live(bytes: &[u8]) -> Told {
     let mut messages = Messages::new(bytes, EPOCH_MS);
-    let disk = messages.draw.byte().is_multiple_of(2).then(|| Disk::new(Sync::Full));
+    let kind = messages.draw.byte();
+    let (disk, is_slow) = (kind.is_multiple_of(2).then(|| Disk::new(Sync::Full)), kind.is_multiple_of(4));
     let now = Now { monotonic_ms: 1_000, wall_ms: EPOCH_MS };
+    let mut value = MemoryValue::new();
+    value.be_slow(is_slow);
     let mut victim = Victim {
         manager: ReplicaManager::new(config(own(), disk.is_some()), now),
-        value: MemoryValue::new(),
+        value,
         disk,
+        syncing: None,
+        is_slow,
         now,
         peers: Peers::default(),
         things: 0,
@@ -138,21 +147,32 @@ impl Victim {
         self.manager =
             ReplicaManager::recover(config(own(), true), saved, &[], self.now).expect("what it saved fits together");
         self.value = value;
+        self.value.be_slow(self.is_slow);
+        self.syncing = None;
         self.peers = Peers::default();
         self.told.recovered += 1;
         self.check();
     }
 
-    fn hear(&mut self, inputs: Vec<Input>) {
+    fn hear(&mut self, mut inputs: Vec<Input>) {
+        if self.told.inputs.is_multiple_of(3)
+            && let (Some(disk), Some(syncing)) = (&mut self.disk, self.syncing.take())
+        {
+            disk.commit([syncing]);
+            inputs.insert(0, Input::Committed);
+        }
         self.told.inputs += inputs.len();
         self.things += inputs.iter().map(|input| 1 + things_in(input)).sum::<usize>();
         let merging = self.manager.is_merging();
         let mut outputs = Vec::new();
         let stepped = self.manager.step(self.now, inputs, &mut self.value, &mut outputs);
         stepped.expect("a value in memory does not fail");
-        let changes = self.value.take_committed();
+        let mut commits = self.value.take_committed();
+        if self.manager.is_committing() && !commits.is_empty() {
+            self.syncing = commits.pop();
+        }
         if let Some(disk) = &mut self.disk {
-            disk.commit(changes, &self.value);
+            disk.commit(commits);
         }
         self.told.merged += usize::from(!merging && self.manager.is_merging());
         self.told.outputs += outputs.len();

@@ -42,6 +42,8 @@ pub struct Settings {
     /// The longest time for which a process gathers what arrives into one turn, in microseconds. With 0, each message is
     /// a turn of its own.
     pub processing_us_max: u64,
+    /// The longest time that a synced disk takes for a commit, in microseconds. With 0, a commit ends at once.
+    pub sync_us_max: u64,
 }
 
 impl Default for Settings {
@@ -54,6 +56,7 @@ impl Default for Settings {
             message_bytes_max: 1 << 20,
             tick_us: 20_000,
             processing_us_max: 0,
+            sync_us_max: 0,
         }
     }
 }

@@ -8,7 +8,7 @@ use natter_common::record::{ExecutedOperation, Record, RecordRef};
 use natter_common::replica_manager::durable::{Changes, Saved, State};
 use natter_common::timestamp::Timestamp;
 
-use super::value::MemoryValue;
+use super::value::{MemoryValue, Written};
 
 /// How many commits a power loss takes at most from a disk that is not synced.
 const UNSYNCED_MAX: usize = 20;
@@ -55,6 +55,8 @@ impl Contents {
 pub struct Disk {
     /// When a commit is safe.
     pub sync: Sync,
+    /// Whether no commit ends for now.
+    pub is_stalled: bool,
     /// The ids of earlier lives.
     pub former: Vec<natter_common::ids::ReplicaId>,
     contents: Contents,
@@ -66,22 +68,19 @@ impl Disk {
     /// An empty disk.
     pub fn new(sync: Sync) -> Self {
         let contents = Contents { value: MemoryValue::new(), ..Contents::default() };
-        Self { sync, former: Vec::new(), contents, unsynced: VecDeque::new() }
+        Self { sync, is_stalled: false, former: Vec::new(), contents, unsynced: VecDeque::new() }
     }
 
-    /// Writes what a turn changed, in the order of its commits.
-    pub fn commit(&mut self, changes: Vec<Changes>, value: &MemoryValue) {
-        if changes.is_empty() && self.contents.value.rows() == value.rows() && self.contents.value.is_staged_as(value) {
-            return;
-        }
-        if self.sync == Sync::Normal {
-            self.unsynced.push_back(self.contents.clone());
-            if self.unsynced.len() > UNSYNCED_MAX {
-                self.unsynced.pop_front();
+    /// Writes what was committed, in order.
+    pub fn commit(&mut self, commits: impl IntoIterator<Item = Written>) {
+        for Written { changes, value } in commits {
+            if self.sync == Sync::Normal {
+                self.unsynced.push_back(self.contents.clone());
+                if self.unsynced.len() > UNSYNCED_MAX {
+                    self.unsynced.pop_front();
+                }
             }
-        }
-        self.contents.value = value.clone();
-        for changes in changes {
+            self.contents.value = value;
             self.contents.take(changes);
         }
     }

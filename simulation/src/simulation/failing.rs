@@ -4,7 +4,7 @@ use natter_common::ids::MovieId;
 use natter_common::rating::RatingKey;
 use natter_common::replica_manager::Changes;
 use natter_common::request::{Answer, Query};
-use natter_common::value::{Digest, QueryError, Row, Value, ValueError};
+use natter_common::value::{Commit, Digest, QueryError, Row, Value, ValueError};
 
 use super::value::MemoryValue;
 
@@ -66,14 +66,14 @@ impl Value for FailingValue {
         self.value.take_staged(limit)
     }
 
-    fn commit_turn(&mut self, changes: &Changes) -> Result<(), ValueError> {
+    fn commit_turn(&mut self, changes: &Changes) -> Result<Commit, ValueError> {
         let Some(left) = self.commits_left.checked_sub(1) else {
             return Err(ValueError { doing: "committing a turn", reason: "the disk is gone".to_owned() });
         };
         self.commits_left = left;
-        self.value.commit_turn(changes)?;
+        let commit = self.value.commit_turn(changes)?;
         self.committed = self.value.clone();
-        Ok(())
+        Ok(commit)
     }
 
     fn answer(&self, query: &Query) -> Result<Answer, QueryError> {

@@ -59,6 +59,8 @@ pub enum Message {
     Chunk(SnapshotReply),
     /// A replica manager to itself: there is time to merge.
     Merge,
+    /// The disk of a replica manager to it: the commit has ended.
+    Committed,
     /// Replica manager to everybody.
     Presence(Box<Presence>),
     /// The broker to whoever sent a request: nobody listens there, and what has these numbers has come to nobody.
@@ -90,6 +92,7 @@ impl Message {
             Self::Snapshot(_) => "snapshot",
             Self::Chunk(_) => "chunk",
             Self::Merge => "merge",
+            Self::Committed => "committed",
             Self::Presence(_) => "presence",
             Self::Unreachable(..) => "unreachable",
             Self::SetMode(_) => "mode",
@@ -286,6 +289,7 @@ impl fmt::Display for Message {
                 SnapshotPart::Unavailable { reason } => write!(f, "no chunk: {reason}"),
             },
             Self::Merge => f.write_str("merge"),
+            Self::Committed => f.write_str("committed"),
             Self::Presence(presence) => {
                 let held = presence.replica_timestamp.clone().unwrap_or_default().replicas;
                 write!(f, "presence {} held={held}", presence.status)

@@ -55,6 +55,8 @@ pub struct Plan {
     pub unsynced_permille: u32,
     /// How many of a thousand replica managers are frontends as well.
     pub colocated_permille: u32,
+    /// The longest time that a synced disk takes for a commit, in microseconds; 0 where a commit ends at once.
+    pub sync_us_max: u64,
     /// How users and movies are spread: few, so that keys collide.
     pub users: u32,
     /// See `users`.
@@ -133,6 +135,7 @@ impl Plan {
             durable_permille: [0, 0, 500, 1000][generator.usize(..4)],
             unsynced_permille: [0, 0, 500][generator.usize(..3)],
             colocated_permille: 0,
+            sync_us_max: 0,
             users: generator.u32(1..=2),
             movies: generator.u32(1..=3),
             weather,
@@ -165,6 +168,13 @@ impl Plan {
             // A long cut leaves frontends out, so it needs replicas that are none.
             self.colocated_permille = if self.long_cut_us > 0 { permille.min(500) } else { permille };
         }
+        self
+    }
+
+    /// In half of the seeds, commits take time, in which the process goes on.
+    pub fn draw_slow_disks(mut self, seed: u64) -> Self {
+        let mut generator = Rng::with_seed(seed ^ 0x64_6973_6b73);
+        self.sync_us_max = [0, 0, 0, 3_000, 20_000, 200_000][generator.usize(..6)];
         self
     }
 

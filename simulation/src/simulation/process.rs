@@ -14,7 +14,7 @@ use natter_common::wire::Format;
 use super::cluster::permissions::Permissions;
 use super::disk::Disk;
 use super::message::Message;
-use super::value::MemoryValue;
+use super::value::{MemoryValue, Written};
 
 /// Unix milliseconds at the beginning of every simulation.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -119,6 +119,8 @@ pub struct Process {
     pub scheduled: bool,
     /// What survives it, if it is a replica manager that keeps its state on a disk.
     pub disk: Option<Disk>,
+    /// The commit that the disk has not ended.
+    pub syncing: Option<Written>,
     /// What it may not do.
     pub permissions: Permissions,
     /// It dies after this many outputs of its next batch that has any.
@@ -150,6 +152,7 @@ impl Process {
             inbox: Vec::new(),
             scheduled: false,
             disk: None,
+            syncing: None,
             permissions: Permissions::default(),
             dies_after: None,
             started_us: now_us,
@@ -183,6 +186,13 @@ impl Process {
             Core::Replica(manager, value) => Some((manager, value)),
             Core::Colocated(core, value) => Some((core.replica(), value)),
             Core::Frontend(_) => None,
+        }
+    }
+
+    /// Whether commits of a replica manager take time.
+    pub fn be_slow(&mut self, is_slow: bool) {
+        if let Core::Replica(_, value) | Core::Colocated(_, value) = &mut self.core {
+            value.be_slow(is_slow);
         }
     }
 

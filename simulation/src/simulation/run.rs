@@ -114,7 +114,7 @@ impl Run {
     fn new(seed: u64, only: &Only, traced: bool) -> Self {
         let mut generator = Rng::with_seed(seed);
         let plan = Plan::draw(&mut generator).draw_long_cut(seed).draw_ahead(seed).draw_neighbours(seed);
-        let mut plan = plan.draw_colocated(seed);
+        let mut plan = plan.draw_colocated(seed).draw_slow_disks(seed);
         only.apply(&mut plan);
         if only.salt > 0 {
             generator = Rng::with_seed(seed ^ only.salt.wrapping_mul(0x2545_f491_4f6c_dd1d));
@@ -125,6 +125,7 @@ impl Run {
             processing_us_max: plan.processing_us_max,
             forget_after_ms: plan.forget_after_ms,
             message_bytes_max: plan.message_bytes_max(),
+            sync_us_max: plan.sync_us_max,
             ..Settings::default()
         };
         let mut run = Self {

@@ -9,6 +9,7 @@
 //! | `cluster A B C / F G [fault-tolerance N] [forget-after 1500ms] [rows-at-once 1]` | replica managers and frontends, all of them serving |
 //! | `durable D` | a replica manager that keeps its state on a disk |
 //! | `both D [durable]` | a process that is a replica manager and a frontend |
+//! | `disk D stalls`, `disk D goes on` | its disk ends no commit meanwhile; a crash takes away what waits for it |
 //! | `restart D` | a dead one goes on with what is on its disk, as `D_1`, `D_2` and so on |
 //! | `twin D` | another one begins with a copy of a dead one's disk, under the next of these ids |
 //! | `copy D`, `restore D` | keeps a copy of its disk; a dead one goes on with that |

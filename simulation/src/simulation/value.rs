@@ -7,7 +7,7 @@ use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::{Average, Movie, Movies, Rating, RatingKey, Ratings, Stars};
 use natter_common::replica_manager::Changes;
 use natter_common::request::{Answer, Query};
-use natter_common::value::{Digest, QueryError, Row, Value, ValueError};
+use natter_common::value::{Commit, Digest, QueryError, Row, Value, ValueError};
 
 /// What stands for each key, deletion markers among it.
 pub type Rows = BTreeMap<RatingKey, Row>;
@@ -22,8 +22,19 @@ pub struct MemoryValue {
     rows: Rows,
     staged: Rows,
     digest: u64,
-    /// The changes of the last turn, one for each commit, for the disk.
-    committed: Vec<Changes>,
+    /// The commits since somebody last looked, for the disk.
+    committed: Vec<Written>,
+    /// Whether a commit takes time.
+    is_slow: bool,
+}
+
+/// What one commit writes.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// What the core saves.
+    pub changes: Changes,
+    /// The ratings.
+    pub value: MemoryValue,
 }
 
 /// A key, from plain numbers.
@@ -56,12 +67,12 @@ impl MemoryValue {
     pub fn new() -> Self {
         let rows = base_rows();
         let digest = rows.iter().fold(0u64, |sum, (key, row)| sum.wrapping_add(weight(*key, row)));
-        Self { rows, staged: Rows::new(), digest, committed: Vec::new() }
+        Self { rows, digest, ..Self::default() }
     }
 
-    /// Whether the same is kept aside in both.
-    pub fn is_staged_as(&self, other: &Self) -> bool {
-        self.staged == other.staged
+    /// Whether commits take time from now on: the core has to be told when one has ended.
+    pub fn be_slow(&mut self, is_slow: bool) {
+        self.is_slow = is_slow;
     }
 
     /// Drops what is kept aside.
@@ -69,9 +80,9 @@ impl MemoryValue {
         self.staged.clear();
     }
 
-    /// Takes out the changes of the last turn, in the order of its commits. A process with two halves may commit several
-    /// times in a turn.
-    pub fn take_committed(&mut self) -> Vec<Changes> {
+    /// Takes out what was committed since the last time, in order. A turn may commit several times; only the last commit can
+    /// be under way.
+    pub fn take_committed(&mut self) -> Vec<Written> {
         std::mem::take(&mut self.committed)
     }
 
@@ -126,11 +137,15 @@ impl Value for MemoryValue {
         Ok(rows)
     }
 
-    fn commit_turn(&mut self, changes: &Changes) -> Result<(), ValueError> {
-        if !changes.is_empty() {
-            self.committed.push(changes.clone());
+    fn commit_turn(&mut self, changes: &Changes) -> Result<Commit, ValueError> {
+        // A replica in memory has nothing to save.
+        if changes.is_empty() {
+            return Ok(Commit::Done);
         }
-        Ok(())
+        let value =
+            Self { rows: self.rows.clone(), staged: self.staged.clone(), digest: self.digest, ..Self::default() };
+        self.committed.push(Written { changes: changes.clone(), value });
+        Ok(if self.is_slow { Commit::UnderWay } else { Commit::Done })
     }
 
     fn answer(&self, query: &Query) -> Result<Answer, QueryError> {

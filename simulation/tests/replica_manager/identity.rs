@@ -92,8 +92,12 @@ fn a_directory_keeps_the_identity_and_its_aliases() {
     let durable = || Config { durable: true, ..config() };
     let mut bench = Bench::new(durable());
     bench.hear(of_cluster("a", "m", &["x", "y"]));
-    let state =
-        bench.value.take_committed().pop().and_then(|changes| changes.state).expect("it is saved before it is told");
+    let state = bench
+        .value
+        .take_committed()
+        .pop()
+        .and_then(|commit| commit.changes.state)
+        .expect("it is saved before it is told");
     assert_eq!(state.cluster, *bench.manager.cluster());
     let saved = Saved { state, ..Saved::default() };
     let later = Config { id: id("own-2"), ..durable() };

@@ -8,6 +8,7 @@ use natter_common::replica_manager::{self, ReplicaManager};
 
 use super::{Cluster, Event};
 use crate::simulation::disk::{Disk, Sync};
+use crate::simulation::message::Message;
 use crate::simulation::process::{Core, Life, Process, now};
 use crate::simulation::value::MemoryValue;
 
@@ -27,7 +28,7 @@ impl Cluster {
         let config = self.replica_config(id.clone(), Mode::Measured, true);
         let manager = ReplicaManager::new(config, now(self.now_us, skew_ms));
         self.start(id.clone(), Core::Replica(Box::new(manager), MemoryValue::new()), skew_ms);
-        self.process_mut(&id).disk = Some(Disk::new(sync));
+        self.give_disk(&id, Disk::new(sync));
         id
     }
 
@@ -38,8 +39,29 @@ impl Cluster {
         let manager = ReplicaManager::new(config, now(self.now_us, skew_ms));
         let core = self.colocated(manager, MemoryValue::new(), skew_ms);
         self.start(id.clone(), core, skew_ms);
-        self.process_mut(&id).disk = sync.map(Disk::new);
+        if let Some(sync) = sync {
+            self.give_disk(&id, Disk::new(sync));
+        }
         id
+    }
+
+    /// Has a replica manager keep its state on this disk from now on.
+    fn give_disk(&mut self, id: &ReplicaId, disk: Disk) {
+        let is_slow = self.settings.sync_us_max > 0 && disk.sync == Sync::Full;
+        let process = self.process_mut(id);
+        process.be_slow(is_slow);
+        process.disk = Some(disk);
+    }
+
+    /// Has the disk of a replica manager end no commit from now on, or those again that it was given.
+    pub fn stall_disk(&mut self, id: &ReplicaId, is_stalled: bool) {
+        let is_slow = is_stalled || self.settings.sync_us_max > 0;
+        let process = self.process_mut(id);
+        process.be_slow(is_slow);
+        process.disk.as_mut().expect("it has a disk").is_stalled = is_stalled;
+        if !is_stalled && process.syncing.is_some() {
+            self.deliver(0, (id.clone(), id.clone()), Message::Committed);
+        }
     }
 
     /// A frontend beside `manager`, under the same id.
@@ -96,7 +118,7 @@ impl Cluster {
             None => Core::Replica(Box::new(manager), value),
         };
         self.processes.insert(id.clone(), Process::new(id.clone(), core, skew_ms, self.now_us));
-        self.process_mut(&id).disk = Some(disk);
+        self.give_disk(&id, disk);
         self.schedule(0, Event::Tick(id.clone()));
         self.reborn.push(id.clone());
         id
@@ -141,6 +163,12 @@ impl Cluster {
         process.inbox.clear();
         let process = self.processes.get_mut(id).expect("it was there");
         if let Some(disk) = &mut process.disk {
+            // Of a commit under way, the disk may have all or nothing.
+            let syncing = process.syncing.take();
+            if syncing.is_some() && !disk.is_stalled && self.generator.bool() {
+                disk.commit(syncing);
+            }
+            disk.is_stalled = false;
             disk.lose_power(&mut self.generator);
         }
     }

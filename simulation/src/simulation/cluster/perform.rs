@@ -12,6 +12,7 @@ use natter_common::timestamp::Timestamp;
 use super::{Cluster, Happened};
 use crate::simulation::message::{ClientAnswer, Message};
 use crate::simulation::process::{Caller, Core, Process};
+use crate::simulation::value::Written;
 use crate::simulation::wire::{Question, heard, heard_of_one};
 
 /// The receivers of a replica manager's message.
@@ -42,6 +43,11 @@ impl Cluster {
         let process = self.process_mut(id);
         let now = process.now(now_us);
         process.is_about_to_hear(now_us);
+        if inbox.iter().any(|(_, message)| matches!(message, Message::Committed))
+            && let Some(disk) = &mut process.disk
+        {
+            disk.commit(process.syncing.take());
+        }
         for (from, message) in &inbox {
             if let Some(heard) = process.heard.get_mut(from) {
                 heard.alive_us = now_us;
@@ -86,12 +92,10 @@ impl Cluster {
             let mut outputs = Vec::new();
             let Core::Replica(manager, value) = &mut process.core else { return Happened::Nothing };
             manager.step(now, inputs, value, &mut outputs).expect("a value in memory does not fail");
-            let changes = value.take_committed();
-            if let Some(disk) = &mut process.disk {
-                disk.commit(changes, value);
-            }
+            let (commits, is_under_way) = (value.take_committed(), manager.is_committing());
             let merges = manager.is_merging();
             self.take_notices(id, &mut outputs, &mut notices);
+            self.save(id, commits, is_under_way);
             self.perform_replica(id, outputs);
             self.merge_later(id, merges);
         } else {
@@ -151,13 +155,11 @@ impl Cluster {
         let Core::Colocated(core, value) = &mut process.core else { return ignored };
         core.step(now, for_frontend, for_replica, value, &mut outputs).expect("a value in memory does not fail");
         assert!(core.is_at_rest(), "the halves of {id} come to rest in each turn");
-        let changes = value.take_committed();
-        if let Some(disk) = &mut process.disk {
-            disk.commit(changes, value);
-        }
+        let (commits, is_under_way) = (value.take_committed(), core.replica().is_committing());
         let merges = core.replica().is_merging();
         let Outputs { replica: mut of_replica, frontend: of_frontend } = outputs;
         self.take_notices(id, &mut of_replica, notices);
+        self.save(id, commits, is_under_way);
         self.perform_replica(id, of_replica);
         if self.process(id).is_alive() {
             self.perform_frontend(id, of_frontend, frontend_notices, answers);
@@ -180,6 +182,23 @@ impl Cluster {
             }
             _ => true,
         });
+    }
+
+    /// Has the disk write what a turn committed. The last commit may take time: then the core hears when it has ended.
+    fn save(&mut self, id: &ReplicaId, mut commits: Vec<Written>, is_under_way: bool) {
+        let process = self.processes.get_mut(id).expect("it was there");
+        let Some(disk) = &mut process.disk else { return };
+        if is_under_way && let Some(last) = commits.pop() {
+            process.syncing = Some(last);
+            let is_stalled = disk.is_stalled;
+            disk.commit(commits);
+            if !is_stalled {
+                let delay_us = self.generator.u64(..=self.settings.sync_us_max);
+                self.deliver(delay_us, (id.clone(), id.clone()), Message::Committed);
+            }
+        } else {
+            disk.commit(commits);
+        }
     }
 
     fn merge_later(&mut self, id: &ReplicaId, merges: bool) {
@@ -349,6 +368,7 @@ pub(crate) fn replica_inputs(id: &ReplicaId, subject: &str, message: Message) ->
         Message::Snapshot(request) => Input::Snapshot(reply_to(0), request),
         Message::Chunk(reply) => Input::SnapshotReply(reply),
         Message::Merge => Input::Merge,
+        Message::Committed => Input::Committed,
         Message::Presence(presence) => Input::Presence(presence),
         Message::Unreachable(gone, _) => Input::PullFailed(gone),
         Message::SetMode(mode) => Input::Status(reply_to(0), Some(mode)),

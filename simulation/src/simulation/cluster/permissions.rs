@@ -190,7 +190,7 @@ impl Cluster {
         let is_colocated = self.process(id).frontend().is_some();
         let waits = |message: &Message| match message {
             Message::Foreign(_, channel, _) => *channel == Channel::Replies,
-            Message::Merge | Message::SetMode(_) | Message::Ask(..) | Message::Replies(_) => true,
+            Message::Merge | Message::Committed | Message::SetMode(_) | Message::Ask(..) | Message::Replies(_) => true,
             Message::Unreachable(..) => is_colocated,
             _ => false,
         };

@@ -37,7 +37,7 @@ pub struct Durability {
 fn holds(ledger: &Ledger, process: &Process, name: &RecordRef) -> bool {
     // A record that retires stands for what it retires only where it is applied.
     process.replica().is_some_and(|(manager, _)| {
-        manager.replica_timestamp().get(&name.i) >= name.seq
+        manager.committed_timestamp().get(&name.i) >= name.seq
             || ledger.expanded(manager.value_timestamp()).get(&name.i) >= name.seq
     })
 }

@@ -14,7 +14,7 @@ use crate::simulation::cluster::Cluster;
 /// What each replica manager showed before.
 #[derive(Debug, Default)]
 pub struct Timestamps {
-    before: BTreeMap<ReplicaId, (Timestamp, Timestamp)>,
+    before: BTreeMap<ReplicaId, (Timestamp, Timestamp, Timestamp)>,
     /// All that each ever showed, in whatever life: an old disk takes nothing of that back.
     shown: BTreeMap<ReplicaId, (Timestamp, Timestamp)>,
 }
@@ -29,18 +29,22 @@ impl Timestamps {
         manager: &ReplicaManager,
     ) -> Result<(), Violation> {
         let (value, held) = (manager.value_timestamp(), manager.replica_timestamp());
+        let committed = manager.committed_timestamp();
+        check(ledger.covers(committed, value), "value <= what outlives a crash", || {
+            format!("{id} applied {value}, of which {committed} outlive a crash")
+        })?;
         check(held.covers(value), "value <= replica timestamp", || format!("{id} applied {value}, holds {held}"))?;
         if !self.before.contains_key(id) {
-            self.before.insert(id.clone(), (Timestamp::new(), Timestamp::new()));
+            self.before.insert(id.clone(), (Timestamp::new(), Timestamp::new(), Timestamp::new()));
         }
         let Some(before) = self.before.get_mut(id) else { return Ok(()) };
         let rises = ledger.covers(value, &before.0) && ledger.covers(held, &before.1);
         check(rises, "timestamps never fall", || format!("{id} from {before:?} to ({value}, {held})"))?;
-        if before.0 != *value || before.1 != *held {
-            *before = (value.clone(), held.clone());
+        if before.0 != *value || before.1 != *held || before.2 != *committed {
+            *before = (value.clone(), held.clone(), committed.clone());
             let shown = self.shown.entry(id.clone()).or_default();
             shown.0.merge(value);
-            shown.1.merge(held);
+            shown.1.merge(committed);
         }
         let nothing = (Timestamp::new(), Timestamp::new());
         for (other, entry) in manager.timestamp_table().iter() {
@@ -61,7 +65,8 @@ impl Timestamps {
     pub fn reborn(&mut self, id: &ReplicaId, manager: &ReplicaManager) {
         let shown = self.shown.entry(id.clone()).or_default();
         shown.0.merge(manager.value_timestamp());
-        shown.1.merge(manager.replica_timestamp());
-        self.before.insert(id.clone(), (manager.value_timestamp().clone(), manager.replica_timestamp().clone()));
+        shown.1.merge(manager.committed_timestamp());
+        let (value, held) = (manager.value_timestamp().clone(), manager.replica_timestamp().clone());
+        self.before.insert(id.clone(), (value, held, manager.committed_timestamp().clone()));
     }
 }

@@ -46,6 +46,8 @@ impl Scenario {
                 self.cluster.start_copy(&id(name));
                 self.note_reborn();
             }
+            ["disk", name, "stalls"] => self.cluster.stall_disk(&id(name), true),
+            ["disk", name, "goes", "on"] => self.cluster.stall_disk(&id(name), false),
             ["copy", name] => {
                 let disk = self.cluster.process(&id(name)).disk.clone();
                 self.copies.insert(name.to_owned(), disk.expect("a replica manager with a disk"));
