@@ -256,6 +256,16 @@ impl Colocated {
         self.for_frontend.push(frontend::Input::Unreachable(former, 0..0));
     }
 
+    /// The store of the local replica failed, and the frontend half goes on without it. What the replica would have confirmed
+    /// for others travels now. What is pending at the replica itself is asked of others as soon as the frontend half hears that
+    /// it is unreachable.
+    pub fn into_frontend(self, outputs: &mut Vec<frontend::Output>) -> Frontend {
+        let Self { frontend, held_elsewhere, .. } = self;
+        let travelling = held_elsewhere.into_requests().filter(|(_, request)| frontend.awaits(request.n));
+        outputs.extend(travelling.map(|(id, request)| frontend::Output::Confirm(id, request)));
+        frontend
+    }
+
     /// Its replica's id.
     pub fn id(&self) -> &ReplicaId {
         self.replica.id()

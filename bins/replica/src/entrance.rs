@@ -10,7 +10,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::subjects::Subjects;
 use natter_frontend::FrontendArgs;
 use natter_frontend::half::{Gathered, Half};
-use tokio::time::Instant;
+use tokio::time::{Instant, interval, sleep};
 use tracing::info;
 
 use crate::core::Core;
@@ -125,6 +125,40 @@ impl Entrance {
         self.perform(core, &mut outputs).await;
         self.half.close_entrance().await;
         Instant::now() + self.timeout + TICK
+    }
+
+    /// Leaves after the store of the local replica failed. Other replicas answer what clients still wait for, also what was
+    /// pending at the local one.
+    pub(crate) async fn leave_without_replica(mut self, core: Colocated, clocks: Clocks) {
+        let unreachable = Input::Unreachable(core.id().clone(), 0..0);
+        let mut outputs = Vec::new();
+        let mut core = core.into_frontend(&mut outputs);
+        info!(frontend = %core.id(), prev = %core.prev(), "leaves: its replica cannot save any more");
+        core.leave(clocks.now(), &mut outputs);
+        core.step(clocks.now(), [unreachable], &mut outputs);
+        self.half.perform(&core, &mut outputs).await;
+        self.half.close_entrance().await;
+        let end = sleep(self.timeout + TICK);
+        let mut ticks = interval(TICK);
+        tokio::pin!(end);
+        while self.half.is_open() || core.pending() > 0 {
+            let (of_others, of_clients) = self.half.gather();
+            let gathered = tokio::select! {
+                biased;
+                () = &mut end => break,
+                gathered = of_others => Some(gathered),
+                _ = ticks.tick() => None,
+                gathered = of_clients => Some(gathered),
+            };
+            match gathered {
+                None => self.inputs.push(Input::Tick { listened: true }),
+                Some(Gathered::ReplicasEnd) => break,
+                Some(gathered) => self.half.take_in(gathered, &mut self.inputs, &mut outputs),
+            }
+            core.step(clocks.now(), self.inputs.drain(..), &mut outputs);
+            self.half.perform(&core, &mut outputs).await;
+        }
+        self.half.end().await;
     }
 
     /// Whether all requests that came are answered, and no more can come.

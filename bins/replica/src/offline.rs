@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use natter_common::messages::{Presence, Reply, Role, Status, StatusReply};
 use natter_common::replica_manager::Input;
 use natter_common::roster::PRESENCE_INTERVAL_MS;
@@ -34,11 +35,14 @@ impl Offline {
         self.remains.presence.digest = None;
         let mut show = interval(Duration::from_millis(PRESENCE_INTERVAL_MS));
         let mut retry = interval_at(Instant::now() + RETRY, RETRY);
+        let mut frontend = self.remains.frontend.take();
         tokio::pin!(shutdown);
         loop {
+            let frontend_ends = OptionFuture::from(frontend.as_mut());
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
+                Some(()) = frontend_ends => frontend = None,
                 Some(event) = self.remains.line.events.recv() => self.remains.line.outbox.hear(&event),
                 _ = show.tick() => {
                     self.remains.presence.uptime_ms += PRESENCE_INTERVAL_MS;
@@ -47,6 +51,7 @@ impl Offline {
                 _ = retry.tick() => match Storage::reopen(&self.arguments) {
                     Ok(storage) => {
                         info!(%replica, "can save again, and comes back");
+                        end_frontend(frontend).await;
                         self.end().await;
                         return Ok(storage);
                     }
@@ -62,6 +67,7 @@ impl Offline {
                 }
             }
         }
+        end_frontend(frontend).await;
         self.remains.presence.status = Status::Left;
         self.remains.line.outbox.show(Role::Replica, &self.remains.presence).await;
         Err(self.end().await)
@@ -73,6 +79,13 @@ impl Offline {
         // Whatever becomes of the goodbye, this is the end.
         let _ = tokio::time::timeout(LAST, line.end()).await;
         failure
+    }
+}
+
+/// Lets the frontend half answer what it still can.
+async fn end_frontend(leaving: Option<impl Future<Output = ()>>) {
+    if let Some(leaving) = leaving {
+        let _ = tokio::time::timeout(LAST, leaving).await;
     }
 }
 

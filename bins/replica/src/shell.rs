@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -60,6 +61,8 @@ pub(crate) struct Remains {
     pub(crate) presence: Presence,
     /// What still comes in, and the way out.
     pub(crate) line: Line,
+    /// The frontend half on its way out, where there is one.
+    pub(crate) frontend: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 /// Why a batch is the last one.
@@ -173,14 +176,16 @@ impl Shell {
                 _ if self.store.taken_over().is_some() => Err(failure.into()),
                 // The store is closed, so that it can be opened again.
                 (true, Some(presence)) => {
-                    let Self { mut core, entrance, clocks, inbox, outbox, service, events, .. } = self;
-                    // Its clients find another frontend; what they were not told is asked again under the same id.
-                    if let (Core::Colocated(core), Some(mut entrance)) = (&mut core, entrance) {
-                        entrance.begin_leaving(core, &clocks).await;
-                        entrance.end().await;
-                    }
+                    let Self { core, entrance, clocks, inbox, outbox, service, events, .. } = self;
+                    let frontend = match (core, entrance) {
+                        (Core::Colocated(core), Some(entrance)) => {
+                            let leaving = entrance.leave_without_replica(*core, clocks);
+                            Some(Box::pin(leaving) as Pin<Box<dyn Future<Output = ()>>>)
+                        }
+                        _ => None,
+                    };
                     let line = Line { inbox, outbox, service, events };
-                    Ok(End::StoreFailed(Box::new(Remains { failure: failure.into(), presence, line })))
+                    Ok(End::StoreFailed(Box::new(Remains { failure: failure.into(), presence, line, frontend })))
                 }
                 _ => Err(failure.into()),
             },
