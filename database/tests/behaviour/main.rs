@@ -1,6 +1,7 @@
 //! How the database behaves, seen from outside.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail like tests")]
 
+mod commits;
 mod common;
 mod content;
 mod copies;
