@@ -105,13 +105,14 @@ async fn a_replica_whose_log_is_deleted_while_it_is_idle_is_offline_soon_and_com
     goes_offline_when_deleted("replica.sqlite-wal", false).await;
 }
 
-/// A limit on the size of files is nearly a full disk; the signal that comes with it is ignored.
+/// A limit on the size of files is nearly a full disk; the signal that comes with it is ignored. The replica answers clients
+/// too: what they asked of it is answered, then its frontend half leaves and comes back with the next life.
 #[tokio::test]
 async fn a_replica_whose_files_may_not_grow_is_offline_and_comes_back_when_they_may() {
     // Units of 512 bytes in some shells and of 1024 in others.
     let limit = |_: &Path| "trap '' XFSZ; ulimit -S -f 2000".to_owned();
     let raise = |process: u32, _: &Path| format!("prlimit --pid {process} --fsize=unlimited");
-    comes_back_when_there_is_room(limit, raise, "the system could not read or write it").await;
+    comes_back_when_there_is_room(limit, raise, "the system could not read or write it", &["--frontend"]).await;
 }
 
 /// A small disk that only this one process sees, where this user may make one.
@@ -130,13 +131,14 @@ async fn a_replica_whose_disk_is_full_is_offline_and_comes_back_when_there_is_ro
     let raise = |process: u32, directory: &Path| {
         format!("nsenter -t {process} -m mount -o remount,size=64m {}", directory.display())
     };
-    comes_back_when_there_is_room(limit, raise, "database or disk is full").await;
+    comes_back_when_there_is_room(limit, raise, "database or disk is full", &[]).await;
 }
 
 async fn comes_back_when_there_is_room(
     limit: impl Fn(&Path) -> String,
     raise: impl Fn(u32, &Path) -> String,
     why: &str,
+    roles: &[&str],
 ) {
     let world = World::new(ROLES).await;
     let database = data::write_small(world.directory());
@@ -146,15 +148,22 @@ async fn comes_back_when_there_is_room(
         start_durable(&mut cluster, &world, name, &[]);
     }
     let directory = data_dir(&world, "r1");
-    cluster.start_replica_after(&limit(&directory), "r1", &["--data-dir", directory.to_str().unwrap()]);
+    let arguments = [&["--data-dir", directory.to_str().unwrap()], roles].concat();
+    cluster.start_replica_after(&limit(&directory), "r1", &arguments);
     cluster.start_frontend("f1", &[]);
     let ids = cluster.until_serve_since(&REPLICAS, since).await;
     cluster.until_shows("f1", "ACTIVE").await;
+    if !roles.is_empty() {
+        cluster.until_shows("f-r1", "ACTIVE").await;
+    }
     let ledger = Ledger::default();
     let clients = ledger.start(&cluster.wire, 8, 10, Duration::from_millis(1));
     let has_failed = |seen: &Seen| (seen.members[&ids[0]].status() != "ACTIVE").then_some(());
     cluster.observer.until("the disk is full", has_failed).await;
     is_offline(&mut cluster, "r1", &ids[0], Instant::now(), why).await;
+    if !roles.is_empty() {
+        cluster.until_shows("f-r1", "LEFT").await;
+    }
     ledger.until_acknowledged(300).await;
     if why.contains("full") {
         // Where only files are limited, moving the log into the database may make room for a while.
@@ -173,6 +182,9 @@ async fn comes_back_when_there_is_room(
     let mut ids = ids;
     ids[0] = cluster.until_serve_since(&["r1"], raised).await.remove(0);
     println!("{} comes back {:?} after there is room", ids[0], raised.elapsed());
+    if !roles.is_empty() {
+        cluster.until_shows("f-r1", "ACTIVE").await;
+    }
     ledger.until_served_by(&ids[0]).await;
     clients.stop().await;
     println!("{}", ledger.summary());
