@@ -74,9 +74,9 @@ impl Replica {
 
     /// Keeps what a turn committed.
     pub(super) fn keep(&mut self) {
-        let changes = self.value.take_committed();
+        let commits = self.value.take_committed();
         if let Some(disk) = &mut self.disk {
-            disk.commit(changes, &self.value);
+            disk.commit(commits);
         }
     }
 
