@@ -347,7 +347,7 @@ impl ReplicaManager {
         let mut step = Step::new(now, value, outputs, self.quiet);
         let offline = self.status.status() == Status::Offline;
         match input {
-            Input::Status(to, mode) => self.handle_status(to, mode, &mut step),
+            Input::Status(to, mode) => self.handle_status(to, mode, &mut step)?,
             Input::Presence(presence) => self.hear_presence(*presence, &mut step),
             Input::MessageLimit(bytes_max) => self.config.message_bytes_max = bytes_max,
             Input::Connected => self.roster.connected(now.monotonic_ms),
@@ -401,8 +401,7 @@ impl ReplicaManager {
                 self.handle_parked(parked, step)?;
             }
         }
-        self.advance_phase(step);
-        Ok(())
+        self.advance_phase(step)
     }
 
     fn tick(&mut self, queue_length: usize, listened: bool, step: &mut Step<'_>) -> Result<(), ValueError> {

@@ -3,6 +3,7 @@
 use super::{Notice, ReplicaManager, Status, Step};
 use crate::roster::{MISSED_INTERVALS_MAX, PRESENCE_INTERVAL_MS};
 use crate::timestamp::Timestamp;
+use crate::value::ValueError;
 
 /// How far a replica manager is on its way to serving.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,9 +34,9 @@ impl Phase {
 
 impl ReplicaManager {
     /// Goes on to the next phase when its time has come.
-    pub(super) fn advance_phase(&mut self, step: &mut Step<'_>) {
+    pub(super) fn advance_phase(&mut self, step: &mut Step<'_>) -> Result<(), ValueError> {
         if self.status.status() == Status::Offline {
-            return;
+            return Ok(());
         }
         if let Phase::Starting { since_ms } = self.phase {
             // Everybody shows itself once an interval, and soon after it hears a newcomer. Silence takes longer to
@@ -43,12 +44,14 @@ impl ReplicaManager {
             let alone = self.roster.present().next().is_none();
             let intervals = if alone { MISSED_INTERVALS_MAX } else { MISSED_INTERVALS_MAX - 1 };
             if step.now.monotonic_ms.saturating_sub(since_ms) < intervals * PRESENCE_INTERVAL_MS {
-                return;
+                return Ok(());
             }
             if !self.has_identity(since_ms, step) {
-                return;
+                return Ok(());
             }
             self.catch_up();
+            // What the life before had applied last, it may not have saved: it is shown again from the first answer on.
+            self.apply_ready(step)?;
         }
         if let Phase::CatchingUp { target } = &self.phase {
             // Less what none of those still there shows: nobody waits for a ghost.
@@ -61,6 +64,7 @@ impl ReplicaManager {
                 self.changed_status(before, step);
             }
         }
+        Ok(())
     }
 
     /// Begins to catch up with what the others show now.

@@ -10,7 +10,8 @@
 //!   a wait; one whose `prev` names a record of an open commit is parked like any other that lacks a record.
 //!
 //! A crash may take back that a record was applied, never that it is held: the next life applies it again. So the value
-//! timestamp alone is no reason for a commit. It is saved with the next one, or after [`APPLIED_UNSAVED_MS_MAX`].
+//! timestamp alone is no reason for a commit. It is saved with the next one, or after [`APPLIED_UNSAVED_MS_MAX`], and at once
+//! while the replica leaves.
 
 use super::durable::Changes;
 use super::{Output, ReplicaManager, Step};
@@ -159,7 +160,7 @@ impl ReplicaManager {
                 return None;
             }
             let since_ms = *self.commits.applied_unsaved_ms.get_or_insert(now.monotonic_ms);
-            if now.monotonic_ms.saturating_sub(since_ms) < APPLIED_UNSAVED_MS_MAX {
+            if now.monotonic_ms.saturating_sub(since_ms) < APPLIED_UNSAVED_MS_MAX && !self.leaving {
                 return None;
             }
         }

@@ -5,7 +5,7 @@ use super::{Notice, Output, ReplicaManager, ReplyTo, Step};
 use crate::clock::Now;
 use crate::messages::{Gossip, Mode, Presence, Replicas, Role, Status, StatusReply};
 use crate::roster::PRESENCE_INTERVAL_MS;
-use crate::value::Value;
+use crate::value::{Value, ValueError};
 
 /// In mode `measured`, a longer queue means OVERLOADED...
 const OVERLOADED_ABOVE: usize = 4096;
@@ -71,15 +71,21 @@ impl StatusMachine {
 }
 
 impl ReplicaManager {
-    pub(super) fn handle_status(&mut self, to: ReplyTo, mode: Option<Mode>, step: &mut Step<'_>) {
+    pub(super) fn handle_status(
+        &mut self,
+        to: ReplyTo,
+        mode: Option<Mode>,
+        step: &mut Step<'_>,
+    ) -> Result<(), ValueError> {
         if let Some(mode) = mode {
             let before = self.status();
             self.status.set_mode(mode, step.now.monotonic_ms);
             self.changed_status(before, step);
-            self.advance_phase(step);
+            self.advance_phase(step)?;
         }
         let reply = self.status_reply();
         step.outputs.push(Output::Status(to, reply));
+        Ok(())
     }
 
     /// Does what goes with a change of status since `before`.
