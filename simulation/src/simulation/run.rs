@@ -36,6 +36,8 @@ const QUIET_US: u64 = 4_000_000;
 const BRIEF_PEACE_US: u64 = 700_000;
 /// How often it is looked whether a brief run has come to rest, in microseconds.
 const LOOK_US: u64 = 100_000;
+/// Maximum time of a commit after the faults end, in microseconds.
+const WELL_SYNC_US_MAX: u64 = 1_000;
 /// A client gives an attempt up after this, in microseconds.
 const CLIENT_TIMEOUT_US: u64 = 2_600_000;
 /// How the error begins that says that a refusal is not certain.
@@ -289,6 +291,8 @@ impl Run {
             }
             Alarm::Heal => {
                 self.healed_us = Some(self.cluster.now_us());
+                // A replica that catches up waits for its disk once a page, which may have a single record.
+                self.cluster.settings.sync_us_max = self.cluster.settings.sync_us_max.min(WELL_SYNC_US_MAX);
                 self.faults.heal(&self.plan, &mut self.cluster, &self.invariants);
             }
             Alarm::Look => {
