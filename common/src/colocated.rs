@@ -257,10 +257,11 @@ impl Colocated {
     }
 
     /// The store of the local replica failed, and the frontend half goes on without it. What the replica would have confirmed
-    /// for others travels now. What is pending at the replica itself is asked of others as soon as the frontend half hears that
-    /// it is unreachable.
-    pub fn into_frontend(self, outputs: &mut Vec<frontend::Output>) -> Frontend {
-        let Self { frontend, held_elsewhere, .. } = self;
+    /// for others travels now. What is pending at the replica itself is asked of others.
+    pub fn into_frontend(self, now: Now, outputs: &mut Vec<frontend::Output>) -> Frontend {
+        let Self { mut frontend, replica, held_elsewhere, mut for_frontend, .. } = self;
+        for_frontend.push(frontend::Input::Unreachable(replica.id().clone(), 0..0));
+        frontend.step(now, for_frontend, outputs);
         let travelling = held_elsewhere.into_requests().filter(|(_, request)| frontend.awaits(request.n));
         outputs.extend(travelling.map(|(id, request)| frontend::Output::Confirm(id, request)));
         frontend

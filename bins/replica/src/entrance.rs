@@ -5,7 +5,7 @@ use std::time::Duration;
 use natter_broker::clocks::Clocks;
 use natter_broker::pulse::TICK;
 use natter_common::colocated::{Colocated, Outputs};
-use natter_common::frontend::{Frontend, Input};
+use natter_common::frontend::{Frontend, Input, Output};
 use natter_common::ids::ReplicaId;
 use natter_common::subjects::Subjects;
 use natter_frontend::FrontendArgs;
@@ -113,7 +113,7 @@ impl Entrance {
     pub(crate) async fn stop_serving(&mut self, core: &mut Colocated, clocks: &Clocks) {
         self.half.stop_serving(core.frontend_mut());
         let presence = core.frontend().presence(clocks.now());
-        let mut outputs = vec![natter_common::frontend::Output::Presence(Box::new(presence))];
+        let mut outputs = vec![Output::Presence(Box::new(presence))];
         self.half.perform(core.frontend(), &mut outputs).await;
     }
 
@@ -128,14 +128,13 @@ impl Entrance {
     }
 
     /// Leaves after the store of the local replica failed. Other replicas answer what clients still wait for, also what was
-    /// pending at the local one.
-    pub(crate) async fn leave_without_replica(mut self, core: Colocated, clocks: Clocks) {
-        let unreachable = Input::Unreachable(core.id().clone(), 0..0);
-        let mut outputs = Vec::new();
-        let mut core = core.into_frontend(&mut outputs);
+    /// pending at the local one. `outputs` is what the frontend half has asked for in the turn that failed: answers among it
+    /// rest on what was committed.
+    pub(crate) async fn leave_without_replica(mut self, core: Colocated, clocks: Clocks, mut outputs: Vec<Output>) {
+        let mut core = core.into_frontend(clocks.now(), &mut outputs);
         info!(frontend = %core.id(), prev = %core.prev(), "leaves: its replica cannot save any more");
+        core.step(clocks.now(), self.inputs.drain(..), &mut outputs);
         core.leave(clocks.now(), &mut outputs);
-        core.step(clocks.now(), [unreachable], &mut outputs);
         self.half.perform(&core, &mut outputs).await;
         self.half.close_entrance().await;
         let end = sleep(self.timeout + TICK);

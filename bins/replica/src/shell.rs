@@ -176,10 +176,10 @@ impl Shell {
                 _ if self.store.taken_over().is_some() => Err(failure.into()),
                 // The store is closed, so that it can be opened again.
                 (true, Some(presence)) => {
-                    let Self { core, entrance, clocks, inbox, outbox, service, events, .. } = self;
+                    let Self { core, entrance, clocks, inbox, outbox, outputs, service, events, .. } = self;
                     let frontend = match (core, entrance) {
                         (Core::Colocated(core), Some(entrance)) => {
-                            let leaving = entrance.leave_without_replica(*core, clocks);
+                            let leaving = entrance.leave_without_replica(*core, clocks, outputs.frontend);
                             Some(Box::pin(leaving) as Pin<Box<dyn Future<Output = ()>>>)
                         }
                         _ => None,
