@@ -1,6 +1,6 @@
 //! What a replica manager keeps on disk: its part of the transaction that also has the value.
 //!
-//! The value saves [`Changes`] before the core gives out an output that tells of them ([`super::commits`]), so that nobody is
+//! The value saves [`Changes`] before the core gives out an output that tells of them (`commits.rs`), so that nobody is
 //! told that something is held here before it is where a crash cannot reach it. At the next start it gives back
 //! [`Saved`].
 
