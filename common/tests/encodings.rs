@@ -104,8 +104,13 @@ fn json_where_only_messagepack_is_taken_is_told_so() {
 
 #[test]
 fn a_mode_that_is_none_is_told_with_all_that_there_are() {
-    for value in [json!(3), json!(null), json!(["active"])] {
-        let error = serde_json::from_value::<Mode>(value).unwrap_err().to_string();
-        assert!(error.contains("a mode: active, overloaded, offline, arbitrary or measured"), "{error}");
+    for value in [json!(3), json!(true), json!("asleep")] {
+        for format in [Format::Json, Format::MessagePack] {
+            let request = format.encode(&json!({"mode": value})).unwrap();
+            let error = format.decode::<StatusRequest>(&request).unwrap_err().to_string();
+            for mode in Mode::ALL {
+                assert!(error.contains(mode.name()), "{error}");
+            }
+        }
     }
 }
