@@ -162,8 +162,7 @@ impl<'w> Stage<'w> {
         self.assert_right();
         let (label, since) = (self.sessions.tally().label(), Instant::now());
         for name in self.replicas() {
-            let id = self.cluster.id_of(&name).await;
-            self.ask_replica(&id, &label, "READ", json!({"user_id": 1, "movie_id": 1})).await;
+            self.ask_replica(&name, &label, "READ", json!({"user_id": 1, "movie_id": 1})).await;
         }
         self.calm_since = since;
         self.assert_right();
@@ -189,18 +188,20 @@ impl<'w> Stage<'w> {
         self.cluster.assert_sound();
     }
 
-    /// Asks one replica, as a frontend does, with all that `label` names, until it answers: the value.
-    async fn ask_replica(&self, id: &str, label: &Value, method: &str, params: Value) -> Value {
+    /// Asks one replica, as a frontend does, with all that `label` names, until it answers: the value. It may go on under a new
+    /// id meanwhile.
+    async fn ask_replica(&self, name: &str, label: &Value, method: &str, params: Value) -> Value {
         let request = json!({"n": 1, "prev": label["replicas"], "proven": true, "wait_ms": WAIT_MS,
             "request": {"method": method, "params": params}});
         let payload = Encoding::MessagePack.encode(&json!({"requests": [request]}));
-        let (rest, began) = (format!("replica.{id}.query"), Instant::now());
+        let began = Instant::now();
         for wire in self.wires.iter().cycle() {
+            let rest = format!("replica.{}.query", self.cluster.id_of(name).await);
             let answer = wire.send_within(&rest, payload.clone(), Encoding::MessagePack, PATIENCE).await;
             let reply = answer.as_ref().map(|answer| &answer.body["replies"][0]["reply"]);
             match reply {
                 Ok(reply) if reply["answered"].is_object() => return reply["answered"]["value"].clone(),
-                other => assert!(began.elapsed() < DEADLINE, "{id} lacks something of {label}: {other:?}"),
+                other => assert!(began.elapsed() < DEADLINE, "{name} lacks something of {label}: {other:?}"),
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -216,8 +217,7 @@ impl<'w> Stage<'w> {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         self.cluster.until_agreed(&names).await;
         for name in &names {
-            let id = self.cluster.id_of(name).await;
-            let state = self.read_all(&id, &label).await;
+            let state = self.read_all(name, &label).await;
             self.sessions.recorder().quiet(state);
         }
         self.assert_right();
@@ -237,16 +237,16 @@ impl<'w> Stage<'w> {
     }
 
     /// What a replica holds.
-    async fn read_all(&self, id: &str, label: &Value) -> Final {
-        let mut state = Final { replica: id.to_owned(), users: users(), ..Final::default() };
+    async fn read_all(&self, name: &str, label: &Value) -> Final {
+        let mut state = Final { replica: self.cluster.id_of(name).await, users: users(), ..Final::default() };
         for user_id in users() {
             let params = json!({"user_id": user_id, "limit": 1000, "after": 0});
-            let page = self.ask_replica(id, label, "ALL", params).await;
+            let page = self.ask_replica(name, label, "ALL", params).await;
             let rows = page["ratings"]["ratings"].as_array().unwrap_or_else(|| panic!("a page, not {page}"));
             state.rows.extend(rows.iter().map(|row| answers::row(row).unwrap()));
         }
         for movie_id in movies() {
-            let mean = self.ask_replica(id, label, "AVERAGE", json!({"movie_id": movie_id})).await;
+            let mean = self.ask_replica(name, label, "AVERAGE", json!({"movie_id": movie_id})).await;
             state.means.push(answers::mean(&mean["average"]).unwrap());
         }
         state
