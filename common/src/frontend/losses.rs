@@ -60,10 +60,11 @@ impl Frontend {
         }
     }
 
-    /// Those in `prev` that are not heard. `seen_here` says that this frontend's own `prev` covered it, at the start of the
-    /// request: what was given up since is in `prev` alone.
+    /// Origins in `prev` that are not heard. `seen_here` says that this frontend's own `prev` covered it at the start of the
+    /// request. After a loss it may not cover it any more; without one there is nothing to compare.
     pub(super) fn unheard(&self, prev: &Timestamp, seen_here: bool) -> Vec<ReplicaId> {
-        self.directory.unheard(prev, seen_here && self.prev.replicas.covers(prev))
+        let still_covered = || self.losses.0.is_empty() || self.prev.replicas.covers(prev);
+        self.directory.unheard(prev, seen_here && still_covered())
     }
 
     /// Tells the replicas that are up of lost records, so that these count and log them.
