@@ -58,7 +58,7 @@ pub struct Digest(pub u64);
 /// How far a commit has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
-    /// What was written outlives a crash.
+    /// The writes outlive a crash.
     Done,
     /// The disk has yet to confirm it. The shell waits for that, and tells the core with
     /// [`Input::Committed`](crate::replica_manager::Input::Committed). No other commit begins before.

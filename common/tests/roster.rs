@@ -246,7 +246,7 @@ fn a_replica_that_runs_on_beside_a_copy_of_its_directory_is_a_holder_again() {
         assert!(shows(&mut roster, uptime_of(0), 0));
         assert!(!roster.supersede(&original, &by, 200));
         assert!(!roster.get(&original).unwrap().is_holder(), "the two may be one");
-        // What was under way when it ended proves nothing, however late it comes.
+        // A message that was under way at its end proves nothing, however late it comes.
         assert!(!shows(&mut roster, uptime_of(500), 500));
         assert!(!roster.supersede(&original, &by, 700));
         assert!(shows(&mut roster, uptime_of(1_000), 1_000), "it ran when the copy was there");

@@ -38,7 +38,7 @@ impl LogSync {
     }
 }
 
-/// What to do when the disk is full.
+/// Advice for a full disk.
 pub(crate) fn disk_full(path: &impl std::fmt::Display) -> String {
     format!("database or disk is full ({path}): make room on its disk: the replica tries again every few seconds")
 }

@@ -114,7 +114,7 @@ impl Store {
     pub fn close_cleanly(mut self) -> Result<(), ValueError> {
         self.check_files()?;
         if self.is_writing {
-            // What is not committed was told to nobody.
+            // Changes that are not committed were told to nobody.
             self.execute("ROLLBACK", "dropping a transaction")?;
             self.is_writing = false;
         }
@@ -144,7 +144,7 @@ impl Store {
         self.connection.pragma_update(Some("main"), "max_page_count", pages).map_err(self.failed("limiting the size"))
     }
 
-    /// What has to be waited for until a commit is on the disk: on another thread, if there is something else to do.
+    /// The wait until a commit is on the disk: for another thread, if there is something else to do.
     /// `None` where commits wait for no disk.
     pub fn log_sync(&self) -> Option<LogSync> {
         let durable = self.durable.as_ref().filter(|durable| durable.sync == Sync::Full);

@@ -197,7 +197,7 @@ fn core(list: &mut List<'_>, full: &[Load], most: &[Load]) {
     valkey(list, if quick { most } else { full });
 }
 
-/// What a user might pick instead of a bucket.
+/// Other stores that a user might pick in place of a bucket.
 fn valkey(list: &mut List<'_>, loads: &[Load]) {
     let (set, get) = (Asked::Valkey(ValkeyOperation::Set), Asked::Valkey(ValkeyOperation::Get));
     list.add("valkey-set-wait", "Valkey SET and WAIT 1, two replicas, in memory", World::Valkey, set, loads);

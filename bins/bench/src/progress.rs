@@ -29,7 +29,7 @@ impl Progress {
         tell(&format!("[{:>3}/{}, {} left] {what}", self.done, self.all, minutes(left)));
     }
 
-    /// So many are left out.
+    /// Takes `count` measurements out of those that are to come.
     pub(crate) fn leave_out(&mut self, count: usize) {
         self.all = self.all.saturating_sub(count);
     }

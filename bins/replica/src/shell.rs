@@ -152,7 +152,7 @@ impl Shell {
         let served = self.serve_until(shutdown).await;
         let left = match served {
             Ok(()) => self.leave().await,
-            // Whoever goes on with the store does so between two commits.
+            // The store changes hands only between two commits.
             Err(stop @ (Stop::Denied(_) | Stop::Entrance(_))) => Err(self.end_commit().await.err().unwrap_or(stop)),
             Err(stop) => Err(stop),
         };

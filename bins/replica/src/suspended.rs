@@ -33,7 +33,7 @@ pub(crate) struct Suspended {
     pub(crate) store: Store,
     pub(crate) clocks: Clocks,
     pub(crate) line: Line,
-    /// What the core has yet to hear.
+    /// Inputs that the core has yet to hear.
     pub(crate) inputs: Vec<Input>,
     pub(crate) denial: Denial,
 }

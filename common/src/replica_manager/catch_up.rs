@@ -50,7 +50,7 @@ impl ReplicaManager {
                 return Ok(());
             }
             self.catch_up();
-            // What the life before had applied last, it may not have saved: it is shown again from the first answer on.
+            // The earlier life may not have saved its last value timestamp. The records are applied again before the first answer.
             self.apply_ready(step)?;
         }
         if let Phase::CatchingUp { target } = &self.phase {

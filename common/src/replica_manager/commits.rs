@@ -26,7 +26,7 @@ const APPLIED_UNSAVED_MS_MAX: u64 = 1000;
 /// Maximum number of outputs that are kept back. While a disk does not answer, requests beyond that are refused.
 const KEPT_BACK_MAX: usize = 1 << 16;
 
-/// What is on disk, and what waits for it.
+/// The state on disk, and the outputs that wait for it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Commits {
     /// The replica timestamp and the clock on disk.
@@ -165,7 +165,7 @@ impl ReplicaManager {
             }
         }
         self.commits.applied_unsaved_ms = None;
-        // What is forgotten is not asked for at the next start: the log begins after it.
+        // Forgotten records are not asked for at the next start: the log begins after them.
         if is_applied_unsaved || must_be_saved || !self.changes.forgotten.is_empty() {
             self.saved = state.clone();
             self.changes.state = Some(state);

@@ -58,9 +58,9 @@ pub(super) struct Checks {
     sessions: Sessions,
     /// Records that an answer named or reflected: one loss, of `fault_tolerance` copies, takes none of them away.
     seen: BTreeSet<RecordRef>,
-    /// What those that ended held: a frontend may not know yet that they are gone.
+    /// Records that ended processes held: a frontend may not know yet that they are gone.
     gone: Vec<Timestamp>,
-    /// What the disks of those without power have.
+    /// Records on the disks of processes without power.
     kept: Vec<Timestamp>,
     /// How many processes end in this turn: they were up when its outputs left.
     ending: usize,

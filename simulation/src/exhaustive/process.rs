@@ -32,7 +32,7 @@ pub(super) enum Core {
 pub(super) struct Replica {
     pub(super) core: Core,
     pub(super) value: MemoryValue,
-    /// What survives a loss of power, where it keeps its state on a disk.
+    /// The disk, which survives a loss of power. `None` in memory.
     pub(super) disk: Option<Disk>,
 }
 

@@ -26,7 +26,7 @@ const INPUTS_MAX: usize = 400;
 const OUTPUTS_PER_THING_MAX: usize =
     super::frontend::OUTPUTS_PER_THING_MAX + super::replica_manager::OUTPUTS_PER_THING_MAX;
 
-/// What happened, to see that it was worth the while.
+/// Counts of one run, to see that it was worth the while.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// Inputs of both halves.

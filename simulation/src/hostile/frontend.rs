@@ -53,7 +53,7 @@ pub(super) struct Others {
     asked: Vec<(ReplicaId, u64)>,
 }
 
-/// What a frontend tells a client.
+/// Answer of a frontend to a client.
 pub(super) enum Answered {
     /// The client of this number has a value, or several.
     With(u64),
@@ -91,7 +91,7 @@ pub fn live(bytes: &[u8]) -> Told {
     told
 }
 
-/// What it is started with.
+/// Configuration of the frontend.
 pub(super) fn config(id: ReplicaId, messages: &mut Messages<'_>) -> Config {
     Config {
         id,

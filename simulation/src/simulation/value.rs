@@ -28,10 +28,10 @@ pub struct MemoryValue {
     is_slow: bool,
 }
 
-/// What one commit writes.
+/// Contents of one commit.
 #[derive(Clone, Debug)]
 pub struct Written {
-    /// What the core saves.
+    /// Changes that the core saves.
     pub changes: Changes,
     /// The ratings.
     pub value: MemoryValue,

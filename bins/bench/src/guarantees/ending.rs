@@ -19,7 +19,7 @@ const AGREED_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before all keys are read again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// What these nodes show in the end, each different state once. It is empty where a node does not answer.
+/// Final states that these nodes show, each different one once. Empty where a node does not answer.
 pub(super) async fn read(store: &Store, nodes: &[(usize, &Endpoint)], seen: Vec<Session>) -> Vec<Final> {
     let mut session = Session::new();
     seen.iter().for_each(|other| _ = session.merge(other.label()));

@@ -14,7 +14,7 @@ const EXAMPLES_MAX: usize = 3;
 /// Promises that have nothing to do with old values. Deletes and means do not occur.
 const OTHERS: [Promise; 3] = [Promise::WellFormed, Promise::ThinAir, Promise::RefusedUnseen];
 
-/// What sessions count beside the history.
+/// Counts that sessions keep beside the history.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     failed: Cell<u64>,
@@ -36,7 +36,7 @@ impl Tally {
     }
 }
 
-/// What a history shows.
+/// Result of checking one history.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Verdict {
     /// Operations of all sessions.
@@ -121,7 +121,7 @@ pub(crate) struct Judged {
     pub(crate) fault: Fault,
     /// In which round, from 1.
     pub(crate) round: u32,
-    /// What the history shows.
+    /// Result of the history checker.
     pub(crate) verdict: Verdict,
     /// Whether all keys could be read at the end. If not, nothing is known of lost updates.
     pub(crate) is_read_back: bool,

@@ -21,7 +21,7 @@ use crate::load::workload::error_in_headers;
 
 /// Half stars that every key has at first.
 const INITIAL: u8 = 6;
-/// What a value says in place of an update's id at first.
+/// Mark of a first value, in place of an update's id.
 const NO_ID: &str = "initial";
 /// The length of a value, as in the other sections.
 const VALUE_BYTES: usize = 60;

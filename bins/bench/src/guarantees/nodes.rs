@@ -115,7 +115,7 @@ impl Nodes {
         match self {
             Self::Natter { cluster, brokers, .. } => {
                 cluster.stop().await;
-                // What the system won't say about their ends does not matter here.
+                // A missing exit status does not matter here.
                 futures_util::future::join_all(brokers.into_iter().map(NatsServer::stop)).await;
             }
             Self::Kv(jetstream) => jetstream.stop().await,

@@ -15,7 +15,7 @@ use super::nodes::Nodes;
 use super::plan::System;
 use super::{KEYS_EACH, SESSIONS};
 
-/// What a session asks for.
+/// Request of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Asked {
     /// To write these stars under this id, which no other write has.

@@ -119,7 +119,7 @@ pub(crate) enum Target {
     },
     /// Values of Valkey, in a closed loop only. The server is an address and a port.
     Valkey {
-        /// What is done.
+        /// The operation.
         operation: ValkeyOperation,
         /// How many different keys.
         keys: u32,
@@ -130,7 +130,7 @@ pub(crate) enum Target {
     Kv {
         /// The bucket's name.
         bucket: String,
-        /// What is done.
+        /// The operation.
         operation: KvOperation,
         /// How many different keys.
         keys: u32,
@@ -141,7 +141,7 @@ pub(crate) enum Target {
     },
 }
 
-/// What is done with Valkey.
+/// Operation on Valkey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum ValkeyOperation {
     /// Reads a value from the primary.

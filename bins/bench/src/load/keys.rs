@@ -8,9 +8,9 @@ const LOOK_AT_MOST: usize = 256;
 /// One rating.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
-    /// Who rates.
+    /// The user that rates.
     pub(crate) user_id: u32,
-    /// What is rated.
+    /// The movie that is rated.
     pub(crate) movie_id: u32,
 }
 

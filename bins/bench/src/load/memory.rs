@@ -55,7 +55,7 @@ impl Memory {
         }
     }
 
-    /// What is known of the keys at this primary, which are all written at first.
+    /// Contents of the keys at this primary. All are written at first.
     pub(super) async fn valkey(&mut self, server: &str, keys: u32, bytes: usize) -> Result<&mut Known> {
         if !self.valkey.contains_key(server) {
             self.valkey.insert(server.to_owned(), valkey::fill(server, keys, bytes).await?);

@@ -203,7 +203,7 @@ impl Line {
     }
 }
 
-/// What all connections share.
+/// State that all connections share.
 struct State {
     operation: ValkeyOperation,
     known: Known,

@@ -72,7 +72,7 @@ impl Faults {
     /// A process loses a permission.
     fn deny(&mut self, plan: &Plan, cluster: &mut Cluster, for_us: u64) -> Option<(u64, Cure)> {
         let is_frontend = self.generator.u32(..3) == 0;
-        // What is a replica as well has its share of trouble as that.
+        // A process with a replica too has its share of trouble as a replica.
         let is_only_frontend = |id: &ReplicaId| cluster.process(id).replica().is_none();
         let victims: Vec<ReplicaId> = match is_frontend {
             true => cluster.alive(Role::Frontend).into_iter().filter(is_only_frontend).collect(),
