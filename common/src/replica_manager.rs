@@ -21,6 +21,7 @@
 //! that is `prev` with the acceptor's entry set to the number.
 
 mod accept;
+mod ages;
 mod apply;
 mod catch_up;
 mod commits;
@@ -63,6 +64,7 @@ use crate::roster::Roster;
 use crate::timestamp::Timestamp;
 use crate::value::{Row, Value, ValueError};
 
+use ages::Ages;
 use apply::HeldUntil;
 use catch_up::Phase;
 use commits::Commits;
@@ -159,6 +161,8 @@ pub struct ReplicaManager {
     commits: Commits,
     /// What was saved last.
     saved: State,
+    /// How old is what a directory keeps.
+    ages: Ages,
     /// Those who are gone for good, by all that is known here.
     dead: Dead,
     /// The ids of earlier lives of this replica.
@@ -223,6 +227,7 @@ impl ReplicaManager {
             changes: Changes::default(),
             commits: Commits::default(),
             saved: State::default(),
+            ages: Ages::recovered(0, Vec::new(), now),
             dead: Dead::default(),
             former: Vec::new(),
             is_recovered: false,

@@ -63,6 +63,10 @@ impl Store {
                 durable.kept.cover(&state.value_timestamp.replicas);
             }
         }
+        if let Some(known) = &changes.known {
+            let body = seal(known).map_err(unencodable)?;
+            self.run(schema::UPSERT_STATE, &[&"known", &body])?;
+        }
         Ok(())
     }
 

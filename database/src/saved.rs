@@ -137,6 +137,7 @@ pub(crate) fn read_saved(connection: &Connection, format: u32) -> Result<(Saved,
     })?;
     let retired = read_retired(connection)?;
     saved.retired = retired.into_iter().map(|RetiredCount { id, count }| (id, count)).collect();
+    saved.known = read_state(connection, "known")?.unwrap_or_default();
     match read_state::<State>(connection, "state")? {
         Some(state) => saved.state = state,
         None if saved == Saved::default() => {}

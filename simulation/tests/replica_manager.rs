@@ -1,6 +1,8 @@
 //! One replica manager, input by input: limits, deadlines and words that no run of a whole cluster depends on.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
+#[path = "replica_manager/ages.rs"]
+mod ages;
 #[path = "replica_manager/alone.rs"]
 mod alone;
 #[path = "replica_manager/bench.rs"]

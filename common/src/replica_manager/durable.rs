@@ -30,6 +30,8 @@ pub struct Changes {
     pub staged: bool,
     /// In place of the one saved before; `None` where it is the same.
     pub state: Option<State>,
+    /// In place of those saved before; `None` where they are the same.
+    pub known: Option<Vec<KnownAt>>,
 }
 
 impl Changes {
@@ -41,6 +43,7 @@ impl Changes {
             && self.retired.is_empty()
             && !self.staged
             && self.state.is_none()
+            && self.known.is_none()
     }
 }
 
@@ -62,6 +65,19 @@ pub struct State {
     /// The names of the cluster. A directory of an older version has none.
     #[serde(default)]
     pub cluster: ClusterNames,
+    /// How long all lives have run, in milliseconds; less where it was not saved since. A directory of an older version
+    /// has 0.
+    #[serde(default)]
+    pub ran_ms: u64,
+}
+
+/// The updates that were known at a time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KnownAt {
+    /// How long all lives had run by then, in milliseconds.
+    pub ran_ms: u64,
+    /// How many updates of each replica manager were known, the retired ones included.
+    pub updates: Replicas,
 }
 
 /// A snapshot whose rows are all on the stage: held, and reflected by the value once they are merged.
@@ -100,4 +116,6 @@ pub struct Saved {
     pub executed: Vec<ExecutedOperation>,
     /// Retired replica managers.
     pub retired: Timestamp,
+    /// Which updates were known earlier, the earlier time first.
+    pub known: Vec<KnownAt>,
 }

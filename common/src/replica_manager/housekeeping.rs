@@ -18,6 +18,7 @@ impl ReplicaManager {
             return;
         }
         self.house_due_ms = now_ms + EVERY_MS;
+        self.note_ages(step);
         self.find_lost(step);
         if self.is_serving() {
             self.truncate(now_ms);

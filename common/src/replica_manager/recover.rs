@@ -3,19 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::ages::Ages;
 use super::commits::Commits;
 use super::durable::{Merging, Saved, SavedMember, State};
-use super::executed_operations::RETENTION_MS;
 use super::{Config, ReplicaManager};
-use crate::clock::{Now, Stamp};
+use crate::clock::Now;
 use crate::ids::ReplicaId;
 use crate::messages::Replicas;
 use crate::record::Record;
 use crate::timestamp::Timestamp;
-
-/// The clocks of frontends may be behind the one here by this, in milliseconds. A retry of an update whose frontend's clock is
-/// further behind gets another answer after a restart.
-const CLOCKS_DIFFER_MS: u64 = 600_000;
 
 /// What was saved does not fit together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +44,7 @@ impl ReplicaManager {
     pub fn recover(config: Config, saved: Saved, former: &[ReplicaId], now: Now) -> Result<Self, RecoverError> {
         let now_ms = now.monotonic_ms;
         let mut manager = Self::new(config, now);
-        let State { value_timestamp, replica_timestamp, starts, clock, merging, members, cluster } =
+        let State { value_timestamp, replica_timestamp, starts, clock, merging, members, cluster, ran_ms } =
             saved.state.clone();
         let (value_timestamp, held_timestamp) = (value_timestamp.replicas, replica_timestamp.replicas);
         let settled = merging.as_ref().map(|merging| &merging.value_timestamp.replicas);
@@ -58,11 +54,10 @@ impl ReplicaManager {
         // Of a retired origin, the log holds nothing.
         let is_in_log =
             |origin: &ReplicaId, seq: u64| starts.replicas.get(origin) < seq && seq <= held_timestamp.get(origin);
-        // A wall clock that is ahead makes no update older: it is not yet that late by any stamp.
-        let latest_ms = now.wall_ms.min(clock.milliseconds());
+        let ages = Ages::recovered(ran_ms, saved.known, now);
         let mut records: BTreeMap<(&ReplicaId, u64), &Arc<Record>> = BTreeMap::new();
         for record in &saved.records {
-            if is_in_log(&record.i, record.seq) || !is_long_ago(record.stamp, latest_ms) {
+            if is_in_log(&record.i, record.seq) || !ages.is_long_ago(&record.i, record.seq, now) {
                 manager.executed.insert(&**record, now_ms);
             } else {
                 manager.changes.forgotten.push(record.name());
@@ -71,7 +66,7 @@ impl ReplicaManager {
         }
         for operation in saved.executed {
             // One that came with a snapshot may have come as a record, too, which the log still needs.
-            if is_long_ago(operation.stamp, latest_ms) && !is_in_log(&operation.i, operation.seq) {
+            if ages.is_long_ago(&operation.i, operation.seq, now) && !is_in_log(&operation.i, operation.seq) {
                 manager.changes.forgotten.push(operation.name());
             } else {
                 manager.executed.insert(&operation, now_ms);
@@ -95,6 +90,7 @@ impl ReplicaManager {
                 }
             }
         }
+        manager.ages = ages;
         manager.gossiped = held_timestamp.get(&manager.config.id);
         manager.value_timestamp = value_timestamp;
         manager.clock = clock;
@@ -128,6 +124,7 @@ impl ReplicaManager {
             merging: self.merging.clone(),
             members: self.members(now),
             cluster: self.cluster.clone(),
+            ran_ms: self.ages.ran_ms(now),
         }
     }
 
@@ -147,12 +144,6 @@ impl ReplicaManager {
             })
             .collect()
     }
-}
-
-/// Whether no client retries an update any more that an earlier life remembered. Else replicas that restart often would
-/// remember all updates for ever, as each life remembers for as long as all.
-fn is_long_ago(stamp: Stamp, latest_ms: u64) -> bool {
-    latest_ms.saturating_sub(stamp.milliseconds()) > RETENTION_MS + CLOCKS_DIFFER_MS
 }
 
 /// Whether `new` has to be saved: that records left the log, that they were applied, or that others said what they hold, can

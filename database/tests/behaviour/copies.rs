@@ -109,6 +109,7 @@ impl Model {
             forgotten: batch.forgotten.clone().into_iter().collect(),
             retired: batch.retired.map(|(id, count)| (replica(&format!("z{id}")), count)).into_iter().collect(),
             staged: false,
+            known: None,
             // The clock goes on with each batch, so that no two are alike.
             state: Some(natter_common::replica_manager::durable::State {
                 clock: self.saved.state.clock.next(),
@@ -119,7 +120,7 @@ impl Model {
     }
 
     fn save(&mut self, changes: Changes) {
-        let Changes { held, executed, forgotten, retired, state, staged: _ } = changes;
+        let Changes { held, executed, forgotten, retired, state, known: _, staged: _ } = changes;
         let saved = &mut self.saved;
         self.forgotten.extend(forgotten.clone());
         saved.records.retain(|record| !forgotten.contains(&record.name()));

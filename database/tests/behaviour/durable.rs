@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use natter_common::clock::Stamp;
 use natter_common::cluster::{ClusterId, ClusterNames};
-use natter_common::replica_manager::durable::{Merging, SavedMember, State};
+use natter_common::replica_manager::durable::{KnownAt, Merging, SavedMember, State};
 use natter_common::replica_manager::{Changes, Saved};
 use natter_common::value::Value;
 use natter_database::{DataDirectory, Identity, Recovered, Store, Sync};
@@ -70,6 +70,7 @@ fn reopening_gives_back_what_was_saved() {
                 id: Some(ClusterId::new("ours").unwrap()),
                 aliases: vec![ClusterId::new("theirs").unwrap()],
             },
+            ran_ms: 80_000,
         };
         store.apply(key(1, 1), row(None, 5, 1)).unwrap();
         store.apply(key(3, 5), row(Some(9), 6, 2)).unwrap();
@@ -77,11 +78,13 @@ fn reopening_gives_back_what_was_saved() {
         let staged = [(key(1, 2), row(Some(3), 8, 4)), (key(3, 1), row(None, 9, 5))];
         store.stage(&mut staged.into_iter()).unwrap();
         let retired = vec![(replica("z"), Some(4)), (replica("q"), Some(8)), (replica("z"), None)];
+        let known = vec![KnownAt { ran_ms: 75_000, updates: replicas(&[("a", 1), ("q", 8)]) }];
         let changes = Changes {
             held: records.clone(),
             executed: executed.clone(),
             retired,
             state: Some(state.clone()),
+            known: Some(known.clone()),
             ..Changes::default()
         };
         store.save(&changes).unwrap();
@@ -98,12 +101,13 @@ fn reopening_gives_back_what_was_saved() {
         assert_eq!(seen(&store), before);
         assert_eq!(recovered.identity, Some(former));
         assert_eq!((recovered.clean, recovered.sync_before), (clean, Some(Sync::Full)));
-        let Saved { state: found, records: mut found_records, executed: found_executed, retired } = recovered.saved;
+        let Saved { state: found, records: mut found_records, executed: found_executed, retired, known: found_known } =
+            recovered.saved;
         let mut records = records;
         records.sort_by_key(|record| record.name());
         found_records.sort_by_key(|record| record.name());
         assert_eq!((found, found_records, found_executed), (state, records, executed));
-        assert_eq!(retired, counts(&[("q", 8)]));
+        assert_eq!((retired, found_known), (counts(&[("q", 8)]), known));
         assert_eq!(store.take_staged(10).unwrap(), staged);
         store.commit().unwrap();
     }

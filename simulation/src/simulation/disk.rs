@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use natter_common::record::{ExecutedOperation, Record, RecordRef};
-use natter_common::replica_manager::durable::{Changes, Saved, State};
+use natter_common::replica_manager::durable::{Changes, KnownAt, Saved, State};
 use natter_common::timestamp::Timestamp;
 
 use super::value::{MemoryValue, Written};
@@ -29,6 +29,7 @@ struct Contents {
     records: BTreeMap<RecordRef, Arc<Record>>,
     executed: BTreeMap<RecordRef, ExecutedOperation>,
     retired: Timestamp,
+    known: Vec<KnownAt>,
     value: MemoryValue,
 }
 
@@ -46,6 +47,9 @@ impl Contents {
         }
         if let Some(state) = changes.state {
             self.state = state;
+        }
+        if let Some(known) = changes.known {
+            self.known = known;
         }
     }
 }
@@ -99,7 +103,7 @@ impl Disk {
 
     /// What the next life finds.
     pub fn contents(&self) -> (Saved, MemoryValue) {
-        let Contents { state, records, executed, retired, value } = self.contents.clone();
+        let Contents { state, records, executed, retired, known, value } = self.contents.clone();
         let mut value = value;
         if state.merging.is_none() {
             value.drop_stage();
@@ -109,6 +113,7 @@ impl Disk {
             records: records.into_values().collect(),
             executed: executed.into_values().collect(),
             retired,
+            known,
         };
         (saved, value)
     }

@@ -153,6 +153,7 @@ fn state(messages: &mut Messages<'_>) -> State {
             id: messages.draw.perhaps(Draw::cluster),
             aliases: messages.draw.some(3, Draw::cluster),
         },
+        ran_ms: messages.draw.count(),
     }
 }
 
