@@ -451,10 +451,10 @@ impl Directory {
         now_ms.saturating_sub(self.listening_since_ms) < MISSED_INTERVALS_MAX * PRESENCE_INTERVAL_MS
     }
 
-    /// Whether every replica manager that was ever heard of, and is remembered, is up.
-    pub(super) fn is_everybody_up(&self) -> bool {
+    /// Whether every replica manager that was ever heard of, and is remembered, is up and one of `asked`.
+    pub(super) fn is_everybody_up_among(&self, asked: &[ReplicaId]) -> bool {
         let is_settled = |member: &Member| member.is_superseded() || member.presence.status == Status::Left;
-        self.roster.all().all(|(_, member)| member.is_up() || is_settled(member))
+        self.roster.all().all(|(id, member)| (member.is_up() && asked.contains(id)) || is_settled(member))
     }
 
     /// Begins a turn: its first request goes to the next replica manager. Returns the names of the cluster before, where the

@@ -39,6 +39,8 @@ pub(super) struct PendingUpdate {
     pub(super) looking_up: Vec<(u64, ReplicaId)>,
     /// Whether everybody who was asked has said that it does not hold the id.
     pub(super) held_by_nobody: bool,
+    /// Every replica that the look-up asks.
+    pub(super) looked_up: Vec<ReplicaId>,
     /// Whether everybody who may hold it could be asked.
     pub(super) everybody_was_asked: bool,
     /// Whether the id is looked up because of a refusal.
@@ -97,6 +99,7 @@ impl PendingUpdate {
             wake_ms: 0,
             looking_up: Vec::new(),
             held_by_nobody: false,
+            looked_up: Vec::new(),
             everybody_was_asked: false,
             verifying: false,
             verified_dead: false,

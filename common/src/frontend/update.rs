@@ -77,6 +77,7 @@ impl Frontend {
         everybody.extend(reachable.into_iter().filter(|id| update.uncertain.iter().all(|(_, other)| other != id)));
         let now_ms = step.now.monotonic_ms;
         update.everybody_was_asked = !self.directory.is_somebody_away() && !self.directory.is_listening(now_ms);
+        update.looked_up.clone_from(&everybody);
         update.looking_up.clear();
         for replica in everybody {
             let n = self.attempt(update.token, &replica, Kind::LookUp);
@@ -231,7 +232,7 @@ impl Frontend {
             };
             let is_news = update.may_be_fresh
                 && update.held_by_nobody
-                && self.directory.is_everybody_up()
+                && self.directory.is_everybody_up_among(&update.looked_up)
                 && !self.directory.is_listening(step.now.monotonic_ms);
             if is_news && update.looking_up.is_empty() && update.uncertain.is_empty() {
                 update.fresh = true;

@@ -79,6 +79,13 @@ impl Ledger {
         }
     }
 
+    /// Whether a record that `timestamp` covers has retired `origin` with `count` updates.
+    pub fn has_retired(&self, timestamp: &Timestamp, origin: &ReplicaId, count: u64) -> bool {
+        let covered = self.expanded(timestamp);
+        let retires = |record: &&Arc<Record>| record.retires.get(origin) == count;
+        self.retirements.iter().filter(retires).any(|record| covered.get(&record.i) >= record.seq)
+    }
+
     /// Whether everything that `b` stands for is in `a`, but for what is lost.
     pub fn covers(&self, a: &Timestamp, b: &Timestamp) -> bool {
         a.covers(b) || {

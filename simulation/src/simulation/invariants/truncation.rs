@@ -45,6 +45,10 @@ impl Truncation {
             if start <= before || took_snapshot {
                 continue;
             }
+            // The log lets go of a retired origin. Its entry begins there again once its old presence is believed.
+            if ledger.has_retired(manager.value_timestamp(), origin, start) {
+                continue;
+            }
             let now_us = cluster.now_us();
             let awaited_us = cluster.settings.forget_after_ms * 1000;
             for (id, heard) in process.certain_of(now_us) {
