@@ -59,6 +59,25 @@ start_broker() {
     export port broker
 }
 
+# Starts three nats-servers s0, s1 and s2 with JetStream as one cluster; needs `python`. `$ports` and `$servers` are theirs.
+start_three_brokers() {
+    local n routes=()
+    ports=() servers=()
+    for n in 0 1 2; do
+        routes+=("$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')")
+    done
+    for n in 0 1 2; do
+        cat >"broker$n.conf" <<CONFIGURATION
+listen: "127.0.0.1:-1"
+server_name: s$n
+jetstream { store_dir: "$work/store$n" }
+cluster { name: c, listen: "127.0.0.1:${routes[$n]}", routes: [$(printf '"nats://127.0.0.1:%s",' "${routes[@]}")] }
+CONFIGURATION
+        start_broker "broker$n.conf"
+        ports+=("$port") servers+=("$broker")
+    done
+}
+
 # Compares the file `seen` with the expected text on standard input.
 expect() {
     cat >"$work/expected"
