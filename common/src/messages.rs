@@ -25,6 +25,9 @@ pub use crate::presence::{Mode, Presence, Role, Status, StatusReply, StatusReque
 pub use rows::Alike;
 pub use snapshot::{SnapshotChunk, SnapshotPart, SnapshotPlace, SnapshotReply, SnapshotRequest, SnapshotRow};
 
+/// Maximum replicas that a request names as not heard; there may be more where it names so many.
+pub const UNHEARD_MAX: usize = 100;
+
 /// Requests of one kind that go to one replica manager in one message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "T: Alike")]

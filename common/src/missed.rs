@@ -34,6 +34,12 @@ impl Missed {
         is_in_vain(origins, origin, count, now_ms)
     }
 
+    /// Somebody hears `origin`: what is missed of it is missed from now on only.
+    pub(crate) fn is_heard(&mut self, origin: &ReplicaId) {
+        self.proven.remove(origin);
+        self.claimed.remove(origin);
+    }
+
     /// Forgets what is not missed any more, as `is_missed` says of an origin and a number.
     pub(crate) fn retain(&mut self, mut is_missed: impl FnMut(&ReplicaId, u64) -> bool) {
         for origins in [&mut self.proven, &mut self.claimed] {
@@ -73,6 +79,17 @@ mod tests {
         missed.note(&r(1), 8, true, 0);
         missed.retain(|_, count| count > 8);
         assert!(!missed.note(&r(1), 9, true, LOST_AFTER_MS));
+    }
+
+    #[test]
+    fn what_somebody_hears_is_missed_anew_when_nobody_hears_it_any_more() {
+        for proven in [true, false] {
+            let mut missed = Missed::default();
+            missed.note(&r(1), 8, proven, 0);
+            missed.is_heard(&r(1));
+            assert!(!missed.note(&r(1), 8, proven, LOST_AFTER_MS));
+            assert!(missed.note(&r(1), 8, proven, 2 * LOST_AFTER_MS));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::clock::Stamp;
 use crate::cluster::ClusterNames;
 use crate::ids::ReplicaId;
-use crate::messages::{Presence, Reply, Status};
+use crate::messages::{Presence, Reply, Status, UNHEARD_MAX};
 use crate::missed::Missed;
 use crate::roster::{Change, MISSED_INTERVALS_MAX, Member, PRESENCE_INTERVAL_MS, Roster};
 use crate::timestamp::Timestamp;
@@ -13,8 +13,6 @@ use crate::timestamp::Timestamp;
 /// Gossip brings everybody what this frontend has seen within this time, in milliseconds; who showed itself later and
 /// lacked it lags behind.
 const GOSSIP_TAKES_MS: u64 = 100;
-/// So many of those that are not heard are named in a request; what is missing of others is not given up.
-const UNHEARD_MAX: usize = 100;
 /// Maximum requests of one turn that go to the same replica manager before another one is ranked first.
 const TURN_REQUESTS_MAX: usize = 1024;
 /// Replica managers that are gone for so long are forgotten, in milliseconds.

@@ -8,6 +8,7 @@ use super::former::DEAD_MAX;
 use super::update_log::UpdateLog;
 use super::{Notice, ReplicaManager, Step};
 use crate::ids::ReplicaId;
+use crate::messages::UNHEARD_MAX;
 use crate::presence::{LostRecords, Presence};
 use crate::timestamp::Timestamp;
 
@@ -52,6 +53,11 @@ impl ReplicaManager {
         self.retired.strip(&mut required);
         if self.log.replica_timestamp().covers(&required) {
             return required;
+        }
+        if let Some(unheard) = unheard.filter(|unheard| unheard.len() < UNHEARD_MAX) {
+            for (origin, _) in required.iter().filter(|(origin, _)| !unheard.contains(origin)) {
+                self.missed.is_heard(origin);
+            }
         }
         let held_here = |log: &UpdateLog, origin: &ReplicaId| log.replica_timestamp().get(origin);
         let missing: Vec<(ReplicaId, u64)> = required
