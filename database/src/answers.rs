@@ -10,11 +10,11 @@ use crate::columns::{number_id, stars};
 use crate::schema;
 use crate::store::Store;
 
-/// How long a page of ratings may be as JSON, in bytes: the broker's `max_payload` of 1 MiB, less room for the label
+/// Maximum length of a page of ratings as JSON, in bytes: the broker's `max_payload` of 1 MiB, less room for the label
 /// and the rest of the reply.
 pub(crate) const PAGE_BYTES_MAX: usize = 900_000;
 
-/// How long a rating with an empty title may be as JSON: its names, and the longest numbers and update id.
+/// Maximum length of a rating with an empty title as JSON, in bytes: its names, and the longest numbers and update id.
 const RATING_BYTES: usize = 200;
 
 impl Store {
@@ -104,7 +104,7 @@ fn next_in_base(rows: &mut rusqlite::Rows<'_>) -> rusqlite::Result<Option<(Movie
     Ok(Some((number_id(row, 0)?, base_row(half_stars, row.get(2)?))))
 }
 
-/// How long a text is within a JSON string, at most.
+/// Returns the maximum length of a text within a JSON string, in bytes.
 fn json_bytes(text: &str) -> usize {
     text.bytes()
         .map(|byte| match byte {

@@ -13,7 +13,7 @@ use crate::error::{DataError, FileProblem};
 use crate::fingerprint::Fingerprint;
 use crate::schema;
 
-/// How much there is in a data set.
+/// Sizes of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// Films, rated or not.
@@ -24,14 +24,14 @@ pub struct Counts {
     pub ratings: u64,
 }
 
-/// What a data set says of itself.
+/// Description of a data set, read from its ratings or from the header of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// How much there is in it.
+    /// Number of users, movies and ratings.
     pub counts: Counts,
     /// Over its ratings.
     pub digest: Digest,
-    /// What it is known by.
+    /// Identity of the data set.
     pub fingerprint: Fingerprint,
 }
 
@@ -114,8 +114,8 @@ pub(crate) fn attach_new(connection: &Connection, path: &Path) -> Result<(), Val
 pub(crate) fn attach_file(connection: &Connection, path: &Path) -> Result<(), DataError> {
     let refused = |problem| DataError::File { path: path.display().to_string(), problem };
     check_header(path)?;
-    // Immutable: no locks, no look at the file before each read. Whoever makes such files puts a new one in the place
-    // of the old, and never writes into it.
+    // Immutable: no locks, no look at the file before each read. A program that makes such a file puts a new one in the
+    // place of the old, and never writes into it.
     attach(connection, &uri(path, "mode=ro&immutable=1"))
         .map_err(|error| refused(FileProblem::Damaged(error.reason)))?;
     // Mapped, so that what is read often stays in the system's own cache, shared by all replicas on the machine.

@@ -108,7 +108,7 @@ impl<'connection> Builder<'connection> {
         Ok(())
     }
 
-    /// How many ratings there are so far.
+    /// Returns the number of ratings so far.
     pub(crate) fn ratings(&self) -> u64 {
         self.ratings
     }

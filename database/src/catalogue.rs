@@ -12,8 +12,8 @@ use crate::error::FileProblem;
 use crate::fingerprint::movie_hash;
 use crate::fold::fold;
 
-/// All movies of the data set, in ascending id. What a read or an update needs of each lies close together, as every
-/// request is about another one; what only a search needs lies elsewhere.
+/// All movies of the data set, in ascending id. The fields of a movie that a read or an update needs lie close
+/// together, as every request is about another movie. The fields that only a search needs lie elsewhere.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(PartialEq))]
 pub(crate) struct Catalogue {
@@ -97,12 +97,12 @@ impl Catalogue {
         Ok((catalogue, movie_sum))
     }
 
-    /// How many movies there are.
+    /// Returns the number of movies.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// How many ratings they have together.
+    /// Returns the number of ratings of all movies together.
     pub(crate) fn ratings(&self) -> u64 {
         self.entries.iter().map(|entry| entry.count).fold(0, u64::wrapping_add)
     }

@@ -1,4 +1,4 @@
-//! What SQLite gives, as values: ids, ratings, rows, errors.
+//! Values from columns of SQLite: ids, ratings, rows, errors.
 
 use natter_common::clock::Stamp;
 use natter_common::ids::UpdateId;

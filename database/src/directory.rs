@@ -19,7 +19,7 @@ const DATABASE: &str = "replica.sqlite";
 /// twice opened drops those of SQLite.
 static OPEN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// What is given as `--data-dir`: this process's alone, for as long as this lives.
+/// Directory given as `--data-dir`. It belongs to this process alone, for as long as this value lives.
 #[derive(Debug)]
 pub struct DataDirectory {
     path: PathBuf,
@@ -104,7 +104,7 @@ impl DataDirectory {
         path.join(DATABASE).exists()
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -119,7 +119,7 @@ impl DataDirectory {
         self.path.join("replica.sqlite-wal")
     }
 
-    /// Where a new database is made before it gets its name.
+    /// Returns the path at which a new database is made before it gets its name.
     pub(crate) fn unfinished(&self) -> PathBuf {
         self.path.join("replica.sqlite.new")
     }

@@ -1,4 +1,4 @@
-//! What it takes to keep a store on disk, and whose it is.
+//! Parts of a store on disk, and the identity of its replica.
 
 use std::cell::OnceCell;
 
@@ -15,12 +15,12 @@ use crate::kept::Kept;
 use crate::log_sync::{LogSync, disk_full};
 use crate::saved::Checksums;
 
-/// When a batch counts as written.
+/// Condition on which a batch counts as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sync {
-    /// When the disk has it: it outlives a power failure.
+    /// The disk has it: it outlives a power failure.
     Full,
-    /// When the system has it: it outlives the process, but the last batches before a power failure may be lost.
+    /// The system has it: it outlives the process, but the last batches before a power failure may be lost.
     Normal,
 }
 
@@ -37,7 +37,7 @@ impl Sync {
     }
 }
 
-/// Whose state it is.
+/// Identity of the replica to which a state belongs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The replica's id.
@@ -46,20 +46,21 @@ pub struct Identity {
     pub former: Vec<ReplicaId>,
 }
 
-/// What was found in a directory.
+/// State found in a directory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recovered {
-    /// Whose state it is; `None` in a new directory: then the rest is empty.
+    /// Identity of the replica that wrote the state; `None` in a new directory: then the rest is empty.
     pub identity: Option<Identity>,
-    /// What was saved.
+    /// The saved state.
     pub saved: Saved,
     /// Whether the last life ended with [`Store::close_cleanly`](crate::Store::close_cleanly); so a new directory says.
     pub clean: bool,
-    /// How the last life wrote: after one in [`Sync::Normal`] that did not end cleanly, its last batches may be missing.
+    /// Mode in which the last life wrote: after one in [`Sync::Normal`] that did not end cleanly, its last batches may
+    /// be missing.
     pub sync_before: Option<Sync>,
 }
 
-/// What it takes to keep a store on disk.
+/// State that keeps a store on disk.
 #[derive(Debug)]
 pub(crate) struct Durable {
     /// Locked until the store is gone.
@@ -70,17 +71,17 @@ pub(crate) struct Durable {
     pub(crate) mark: Mark,
     pub(crate) sync: Sync,
     pub(crate) log_sync: LogSync,
-    /// Which records are on disk, and which rows nothing else has there.
+    /// Records on disk, and the rows that only a record has there.
     pub(crate) kept: Kept,
     /// The sum of the rows in the table of ratings.
     pub(crate) written_sum: u64,
-    /// How many updates are known there without their records.
+    /// Number of updates that are known there without their records.
     pub(crate) executed: u64,
     /// Those on disk.
     pub(crate) checksums: Checksums,
     /// SQLite's count of changes when the last commit had ended.
     pub(crate) changes: u64,
-    /// How what was committed goes on, once a file is gone.
+    /// Outcome of saving the committed content, once a file is gone.
     pub(crate) rescued: OnceCell<String>,
 }
 

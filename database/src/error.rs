@@ -14,7 +14,7 @@ pub enum DataError {
     /// Nothing is there.
     #[error("there is no {path}: give a folder with movies.csv and ratings.csv, or a file that `dataset import` made")]
     NotFound {
-        /// What was asked for.
+        /// The path that was asked for.
         path: String,
     },
     /// A folder without one of its files.
@@ -28,9 +28,9 @@ pub enum DataError {
     /// The system refused to read.
     #[error("cannot read {path}: {reason}")]
     Unreadable {
-        /// What was read.
+        /// The file that was read.
         path: String,
-        /// What the system said.
+        /// The system's error.
         reason: io::Error,
     },
     /// A CSV file whose columns are others.
@@ -40,9 +40,9 @@ pub enum DataError {
         file: String,
         /// The header's line, from 1.
         line: u64,
-        /// What it says, shortened.
+        /// The header found, shortened.
         found: String,
-        /// What it should say.
+        /// The header expected.
         expected: String,
     },
     /// A line of a CSV file that can't be used.
@@ -52,7 +52,7 @@ pub enum DataError {
         file: String,
         /// The line on which the broken record begins, from 1.
         line: u64,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: LineProblem,
     },
     /// A SQLite file that can't be used.
@@ -60,7 +60,7 @@ pub enum DataError {
     File {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: FileProblem,
     },
     /// The file to be made is there already.
@@ -69,18 +69,18 @@ pub enum DataError {
         /// The file.
         path: String,
     },
-    /// What is to be written is there already, and is not replaced.
+    /// The file to be written exists already, and is not replaced.
     #[error("{path} exists: choose another name, or move it away")]
     Occupied {
-        /// What is there.
+        /// Path of the existing file.
         path: String,
     },
     /// A changed rating that can't stand among the others.
     #[error("user {user_id}'s rating of movie {movie_id} {why}")]
     Changed {
-        /// Who rates.
+        /// Id of the user.
         user_id: u32,
-        /// What is rated.
+        /// Id of the movie.
         movie_id: u32,
         /// Why it can't.
         why: &'static str,
@@ -90,13 +90,13 @@ pub enum DataError {
     Unwritable {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         reason: io::Error,
     },
     /// A synthetic data set that can't be.
     #[error("cannot generate {what}: {why}")]
     Impossible {
-        /// What was asked for.
+        /// The size that was asked for.
         what: String,
         /// Why not.
         why: &'static str,
@@ -106,53 +106,53 @@ pub enum DataError {
     Store(#[from] ValueError),
 }
 
-/// What is wrong with a line of a CSV file. Texts of the file are shortened to 40 characters.
+/// Problem with a line of a CSV file. Texts of the file are shortened to 40 characters.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum LineProblem {
     /// A column too few, or too many.
     #[error("it has {found} columns and should have {expected} (is a quote missing, or a comma outside quotes?)")]
     Columns {
-        /// How many it has.
+        /// Number of columns in the line.
         found: usize,
-        /// How many the header has.
+        /// Number of columns in the header.
         expected: usize,
     },
     /// Not an integer that fits.
     #[error("{column} is {found:?} and should be an integer from {range}")]
     Number {
-        /// Which column.
+        /// Name of the column.
         column: &'static str,
-        /// What it says.
+        /// Text found in it.
         found: String,
-        /// What would do.
+        /// The range that is allowed.
         range: &'static str,
     },
     /// Not a rating.
     #[error("rating is {found:?} and should be 0.5, 1.0, 1.5, ... 5.0")]
     OffScale {
-        /// What it says.
+        /// Text found in the column.
         found: String,
     },
     /// Not UTF-8.
     #[error("{column} is not UTF-8: save the file as UTF-8")]
     NotUtf8 {
-        /// Which column.
+        /// Name of the column.
         column: &'static str,
     },
     /// Nothing where something must be.
     #[error("{column} is empty")]
     Empty {
-        /// Which column.
+        /// Name of the column.
         column: &'static str,
     },
     /// More than fits into a reply.
     #[error("{column} is {found} bytes long and should be at most {bytes_max} (is a quote left open?)")]
     TooLong {
-        /// Which column.
+        /// Name of the column.
         column: &'static str,
-        /// How long it is, in bytes.
+        /// Its length, in bytes.
         found: usize,
-        /// How long it may be, in bytes.
+        /// The maximum length, in bytes.
         bytes_max: usize,
     },
     /// Two films of one id.
@@ -164,14 +164,14 @@ pub enum LineProblem {
     /// Two ratings of one film by one user.
     #[error("user {user_id} has rated movie {movie_id} already: each pair may stand once")]
     DuplicateRating {
-        /// Who rates.
+        /// Id of the user.
         user_id: u32,
-        /// What is rated.
+        /// Id of the movie.
         movie_id: u32,
     },
 }
 
-/// What is wrong with a SQLite file.
+/// Problem with a SQLite file.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum FileProblem {
     /// Another kind of file.
@@ -191,9 +191,9 @@ pub enum FileProblem {
     /// Shorter (or longer) than it says.
     #[error("has {found} bytes and should have {expected}: it was not copied to its end; copy or import it again")]
     Truncated {
-        /// How long it is.
+        /// Its length, in bytes.
         found: u64,
-        /// How long its own header says it is.
+        /// Length that its own header states, in bytes.
         expected: u64,
     },
     /// Something in it does not fit.
@@ -207,7 +207,7 @@ pub enum FileProblem {
 pub struct DirectoryError {
     /// The directory.
     pub path: String,
-    /// What is wrong with it.
+    /// The problem with it.
     pub problem: DirectoryProblem,
 }
 
@@ -222,7 +222,7 @@ impl DirectoryError {
     }
 }
 
-/// How to go on with a directory that is damaged, and keep what is in it.
+/// Advice for a damaged directory: how to go on and keep its content.
 pub fn how_to_read_out(path: &str) -> String {
     format!(
         "read it out with `dataset export --data-dir {path} FILE --compare`, which also says whether a replica that runs \
@@ -240,7 +240,7 @@ fn advice(problem: &DirectoryProblem, path: &str) -> String {
     }
 }
 
-/// What is wrong with the directory of a durable replica.
+/// Problem with the directory of a durable replica.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryProblem {
     /// Another replica has it.
@@ -285,9 +285,9 @@ pub enum DirectoryProblem {
     /// The system refused to read or write a file in it.
     #[error("cannot write {file} ({reason}): give a directory that this user may write, on a disk with room")]
     Unwritable {
-        /// Which.
+        /// Name of the file.
         file: &'static str,
-        /// What the system said.
+        /// The system's error.
         reason: io::Error,
     },
     /// SQLite could not read or write.

@@ -189,7 +189,7 @@ impl<I: Iterator<Item = (RatingKey, Row)>> Changes<I> {
     }
 }
 
-/// What went wrong while CSV files were written.
+/// Error while CSV files are written.
 enum CsvError {
     Data(DataError),
     Unwritable(io::Error),

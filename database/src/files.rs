@@ -23,7 +23,7 @@ impl Watched {
         }
     }
 
-    /// How long the file is, in bytes. Fails where another is in its place, or none.
+    /// Returns the length of the file, in bytes. Fails where another is in its place, or none.
     pub(crate) fn bytes(&self) -> Result<u64, ValueError> {
         match self.path.metadata() {
             Ok(metadata) if identity(&metadata) == self.identity => Ok(metadata.len()),

@@ -1,4 +1,4 @@
-//! What a data set is known by, and what shows that two replicas have the same ratings.
+//! Fingerprint of a data set, and the digest that shows that two replicas have the same ratings.
 //!
 //! Both are sums, modulo 2⁶⁴, of one strong hash (XXH3) a row. So they don't depend on order, and a row that goes is
 //! subtracted, one that comes is added.
@@ -10,8 +10,8 @@ use natter_common::rating::{RatingKey, Stars};
 use natter_common::value::{Digest, Row};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-/// What a data set is known by: films (id, title, genres) and ratings (user, film, rating, timestamp), the same for a
-/// folder of CSV files, in whatever order, and for the SQLite file imported from it. Shown as 16 hexadecimal characters.
+/// Identity of a data set: movies (id, title, genres) and ratings (user, movie, rating, timestamp). It is the same for
+/// a folder of CSV files, in any order, and for the SQLite file imported from it. Shown as 16 hexadecimal characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub u64);
 

@@ -45,7 +45,7 @@ const BEGINNING: i64 = 1_000_000_000;
 /// Within how many seconds after that every user has begun (19 years).
 const SPAN_SECONDS: u64 = 600_000_000;
 
-/// What a synthetic data set is to be.
+/// Parameters of a synthetic data set.
 #[derive(Clone, Debug)]
 pub struct Plan {
     users: u32,
@@ -103,7 +103,7 @@ impl Plan {
         Ok(())
     }
 
-    /// How many ratings each user has: a third of the mean for everyone, and the rest by weights of which a few are
+    /// Number of ratings of each user: a third of the mean for everyone, and the rest by weights of which a few are
     /// much greater than the others.
     fn ratings_per_user(&self, random: &mut Random) -> Vec<u32> {
         let (users, movies) = (u64::from(self.users), self.movie_ids.len() as u64);
@@ -115,13 +115,14 @@ impl Plan {
         let mut counts = Vec::with_capacity(weights.len());
         for weight in weights {
             weight_before += f64::from(weight);
-            // What falls to all users up to this one, rounded down, less what they have.
+            // The part of `rest` that falls to all users up to this one, rounded down, less the ratings given to those
+            // before.
             let share = ((rest as f64 * (weight_before / sum)) as u64).clamp(given, rest) - given;
             let count = (least + share).min(movies);
             given += share;
             counts.push(count as u32);
         }
-        // What rounding or a full list of films left over, evenly among those who have room.
+        // Ratings left over by rounding or by a full list of movies go evenly to the users with room.
         let mut left = self.ratings - counts.iter().map(|count| u64::from(*count)).sum::<u64>();
         while left > 0 {
             let share = (left / users).max(1);
@@ -146,7 +147,7 @@ struct Movies {
     quality: Vec<f64>,
     /// Most popular first.
     by_popularity: Vec<u32>,
-    /// How evenly: from near 0, where a few films get most, towards 1.
+    /// Evenness of the choice: from near 0, where a few movies get most, towards 1.
     evenness: f64,
     /// All false between two choices.
     is_chosen: Vec<bool>,
@@ -158,7 +159,7 @@ impl Movies {
         random.shuffle(&mut by_popularity);
         let mut quality = vec![0.0; number];
         for (rank, position) in by_popularity.iter().enumerate() {
-            // What many people saw is liked a little better.
+            // Movies that many users saw get a slightly better rating.
             quality[*position as usize] = 0.4 * random.normal() + 0.6 * (0.5 - rank as f64 / number as f64);
         }
         // A film at the top is as many times likelier than the mean as lets about half of the users choose it.

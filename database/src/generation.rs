@@ -68,7 +68,7 @@ impl Mark {
         Self { kind, number: bits >> 2 }
     }
 
-    /// What stands as `user_version`.
+    /// Number that is stored as `user_version`.
     pub(crate) fn version(self) -> i32 {
         ((self.number << 2) | self.kind as u32) as i32
     }
@@ -109,7 +109,7 @@ pub(crate) fn check(main: Mark, log: Option<&LogFile>, last: Mark) -> Result<(),
     if fits { Ok(()) } else { Err(OTHER) }
 }
 
-/// What the header of a main file says ("The Database Header" in SQLite's file format), whatever the log adds.
+/// Header of a main file ("The Database Header" in SQLite's file format), without the changes in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) application_id: u32,

@@ -42,7 +42,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// What a line of `/proc/locks` ends its third word from the end with for this file.
+/// End of the third word from the end, in a line of `/proc/locks` about this file.
 fn inode(path: &Path) -> Option<String> {
     #[cfg(unix)]
     {

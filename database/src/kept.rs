@@ -1,10 +1,10 @@
-//! Which records are on disk, and which rows of the overlay nothing but a record has there.
+//! Records on disk, and the rows of the overlay that only a record has there.
 //!
-//! A row that a record wrote is not written with its batch: the record is on disk, and who opens the store applies again
-//! what the value timestamp covers. Such a row is **unwritten**, and the record **carries** it. It is written, many at a
-//! time and in the order of their keys, with the transaction that forgets the record or has a value timestamp that
-//! does not cover it, where too many are unwritten, and when the replica is idle or ends. A row that no record wrote, as
-//! one of a snapshot, is written with its batch.
+//! A row that a record wrote is not written with its batch: the record is on disk, and the process that opens the store
+//! applies again what the value timestamp covers. Such a row is **unwritten**, and the record **carries** it. It is
+//! written, many at a time and in the order of their keys, with the transaction that forgets the record or has a value
+//! timestamp that does not cover it, where too many are unwritten, and when the replica is idle or ends. A row that no
+//! record wrote, as one of a snapshot, is written with its batch.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -17,10 +17,10 @@ use natter_common::value::Row;
 
 use crate::overlay::Overlay;
 
-/// How many rows may be unwritten: what the next start has to apply again, and about 100 bytes of memory each.
+/// Maximum number of unwritten rows: the next start has to apply them again, and each takes about 100 bytes of memory.
 pub(crate) const UNWRITTEN_MAX: usize = 32_768;
 
-/// So many are written at once when there are more: few enough to keep nobody waiting, and neighbours share pages.
+/// Number of rows written at once beyond that maximum: few enough to delay no request, and neighbours share pages.
 const ROWS_AT_ONCE: usize = 1024;
 
 /// A row that is to be written, with the [`crate::fingerprint::overlay_hash`] of the one that it replaces on disk, 0
@@ -32,13 +32,13 @@ pub(crate) type Due = (RatingKey, u64);
 pub(crate) struct Kept {
     /// By origin and number.
     records: BTreeMap<ReplicaId, BTreeMap<u64, Place>>,
-    /// How many records of each row of the table of batches are not forgotten.
+    /// Number of records not forgotten yet, by row of the table of batches.
     batches: BTreeMap<i64, usize>,
     /// The greatest number of such a row so far.
     last_batch: i64,
-    /// What records write that the value timestamp does not cover, by origin and number.
+    /// Rows of records that the value timestamp does not cover, by origin and number.
     waiting: BTreeMap<ReplicaId, BTreeMap<u64, (RatingKey, Row)>>,
-    /// What records write that it covers since the last commit.
+    /// Rows of records that the value timestamp covers since the last commit.
     applied: Vec<(RatingKey, Row, RecordRef)>,
     /// As it was saved last.
     value_timestamp: Timestamp,
@@ -49,7 +49,7 @@ pub(crate) struct Kept {
     swept: Option<RatingKey>,
 }
 
-/// Where a record is, and what it writes to.
+/// Row of the table of batches that has a record, and the rating that the record writes.
 #[derive(Debug)]
 struct Place {
     batch: i64,
@@ -114,9 +114,9 @@ impl Kept {
         Some(batch)
     }
 
-    /// What `value_timestamp` covers is applied, and at the next start applied again; what it does not is not.
+    /// Marks the records that `value_timestamp` covers as applied: the next start applies them again, and no others.
     pub(crate) fn cover(&mut self, value_timestamp: &Timestamp) {
-        // Who is retired is left out of it.
+        // The value timestamp leaves out a retired replica.
         if !value_timestamp.covers(&self.value_timestamp) {
             let is_left_out = |name: &RecordRef| value_timestamp.get(&name.i) < name.seq;
             for (key, row) in self.unwritten.iter_mut().filter(|(_, row)| is_left_out(&row.carrier)) {

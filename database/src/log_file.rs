@@ -10,7 +10,7 @@ use crate::generation::Mark;
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 
-/// What a log holds, up to the last transaction that SQLite would read.
+/// State of a log, up to the last transaction that SQLite would read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogFile {
     /// SQLite's own number: 0 for a new file, one more each time the log begins again.

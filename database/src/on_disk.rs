@@ -34,7 +34,7 @@ impl Store {
         self.durable.is_some()
     }
 
-    /// Where it is kept; `None` in memory.
+    /// Returns its directory; `None` for a store in memory.
     pub fn directory(&self) -> Option<&Path> {
         self.durable.as_ref().map(|durable| durable.directory.path())
     }
@@ -64,8 +64,8 @@ impl Store {
         self.durable.as_ref().map_or(Ok(()), |durable| self.log_file_bytes(durable).map(drop))
     }
 
-    /// How long the log's file is, in bytes, if both files are those of the directory and no other process has that.
-    /// Saves what is left of a file that is gone.
+    /// Returns the length of the log's file, in bytes, if both files are those of the directory and no other process
+    /// has taken it over. Saves what is left of a file that is gone.
     fn log_file_bytes(&self, durable: &Durable) -> Result<u64, ValueError> {
         self.check_owner()?;
         durable.log_file_bytes().map_err(|gone| self.rescue(durable, gone))
@@ -89,8 +89,8 @@ impl Store {
         }
     }
 
-    /// How much is in the write-ahead log, in bytes; 0 for a store in memory. Its file may be longer: it is written from
-    /// the beginning again after a checkpoint.
+    /// Returns the length of the write-ahead log, in bytes; 0 for a store in memory. Its file may be longer: it is
+    /// written from the beginning again after a checkpoint.
     pub fn log_bytes(&self) -> Result<u64, ValueError> {
         if !self.is_durable() {
             return Ok(0);

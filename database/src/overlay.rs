@@ -1,4 +1,4 @@
-//! What updates wrote, in memory: every read of the hot path looks here first, and only then into the base.
+//! Rows that updates wrote, in memory: every read of the hot path looks here first, and only then into the base.
 //!
 //! A point read or a write of SQLite costs several times as much as one of this map, and every update costs one of each at
 //! every replica. Rows are found by a hash of their key; their order, which only snapshots, lists and saving need, is kept
@@ -22,8 +22,8 @@ pub(crate) struct Overlay {
     rows: HashMap<RatingKey, Row, RandomState>,
     /// The keys of `rows`, in the order of (user, movie).
     keys: BTreeSet<RatingKey>,
-    /// What was written since the last [`Overlay::take_unsaved`], with the hash of what was there before, 0 where nothing
-    /// was; `None` where nobody saves it.
+    /// Keys written since the last [`Overlay::take_unsaved`], with the hash of the row that was there before, 0 where
+    /// there was none; `None` in a store that does not save them.
     unsaved: Option<Vec<(RatingKey, u64)>>,
 }
 
@@ -43,17 +43,17 @@ impl Overlay {
         self.unsaved.as_ref().is_some_and(|unsaved| !unsaved.is_empty())
     }
 
-    /// What an update wrote there.
+    /// Returns the row that an update wrote for this key.
     pub(crate) fn get(&self, key: RatingKey) -> Option<&Row> {
         self.rows.get(&key)
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// What an update wrote there, to be replaced by what [`Overlay::note_write`] is then told of.
+    /// Returns the row that an update wrote, to be replaced. The caller then calls [`Overlay::note_write`].
     pub(crate) fn get_mut(&mut self, key: RatingKey) -> Option<&mut Row> {
         self.rows.get_mut(&key)
     }
@@ -67,7 +67,7 @@ impl Overlay {
         self.note_write(key, old.as_ref());
     }
 
-    /// What stands there was written in place of `old`.
+    /// Notes that the row at `key` was written in place of `old`.
     pub(crate) fn note_write(&mut self, key: RatingKey, old: Option<&Row>) {
         if let Some(unsaved) = &mut self.unsaved {
             unsaved.push((key, old.map_or(0, |old| overlay_hash(key, old))));
@@ -88,8 +88,8 @@ impl Overlay {
         keys.filter_map(|key| Some((key.movie_id, self.rows.get(key)?)))
     }
 
-    /// Which rows were written and not saved yet, each once and in order, with the hash of what was there at first. They
-    /// count as saved from now on.
+    /// Returns the keys of rows that were written and not saved yet, each once and in order, with the hash of the row
+    /// that was there at first. They count as saved from now on.
     pub(crate) fn take_unsaved(&mut self) -> Vec<(RatingKey, u64)> {
         let mut rows = self.unsaved.as_mut().map(std::mem::take).unwrap_or_default();
         // Stable: of several writes the first one has what was there at first.

@@ -1,10 +1,10 @@
 //! The process that writes to a directory, as the file `lock` in it says.
 //!
-//! Locks keep a second process away, where they work. On a share that passes no locks, or where somebody removed the file,
-//! two processes can come to write to one directory. So a process that takes a directory over writes a random token into
-//! the file, and each process looks before and after each commit whether its own token is still there. If another stands
-//! there, the commit counts for nothing, and the process ends. What it acknowledged before was on the disk before the
-//! other process read the directory.
+//! Locks keep a second process away, where they work. On a share that passes no locks, or where somebody removed the
+//! file, two processes can come to write to one directory. So a process that takes a directory over writes a random
+//! token into the file, and each process looks before and after each commit whether its own token is still there. If
+//! another stands there, the commit counts for nothing, and the process ends. All that it acknowledged before was on
+//! the disk before the other process read the directory.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -15,7 +15,7 @@ use std::time::Duration;
 /// frozen meanwhile.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
-/// What stands in place of a token after a clean end.
+/// Text in place of a token after a clean end.
 const FREE: &str = "free";
 
 /// Bytes of the file, always the same number: the last of two processes that write it at once wins as a whole.
@@ -33,7 +33,7 @@ impl Owner {
     pub(crate) fn claim(path: &Path, file: &mut File) -> io::Result<(Self, bool)> {
         let mut before = String::new();
         file.seek(SeekFrom::Start(0))?;
-        // Whatever else stands there is of no process.
+        // Any other text is not the entry of a process.
         let _ = file.take(FILE_BYTES as u64).read_to_string(&mut before);
         let own = Self {
             path: path.to_owned(),

@@ -1,17 +1,17 @@
-//! How far a long piece of work has come.
+//! Progress of a long piece of work.
 
 /// Told every few thousand ratings; whoever shows it decides how often.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// What is being done.
+    /// Name of the work.
     pub doing: &'static str,
-    /// How many ratings are done.
+    /// Number of ratings that are done.
     pub ratings: u64,
-    /// How much of the work is done, from 0 to 1.
+    /// Fraction of the work that is done, from 0 to 1.
     pub fraction: f64,
 }
 
-/// How many ratings pass between two reports.
+/// Number of ratings between two reports.
 pub(crate) const RATINGS_PER_REPORT: u64 = 1 << 14;
 
 /// Shows nothing.

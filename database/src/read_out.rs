@@ -36,7 +36,7 @@ const FILES: [&str; 3] = ["replica.sqlite", "replica.sqlite-wal", "replica.sqlit
 /// Attempts to copy files that change meanwhile.
 const ATTEMPTS: u32 = 5;
 
-/// What was read.
+/// Content read from a directory.
 #[derive(Debug, Default)]
 pub struct ReadOut {
     /// The replica's id, where it could be read.
@@ -45,7 +45,7 @@ pub struct ReadOut {
     pub value_timestamp: Timestamp,
     /// The ratings that updates wrote, deletion markers among them, also those of updates that were held and not applied.
     pub rows: BTreeMap<RatingKey, Row>,
-    /// What may be wrong or missing, in sentences. Nothing where all checks succeed.
+    /// Content that may be wrong or missing, in sentences. Empty if all checks succeed.
     pub doubts: Vec<String>,
 }
 

@@ -7,7 +7,7 @@ use natter_common::value::Row;
 
 use crate::builder::base_row;
 
-/// How many rows share a set: together they fill one line of the processor's cache.
+/// Number of rows in a set: together they fill one line of the processor's cache.
 const WAYS: usize = 4;
 /// Bytes of a set.
 const SET_BYTES: usize = WAYS * 2 * size_of::<u64>();
@@ -18,13 +18,13 @@ const STARS_BITS: u32 = 5;
 /// that the system gives memory only as sets are written.
 type Set = [u64; 2 * WAYS];
 
-/// What was read, each in the set where it may be: it takes the place of the one that was put there first. The data set
-/// never changes, so what is kept is as good as what would be read.
+/// Rows that were read, each in the set where it may be: it takes the place of the one that was put there first. The
+/// data set never changes, so a kept row is as good as a new read.
 #[derive(Debug, Default)]
 pub(crate) struct ReadRows {
     /// A power of two, or none.
     sets: RefCell<Vec<Set>>,
-    /// How far the product of a key is shifted to give the number of its set.
+    /// Shift of the product of a key that gives the number of its set, in bits.
     shift: u32,
 }
 
@@ -39,7 +39,7 @@ impl ReadRows {
         Self { sets: RefCell::new(sets), shift: u64::BITS - bits.unwrap_or(0) }
     }
 
-    /// What the data set has for `key`, if that was read lately.
+    /// Returns the row that the data set has for `key`, if that was read lately.
     pub(crate) fn get(&self, key: RatingKey) -> Option<Option<Row>> {
         let sets = self.sets.borrow();
         let (keys, found) = sets.get(self.set_of(key))?.split_at(WAYS);

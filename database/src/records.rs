@@ -15,9 +15,9 @@ pub(crate) enum CsvFile {
     Path(PathBuf),
     /// Within the program.
     Embedded {
-        /// What errors call it.
+        /// Name of the file in errors.
         name: &'static str,
-        /// What is in it.
+        /// Content of the file.
         text: &'static [u8],
     },
 }
@@ -126,7 +126,7 @@ impl<'file> Records<'file> {
         std::str::from_utf8(&self.record[column]).map_err(|_| LineProblem::NotUtf8 { column: self.columns[column] })
     }
 
-    /// How much of the file is read, from 0 to 1.
+    /// Returns the fraction of the file that is read, from 0 to 1.
     pub(crate) fn fraction(&self) -> f64 {
         self.reader.position().byte() as f64 / self.bytes.max(1) as f64
     }

@@ -30,7 +30,7 @@ use crate::source::DataSource;
 use crate::store::Store;
 use crate::wal::{begin_next_log, keep_log_on_close, leave_waiting_to_the_store, move_log, write_mark};
 
-/// How many rows of the overlay are read at once.
+/// Number of rows of the overlay that are read at once.
 const ROWS_AT_ONCE: i64 = 4096;
 
 impl Store {
@@ -213,7 +213,7 @@ impl Store {
     }
 }
 
-/// With what a directory is taken into use.
+/// State and settings with which a directory is taken into use.
 struct Beginning<'a> {
     recovered: &'a Recovered,
     checksums: Checksums,

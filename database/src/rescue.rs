@@ -28,7 +28,7 @@ impl Store {
 
     fn save_what_is_left(&self, durable: &Durable) -> String {
         if !self.connection.is_autocommit() {
-            // What is not committed was told to nobody.
+            // No process was told of changes that are not committed.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
         let (result, done) = match durable.main.bytes() {

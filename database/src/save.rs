@@ -1,5 +1,5 @@
-//! What each batch of a durable store writes: records, the rows of the overlay whose time it is, and where the replica
-//! stands.
+//! Changes that each batch of a durable store writes: records, the rows of the overlay that are due, and the state of
+//! the replica.
 
 use std::sync::Arc;
 
@@ -32,8 +32,8 @@ impl Store {
             return Ok(());
         }
         self.begin_writing()?;
-        // Dropped first: what a batch forgot and learnt again is kept. What is kept without need is forgotten again by
-        // the next life.
+        // Forgotten records are dropped first: a record that a batch forgot and learnt again is kept. The next life
+        // forgets again what is kept without need.
         for record in &changes.forgotten {
             self.drop_record(record)?;
         }

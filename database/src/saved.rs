@@ -16,7 +16,7 @@ use crate::kept::Kept;
 use crate::schema;
 use crate::sealed::{seal, unseal};
 
-/// So many records are in one row at most: it stays until all of them are forgotten.
+/// Maximum records in one row: the row stays until all of them are forgotten.
 pub(crate) const BATCH_RECORDS: usize = 256;
 
 /// A retired replica manager.
@@ -48,7 +48,7 @@ struct Batch<R> {
     records: R,
 }
 
-/// What an error of SQLite says of the directory.
+/// Returns the problem of the directory that an error of SQLite shows.
 pub(crate) fn problem(error: rusqlite::Error) -> DirectoryProblem {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DirectoryProblem::HeldOpen { holder: None },
@@ -198,7 +198,7 @@ fn read_batches(connection: &Connection, kept: &mut Kept) -> Result<Vec<Arc<Reco
             return Err(damaged("it has another number inside".to_owned()));
         }
         for record in batch.records {
-            // Who forgot a record and learnt it again has it twice.
+            // A record that was forgotten and learnt again is there twice.
             if !kept.has(&record) {
                 found.push(Arc::clone(&record));
             }

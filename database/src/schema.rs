@@ -15,7 +15,7 @@ pub const FORMAT_VERSION: u32 = 1;
 /// The name under which the base is attached.
 pub const BASE: &str = "base";
 
-/// What MovieLens writes in place of an empty list of genres.
+/// Text that MovieLens writes in place of an empty list of genres.
 pub const NO_GENRES: &str = "(no genres listed)";
 
 /// The longest title, in bytes: so that a hundred films, each byte escaped, fit into one reply.
@@ -110,7 +110,7 @@ pub const CREATE_BATCH: &str = "
     ) STRICT;
 ";
 
-/// What else a durable replica keeps beside the overlay. Each `body` is MessagePack and its checksum.
+/// Tables of a durable replica beside the overlay. Each `body` is MessagePack and its checksum.
 pub const CREATE_DURABLE: &str = "
     -- What is known of updates by a snapshot, without their records.
     CREATE TABLE main.executed (
@@ -199,5 +199,5 @@ pub(crate) const UPSERT_ROW: &str = "
 pub(crate) const SELECT_BASE_PAGE: &str = "
     SELECT movie_id, half_stars, timestamp FROM base.rating WHERE user_id = ?1 AND movie_id > ?2 ORDER BY movie_id";
 
-/// How many ratings each user has in the data set.
+/// Selects the number of ratings of each user in the data set.
 pub(crate) const SELECT_USERS: &str = "SELECT user_id, count FROM base.user";

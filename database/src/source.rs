@@ -1,4 +1,4 @@
-//! Where the ratings come from that a replica starts with.
+//! Source of the ratings that a replica starts with.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ pub enum DataSource {
 }
 
 impl DataSource {
-    /// What `--database PATH` means: a folder or a file; without it, the sample. Fails where nothing is at `path`.
+    /// Returns the source that `--database PATH` names: a folder or a file; without it, the sample. Fails where nothing
+    /// is at `path`.
     pub fn at(path: Option<&Path>) -> Result<Self, DataError> {
         let Some(path) = path else {
             return Ok(Self::Sample);

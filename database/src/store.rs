@@ -34,23 +34,23 @@ pub struct Store {
     digest: Digest,
     users: HashMap<UserId, UserCounts>,
     pub(crate) overlay: Overlay,
-    /// What was read of the data set lately.
+    /// Rows of the data set that were read lately.
     read: ReadRows,
     /// Whether a transaction is open: it begins with the first write of a batch.
     pub(crate) is_writing: bool,
     /// The sum of the overlay's rows, where the store is durable: what is on disk is checked against it.
     pub(crate) overlay_sum: u64,
-    /// What it takes to keep the main database on disk; `None` where it is in memory.
+    /// State that keeps the main database on disk; `None` where it is in memory.
     pub(crate) durable: Option<Durable>,
 }
 
 /// Memory for what was read of the data set lately, unless [`Store::limit_cache`] says otherwise, in bytes.
 pub const CACHE_BYTES: u64 = 64 << 20;
 
-/// How many ratings a user has.
+/// Number of ratings of a user.
 #[derive(Clone, Copy, Debug, Default)]
 struct UserCounts {
-    /// In the data set. Of whom it has none, there is nothing to look for in it.
+    /// In the data set. If zero, lookups for this user skip the data set.
     in_base: u32,
     /// As they stand.
     now: i64,
@@ -100,22 +100,22 @@ impl Store {
         })
     }
 
-    /// What the data set is known by.
+    /// Returns the identity of the data set.
     pub fn fingerprint(&self) -> Fingerprint {
         self.description.fingerprint
     }
 
-    /// How much the data set came with, before any update.
+    /// Returns the sizes of the data set, before any update.
     pub fn counts(&self) -> Counts {
         self.description.counts
     }
 
-    /// What the data set says of itself.
+    /// Returns the description of the data set.
     pub fn description(&self) -> Description {
         self.description
     }
 
-    /// How many films there are.
+    /// Returns the number of movies.
     pub fn movie_count(&self) -> usize {
         self.catalogue.len()
     }
@@ -173,12 +173,12 @@ impl Store {
             .map_err(self.failed(doing))
     }
 
-    /// How many ratings the user has.
+    /// Returns the number of ratings of the user.
     pub(crate) fn user_count(&self, user_id: UserId) -> u64 {
         self.users.get(&user_id).map_or(0, |counts| counts.now.max(0) as u64)
     }
 
-    /// What the data set has for `key`.
+    /// Returns the row that the data set has for `key`.
     fn find_in_base(&self, key: RatingKey) -> rusqlite::Result<Option<Row>> {
         if self.users.get(&key.user_id).is_none_or(|counts| counts.in_base == 0) {
             return Ok(None);

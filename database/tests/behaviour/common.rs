@@ -1,4 +1,4 @@
-//! What the tests of the database share.
+//! Helpers that the tests of the database share.
 
 use std::path::Path;
 

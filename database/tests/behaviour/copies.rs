@@ -19,15 +19,15 @@ use crate::replica_files::{
     state,
 };
 
-/// What one batch does.
+/// Changes of one batch.
 #[derive(Clone, Debug)]
 struct Batch {
     rows: Vec<(RatingKey, Row)>,
-    /// How many more records of replica a are held.
+    /// Number of additional records of replica a that are held.
     records: u64,
-    /// How many of those that are held are not applied yet, if those before were not either.
+    /// Number of held records that are not applied yet, if those before were not either.
     waiting: u64,
-    /// Which record, or update known by a snapshot, is forgotten.
+    /// Record, or update known by a snapshot, that is forgotten.
     forgotten: Option<RecordRef>,
     executed: Option<u64>,
     retired: Option<(u8, Option<u64>)>,
@@ -79,7 +79,7 @@ fn batches() -> impl Strategy<Value = Vec<Batch>> {
     prop::collection::vec(batch, 1..25)
 }
 
-/// What is to be given back, kept beside the store.
+/// State that the store must give back, kept beside it.
 #[derive(Clone)]
 struct Model {
     saved: Saved,
@@ -95,7 +95,7 @@ fn sorted(mut saved: Saved) -> Saved {
 }
 
 impl Model {
-    /// How many records of replica a are applied.
+    /// Returns the number of records of replica a that are applied.
     fn applied(&self) -> u64 {
         self.saved.state.value_timestamp.replicas.get(&replica("a"))
     }
@@ -196,7 +196,7 @@ proptest! {
     }
 }
 
-/// How many records are kept by who saves all the time.
+/// Number of records that the continuous saver keeps.
 const KEPT: u64 = 400;
 
 fn save_and_forget(store: &mut Store, seq: u64) {

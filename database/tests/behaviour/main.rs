@@ -1,4 +1,4 @@
-//! How the database behaves, seen from outside.
+//! Behaviour of the database, seen from outside.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail like tests")]
 
 mod commits;

@@ -1,4 +1,4 @@
-//! What the tests of durable stores share: a small data set, batches, and everything that is seen of a store.
+//! Helpers that the tests of durable stores share: a small data set, batches, and everything that is seen of a store.
 
 use std::fs;
 use std::path::Path;

@@ -33,7 +33,7 @@ fn count(connection: &Connection, table: &str) -> u64 {
     connection.query_row(&format!("SELECT COUNT(*) FROM {table}"), (), |row| row.get::<_, i64>(0)).unwrap() as u64
 }
 
-/// How many rows and how many batches of records are on disk, as a copy of the directory shows.
+/// Returns the number of rows, and the number of batches of records, on disk, as a copy of the directory shows.
 fn on_disk(place: &Place) -> (u64, u64) {
     let copy = tempfile::TempDir::new().unwrap();
     for file in ["replica.sqlite", "replica.sqlite-wal"] {
@@ -319,7 +319,7 @@ fn damage_that_an_applied_record_would_hide_is_found() {
     }
 }
 
-/// What stands in a file, with its checksum.
+/// Returns the bytes of a message in a file, with its checksum.
 fn sealed<T: serde::Serialize>(message: &T) -> Vec<u8> {
     let mut bytes = wire::encode(message).unwrap();
     bytes.extend(xxh3_64(&bytes).to_le_bytes());
