@@ -50,31 +50,33 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: Option<u32>,
 
-    /// How long each is measured in a round [default: 2s, with --quick 400ms; memory 60s, with --quick 5s; guarantees 20s, with --quick 10s]
+    /// Time of each measurement in a round [default: 2s, with --quick 400ms; memory 60s, with --quick 5s; guarantees
+    /// 20s, with --quick 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) measure: Option<Duration>,
 
-    /// For how long before that what happens does not count [default: 500ms, with --quick 100ms]
+    /// Warm-up time before each measurement; its results are discarded [default: 500ms, with --quick 100ms]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) warm_up: Option<Duration>,
 
-    /// How many requests are in flight, one measurement each [default: 1,64,512]
+    /// Numbers of requests in flight, one measurement each [default: 1,64,512]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=30_000))]
     pub(crate) in_flight: Vec<u32>,
 
-    /// How many requests a second there are in open loops, one measurement each
+    /// Requests a second in open loops, one measurement each
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1000,5000,20000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) rates: Vec<u32>,
 
-    /// How many connections the load generator uses; never more than are in flight
+    /// Number of connections of the load generator; never more than requests in flight
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) connections: u32,
 
-    /// How many ratings the data set has, where a section does not vary it
+    /// Number of ratings in the data set, where a section does not vary it
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1000..=100_000_000))]
     pub(crate) ratings: u64,
 
-    /// Which processors processes run on: free, wherever the system puts them, or apart, the first for the load generator only
+    /// Processors that processes run on: free, wherever the system puts them, or apart, the first for the load
+    /// generator only
     #[arg(long, value_name = "HOW", default_value = "free")]
     pub(crate) pin: Pin,
 
@@ -102,7 +104,7 @@ impl BenchArgs {
         })
     }
 
-    /// How long each is measured in a round.
+    /// Returns the time of each measurement in a round.
     pub(crate) fn measure(&self, section: Section) -> Duration {
         self.measure.unwrap_or(Duration::from_millis(match (section, self.quick) {
             (Section::Memory, true) => 5000,
@@ -117,12 +119,12 @@ impl BenchArgs {
         }))
     }
 
-    /// How long before that nothing counts.
+    /// Returns the warm-up time, whose results are discarded.
     pub(crate) fn warm_up(&self) -> Duration {
         self.warm_up.unwrap_or(Duration::from_millis(if self.quick { 100 } else { 500 }))
     }
 
-    /// How many requests are in flight, in ascending order.
+    /// Returns the numbers of requests in flight, in ascending order.
     pub(crate) fn in_flight(&self) -> Vec<usize> {
         let usual: &[u32] = &[1, 64, 512];
         let mut in_flight: Vec<usize> =

@@ -13,12 +13,12 @@ use crate::progress::Progress;
 use crate::section::Section;
 use crate::world::broker::Broker;
 
-/// What a measurement takes beside its own time: connecting, the last answers.
+/// Time of a measurement beside warm-up and measuring: connecting, the last answers.
 const AROUND: Duration = Duration::from_millis(60);
 
 /// Everything that is there for the whole run.
 pub(crate) struct Bench {
-    /// How to measure.
+    /// The command line.
     pub(crate) arguments: BenchArgs,
     /// The nats-server that all brokers are.
     pub(crate) binary: PathBuf,
@@ -26,11 +26,11 @@ pub(crate) struct Bench {
     pub(crate) generator: Generator,
     /// The broker of Natter and raw requests.
     pub(crate) broker: Broker,
-    /// What was measured so far.
+    /// Results so far.
     pub(crate) results: Results,
-    /// How far it is.
+    /// Progress of the run.
     pub(crate) progress: Progress,
-    /// Where logs and directories of processes are; removed when all of them have ended.
+    /// Folder for logs and directories of processes; removed when all of them have ended.
     pub(crate) folder: TempDir,
 }
 
@@ -48,12 +48,12 @@ impl Bench {
         }
     }
 
-    /// What a measurement in a section takes.
+    /// Returns the time of one measurement in a section.
     pub(crate) fn each(&self, section: Section) -> Duration {
         self.arguments.warm_up() + self.arguments.measure(section) + AROUND
     }
 
-    /// Where data sets are.
+    /// Returns the folder of the data sets.
     pub(crate) fn data_folder(&self) -> PathBuf {
         self.arguments.data.clone().unwrap_or_else(|| self.folder.path().join("data"))
     }

@@ -13,7 +13,7 @@ pub(crate) const BEFORE: &str = "-before";
 /// The name of raw requests by the client library's own means.
 pub(crate) const CLIENT: &str = "raw-client";
 
-/// What has to run.
+/// System that must run for a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum World {
     /// The broker and the raw responder, which always run.
@@ -26,7 +26,7 @@ pub(crate) enum World {
     Valkey,
 }
 
-/// What is asked.
+/// Request that a subject measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Asked {
     /// The raw responder.
@@ -35,12 +35,12 @@ pub(crate) enum Asked {
     Request,
     /// A frontend: so many reads among 100 requests, the others updates.
     Natter {
-        /// How many.
+        /// Reads among 100 requests.
         reads_percent: u8,
     },
     /// A frontend: batches of updates, of so many.
     Batch {
-        /// How many.
+        /// Updates in a batch.
         size: usize,
     },
     /// A bucket.
@@ -52,17 +52,17 @@ pub(crate) enum Asked {
 /// One thing that is measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
-    /// Where it belongs.
+    /// Its section.
     pub(crate) section: Section,
     /// Its name there.
     pub(crate) name: String,
-    /// What it is, for people.
+    /// Its title in reports.
     pub(crate) title: String,
-    /// What has to run.
+    /// The system that must run.
     pub(crate) world: World,
-    /// What is asked.
+    /// The request.
     pub(crate) asked: Asked,
-    /// When; each is measured by itself.
+    /// Loads, each measured by itself.
     pub(crate) loads: Vec<Load>,
 }
 
@@ -147,7 +147,7 @@ const MIXES: [(&str, &str, u8); 4] = [
     ("mix50", "Natter 50 % reads, 50 % updates", 50),
 ];
 
-/// How many updates a batch has, and how many batches are in flight: more make it no faster.
+/// Number of updates in a batch, and of batches in flight: more make it no faster.
 pub(crate) const BATCH: (usize, Load) = (1000, Load::Closed { in_flight: 4 });
 
 fn core(list: &mut List<'_>, full: &[Load], most: &[Load]) {
@@ -280,7 +280,7 @@ fn before(list: &mut List<'_>, loads: &[Load]) {
     }
 }
 
-/// How many ratings there are in the section about that.
+/// Numbers of ratings in the section about data sets.
 pub(crate) const SIZES: [(u64, &str); 3] = [(100_000, "100k"), (1_000_000, "1m"), (32_000_000, "32m")];
 
 fn data(list: &mut List<'_>, loads: &[Load]) {

@@ -15,26 +15,26 @@ use crate::world::cluster::Start;
 /// One subject under one load in one round.
 #[derive(Clone, Debug)]
 pub(crate) struct Measurement {
-    /// What was measured.
+    /// The subject that was measured.
     pub(crate) subject: Subject,
-    /// How requests were made.
+    /// The load.
     pub(crate) load: Load,
-    /// In which round, from 1.
+    /// Number of the round, from 1.
     pub(crate) round: u32,
-    /// What came of it.
+    /// Its results.
     pub(crate) outcome: Outcome,
     /// Processor time an answer, in microseconds, by what the processes are.
     pub(crate) processor_us: BTreeMap<&'static str, f64>,
-    /// What the largest process of each kind has resident afterwards, in MiB.
+    /// Resident memory of the largest process of each kind afterwards, in MiB.
     pub(crate) resident_mib: BTreeMap<&'static str, f64>,
 }
 
-/// How a replica manager started in one round.
+/// Start of a replica in one round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StartMeasured {
     /// The size of its data set.
     pub(crate) ratings: u64,
-    /// How it was.
+    /// Its duration and memory.
     pub(crate) start: Start,
 }
 
@@ -66,7 +66,7 @@ impl Kind {
 pub(crate) struct Growth {
     /// The cluster's kind.
     pub(crate) kind: Kind,
-    /// In which round, from 1.
+    /// Number of the round, from 1.
     pub(crate) round: u32,
     /// Resident memory of each replica before and after, in MiB.
     pub(crate) resident_mib: Vec<(f64, f64)>,
@@ -82,10 +82,10 @@ impl Growth {
     }
 }
 
-/// Where it was measured.
+/// Machine and settings of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Machine {
-    /// How many processors this process may use.
+    /// Number of processors that this process may use.
     pub(crate) processors: usize,
     /// Their name.
     pub(crate) processor: String,
@@ -95,11 +95,11 @@ pub(crate) struct Machine {
     pub(crate) nats_server: String,
     /// The commit of the working copy, where there is one.
     pub(crate) commit: String,
-    /// When, in Unix seconds.
+    /// Time of the run, in Unix seconds.
     pub(crate) unix_time: u64,
-    /// How many connections the load generator used.
+    /// Number of connections of the load generator.
     pub(crate) connections: u32,
-    /// Which processors processes ran on.
+    /// Processors that processes ran on.
     pub(crate) pin: &'static str,
     /// The program of the build before, as `--before` names it.
     pub(crate) before: Option<String>,
@@ -110,7 +110,7 @@ pub(crate) struct Machine {
 /// All that was measured.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
-    /// Where.
+    /// The machine.
     pub(crate) machine: Machine,
     /// By the load generator.
     pub(crate) measurements: Vec<Measurement>,
@@ -206,7 +206,7 @@ impl Results {
         self.ratio(section, (name, RAW), load, Outcome::per_second)
     }
 
-    /// What went wrong: how often in all, and examples with their subjects.
+    /// Returns the number of errors in all, and examples with their subjects.
     pub(crate) fn errors(&self) -> (u64, Vec<String>) {
         let measured = self.measurements.iter().map(|measurement| {
             let Subject { section, name, .. } = &measurement.subject;

@@ -1,4 +1,4 @@
-//! What is told while the bench runs, on standard error.
+//! Progress of the bench, on standard error.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ pub(crate) fn tell(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// How far it is.
+/// Progress of a run.
 pub(crate) struct Progress {
     done: usize,
     all: usize,
@@ -34,7 +34,7 @@ impl Progress {
         self.all = self.all.saturating_sub(count);
     }
 
-    /// How long it took so far.
+    /// Returns the time so far.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }

@@ -1,4 +1,4 @@
-//! What comes out: tables for people, JSON for programs, plots.
+//! Reports: tables for people, JSON for programs, plots.
 
 mod guarantees;
 pub(crate) mod json;

@@ -1,6 +1,7 @@
 //! The processes that this executable can be: `bench replica …` is `replica …`, and so on.
 //!
-//! So `bench` needs no other binary: what it measures, and what it measures with, is itself once more.
+//! `bench` needs no other binary: it starts itself again for the processes that it measures, and for the load
+//! generator.
 
 use std::ffi::OsString;
 use std::process::ExitCode;

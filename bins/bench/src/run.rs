@@ -193,13 +193,13 @@ impl Bench {
     }
 }
 
-/// How many measurements a section has.
+/// Returns the number of measurements in a section.
 fn count(arguments: &BenchArgs, section: Section) -> usize {
     let loads: usize = catalogue::subjects(arguments, section).iter().map(|subject| subject.loads.len()).sum();
     loads * arguments.rounds(section) as usize + special::measurements(arguments, section)
 }
 
-/// What the largest process of each kind has resident.
+/// Returns the resident memory of the largest process of each kind, in MiB.
 fn resident_mib(processes: &[(&'static str, Option<u32>)]) -> BTreeMap<&'static str, f64> {
     let mut largest = BTreeMap::new();
     for (what, id) in processes {
@@ -211,7 +211,7 @@ fn resident_mib(processes: &[(&'static str, Option<u32>)]) -> BTreeMap<&'static 
     largest
 }
 
-/// What processes of each kind have used together.
+/// Returns the processor time of the processes of each kind together, in seconds.
 fn processor_seconds(processes: &[(&'static str, Option<u32>)]) -> BTreeMap<&'static str, f64> {
     let mut sums = BTreeMap::new();
     for (what, id) in processes {

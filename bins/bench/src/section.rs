@@ -1,13 +1,13 @@
 //! The sections of a run.
 
-/// What is measured together, in turn.
+/// Group of subjects that are measured together, in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Section {
     /// Raw, Natter in memory, JetStream: throughput with a number of requests in flight.
     Core,
     /// The same at given rates: latency.
     Latency,
-    /// What is on disk before it is acknowledged.
+    /// Systems that write to disk before they acknowledge.
     Durable,
     /// This build beside the build before, the program of which `--before` names.
     Before,
@@ -17,11 +17,11 @@ pub(crate) enum Section {
     Replicas,
     /// Against the number of ratings.
     Data,
-    /// How long until an update is readable everywhere.
+    /// Time until an update is readable everywhere.
     Convergence,
     /// Sessions on Natter and on JetStream KV while nodes fail: which promises are kept.
     Guarantees,
-    /// How replica managers start, and what they have in memory.
+    /// Start of replicas: its time, and their memory.
     Start,
 }
 
@@ -56,7 +56,7 @@ impl Section {
         }
     }
 
-    /// What it is about.
+    /// Its title in reports.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Core => "Throughput",

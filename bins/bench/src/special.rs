@@ -1,4 +1,4 @@
-//! What is measured in another way than by asking under a load.
+//! Measurements that are not requests under a load.
 
 use anyhow::{Context, Result};
 
@@ -20,7 +20,7 @@ const PEAK: Load = Load::Closed { in_flight: 512 };
 /// Maximum time of the updates before memory is measured, in milliseconds: two seconds of batches change most ratings.
 const WARM_UP_MS_MAX: u64 = 2000;
 
-/// How many measurements a section has that is of this kind and asked for.
+/// Returns the number of such measurements that a section has and that are asked for.
 pub(crate) fn measurements(arguments: &BenchArgs, section: Section) -> usize {
     let rounds = arguments.rounds(section) as usize;
     match section {
@@ -146,7 +146,7 @@ async fn convergence(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// How many updates a second there were in this run, or are in a measurement that is made for this.
+/// Returns the updates a second of this run, or of a measurement that is made for this.
 async fn peak(bench: &mut Bench, cluster: &Cluster, plan: &ClusterPlan) -> Result<f64> {
     if let Some(measured) = bench.results.throughput(Section::Core, "update", PEAK) {
         return Ok(measured.median);
@@ -157,7 +157,7 @@ async fn peak(bench: &mut Bench, cluster: &Cluster, plan: &ClusterPlan) -> Resul
     Ok(bench.generator.measure(job).await?.per_second().max(2.0))
 }
 
-/// How replica managers start alone, from data sets of several sizes, in turn.
+/// Starts single replicas on data sets of several sizes, in turn.
 async fn starts(bench: &mut Bench) -> Result<()> {
     for round in 1..=bench.arguments.rounds(Section::Start) {
         for (ratings, text) in SIZES {

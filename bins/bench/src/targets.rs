@@ -1,4 +1,4 @@
-//! What is to be reached, and whether it was.
+//! Targets, and whether a run reaches them.
 
 use serde::Serialize;
 
@@ -15,14 +15,14 @@ const SOME: Load = Load::Closed { in_flight: 64 };
 /// One after the other.
 const ONE: Load = Load::Closed { in_flight: 1 };
 
-/// What is to be reached.
+/// Figure that a run should reach.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Target {
-    /// What is measured.
+    /// Name of the figure.
     pub(crate) what: &'static str,
     /// The figure to reach.
     pub(crate) bound: Bound,
-    /// What was measured; `None` where it was not.
+    /// The measured figure; `None` where it was not measured.
     pub(crate) measured: Option<Spread>,
 }
 

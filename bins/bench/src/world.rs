@@ -1,4 +1,4 @@
-//! What is measured, running: brokers, replica managers, frontends, the raw responder.
+//! Running systems that are measured: brokers, replicas, frontends, the raw responder.
 //!
 //! - [`child`]: a process below a guard, with a log; [`usage`]: what processes use
 //! - [`broker`]: the nats-server that Natter and raw requests use; [`jetstream`]: those with key-value buckets;

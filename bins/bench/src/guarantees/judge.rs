@@ -119,7 +119,7 @@ pub(crate) struct Judged {
     pub(crate) system: System,
     /// The fault of one of its nodes.
     pub(crate) fault: Fault,
-    /// In which round, from 1.
+    /// Number of the round, from 1.
     pub(crate) round: u32,
     /// Result of the history checker.
     pub(crate) verdict: Verdict,

@@ -57,7 +57,7 @@ impl Nodes {
         Ok(Self::Natter { cluster, brokers, _folder: folder })
     }
 
-    /// Where clients of each node connect.
+    /// Returns the URLs to which clients of each node connect.
     pub(super) fn urls(&mut self) -> Vec<String> {
         let servers = match self {
             Self::Natter { brokers, .. } => brokers,

@@ -17,7 +17,7 @@ use super::keys::Keys;
 use super::question::Question;
 use super::workload::{Workload, error_in_headers};
 
-/// How long all replica managers may take to apply what was acknowledged.
+/// Maximum time until all replicas have applied the acknowledged updates.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Serialize)]
@@ -60,7 +60,7 @@ impl Batch {
         Self { keys, subject, size, random: Rng::with_seed(seed), open: Vec::new(), seen: Label::new() }
     }
 
-    /// What all answers together have shown.
+    /// Returns the label of all answers together.
     pub(super) fn seen(&self) -> &Label {
         &self.seen
     }

@@ -32,7 +32,7 @@ use super::workload::Workload;
 
 /// About so many updates a second are looked for.
 const SAMPLES_PER_SECOND: f64 = 200.0;
-/// How long an update may take to be readable everywhere before that is an error.
+/// Maximum time until an update is readable everywhere; a longer time is an error.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest lag that is told, in nanoseconds.
 const LONGEST_NS: u64 = 60_000_000_000;

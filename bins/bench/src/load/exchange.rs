@@ -15,11 +15,11 @@ use super::job::{Latency, Load, Outcome};
 use super::pace::{Pacer, Schedule};
 use super::workload::Workload;
 
-/// How long after the end of a measurement an answer may still come.
+/// Maximum time from the end of a measurement to the last answer.
 pub(super) const LAST_ANSWER: Duration = Duration::from_secs(15);
-/// How many requests may be open in an open loop; those beyond wait, and their latency counts on.
+/// Maximum open requests in an open loop; later ones wait, and their latency counts on.
 const OPEN_MAX: usize = 32_768;
-/// What a frontend's refusal begins with.
+/// Beginning of a frontend's refusal.
 const TOO_MANY: &str = "OVERLOADED";
 /// The longest latency that is told, in nanoseconds.
 pub(super) const LONGEST_NS: u64 = 60_000_000_000;
@@ -48,7 +48,7 @@ impl Connection {
     }
 }
 
-/// When a measurement begins and ends.
+/// Duration of a measurement, after its warm-up.
 #[derive(Clone, Copy)]
 pub(super) struct Span {
     pub(super) warm_up: Duration,
@@ -60,11 +60,11 @@ impl Span {
     pub(super) const NONE: Self = Self { warm_up: Duration::ZERO, measure: Duration::ZERO };
 }
 
-/// What all connections share.
+/// State that all connections share.
 struct State<'a> {
     workload: &'a mut dyn Workload,
     is_open_loop: bool,
-    /// When the open request of each slot was made, or was to be made.
+    /// Time at which the open request of each slot was made, or was to be made.
     since: Vec<Option<Instant>>,
     free: Vec<usize>,
     open: usize,
@@ -189,7 +189,7 @@ async fn closed(connections: Vec<Connection>, state: &RefCell<State<'_>>, in_fli
     });
     let deadline = state.borrow().end + LAST_ANSWER;
     let all = serving.collect::<FuturesUnordered<_>>().try_collect::<()>();
-    // Who has no answer by then is counted by the caller.
+    // The caller counts requests that have no answer by then.
     tokio::time::timeout_at(deadline.into(), all).await.unwrap_or(Ok(()))
 }
 

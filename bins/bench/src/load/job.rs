@@ -1,9 +1,9 @@
-//! What the load generator is told, and what it tells.
+//! Orders to the load generator, and its answers.
 
 use natter_common::ids::ReplicaId;
 use serde::{Deserialize, Serialize};
 
-/// How many errors are told in words.
+/// Maximum errors that are reported with their text.
 const EXAMPLES_MAX: usize = 3;
 
 /// A line to the load generator.
@@ -26,20 +26,20 @@ pub(crate) enum Answer<T> {
     Failed(String),
 }
 
-/// What to ask, of whom, how often and how long.
+/// Target, load and times of one measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     /// The broker's URL.
     pub(crate) server: String,
-    /// How many connections share the load; never more than are in flight.
+    /// Number of connections that share the load; never more than requests in flight.
     pub(crate) connections: usize,
-    /// What is asked.
+    /// The requests to make.
     pub(crate) target: Target,
-    /// When.
+    /// The rate or number of requests.
     pub(crate) load: Load,
-    /// What happens in this time at first does not count.
+    /// Warm-up time, in milliseconds; its results are discarded.
     pub(crate) warm_up_ms: u64,
-    /// What is answered in this time counts.
+    /// Time after the warm-up, in milliseconds; only answers in this time count.
     pub(crate) measure_ms: u64,
     /// Decides keys, ratings and, in open loops, times.
     pub(crate) seed: u64,
@@ -50,7 +50,7 @@ pub(crate) struct Job {
 pub(crate) struct ConvergenceJob {
     /// The broker's URL.
     pub(crate) server: String,
-    /// How many connections share the load.
+    /// Number of connections that share the load.
     pub(crate) connections: usize,
     /// The cluster's prefix.
     pub(crate) prefix: String,
@@ -58,24 +58,24 @@ pub(crate) struct ConvergenceJob {
     pub(crate) replicas: Vec<ReplicaId>,
     /// Users 1 to this have ratings.
     pub(crate) users: u32,
-    /// How many different ratings are updated.
+    /// Number of different ratings that are updated.
     pub(crate) keys: usize,
     /// Updates a second.
     pub(crate) per_second: f64,
-    /// What happens in this time at first does not count.
+    /// Warm-up time, in milliseconds; its results are discarded.
     pub(crate) warm_up_ms: u64,
-    /// What is answered in this time counts.
+    /// Time after the warm-up, in milliseconds; only answers in this time count.
     pub(crate) measure_ms: u64,
     /// Decides keys, ratings and times.
     pub(crate) seed: u64,
 }
 
-/// What is asked.
+/// System and requests of a measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Target {
     /// The raw responder.
     Echo {
-        /// Where it listens.
+        /// The responder's subject.
         subject: String,
         /// The length of a payload.
         bytes: usize,
@@ -84,7 +84,7 @@ pub(crate) enum Target {
     },
     /// The raw responder, by the client library's own `request`; in a closed loop only.
     Requests {
-        /// Where it listens.
+        /// The responder's subject.
         subject: String,
         /// The length of a payload.
         bytes: usize,
@@ -95,11 +95,11 @@ pub(crate) enum Target {
     Natter {
         /// The cluster's prefix.
         prefix: String,
-        /// How many of 100 requests read; the others update.
+        /// Reads among 100 requests; the others update.
         reads_percent: u8,
         /// Users 1 to this have ratings.
         users: u32,
-        /// How many different ratings are asked for.
+        /// Number of different ratings that are asked for.
         keys: usize,
         /// Whether each read must give what this generator wrote last: so where one frontend serves all.
         exact: bool,
@@ -108,11 +108,11 @@ pub(crate) enum Target {
     Batch {
         /// The cluster's prefix.
         prefix: String,
-        /// How many updates a batch has.
+        /// Number of updates in a batch.
         size: usize,
         /// Users 1 to this have ratings.
         users: u32,
-        /// How many different ratings are updated.
+        /// Number of different ratings that are updated.
         keys: usize,
         /// All replica managers: the time counts until each has applied everything.
         replicas: Vec<ReplicaId>,
@@ -121,7 +121,7 @@ pub(crate) enum Target {
     Valkey {
         /// The operation.
         operation: ValkeyOperation,
-        /// How many different keys.
+        /// Number of different keys.
         keys: u32,
         /// The length of a value.
         bytes: usize,
@@ -132,7 +132,7 @@ pub(crate) enum Target {
         bucket: String,
         /// The operation.
         operation: KvOperation,
-        /// How many different keys.
+        /// Number of different keys.
         keys: u32,
         /// The length of a value.
         bytes: usize,
@@ -150,7 +150,7 @@ pub(crate) enum ValkeyOperation {
     Set,
 }
 
-/// What is done with a key-value bucket.
+/// Operation on a key-value bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum KvOperation {
     /// Writes a value; acknowledged by the stream.
@@ -161,22 +161,23 @@ pub(crate) enum KvOperation {
     DirectGet,
 }
 
-/// When requests are made.
+/// Times at which requests are made.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(crate) enum Load {
-    /// So many are open all the time: each answer makes the next request.
+    /// A fixed number of requests is open all the time: each answer makes the next request.
     Closed {
-        /// How many.
+        /// Number of open requests.
         in_flight: usize,
     },
-    /// So many a second, at random times, whatever the answers do. Latency counts from the time that was intended.
+    /// Requests come at a fixed rate on average, at random times, independent of the answers. Latency counts from the
+    /// intended time.
     Open {
-        /// How many a second.
+        /// Requests a second.
         per_second: f64,
     },
 }
 
-/// What a measurement saw.
+/// Results of a measurement.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     /// Answers in the time that counts; of a batch, one for each of its operations.
@@ -187,7 +188,7 @@ pub(crate) struct Outcome {
     pub(crate) answers_in_all: u64,
     /// Requests in all.
     pub(crate) requests: u64,
-    /// How long those answers took that count.
+    /// Latency of the answers that count.
     pub(crate) latency: Latency,
     /// Answers that were compared with what was written before.
     pub(crate) compared: u64,
@@ -198,7 +199,7 @@ pub(crate) struct Outcome {
     pub(crate) refused: u64,
     /// Errors, wrong answers, and requests that were not answered.
     pub(crate) errors: u64,
-    /// What the first few errors said.
+    /// Texts of the first few errors.
     pub(crate) examples: Vec<String>,
 }
 
@@ -211,7 +212,7 @@ impl Outcome {
         }
     }
 
-    /// How many of 100 requests were refused.
+    /// Returns the refused requests, in percent.
     pub(crate) fn refused_percent(&self) -> f64 {
         100.0 * self.refused as f64 / self.requests.max(1) as f64
     }
@@ -222,18 +223,18 @@ impl Outcome {
     }
 }
 
-/// How long updates took to be readable everywhere.
+/// Time until updates are readable everywhere.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Lag {
     /// From an update's acknowledgement until all replica managers show it.
     pub(crate) lag: Latency,
-    /// How many updates were looked for.
+    /// Number of updates that were looked for.
     pub(crate) samples: u64,
     /// The updates themselves, meanwhile.
     pub(crate) updates: Outcome,
 }
 
-/// How long answers took, in microseconds.
+/// Latency of answers, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latency {
     /// Half took no longer.

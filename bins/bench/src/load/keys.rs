@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-/// How many neighbours of a key are looked at for one that nobody asks about at the moment.
+/// Maximum neighbours of a key that are searched for one with no open request.
 const LOOK_AT_MOST: usize = 256;
 
 /// One rating.
@@ -19,7 +19,7 @@ pub(super) struct Keys {
     keys: Vec<Key>,
     /// In half stars; `None` where an update was not answered, so that nobody knows.
     known: Vec<Option<u8>>,
-    /// How many requests are open about each.
+    /// Number of open requests about each.
     open: Vec<u32>,
     /// Whether there were several at the same time, so that what each of them did tells nothing.
     is_shared: Vec<bool>,
@@ -57,7 +57,7 @@ impl Keys {
         self.open[place] = self.open[place].saturating_sub(1);
     }
 
-    /// Who and what.
+    /// Returns the user and the movie at this place.
     pub(super) fn key(&self, place: usize) -> Key {
         self.keys[place]
     }

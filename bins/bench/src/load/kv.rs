@@ -12,11 +12,11 @@ use super::workload::{Workload, error_in_headers};
 /// A value begins with its key's number and its version, four bytes each.
 const STAMP_BYTES: usize = 8;
 
-/// What the generator knows of a bucket's keys, and the requests about them.
+/// Keys of a bucket, their known versions, and the requests about them.
 pub(super) struct Versions {
-    /// Where each key is put.
+    /// Subject for a put of each key.
     put: Vec<Subject>,
-    /// Where each key is asked for, and with what, by the operation.
+    /// Subject and payload for a read of each key, by operation.
     direct_get: Vec<Subject>,
     get: (Subject, Vec<Bytes>),
     /// The version that was put last and acknowledged; `None` where that is not known.
@@ -66,7 +66,7 @@ impl Kv {
         }
     }
 
-    /// What is known of the keys now.
+    /// Returns the state of the keys now.
     pub(super) fn into_versions(self) -> Versions {
         self.versions
     }
@@ -78,7 +78,7 @@ impl Kv {
         Bytes::copy_from_slice(&self.value)
     }
 
-    /// Where `key` is put.
+    /// Returns the subject for a put of `key`.
     pub(super) fn subject(&self, key: u32) -> Subject {
         self.versions.put[key as usize].clone()
     }

@@ -1,4 +1,4 @@
-//! What the load generator knows of its subjects, and connections to them.
+//! Knowledge of the load generator about its subjects, and connections to them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::kv::{self, Versions};
 use super::natter::find_keys;
 use super::valkey::{self, Known};
 
-/// What is known of the subjects from one measurement to the next.
+/// State of the subjects, kept from one measurement to the next.
 #[derive(Default)]
 pub(super) struct Memory {
     ratings: BTreeMap<String, Keys>,
@@ -41,7 +41,7 @@ impl Memory {
         self.ratings.insert(place(client, subjects.prefix()), keys);
     }
 
-    /// What is known of a bucket's keys, which are all put at first.
+    /// Returns the keys of a bucket, with the versions that are known. All keys are put at first.
     pub(super) async fn versions(
         &mut self,
         client: &Client,

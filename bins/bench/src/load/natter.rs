@@ -24,14 +24,14 @@ use sessions::Sessions;
 mod reply;
 mod sessions;
 
-/// How long a frontend may take for a page of ratings.
+/// Maximum time for a page of ratings from a frontend.
 const PAGE_PATIENCE: Duration = Duration::from_secs(30);
 /// Number of users that are asked about at the same time.
 const USERS_AT_ONCE: usize = 16;
 /// The scale, in half stars.
 const HALF_STARS_MAX: u8 = 10;
 
-/// What a slot's open request asks.
+/// Open request of a slot.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     place: usize,

@@ -1,4 +1,4 @@
-//! When requests are made in an open loop: at random times, whatever the answers do.
+//! Times of requests in an open loop: random, and independent of the answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 /// A wake-up costs some microseconds: there are no more than this many a second, each for all requests that are due.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
 
-/// So often at least it looks whether all is over.
+/// Maximum pause between two looks at the flag that ends the thread.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Times of a Poisson process: what many people make who know nothing of each other.

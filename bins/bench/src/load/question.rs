@@ -14,7 +14,7 @@ use natter_common::wire::Format;
 
 use super::workload::error_in_headers;
 
-/// How long a replica manager may take for an answer.
+/// Maximum time for an answer of a replica.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A query that asks a replica manager what it shows, and changes nothing.

@@ -14,7 +14,7 @@ use super::job::{Latency, Outcome};
 use super::raw::Raw;
 use super::workload::Workload;
 
-/// So many requests are open all the time, over these connections, for the time of `span`.
+/// Keeps `in_flight` requests open, over these connections, for the time of `span`.
 pub(super) async fn run(clients: &[Client], raw: &mut Raw, in_flight: usize, span: Span) -> Result<Outcome> {
     let counts_from = Instant::now() + span.warm_up;
     let end = counts_from + span.measure;

@@ -1,4 +1,4 @@
-//! What is asked, and whether the answer is right.
+//! Requests of a measurement, and checks of the answers.
 
 use async_nats::{Message, StatusCode, Subject};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ pub(super) trait Workload {
     /// Notes that a slot's request was not answered.
     fn unanswered(&mut self, slot: usize);
 
-    /// How many operations a request has.
+    /// Returns the number of operations in a request.
     fn operations(&self) -> u64 {
         1
     }
@@ -26,7 +26,7 @@ pub(super) trait Workload {
     fn tell(&self, _outcome: &mut Outcome) {}
 }
 
-/// What the headers say that went wrong: nobody there, or an error of a service.
+/// Returns the error that the headers state: no responder, or an error of a service.
 pub(crate) fn error_in_headers(message: &Message) -> Option<String> {
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Some("nobody answers at this subject".to_owned());

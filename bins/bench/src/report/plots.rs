@@ -1,4 +1,4 @@
-//! Which plots there are of what was measured.
+//! Plots of the results.
 
 use std::path::Path;
 

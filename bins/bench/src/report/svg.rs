@@ -16,17 +16,17 @@ const COLOURS: [&str; 6] = ["#2f6fab", "#c8553d", "#588157", "#8d6a9f", "#b08900
 
 /// A figure with its name.
 pub(crate) struct Bar {
-    /// What it is of.
+    /// Its name in the plot.
     pub(crate) name: String,
     /// The figure.
     pub(crate) figure: Spread,
-    /// Which of the colours.
+    /// Index of its colour.
     pub(crate) colour: usize,
 }
 
 /// Points of one thing, from left to right.
 pub(crate) struct Line {
-    /// What it is of.
+    /// Its name in the plot.
     pub(crate) name: String,
     /// Its points: places on the horizontal axis and figures.
     pub(crate) points: Vec<(f64, Spread)>,

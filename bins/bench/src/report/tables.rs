@@ -8,7 +8,7 @@ use crate::section::Section;
 use crate::statistics::Spread;
 use crate::targets::{Bound, Target, targets};
 
-/// What stands where there is no figure.
+/// Text in place of a missing figure.
 pub(super) const NONE: &str = "–";
 
 /// Everything.

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::arguments::BenchArgs;
 use crate::measurements::Machine;
 
-/// What the system tells; where it tells nothing, "unknown".
+/// Returns the properties of the machine, "unknown" for those that the system does not tell.
 pub(crate) fn describe(arguments: &BenchArgs, nats_server: String) -> Machine {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();

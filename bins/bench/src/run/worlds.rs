@@ -25,7 +25,7 @@ pub(crate) fn keys(ratings: u64) -> u32 {
     u32::try_from(ratings).unwrap_or(KEYS_MAX).min(KEYS_MAX)
 }
 
-/// What the subjects of a section need.
+/// Systems that the subjects of a section need.
 pub(super) struct Worlds {
     clusters: BTreeMap<ClusterPlan, Cluster>,
     jetstreams: BTreeMap<JetStreamPlan, JetStream>,
@@ -71,7 +71,7 @@ impl Worlds {
         Ok(worlds)
     }
 
-    /// Where to ask for a subject, and what.
+    /// Returns the server and the target of a subject.
     pub(super) fn target(&self, subject: &Subject, broker: &str) -> Result<(String, Target)> {
         let bytes = PAYLOAD_BYTES;
         match (subject.world, subject.asked) {

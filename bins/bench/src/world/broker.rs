@@ -11,7 +11,7 @@ use super::usage;
 use crate::progress::tell;
 use crate::roles;
 
-/// Where the raw responder listens.
+/// Subject of the raw responder.
 pub(crate) const ECHO_SUBJECT: &str = "bench.echo";
 
 /// A nats-server as it comes, and the raw responder on it.
@@ -62,7 +62,7 @@ impl Broker {
         if let Some(echo) = self.echo {
             echo.stop().await;
         }
-        // What the system won't say about its end does not matter here.
+        // An error at its end does not matter here.
         let _ = self.server.stop().await;
     }
 }

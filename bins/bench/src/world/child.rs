@@ -10,7 +10,7 @@ use natter_broker::owned_process::OwnedProcess;
 
 use super::usage;
 
-/// How much of a log is shown.
+/// Number of lines of a log that are shown.
 const LAST_WORDS: usize = 3;
 
 /// One process. It ends when this is dropped.
@@ -40,12 +40,12 @@ impl Child {
         Ok(Self { name: name.to_owned(), process, log, started })
     }
 
-    /// What it is called.
+    /// Returns its name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// When it was started.
+    /// Returns the time of its start.
     pub(crate) fn started(&self) -> Instant {
         self.started
     }
@@ -71,7 +71,7 @@ impl Child {
 
     /// Asks it to end, and waits for that.
     pub(crate) async fn stop(mut self) {
-        // What the system won't say about its end does not matter here.
+        // An error at its end does not matter here.
         let _ = self.process.stop().await;
     }
 }

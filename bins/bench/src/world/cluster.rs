@@ -18,24 +18,24 @@ use super::child::Child;
 use super::usage;
 use crate::roles;
 
-/// How often to look whether a process that is waited for has ended.
+/// Interval of checks whether an awaited process has ended.
 pub(crate) const ASK_EVERY: Duration = Duration::from_millis(20);
 /// `--timeout` of frontends under load: longer than usual, so that a machine that stalls shows as a latency and not as an
 /// error.
 pub(crate) const PATIENT: &str = "10s";
-/// How long all may take until they serve.
+/// Maximum time until all processes serve.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
-/// What a cluster is to be.
+/// Size and settings of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ClusterPlan {
     /// Number of separate frontends.
     pub(crate) frontends: u8,
     /// Number of replicas that also answer clients (`replica --frontend`): the first of `replicas`.
     pub(crate) together: u8,
-    /// How many replica managers.
+    /// Number of replicas.
     pub(crate) replicas: u8,
-    /// How many ratings the data set has.
+    /// Number of ratings in the data set.
     pub(crate) ratings: u64,
     /// `--sync` of durable replica managers; `None` in memory.
     pub(crate) sync: Option<&'static str>,
@@ -60,12 +60,12 @@ impl ClusterPlan {
     }
 }
 
-/// How long a replica manager took, and what it takes.
+/// Time that a replica took to start, and its memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
     /// From its start until it serves, in seconds.
     pub(crate) seconds: f64,
-    /// What it has resident then, in MiB.
+    /// Its resident memory then, in MiB.
     pub(crate) resident_mib: Option<f64>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct Cluster {
     starts: Vec<Start>,
 }
 
-/// Where a cluster lives.
+/// Brokers, folder and programs of a cluster.
 #[derive(Clone, Copy)]
 pub(crate) struct Ground<'a> {
     /// The brokers, at least one: the first replica and the first frontend connect to the first, and so on in turn.
@@ -183,7 +183,7 @@ impl Cluster {
         &self.replica_ids
     }
 
-    /// How its replica managers started.
+    /// Returns the starts of its replicas.
     pub(crate) fn starts(&self) -> &[Start] {
         &self.starts
     }
@@ -213,7 +213,7 @@ impl Cluster {
     }
 }
 
-/// Who shows that it serves.
+/// Processes that show in their presence that they serve.
 struct Seen {
     presences: Subscriber,
     serving: Vec<(ReplicaId, Instant)>,

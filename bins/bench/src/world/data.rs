@@ -15,7 +15,7 @@ const RATINGS_PER_USER: u64 = 160;
 const MOVIES_FEW: u32 = 9_742;
 const MOVIES_MANY: u32 = 87_585;
 
-/// How many users rate, in a data set of so many ratings.
+/// Returns the number of users in a data set of so many ratings.
 pub(crate) fn users(ratings: u64) -> u32 {
     u32::try_from(ratings / RATINGS_PER_USER).unwrap_or(u32::MAX).max(1)
 }

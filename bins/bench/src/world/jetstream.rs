@@ -11,12 +11,12 @@ use tempfile::TempDir;
 
 use super::{servers, usage};
 
-/// How often to ask whether the servers have found each other.
+/// Interval of checks whether the servers have found each other.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-/// How long that may take.
+/// Maximum time until they have.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// Which servers.
+/// Number and settings of the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct JetStreamPlan {
     /// One server, or three; each bucket is on all of them.
@@ -25,7 +25,7 @@ pub(crate) struct JetStreamPlan {
     pub(crate) sync_always: bool,
 }
 
-/// Where a bucket is kept.
+/// Storage of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Storage {
     /// In memory.
@@ -103,7 +103,7 @@ impl JetStream {
 
     /// Stops the servers.
     pub(crate) async fn stop(self) {
-        // What the system won't say about their ends does not matter here.
+        // Errors at their ends do not matter here.
         futures_util::future::join_all(self.servers.into_iter().map(NatsServer::stop)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What processes use, as Linux tells it. Where it tells nothing, nothing is known: that stops no measurement.
+//! Resources that processes use, as Linux tells. A value that it does not tell is unknown, which stops no measurement.
 
 use std::fs;
 

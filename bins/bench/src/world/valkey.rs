@@ -56,7 +56,7 @@ impl Valkey {
         Ok(started)
     }
 
-    /// Where the primary listens: an address and a port.
+    /// Returns the address and port of the primary.
     pub(crate) fn primary(&self) -> &str {
         &self.primary
     }

@@ -5,7 +5,7 @@ use natter_common::wire::Format;
 use rmp::Marker;
 use rmp::decode::{read_int, read_map_len, read_marker, read_str_from_slice};
 
-/// What a reply says of a rating.
+/// Rating in a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct RatingSeen {
     pub(super) user_id: Option<u32>,
@@ -19,7 +19,7 @@ impl RatingSeen {
         if let Some(seen) = in_front(payload) {
             return Ok(seen);
         }
-        // Whatever its order, it may be a reply all the same.
+        // A reply may have its fields in another order.
         let reply: RatingReply = Format::MessagePack.decode(payload).map_err(|error| format!("no reply: {error}"))?;
         Ok(Self {
             user_id: Some(reply.value.user_id.get()),
@@ -29,7 +29,7 @@ impl RatingSeen {
     }
 }
 
-/// Where `value` comes first, and has only numbers, texts and nil.
+/// Reads a reply in which `value` comes first, and has only numbers, texts and nil.
 fn in_front(payload: &[u8]) -> Option<RatingSeen> {
     let mut rest = payload;
     read_map_len(&mut rest).ok()?;

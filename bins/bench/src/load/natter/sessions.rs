@@ -17,12 +17,12 @@ use crate::load::workload::error_in_headers;
 
 /// One update of so many is kept.
 const ONE_OF: u64 = 64;
-/// So many are kept at most: the last ones.
+/// Maximum number of sessions kept: the last ones.
 const SESSIONS_MAX: usize = 64;
-/// How long a read may take.
+/// Maximum time for a read.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a session has seen after its one update.
+/// Session after its one update, with the label that it has seen.
 struct Session {
     place: usize,
     label: Label,
@@ -38,7 +38,7 @@ pub(super) struct Sessions {
 impl Sessions {
     /// Takes in an update's reply.
     pub(super) fn updated(&mut self, place: usize, message: &Message) -> Result<(), String> {
-        // Who wrote before no longer knows what is there.
+        // Earlier sessions of this rating no longer know its value.
         self.sessions.retain(|session| session.place != place);
         self.updates += 1;
         if !self.updates.is_multiple_of(ONE_OF) {
