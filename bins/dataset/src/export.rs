@@ -32,12 +32,12 @@ use tokio::time::{Instant, sleep_until};
 
 /// Every replica shows itself within this time.
 const PRESENCE: Duration = Duration::from_millis(1600);
-/// How long a chunk may take.
+/// Maximum time for a chunk.
 const CHUNK: Duration = Duration::from_secs(3);
 /// A chunk is asked for so often.
 const TRIES: u32 = 5;
 
-/// What to export, and where to.
+/// Arguments of `export`: source and destination.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Export {
     /// A new folder in MovieLens' layout; or, where the name ends with .sqlite, one SQLite file.
@@ -116,7 +116,7 @@ impl Export {
             let compared = compared.with_context(|| {
                 format!("{} is written, but no replica that runs can be asked what it has", self.to.display())
             });
-            // What is written is shown in any case.
+            // The lines about the written files are shown in any case.
             match compared {
                 Ok(line) => text += &line,
                 Err(error) => {
@@ -217,7 +217,7 @@ async fn take(broker: &Broker, subjects: &Subjects, own: &ReplicaId, replica: &R
         let chunk = chunk(broker, subjects, replica, &request).await?;
         rows.extend(chunk.rows.iter().map(|row| (row.key(), row.row())));
         match chunk.next {
-            // What comes after the rows is for replicas.
+            // Chunks after the rows are for replicas.
             Some(SnapshotPlace::AfterRow(user_id, movie_id)) => {
                 request.snapshot = chunk.snapshot;
                 request.from = SnapshotPlace::AfterRow(user_id, movie_id);

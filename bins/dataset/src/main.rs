@@ -40,13 +40,13 @@ enum Command {
     },
     /// Makes a SQLite file of synthetic movies and ratings: the same for the same numbers and seed.
     Generate {
-        /// How many users there are, with ids from 1.
+        /// Number of users, with ids from 1.
         #[arg(long, value_name = "U", default_value_t = 610)]
         users: u32,
-        /// How many movies there are, with ids from 1.
+        /// Number of movies, with ids from 1.
         #[arg(long, value_name = "M", default_value_t = 10_000)]
         movies: u32,
-        /// How many ratings there are, each of another user and movie.
+        /// Number of ratings, each of another user and movie.
         #[arg(long, value_name = "R", default_value_t = 100_000)]
         ratings: u64,
         /// Another seed, other ratings.

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use natter_database::progress::Progress;
 
-/// What takes less time than this is not worth a line.
+/// Delay before the first line; shorter work shows none.
 const QUIET_AT_FIRST: Duration = Duration::from_secs(1);
-/// How often the line changes in a terminal.
+/// Interval of changes of the line in a terminal.
 const PERIOD_IN_TERMINAL: Duration = Duration::from_millis(200);
-/// How often there is a line elsewhere.
+/// Interval of lines elsewhere.
 const PERIOD_ELSEWHERE: Duration = Duration::from_secs(2);
 
 /// Shows progress now and then.
