@@ -1,7 +1,7 @@
 //! One part under valgrind, from both sides.
 //!
-//! What valgrind looks at takes 50 times as long, counted or not. So where setting up takes long, it begins to look when
-//! that is done: the part says that it is [`READY`], `callgrind_control` has valgrind look, and a line lets it go on.
+//! Code that valgrind watches takes 50 times as long, counted or not. If a setup takes long, valgrind begins to watch
+//! after it: the part says that it is [`READY`], `callgrind_control` has valgrind look, and a line lets it go on.
 
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
 use std::process::{Child, Command, Stdio};

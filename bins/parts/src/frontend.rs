@@ -23,7 +23,7 @@ use serde_json::json;
 
 use crate::measured;
 
-/// How many messages are counted.
+/// Number of messages that are counted.
 pub(crate) const ROUNDS: u64 = 20;
 
 /// A client's MessagePack: `{user_id: 7, movie_id: 1, rating: 4.5}`.
@@ -177,7 +177,7 @@ pub(crate) fn update(together: u64) -> Result<()> {
     run(Operation::Create, together, |outputs| accept(outputs, &value, &mut seq))
 }
 
-/// How many updates a batch has.
+/// Number of updates in a batch.
 pub(crate) const BATCH: u64 = 1000;
 
 /// A batch of updates on as many ratings, whose client wants to hear of errors only.
@@ -204,7 +204,7 @@ pub(crate) fn batch() -> Result<()> {
     done
 }
 
-/// What goes to one replica manager, and what it answers.
+/// Requests to one replica, and its answers.
 #[derive(Default)]
 struct Asked {
     updates: Vec<UpdateRequest>,

@@ -1,4 +1,4 @@
-//! What is counted.
+//! Parts of Natter whose instructions are counted.
 
 use anyhow::{Context, Result};
 
@@ -8,7 +8,7 @@ use crate::{frontend, replica, timestamps};
 pub(crate) struct Part {
     /// As the table names it.
     pub(crate) name: &'static str,
-    /// How often what is counted does what the name says.
+    /// Number of times that the counted code does what the name says.
     pub(crate) times: u64,
     /// Whether it takes minutes to set up: valgrind then looks at nothing before [`crate::control`] has it count.
     pub(crate) slow: bool,
@@ -23,7 +23,7 @@ const fn slow(name: &'static str, times: u64, run: fn() -> Result<()>) -> Part {
     Part { slow: true, ..part(name, times, run) }
 }
 
-/// What a request takes must not depend on how many updates were before.
+/// Number of earlier updates. The cost of a request must not depend on it.
 const MANY: u64 = 10_000_000;
 
 const PARTS: &[Part] = &[

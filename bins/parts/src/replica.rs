@@ -21,12 +21,12 @@ use natter_database::{DataSource, Store};
 use crate::control::wait_for_counting;
 use crate::measured;
 
-/// How many messages are counted.
+/// Number of messages that are counted.
 pub(crate) const ROUNDS: u64 = 20;
-/// How many rows the first chunk of a snapshot has.
+/// Number of rows in the first chunk of a snapshot.
 pub(crate) const CHUNK_ROWS: u64 = 500;
 
-/// So many updates are quickly done, even under valgrind.
+/// Number of updates that are quickly done, even under valgrind.
 pub(crate) const QUICK: u64 = 10_000;
 
 /// Updates go to so many users in turn, none of whom the data set has, and to so many films: to a million ratings.
@@ -210,7 +210,7 @@ pub(crate) fn acceptor(batch: u64, before: u64) -> Result<()> {
     Ok(())
 }
 
-/// Where setting up took long.
+/// Waits until valgrind counts, after a setup that took long.
 fn count_from_now_on(before: u64) -> Result<()> {
     if before > QUICK { wait_for_counting() } else { Ok(()) }
 }

@@ -8,7 +8,7 @@ use crate::baseline::{self, Baseline};
 use crate::control;
 use crate::part::Part;
 
-/// How much more a part may take than the baseline says, in percent.
+/// Maximum excess of a part over the baseline, in percent.
 const MORE_PERCENT_MAX: u64 = 10;
 
 /// Counts `parts` and prints them as a table. With `check`, fails where one takes too much more than that file says, or is
@@ -49,7 +49,7 @@ pub(crate) fn count(
     )
 }
 
-/// How many instructions one of what the part does takes.
+/// Returns the instructions of one repetition of the part.
 fn instructions(part: &Part) -> Result<u64> {
     let said = control::run(part.name, part.slow)?;
     let collected = said.lines().find_map(|line| line.split("Collected :").nth(1));

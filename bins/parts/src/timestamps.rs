@@ -8,7 +8,7 @@ use natter_common::timestamp::Timestamp;
 
 use crate::measured;
 
-/// How often it is done.
+/// Number of repetitions.
 pub(crate) const ROUNDS: u64 = 1000;
 
 /// Of so many replicas, of which every second one has accepted one more than in the one of `phase` 1.
