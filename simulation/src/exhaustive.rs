@@ -1,10 +1,11 @@
 //! Exhaustive search: every order in which the messages of a small cluster can arrive, with a crash, a lost message or a
 //! step of time wherever one fits.
 //!
-//! The protocol cores are the real ones: frontends, replica managers, and both joined in one process. A state is the cores, their values, what is on its way, and what was answered;
-//! from each state every action that is possible leads to another, and a state that was seen before is not gone through
-//! again. What is simplified: messages of one link keep their order, as on one NATS connection; presence and "no
-//! responders" are heard at once; time passes for all at the same moment, in few steps.
+//! The protocol cores are the real ones: frontends, replica managers, and both joined in one process. A state is the
+//! cores, their values, the messages on their way, and the answers so far. From each state every possible action leads
+//! to another; a state that was seen before is not gone through again. Simplifications: messages of one link keep their
+//! order, as on one NATS connection; presence and "no responders" are heard at once; time passes for all at the same
+//! moment, in few steps.
 
 mod action;
 mod checks;
@@ -18,7 +19,7 @@ pub use action::Action;
 pub use checks::Broken;
 pub use state::{Configuration, Script, State};
 
-/// What was searched.
+/// Size of a search.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Searched {
     /// Different states.
@@ -36,9 +37,9 @@ pub struct Searched {
 /// A way to a state in which something is broken.
 #[derive(Debug)]
 pub struct Counterexample {
-    /// What was done.
+    /// Actions that lead from the start to the broken promise.
     pub actions: Vec<Action>,
-    /// What is broken.
+    /// The broken promise.
     pub broken: Broken,
 }
 

@@ -27,15 +27,15 @@ pub use checks::Promise;
 pub use operation::{Cell, Final, History, Kind, Mean, Operation, Outcome, Reason, Row, Seen};
 pub use recorder::Recorder;
 
-/// So many violations of one promise are told.
+/// Maximum violations of one promise that are told; the others are only counted.
 const TOLD_MAX: usize = 10;
 
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
+    /// The promise.
     pub promise: Promise,
-    /// What is wrong.
+    /// Description of the case.
     pub text: String,
     /// The operations that show it, with what leads from each to the next.
     pub story: Vec<String>,
@@ -48,7 +48,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What a history is made of, in numbers.
+/// Size of a history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Operations.
@@ -69,14 +69,14 @@ pub struct Counts {
     pub means_skipped: usize,
 }
 
-/// What became of the promises.
+/// Result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// What was checked.
+    /// Size of the history that was checked.
     pub counts: Counts,
-    /// What is broken, the simplest promises first.
+    /// Violations, those of the simplest promises first.
     pub violations: Vec<Violation>,
-    /// How many more violations there are.
+    /// Number of further violations, beyond the maximum for one promise.
     pub untold: usize,
     /// Reads of an old value by node and key, with the promise that each breaks.
     stale: BTreeMap<(usize, usize), Promise>,

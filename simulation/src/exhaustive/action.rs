@@ -1,4 +1,4 @@
-//! What can happen in a state.
+//! Actions that are possible in a state.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What must hold in every state.
+//! Promises that must hold in every state.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,9 +23,9 @@ use super::process::{Replica, Replicas};
 /// A broken promise.
 #[derive(Clone, Debug)]
 pub struct Broken {
-    /// Which.
+    /// Name of the promise.
     pub promise: &'static str,
-    /// How.
+    /// Description of the case.
     pub text: String,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Broken {
     }
 }
 
-/// What is remembered to check more.
+/// Memory of one path through the states, for checks that need more than the present state.
 #[derive(Clone, Debug)]
 pub(super) struct Checks {
     fault_tolerance: usize,
@@ -62,7 +62,7 @@ pub(super) struct Checks {
     gone: Vec<Timestamp>,
     /// Records on the disks of processes without power.
     kept: Vec<Timestamp>,
-    /// How many processes end in this turn: they were up when its outputs left.
+    /// Number of processes that end in this turn: they were up when its outputs left.
     ending: usize,
 }
 

@@ -25,41 +25,42 @@ use crate::simulation::process::now;
 use crate::simulation::value::MemoryValue;
 use crate::simulation::wire::{Form, Question};
 
-/// By so much time passes at once, in milliseconds: more than gossip should take, less than a frontend's patience.
+/// Time that passes in one `Action::Tick`, in milliseconds: more than gossip takes, less than a frontend waits before
+/// it asks another replica.
 const STEP_MS: u64 = 120;
-/// All processes have found each other by then, in milliseconds.
+/// Time by which all processes have found each other, in milliseconds.
 const FOUND_MS: u64 = 3000;
-/// So long after the last action all must be answered and equal, in milliseconds.
+/// Time after the last action by which every session is answered and all replicas are equal, in milliseconds.
 const FINISH_MS: u64 = 6000;
 
 /// Maximum commits of a turn before its store fails. A turn commits once for each exchange between the halves, mostly once
 /// or twice.
 const COMMITS_MAX: usize = 1;
 
-/// What a session does, one after the other, each at the frontend of that number.
+/// Operations of a session, in order, each with the number of the frontend that is asked.
 pub type Script = Vec<(usize, Asked)>;
 
-/// What is searched.
+/// The cluster, sessions and faults of a search.
 #[derive(Clone, Debug, Default)]
 pub struct Configuration {
-    /// How many replica managers.
+    /// Number of replicas.
     pub replicas: usize,
-    /// How many of these are frontends as well. They come first among the frontends.
+    /// Number of these replicas that are frontends as well. They come first among the frontends.
     pub colocated: usize,
-    /// How many frontends are processes of their own.
+    /// Number of frontends that are processes of their own.
     pub frontends: usize,
-    /// By how many replica managers an update is held before it is acknowledged.
+    /// Number of replicas that must hold an update before it is acknowledged.
     pub fault_tolerance: u32,
     /// The sessions.
     pub scripts: Vec<Script>,
-    /// How many replica managers may crash.
+    /// Maximum crashes of replicas.
     pub crashes: u32,
-    /// How many replica managers may lose power, at any commit of a turn. Where one may, all keep their state on disks, and
-    /// go on with these in the end.
+    /// Maximum power losses of replicas, each at any commit of a turn. If not 0, all replicas keep their state on
+    /// disks, and go on with these in the end.
     pub power_losses: u32,
-    /// How many messages may be lost.
+    /// Maximum messages that are lost.
     pub losses: u32,
-    /// How often time may pass.
+    /// Maximum times that time passes.
     pub ticks: u32,
     /// Whether a process may handle messages of several links in one turn.
     pub shared_turns: bool,

@@ -74,7 +74,7 @@ impl State {
         }
     }
 
-    /// The same, but for the store, which fails. What the turn asked for by then is performed, and the process is gone.
+    /// The same, but the store fails. The outputs of the turn up to then are performed, and the process is gone.
     fn lose_power(&mut self, id: &ReplicaId, inputs: Inputs, commits: usize) -> Result<(), Broken> {
         let now = self.now();
         let Some(mut replica) = self.replicas.remove(id) else { return Ok(()) };

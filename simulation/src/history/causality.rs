@@ -67,7 +67,7 @@ impl Causality {
         Ok(Self { clocks, sessions, bits, words, nodes })
     }
 
-    /// How many of `chain` came before `n`; `n` itself doesn't count.
+    /// Number of nodes of `chain` that came before `n`; `n` itself doesn't count.
     pub(super) fn count_before(&self, n: usize, chain: usize) -> u32 {
         let count = match chain.checked_sub(self.sessions) {
             None => self.clocks[n * self.sessions + chain],
@@ -82,7 +82,7 @@ impl Causality {
         chain != NO_CHAIN && position <= self.count_before(b, chain)
     }
 
-    /// How many of these nodes of one chain, in order, came before `n`.
+    /// Number of these nodes of one chain, in order, that came before `n`.
     pub(super) fn prefix<T>(&self, n: usize, chain: usize, of: &[T], node: impl Fn(&T) -> usize) -> usize {
         let count = self.count_before(n, chain);
         of.partition_point(|item| self.nodes[node(item)].1 <= count)
@@ -97,7 +97,7 @@ impl Causality {
     }
 }
 
-/// What directly precedes a node.
+/// Direct predecessors of a node.
 fn predecessors(index: &Index<'_>, n: usize) -> impl Iterator<Item = usize> {
     let node = &index.nodes[n];
     let sources = node.reads.iter().filter_map(|read| match read.source {

@@ -26,28 +26,29 @@ use super::Verdict;
 use super::causality::Causality;
 use super::index::Index;
 
-/// What Natter promises, as far as a client can tell; the simplest first.
+/// Promises of Natter, as far as a client can tell; the simplest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Promise {
-    /// The history is one: a session does one thing after the other, an id is for one update. A fault of who recorded it.
+    /// The history is one: a session does one thing after the other, an id is for one update. A violation is a fault of
+    /// the recorder.
     WellFormed,
-    /// What is read was written.
+    /// Every value that is read was written.
     ThinAir,
-    /// What was refused is never seen.
+    /// Refused updates are never seen.
     RefusedUnseen,
     /// A session sees what it wrote.
     ReadYourWrites,
     /// A session never sees older data than before.
     MonotonicReads,
-    /// Who sees a write sees what its session wrote before.
+    /// A session that sees a write sees the earlier writes of the same session too.
     MonotonicWrites,
-    /// Who sees a write sees what its session had read before.
+    /// A session that sees a write sees all that the writing session had read before.
     WritesFollowReads,
-    /// Who sees a write sees all that it follows.
+    /// A session that sees a write sees all that the write follows.
     CausalOrder,
-    /// What was deleted is not seen by anyone who knows that it is gone.
+    /// Deleted ratings are not seen by a session that knows that they are gone.
     DeletesStayDead,
-    /// What was acknowledged is there at the end, or something newer.
+    /// Acknowledged updates are there at the end, or something newer.
     NoLostUpdate,
     /// All see the writes of a key in one order.
     Convergence,

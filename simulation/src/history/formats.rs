@@ -22,13 +22,13 @@ struct Event {
     value: usize,
 }
 
-/// What the formats have in common.
+/// Content that the formats have in common.
 struct Plain {
     /// The sessions, their transactions, the events of these.
     sessions: Vec<Vec<Vec<Event>>>,
     /// The updates that were refused: (key, value).
     refused: Vec<(usize, usize)>,
-    /// How many keys there are.
+    /// Number of keys.
     keys: usize,
 }
 

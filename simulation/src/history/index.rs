@@ -12,10 +12,10 @@ use natter_common::rating::{RatingKey, Stars};
 use super::operation::{Cell, History, Kind, Operation, Outcome, Seen};
 use super::{Promise, Verdict, Violation};
 
-/// The chain of those who belong to none.
+/// The chain of nodes that belong to none.
 pub(super) const NO_CHAIN: usize = usize::MAX;
 
-/// Where a read's value comes from.
+/// Origin of a value that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// The data set.
@@ -38,7 +38,7 @@ pub(super) struct Glimpse {
     pub(super) is_there: bool,
 }
 
-/// What a node writes.
+/// Write of a node.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Write {
     pub(super) key: usize,
@@ -46,14 +46,14 @@ pub(super) struct Write {
     pub(super) is_acknowledged: bool,
 }
 
-/// What a node stands for.
+/// Part of the history that a node stands for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
     /// The operation of this number.
     Operation(usize),
     /// A write whose session never learned the id, seen under this id.
     Nameless(UpdateId),
-    /// What the replica of this number holds at the end.
+    /// The final state of the replica of this number.
     Final(usize),
 }
 
@@ -65,9 +65,9 @@ pub(super) struct Node {
     pub(super) chain: usize,
     /// From 1.
     pub(super) position: u32,
-    /// What came before it in its session.
+    /// The node before it in its session.
     pub(super) before: Option<usize>,
-    /// What it knows of besides: an update that it sent before, under the same id.
+    /// Another node that it knows of: the update that it sent before, under the same id.
     pub(super) knows: Option<usize>,
     pub(super) reads: Vec<Read>,
     pub(super) glimpses: Vec<Glimpse>,
@@ -98,7 +98,7 @@ pub(super) struct Index<'h> {
     pub(super) by_key: HashMap<RatingKey, usize>,
     /// The keys of each user, by film.
     pub(super) users: HashMap<UserId, BTreeMap<MovieId, usize>>,
-    /// How many sessions there are: theirs are the first chains.
+    /// Number of sessions: theirs are the first chains.
     pub(super) sessions: usize,
     /// The nodes of each chain, in order; those of replicas at the end belong to none.
     pub(super) chains: Vec<Vec<usize>>,
@@ -245,7 +245,7 @@ impl<'h> Index<'h> {
                         self.refused.insert(id, n);
                     }
                 }
-                // What the session does next need not follow an update that it had no answer to.
+                // Later operations of the session need not follow an update that it had no answer to.
                 Outcome::Unknown => match id {
                     Some(id) if seen.contains(&id) => {
                         self.chains.push(Vec::new());

@@ -1,4 +1,4 @@
-//! What a client did and saw: the only thing that the checks know.
+//! Operations of clients with their answers: the only thing that the checks know.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use natter_common::rating::{Rating, RatingKey, Stars};
 use natter_common::request::{Answer, Query, Update};
 use serde::{Deserialize, Serialize};
 
-/// What stands at one key, as an answer shows it.
+/// Value of one key, as an answer shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cell {
     /// The rating; `None` where there is none.
     pub rating: Option<Stars>,
-    /// Who wrote it, or took it away. `None` with a rating: the data set. `None` without one: the data set, or a delete
-    /// that is not known any more.
+    /// Update that wrote the rating, or deleted it. `None` with a rating: the data set. `None` without one: the data
+    /// set, or a delete that is not known any more.
     pub update_id: Option<UpdateId>,
 }
 
@@ -44,11 +44,11 @@ impl fmt::Display for Cell {
 /// One key and what stands there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// Who rates.
+    /// User of the rating.
     pub user_id: UserId,
-    /// What is rated.
+    /// Movie of the rating.
     pub movie_id: MovieId,
-    /// What stands there.
+    /// Value of the key.
     #[serde(flatten)]
     pub cell: Cell,
 }
@@ -63,15 +63,15 @@ impl Row {
 /// A mean, as an answer shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mean {
-    /// Which film.
+    /// The movie.
     pub movie_id: MovieId,
-    /// The mean in stars; `None` where nobody rated.
+    /// The mean in stars; `None` where there are no ratings.
     pub average: Option<f64>,
-    /// How many people rated.
+    /// Number of ratings.
     pub count: u64,
 }
 
-/// What was asked for.
+/// Content of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -84,27 +84,27 @@ pub enum Kind {
     },
     /// One rating.
     Read {
-        /// Who rates.
+        /// User of the rating.
         user_id: UserId,
-        /// What is rated.
+        /// Movie of the rating.
         movie_id: MovieId,
     },
     /// A page of a user's ratings.
     All {
-        /// Who rates.
+        /// User of the ratings.
         user_id: UserId,
         /// Only films with a greater id; 0 for all.
         after: u32,
     },
     /// The mean of a film's ratings.
     Average {
-        /// Which film.
+        /// The movie.
         movie_id: MovieId,
     },
 }
 
 impl Kind {
-    /// What a query asks for; `None` for a search, which the checks know nothing of.
+    /// Kind of a query; `None` for a search, which the checks know nothing of.
     pub fn of(query: &Query) -> Option<Self> {
         match *query {
             Query::Read { user_id, movie_id } => Some(Self::Read { user_id, movie_id }),
@@ -115,7 +115,7 @@ impl Kind {
     }
 }
 
-/// What an answer showed.
+/// Content of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Seen {
@@ -136,7 +136,7 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// What an answer shows; a search counts as [`Seen::Done`].
+    /// Content of `answer`; a search counts as [`Seen::Done`].
     pub fn of(answer: &Answer) -> Self {
         match answer {
             Answer::Rating(rating) => Self::Cell(rating.into()),
@@ -165,21 +165,21 @@ pub enum Reason {
     Other,
 }
 
-/// How an operation ended.
+/// Outcome of an operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was done.
     Ok(Seen),
-    /// It was not done, and never will be. Where an earlier attempt under the same id stayed without an answer, only who
-    /// trusts the cluster to answer a retry like the first attempt may say so; else it is [`Outcome::Unknown`].
+    /// It was not done, and never will be. After an earlier attempt under the same id without an answer, this needs a
+    /// cluster that answers a retry like the first attempt; else it is [`Outcome::Unknown`].
     Refused(Reason),
     /// It may have been done, or may be later.
     Unknown,
 }
 
 impl Outcome {
-    /// What an answer means.
+    /// Outcome that an answer stands for.
     pub fn of(answer: Result<&Answer, &FrontendError>) -> Self {
         match answer {
             Ok(answer) => Self::Ok(Seen::of(answer)),
@@ -200,15 +200,15 @@ impl Outcome {
 /// One operation of a session. A session does one thing after the other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
-    /// Whose it is.
+    /// Name of the session.
     pub session: String,
-    /// What was asked for.
+    /// Content of the request.
     pub kind: Kind,
     /// When the request was sent, in microseconds on a clock that all sessions share.
     pub start_us: u64,
     /// When the answer came, or when the session stopped waiting for it, in microseconds.
     pub end_us: u64,
-    /// How it ended.
+    /// Outcome, as the session knows it.
     pub outcome: Outcome,
 }
 
@@ -253,12 +253,12 @@ impl fmt::Display for Operation {
     }
 }
 
-/// What one replica holds when all is quiet: every update that anyone saw has reached it.
+/// State of one replica when all is quiet: every update that anyone saw has reached it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Final {
-    /// Which replica.
+    /// Name of the replica.
     pub replica: String,
-    /// Whose ratings `rows` lists in full.
+    /// Users whose ratings `rows` lists in full.
     pub users: Vec<UserId>,
     /// All their ratings; a key that is left out has none.
     pub rows: Vec<Row>,
@@ -269,10 +269,11 @@ pub struct Final {
 /// All that clients did and saw.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
-    /// What the data set came with: every rating of the users and films that the rest speaks of.
+    /// Ratings of the data set: every rating of the users and movies that the rest speaks of.
     pub initial: Vec<Row>,
     /// The operations; those of one session in their order.
     pub operations: Vec<Operation>,
-    /// What the replicas hold at the end; empty where nobody looked, or where more was lost than is promised to survive.
+    /// States of the replicas at the end; empty where they were not read, or where more was lost than is promised to
+    /// survive.
     pub finals: Vec<Final>,
 }

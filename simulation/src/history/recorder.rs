@@ -63,7 +63,7 @@ impl Recorder {
         self.history.lock().unwrap().finals.push(state);
     }
 
-    /// What was taken down so far.
+    /// History recorded so far.
     pub fn history(&self) -> History {
         self.history.lock().unwrap().clone()
     }

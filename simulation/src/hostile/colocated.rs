@@ -78,7 +78,7 @@ struct Victim {
 ///
 /// # Panics
 ///
-/// Where it stops, forgets a client, forgets what a timestamp means, tells what it has not committed, or grows beyond what
+/// If it stops, forgets a client, forgets what a timestamp means, tells what it has not committed, or grows beyond what
 /// it was given.
 pub fn live(bytes: &[u8]) -> Told {
     let mut messages = Messages::new(bytes, EPOCH_MS);

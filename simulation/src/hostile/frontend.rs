@@ -12,27 +12,27 @@ use crate::simulation::process::EPOCH_MS;
 
 /// Maximum inputs of one turn.
 const TURN_INPUTS_MAX: usize = 4;
-/// So many inputs are drawn at most.
+/// Maximum inputs that are drawn in a life; a turn that has begun is completed.
 const INPUTS_MAX: usize = 400;
-/// So many requests may wait.
+/// Maximum requests that may wait at the frontend.
 pub(super) const QUEUE_LENGTH_MAX: usize = 16;
-/// So long is a reply at most, in bytes.
+/// Maximum size of a reply, in bytes.
 const REPLY_BYTES_MAX: usize = 2_000;
-/// A client has its answer within this time, in milliseconds.
+/// Time within which a client has its answer, in milliseconds.
 pub(super) const TIMEOUT_MS: u64 = 2_000;
-/// So much is asked for at most because of one input, or of one reply in it.
+/// Maximum outputs for each input and each reply in it, on average over a life.
 pub(super) const OUTPUTS_PER_THING_MAX: usize = 200;
 
-/// What happened, to see that it was worth the while.
+/// Counts of a life: they show that it was worthwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told {
-    /// How many inputs there were.
+    /// Number of inputs.
     pub inputs: usize,
-    /// How many clients asked.
+    /// Number of requests of clients.
     pub asked: usize,
-    /// How many of them were answered with a value.
+    /// Number of requests answered with a value.
     pub answered: usize,
-    /// How many were told why not.
+    /// Number of requests answered with an error.
     pub refused: usize,
 }
 
@@ -65,7 +65,7 @@ pub(super) enum Answered {
 ///
 /// # Panics
 ///
-/// Where it stops, forgets a client, or grows beyond its limits.
+/// If it stops, forgets a client, or grows beyond its limits.
 pub fn live(bytes: &[u8]) -> Told {
     let mut messages = Messages::new(bytes, EPOCH_MS);
     let now = Now { monotonic_ms: 1_000, wall_ms: EPOCH_MS };

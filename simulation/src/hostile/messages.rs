@@ -25,9 +25,9 @@ pub const DATASET: &str = "films";
 /// Draws messages as they would be sent about this time, in Unix milliseconds.
 #[derive(Clone, Debug)]
 pub struct Messages<'bytes> {
-    /// From what.
+    /// Source of the random choices.
     pub draw: Draw<'bytes>,
-    /// What the wall clock shows.
+    /// Present time of the wall clock, in Unix milliseconds.
     pub wall_ms: u64,
 }
 
@@ -66,7 +66,7 @@ impl<'bytes> Messages<'bytes> {
         }
     }
 
-    /// What a session has seen.
+    /// Label of a session.
     pub fn label(&mut self) -> Label {
         Label { replicas: self.draw.timestamp(), clock: self.draw.stamp(self.wall_ms) }
     }
@@ -104,7 +104,7 @@ impl<'bytes> Messages<'bytes> {
         self.draw.some(4, |draw| RecordRef { i: draw.id(), seq: draw.count() })
     }
 
-    /// What is remembered of a record.
+    /// Remembered part of a record.
     pub fn executed(&mut self) -> ExecutedOperation {
         let request = if self.draw.once_in(8) { None } else { Some(self.update()) };
         let deleted = if self.draw.once_in(4) { Some(Box::new(self.deleted())) } else { None };
@@ -123,7 +123,7 @@ impl<'bytes> Messages<'bytes> {
         }
     }
 
-    /// What somebody says to hold.
+    /// Acknowledgement of records.
     pub fn acknowledgement(&mut self) -> Acknowledgement {
         Acknowledgement { id: self.draw.id(), replica_timestamp: self.draw.replicas() }
     }
@@ -209,7 +209,7 @@ impl<'bytes> Messages<'bytes> {
         }
     }
 
-    /// What a replica manager answers to a frontend.
+    /// Reply of a replica to a frontend.
     pub fn reply(&mut self) -> Reply {
         match self.draw.below(12) {
             0 | 1 => {
@@ -330,7 +330,7 @@ impl<'bytes> Messages<'bytes> {
         }
     }
 
-    /// What a client asks, as it is after it was checked.
+    /// Request of a client, as it is after it was checked.
     pub fn client_request(&mut self) -> ClientRequest {
         if self.draw.once_in(8) {
             let operations = (0..self.draw.below(6)).map(|_| self.batched()).collect();

@@ -18,25 +18,25 @@ use crate::simulation::value::{MemoryValue, Written};
 
 /// Maximum inputs of one turn.
 const TURN_INPUTS_MAX: usize = 4;
-/// So many inputs are drawn at most.
+/// Maximum inputs that are drawn in a life; a turn that has begun is completed.
 const INPUTS_MAX: usize = 400;
-/// No message that is made here is longer than a broker takes, in bytes.
+/// Maximum size of a message made here, in bytes: that of the broker.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
-/// So much is asked for at most because of one input, or of one thing that an input brought.
+/// Maximum outputs for each input, and for each record or executed update in it, on average over a life.
 pub(super) const OUTPUTS_PER_THING_MAX: usize = 40;
 
-/// What happened, to see that it was worth the while.
+/// Counts of a life: they show that it was worthwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told {
-    /// How many inputs there were.
+    /// Number of inputs.
     pub inputs: usize,
-    /// How much the core asked for.
+    /// Number of outputs.
     pub outputs: usize,
-    /// How many updates it has applied.
+    /// Number of updates that it has applied.
     pub applied: usize,
-    /// How many snapshots it has begun to merge.
+    /// Number of snapshots that it has begun to merge.
     pub merged: usize,
-    /// How often it went on from its disk.
+    /// Number of times that it went on from its disk.
     pub recovered: usize,
 }
 
@@ -50,7 +50,7 @@ struct Victim {
     is_slow: bool,
     now: Now,
     peers: Peers,
-    /// How many records and executed updates it was given, or accepted.
+    /// Number of inputs, and of records and executed updates that it was given or accepted.
     things: usize,
     told: Told,
 }
@@ -68,7 +68,7 @@ pub(super) struct Peers {
 ///
 /// # Panics
 ///
-/// Where it stops, forgets what a timestamp means, or grows beyond what it was given.
+/// If it stops, forgets what a timestamp means, or grows beyond what it was given.
 pub fn live(bytes: &[u8]) -> Told {
     let mut messages = Messages::new(bytes, EPOCH_MS);
     let kind = messages.draw.byte();
@@ -293,7 +293,7 @@ pub(super) fn check(manager: &ReplicaManager, things: usize, inputs: usize) {
     assert!(!manager.to_string().is_empty());
 }
 
-/// How many records and executed updates an input brings.
+/// Number of records and executed updates in an input.
 pub(super) fn things_in(input: &Input) -> usize {
     match input {
         Input::Gossip(gossip) => gossip.records.len(),

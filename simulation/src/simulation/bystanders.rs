@@ -13,7 +13,7 @@ use super::wire::Payload;
 
 /// Maximum recorded messages of one sender on one channel.
 const RECORDED_MAX: usize = 8;
-/// What a JetStream stream answers to a message that it captures.
+/// Answer of a JetStream stream to a message that it captures.
 const ACKNOWLEDGED: &[u8] = br#"{"stream":"AUDIT","seq":12}"#;
 /// An error as another service may answer.
 const ERROR: &[u8] = br#"{"error":{"code":503,"description":"no suitable peers"}}"#;

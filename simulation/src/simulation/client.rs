@@ -19,10 +19,10 @@ use super::message::ClientAnswer;
 use super::plan::Plan;
 use super::process::now;
 
-/// An operation is tried so often at most; then its outcome stays unknown.
+/// Maximum attempts of an operation; then its outcome stays unknown.
 const TRIES_MAX: u32 = 8;
 
-/// What a client wants.
+/// Request of a client.
 #[derive(Clone, Debug)]
 pub enum Asked {
     /// To read.
@@ -34,23 +34,23 @@ pub enum Asked {
 /// One operation of a session, however often it is tried.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// Whose it is.
+    /// Name of the session.
     pub session: ReplicaId,
     /// The number of the latest attempt.
     pub n: u64,
-    /// What is wanted.
+    /// Content of the request.
     pub asked: Asked,
     /// An update's id; `None` while the frontend has made it and not told.
     pub id: Option<UpdateId>,
-    /// What the session had seen, as its label says.
+    /// Label of the session when it sent the attempt.
     pub prev: Label,
     /// The same with all that its label leaves out.
     pub seen: Timestamp,
-    /// How often it was tried.
+    /// Number of attempts.
     pub tries: u32,
 }
 
-/// What becomes of an operation with an answer, or without one.
+/// Next step of a session after an attempt, with an answer or without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// It is over, and the session knows how it ended.
@@ -66,24 +66,24 @@ pub enum Next {
 pub struct Client {
     /// Its name.
     pub name: ReplicaId,
-    /// What it has seen.
+    /// The session, with its label.
     pub session: Session,
-    /// What it waits for.
+    /// The operation under way.
     pub operation: Option<Operation>,
-    /// How many operations it has begun.
+    /// Number of operations that it has begun.
     pub operations: u64,
     generator: Rng,
-    /// How many ids it made that carry no stamp above what it had seen.
+    /// Number of ids it made that carry no stamp above what it had seen.
     pub unstamped: u64,
-    /// How often the wall clock of its machine jumped.
+    /// Number of jumps of its machine's wall clock.
     pub jumps: u64,
     jump_ms_max: i64,
-    /// How often it raised the clock of its label.
+    /// Number of times that it raised the clock of its label.
     pub raised: u64,
     raised_ms_max: u64,
     any_ids: bool,
     skew_ms: i64,
-    /// By how much its wall clock is ahead beside that, in milliseconds.
+    /// Time by which its wall clock is ahead beside that, in milliseconds.
     pub ahead_ms: i64,
     users: u32,
     movies: u32,
@@ -95,13 +95,13 @@ pub struct Client {
     retired: (u64, Timestamp),
     /// The number of the answer whose label it took in last.
     learned: u64,
-    /// How many replicas its label left out.
+    /// Number of replicas that its label left out.
     pub left_out: u64,
     /// The cluster of the last answer.
     cluster: Option<ClusterId>,
-    /// How often all was started anew with nothing before the session's first answer.
+    /// Number of times that all replicas had been started anew with nothing by the session's first answer.
     pub epoch: Option<u64>,
-    /// How many sessions of it belonged to another cluster than the one that answered.
+    /// Number of its sessions that belonged to another cluster than the one that answered.
     pub strayed: u64,
     /// Whether the session belongs to another cluster: then a new one begins.
     is_astray: bool,
@@ -233,7 +233,7 @@ impl Client {
     /// An answer that it took in came from this cluster, before which all was started anew so many times.
     pub fn belongs_to(&mut self, cluster: Option<&ClusterId>, epoch: u64) {
         self.cluster = cluster.cloned();
-        // What has seen nothing belongs nowhere.
+        // Sessions that have seen nothing belong to no cluster.
         if !self.seen.is_empty() {
             self.epoch.get_or_insert(epoch);
         }
@@ -287,19 +287,19 @@ impl Client {
         self.session.forget(lost);
     }
 
-    /// What to do without an answer.
+    /// Next step without an answer.
     pub fn no_answer(&self) -> Next {
         let Some(operation) = &self.operation else { return Next::Unknown };
         let may_retry = matches!(operation.asked, Asked::Query(_)) || operation.id.is_some();
         if may_retry && operation.tries < TRIES_MAX { Next::Retry } else { Next::Unknown }
     }
 
-    /// What its wall clock shows, in Unix milliseconds.
+    /// Present time of its wall clock, in Unix milliseconds.
     pub fn wall_ms(&self, now_us: u64) -> u64 {
         now(now_us, self.skew_ms + self.ahead_ms).wall_ms
     }
 
-    /// How long to wait before the next operation or attempt, in microseconds.
+    /// Time to wait before the next operation or attempt, in microseconds: random, less than `max_us`.
     pub fn think_us(&mut self, max_us: u64) -> u64 {
         self.generator.u64(..max_us)
     }

@@ -21,23 +21,23 @@ use super::network::{Link, Network, Weather};
 use super::process::{Caller, Process};
 use super::wire::{Form, Question};
 
-/// How long the broker takes to say that nobody listens, in microseconds.
+/// Time until the broker says that a subject has no subscriber, in microseconds.
 const NO_RESPONDERS_US: u64 = 500;
 
-/// What all processes of a cluster are started with.
+/// Settings with which all processes of a cluster are started.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// By how many replica managers an update must be held.
+    /// Number of replicas that must hold an update.
     pub fault_tolerance: u32,
-    /// How long a frontend tries, in milliseconds.
+    /// Maximum time of a request at a frontend, in milliseconds.
     pub timeout_ms: u64,
-    /// How often replica managers gossip at least, in milliseconds.
+    /// Maximum interval of gossip, in milliseconds.
     pub gossip_interval_ms: u64,
-    /// Who is gone for so long is forgotten, in milliseconds.
+    /// Time after which an absent replica is forgotten, in milliseconds.
     pub forget_after_ms: u64,
     /// The broker's largest payload, in bytes: decides how many rows a chunk of a snapshot has.
     pub message_bytes_max: usize,
-    /// How often a process's clock ticks, in microseconds.
+    /// Interval of the ticks of a process's clock, in microseconds.
     pub tick_us: u64,
     /// The longest time for which a process gathers what arrives into one turn, in microseconds. With 0, each message is
     /// a turn of its own.
@@ -61,14 +61,14 @@ impl Default for Settings {
     }
 }
 
-/// What an event was.
+/// Effect of an event.
 #[derive(Debug)]
 pub enum Happened {
     /// A message is on its way, or waits.
     Nothing,
     /// A process handled a batch of inputs.
     Stepped {
-        /// Which.
+        /// Name of the process.
         process: ReplicaId,
         /// A replica manager's notices.
         notices: Vec<replica_manager::Notice>,
@@ -110,7 +110,7 @@ pub enum Happened {
     Alarm(u64),
 }
 
-/// How often turns had more than one input.
+/// Number of turns and messages that had more than one input.
 #[derive(Clone, Debug, Default)]
 pub struct Turns {
     /// Turns of frontends with requests of several clients.
@@ -147,15 +147,15 @@ pub struct Cluster {
     pub processes: BTreeMap<ReplicaId, Process>,
     /// The network between them.
     pub network: Network,
-    /// What they are started with.
+    /// Settings with which the processes are started.
     pub settings: Settings,
     now_us: u64,
     sequence: u64,
     queue: BTreeMap<(u64, u64), Event>,
     generator: Rng,
-    /// How many requests clients sent.
+    /// Number of requests that clients sent.
     asked: u64,
-    /// What turns had in common.
+    /// Turns and messages that had more than one input.
     pub turns: Turns,
     /// By client and number of the request: the cluster that the answer names, as it left the frontend.
     pub named_in_answers: BTreeMap<(ReplicaId, u64), Option<ClusterId>>,
@@ -167,7 +167,7 @@ pub struct Cluster {
     pub ignored: u64,
     /// Messages that the broker did not permit.
     pub denied_messages: u64,
-    /// How often a process went on that had lacked a permission.
+    /// Number of times that a process went on that had lacked a permission.
     pub permitted_again: u64,
     trace: Option<Vec<String>>,
 }
@@ -296,7 +296,8 @@ impl Cluster {
                 if !up {
                     return Some(Happened::Nothing);
                 }
-                // What has arrived is read before the clock is looked at; what arrives next may share its turn.
+                // Messages that have arrived are read before the clock is looked at; those that arrive next may share
+                // its turn.
                 let tick = (id.clone(), Message::Tick);
                 self.process_mut(&id).inbox.push(tick);
                 if self.settings.processing_us_max > 0 && self.generator.bool() {

@@ -10,7 +10,7 @@ use natter_common::timestamp::Timestamp;
 
 use super::value::{MemoryValue, Written};
 
-/// How many commits a power loss takes at most from a disk that is not synced.
+/// Maximum commits that a power loss takes from a disk that is not synced: the latest ones.
 const UNSYNCED_MAX: usize = 20;
 
 /// When a commit is safe from a power loss.
@@ -22,7 +22,7 @@ pub enum Sync {
     Normal,
 }
 
-/// What was committed.
+/// State as of the last commit.
 #[derive(Clone, Debug, Default)]
 struct Contents {
     state: State,
@@ -101,7 +101,7 @@ impl Disk {
         }
     }
 
-    /// What the next life finds.
+    /// State that the next life finds.
     pub fn contents(&self) -> (Saved, MemoryValue) {
         let Contents { state, records, executed, retired, known, value } = self.contents.clone();
         let mut value = value;

@@ -1,4 +1,4 @@
-//! What goes wrong: crashes, pauses, cuts, statuses, joins. Drawn from the seed, within the limits of the plan.
+//! Faults of a run: crashes, pauses, cuts, statuses, joins. Drawn from the seed, within the limits of the plan.
 
 mod ahead;
 mod lives;
@@ -27,10 +27,10 @@ const CONVALESCENCE_US: u64 = 3_000_000;
 /// So far clocks are wrong at most, however often they jump, in milliseconds.
 const SKEW_MS_MAX: i64 = 10_000;
 
-/// How often each kind of fault happened.
+/// Number of faults by kind.
 pub type Counts = BTreeMap<&'static str, u64>;
 
-/// What ends a fault.
+/// End of a fault.
 #[derive(Clone, Debug)]
 pub enum Cure {
     /// A paused process goes on.
@@ -47,9 +47,9 @@ pub enum Cure {
     LiveAgain {
         /// Its last life.
         id: ReplicaId,
-        /// How many lives follow this one.
+        /// Number of lives that follow this one.
         lives: u32,
-        /// How long a life lasts at most, in microseconds.
+        /// Maximum duration of a life, in microseconds.
         every_us: u64,
     },
     /// It ends again.
@@ -73,10 +73,10 @@ pub enum Cure {
     Permit(ReplicaId, Denied),
 }
 
-/// What goes wrong, and who is in trouble because of it.
+/// Faults of a run, and the processes in trouble because of them.
 #[derive(Debug)]
 pub struct Faults {
-    /// How often each kind happened.
+    /// Number of faults by kind.
     pub counts: Counts,
     seed: u64,
     generator: Rng,
@@ -88,7 +88,7 @@ pub struct Faults {
     names: usize,
     /// Copies of directories that were not started yet, with the life that was stopped then.
     copies: Vec<(ReplicaId, Disk)>,
-    /// How often all replica managers were started anew with nothing.
+    /// Number of times that all replicas were started anew with nothing.
     pub anew: u64,
     /// When all replica managers ended at once last, in microseconds.
     pub struck_all_us: u64,
@@ -138,7 +138,7 @@ impl Faults {
         cluster.start_frontend(&name, skew_ms);
     }
 
-    /// By how much a clock is wrong.
+    /// Draws the error of a clock, in milliseconds.
     pub fn skew_ms(&mut self, plan: &Plan) -> i64 {
         self.generator.i64(-plan.skew_ms_max..=plan.skew_ms_max)
     }
@@ -214,7 +214,7 @@ impl Faults {
         }
     }
 
-    /// What is to go wrong.
+    /// Draws the kind of the next fault.
     fn kind(&mut self, plan: &Plan) -> Kind {
         if plan.jump_ms_max > 0 && self.generator.u32(..6) == 0 {
             return Kind::Jump;
@@ -310,7 +310,7 @@ impl Faults {
     }
 
     fn strike_frontend(&mut self, kind: Kind, cluster: &mut Cluster, for_us: u64) -> Option<(u64, Cure)> {
-        // What is a replica as well has its share of trouble as that.
+        // Processes that are replicas as well have their share of trouble as replicas.
         let is_only_frontend = |id: &ReplicaId| cluster.process(id).replica().is_none();
         let frontends: Vec<ReplicaId> = cluster.alive(Role::Frontend).into_iter().filter(is_only_frontend).collect();
         let victim = self.generator.choice(frontends)?;

@@ -1,4 +1,4 @@
-//! What must hold after every event, one file for each invariant.
+//! Invariants that must hold after every event, one file for each.
 
 pub mod catching_up;
 pub mod causal_order;
@@ -39,9 +39,9 @@ use truncation::Truncation;
 /// A broken promise.
 #[derive(Clone, Debug)]
 pub struct Violation {
-    /// Which invariant.
+    /// Name of the invariant.
     pub invariant: &'static str,
-    /// What happened.
+    /// Description of the case.
     pub text: String,
 }
 
@@ -73,11 +73,11 @@ pub fn check(holds: bool, invariant: &'static str, text: impl FnOnce() -> String
 /// All invariants, with what they remember.
 #[derive(Debug, Default)]
 pub struct Invariants {
-    /// What truly happened.
+    /// Every record ever accepted.
     pub ledger: Ledger,
-    /// Who holds what was acknowledged.
+    /// Acknowledged records, with the check that enough replicas hold them.
     pub durability: Durability,
-    /// How late it is by any clock.
+    /// Latest time of any wall clock: the limit of stamps.
     pub clocks: Clocks,
     timestamps: Timestamps,
     causal_order: CausalOrder,
@@ -172,7 +172,7 @@ impl Invariants {
         Ok(())
     }
 
-    /// What nobody is left to hold cannot be asked for.
+    /// Notes records of `prev` that no replica holds any more: they cannot be asked for.
     fn note_lost(&mut self, cluster: &Cluster, prev: &Timestamp) {
         for (i, seq) in prev.iter() {
             if self.durability.holder(&self.ledger, cluster, &RecordRef { i: i.clone(), seq }).is_none() {

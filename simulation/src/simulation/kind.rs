@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! Kinds of faults.
 
 /// A kind of trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -70,13 +70,13 @@ const MUST_HAPPEN: [&str; 58] = [
     "messages with several requests",
     "messages with several replies",
 ];
-/// So many histories show every kind of fault.
+/// Number of histories from which on every entry of `MUST_HAPPEN` must have happened.
 pub const HISTORIES_MIN: u64 = 1000;
 
-/// What happened in many runs.
+/// Sums over many runs.
 #[derive(Clone, Debug, Default)]
 pub struct Total {
-    /// How many runs.
+    /// Number of runs.
     pub histories: u64,
     /// See [`Report`].
     pub events: u64,
@@ -86,7 +86,7 @@ pub struct Total {
     pub refused: u64,
     /// See [`Report`].
     pub unknown: u64,
-    /// How many runs lost a last copy.
+    /// Number of runs that lost the last copy of a record.
     pub lost: u64,
     /// By kind.
     pub counts: Counts,

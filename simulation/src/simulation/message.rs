@@ -1,4 +1,4 @@
-//! What travels between the processes of a simulated cluster.
+//! Messages between the processes of a simulated cluster.
 
 use std::fmt;
 use std::ops::Range;
@@ -36,7 +36,7 @@ pub enum Message {
     Retired(u64, Timestamp),
     /// Frontend to replica manager: requests of one kind.
     Requests {
-        /// Which.
+        /// Their kind.
         kind: RequestKind,
         /// The numbers of the updates in it.
         numbers: Range<u64>,

@@ -10,22 +10,22 @@ use natter_common::packing::RequestKind;
 
 use super::message::Message;
 
-/// Who sends, and to whom.
+/// Sender and receiver.
 pub type Link = (ReplicaId, ReplicaId);
 
-/// How messages fare where nobody interferes.
+/// Delays, losses and duplicates of messages if no scenario interferes.
 #[derive(Clone, Debug)]
 pub struct Weather {
     /// The least delay, in microseconds.
     pub delay_us_min: u64,
     /// The greatest usual delay, in microseconds.
     pub delay_us_max: u64,
-    /// How many of a thousand take up to forty times as long.
+    /// Messages in a thousand that take up to forty times as long.
     pub slow_permille: u32,
-    /// How many of a thousand are lost.
+    /// Messages in a thousand that are lost.
     pub loss_permille: u32,
-    /// How many of a thousand arrive twice. NATS never does that. Requests of clients and updates do not: a second copy of
-    /// one that was refused would be another request.
+    /// Messages in a thousand that arrive twice. NATS never does that. Requests of clients and updates do not: a second
+    /// copy of one that was refused would be another request.
     pub duplicate_permille: u32,
     /// Whether messages of one link overtake each other.
     pub reorder: bool,
@@ -45,7 +45,7 @@ impl Weather {
     }
 }
 
-/// What a scenario does with the messages of a link.
+/// Treatment of the messages of a link by a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// Kept until the scenario lets them go.
@@ -54,7 +54,7 @@ pub enum Policy {
     Drop,
 }
 
-/// What became of the messages so far.
+/// Number of messages so far, by their fate.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
     /// All that were sent.
@@ -72,13 +72,13 @@ pub struct Traffic {
 /// All links.
 #[derive(Debug)]
 pub struct Network {
-    /// How messages fare.
+    /// Delays, losses and duplicates of messages.
     pub weather: Weather,
     /// Links that lose everything.
     pub cut: BTreeSet<Link>,
-    /// What became of the messages so far.
+    /// Number of messages so far, by their fate.
     pub traffic: Traffic,
-    /// What a scenario's policies did to messages since somebody last looked.
+    /// Messages that a scenario's policies held or lost since the last look.
     pub interfered: Vec<(Link, Message, Policy)>,
     policies: BTreeMap<(Link, &'static str), Policy>,
     held: BTreeMap<Link, VecDeque<Message>>,

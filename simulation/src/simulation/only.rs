@@ -1,4 +1,5 @@
-//! What is left of a seed's plan: a failing run is made smaller by leaving things out, and the text of that repeats it.
+//! The part of a seed's plan that is kept: a failing run is made smaller by leaving things out, and the text of that
+//! repeats it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,24 +8,24 @@ use std::str::FromStr;
 use super::kind::Kind;
 use super::plan::Plan;
 
-/// What of a plan is kept. `None`: as the seed decides.
+/// The part of a plan that is kept. `None`: as the seed decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Only {
     /// Other chances under the same plan.
     pub salt: u64,
-    /// How many replica managers.
+    /// Number of replicas.
     pub replicas: Option<usize>,
-    /// How many frontends.
+    /// Number of frontends.
     pub frontends: Option<usize>,
-    /// How many sessions.
+    /// Number of sessions.
     pub sessions: Option<usize>,
-    /// How many operations a session begins.
+    /// Number of operations that a session begins.
     pub operations: Option<u64>,
-    /// How long there are faults, in microseconds.
+    /// Time during which there are faults, in microseconds.
     pub until: Option<u64>,
-    /// How many times something goes wrong.
+    /// Number of faults.
     pub strikes: Option<u64>,
-    /// Which of these times nothing does, from 1.
+    /// Faults that are left out, by their number from 1.
     pub skip: BTreeSet<u64>,
     /// The kinds of trouble that there are.
     pub faults: Option<BTreeSet<Kind>>,

@@ -1,4 +1,4 @@
-//! What a run came to.
+//! Results of a run.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use super::invariants::Violation;
 use super::only::Only;
 use super::plan::Plan;
 
-/// What happened in a run, in numbers.
+/// Counts of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Events.
@@ -29,13 +29,13 @@ pub struct Report {
 pub struct Failure {
     /// The seed.
     pub seed: u64,
-    /// How many events had happened.
+    /// Number of events until then.
     pub events: u64,
-    /// What was broken.
+    /// The broken invariant.
     pub violation: Violation,
-    /// What was left of the seed's plan.
+    /// The part of the seed's plan that was kept.
     pub only: Only,
-    /// What the seed had decided.
+    /// The plan of the run.
     pub plan: Plan,
     /// Everything that happened, where it was written down.
     pub trace: Vec<String>,

@@ -1,4 +1,4 @@
-//! What a seed decides before a run begins.
+//! Decisions of a seed before a run begins.
 
 use std::collections::BTreeSet;
 
@@ -7,21 +7,21 @@ use fastrand::Rng;
 use super::kind::Kind;
 use super::network::Weather;
 
-/// Of so many seeds, one has a long cut.
+/// Number of seeds of which one has a long cut.
 const LONG_CUT_ONE_OF: u32 = 100;
 
-/// Of so many seeds, one has clocks that are ahead for a while.
+/// Number of seeds of which one has clocks that are ahead for a while.
 const AHEAD_ONE_OF: u32 = 8;
-/// Of so many seeds, one has bystanders on the broker, and permissions that are taken away.
+/// Number of seeds of which one has bystanders on the broker, and permissions that are taken away.
 const NEIGHBOURS_ONE_OF: u32 = 4;
-/// By how much these clocks are ahead, in milliseconds: by more than a minute, which frontends and replicas allow for.
+/// Time by which these clocks are ahead, in milliseconds: more than the minute which frontends and replicas allow for.
 const AHEAD_MS: std::ops::RangeInclusive<i64> = 61_000..=3_600_000;
 
-/// By how much a session raises the clock of its label at most, in milliseconds: clocks that are not ahead otherwise differ by
-/// some seconds.
+/// Maximum time by which a session raises the clock of its label, in milliseconds: clocks that are not ahead otherwise
+/// differ by some seconds.
 const RAISED_MS_MAX: u64 = 30_000;
 
-/// What may go wrong in a run.
+/// Range of the faults in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// Replica managers and frontends crash, and nothing else: no attempt of a client may fail.
@@ -34,72 +34,73 @@ pub enum Flavour {
     Wild,
 }
 
-/// What a seed decides.
+/// Decisions of a seed.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What may go wrong.
+    /// Range of the faults.
     pub flavour: Flavour,
-    /// How many replica managers.
+    /// Number of replicas.
     pub replicas: usize,
-    /// How many frontends.
+    /// Number of frontends.
     pub frontends: usize,
-    /// How many sessions.
+    /// Number of sessions.
     pub sessions: usize,
-    /// By how many replica managers an update must be held.
+    /// Number of replicas that must hold an update.
     pub fault_tolerance: u32,
-    /// Who is gone for so long is forgotten, in milliseconds.
+    /// Time after which an absent replica is forgotten, in milliseconds.
     pub forget_after_ms: u64,
-    /// How many of a thousand replica managers keep their state on a disk.
+    /// Replicas in a thousand that keep their state on a disk.
     pub durable_permille: u32,
-    /// How many of a thousand of those disks may lose what was written last.
+    /// Disks in a thousand of those that may lose the latest commits.
     pub unsynced_permille: u32,
-    /// How many of a thousand replica managers are frontends as well.
+    /// Replicas in a thousand that are frontends as well.
     pub colocated_permille: u32,
     /// The longest time that a synced disk takes for a commit, in microseconds; 0 where a commit ends at once.
     pub sync_us_max: u64,
-    /// How users and movies are spread: few, so that keys collide.
+    /// Number of users: few, so that keys collide.
     pub users: u32,
-    /// See `users`.
+    /// Number of movies: few, so that keys collide.
     pub movies: u32,
-    /// How messages fare during the faults.
+    /// Delays, losses and duplicates of messages during the faults.
     pub weather: Weather,
-    /// How far clocks are wrong at most, in milliseconds.
+    /// Maximum error of a clock, in milliseconds.
     pub skew_ms_max: i64,
     /// The longest time for which a process gathers what arrives into one turn, in microseconds.
     pub processing_us_max: u64,
-    /// A session thinks at most so long, in microseconds.
+    /// Maximum time that a session thinks between operations, in microseconds.
     pub think_us_max: u64,
-    /// Time between faults at most, in microseconds.
+    /// Maximum time between faults, in microseconds.
     pub fault_us_max: u64,
-    /// How long there are faults, in microseconds.
+    /// Time during which there are faults, in microseconds.
     pub faulty_us: u64,
-    /// If not 0, the first fault is a cut between some replica managers for so long, in microseconds: for longer than those
-    /// who are silent count as alive. Frontends hear all meanwhile: who is apart with a frontend cannot tell that others live.
+    /// If not 0, the first fault is a cut between some replicas of this length, in microseconds. It is longer than the
+    /// silence after which a replica counts as gone. Frontends hear all meanwhile: a replica that is apart with a
+    /// frontend cannot tell that others live.
     pub long_cut_us: u64,
     /// Whether the run ends as soon as everything is well again: many short ones see as much as a few long ones, but for
     /// what takes its time.
     pub is_brief: bool,
-    /// How often the clocks of processes tick, in microseconds.
+    /// Interval of the ticks of processes' clocks, in microseconds.
     pub tick_us: u64,
-    /// By how much a clock jumps at most, in milliseconds; 0 where none does.
+    /// Maximum jump of a clock, in milliseconds; 0 if none jumps.
     pub jump_ms_max: i64,
     /// Whether there are bystanders on the broker, and permissions that are taken away.
     pub neighbours: bool,
     /// Whether one that listens to everything is there all the time.
     pub silent_always: bool,
-    /// If not 0, wall clocks are once ahead by so much, in milliseconds.
+    /// If not 0, wall clocks are once ahead by this time, in milliseconds.
     pub ahead_ms: i64,
-    /// By how much sessions may raise the clock of their label, in milliseconds: for less than is refused.
+    /// Maximum time by which sessions raise the clock of their label, in milliseconds: less than is refused.
     pub raised_ms_max: u64,
     /// Whether clients make ids of all kinds, also such that carry no stamp.
     pub any_ids: bool,
-    /// A session begins no more operations than this.
+    /// Maximum operations that a session begins.
     pub operations_max: u64,
-    /// So many times something goes wrong at most.
+    /// Maximum number of faults.
     pub strikes_max: u64,
-    /// Of these times, those in which nothing does, from 1.
+    /// Faults that are left out, by their number from 1.
     pub skipped: BTreeSet<u64>,
-    /// What may go wrong.
+    /// Kinds of faults that may happen.
     pub faults: BTreeSet<Kind>,
 }
 
@@ -188,7 +189,7 @@ impl Plan {
         self.faulty_us = self.long_cut_us + generator.u64(500_000..3_000_000);
         self.flavour = Flavour::Wild;
         self.replicas = self.replicas.max(3);
-        // Who has a disk is waited for, however long that takes.
+        // Replicas with a disk are waited for, however long they are away.
         self.durable_permille = 0;
         self.is_brief = false;
         self.tick_us = 40_000;
@@ -224,7 +225,7 @@ impl Plan {
         }
     }
 
-    /// How many replica managers may be in trouble at a time.
+    /// Maximum replicas that are in trouble at a time.
     pub fn troubled_max(&self) -> usize {
         match self.flavour {
             Flavour::Crashes | Flavour::Tolerable => (self.fault_tolerance as usize - 1).min(self.replicas - 1),

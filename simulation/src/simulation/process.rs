@@ -48,7 +48,7 @@ pub enum Life {
     },
 }
 
-/// What a process is.
+/// Protocol core of a process.
 pub enum Core {
     /// A replica manager and its value.
     Replica(Box<ReplicaManager>, MemoryValue),
@@ -61,11 +61,11 @@ pub enum Core {
 /// A client's request at a frontend.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Who asked.
+    /// Name of the client.
     pub client: ReplicaId,
     /// The client's own number.
     pub n: u64,
-    /// What the frontend had seen by then, with all that its label leaves out.
+    /// All that the frontend had seen by then, with what its label leaves out.
     pub frontend_prev: Timestamp,
     /// Whether it was a query.
     pub is_query: bool,
@@ -73,7 +73,7 @@ pub struct Caller {
     pub format: Format,
 }
 
-/// What a process heard of a replica manager, and when, in microseconds.
+/// Presence of a replica, as a process heard it. Times are in microseconds.
 #[derive(Clone, Debug)]
 pub struct Heard {
     /// When it last heard its presence.
@@ -84,12 +84,12 @@ pub struct Heard {
     pub alive_us: u64,
     /// Since when it has only heard that it serves; `None` where it does not.
     pub serving_since_us: Option<u64>,
-    /// What it showed to have applied when this process had just begun, or was OFFLINE no more; `None` where it was not
-    /// there all the time since.
+    /// Records that it showed to have applied when this process had just begun, or was OFFLINE no more; `None` if it
+    /// was not there all the time since.
     pub applied_at_first: Option<Timestamp>,
     /// The same, when it was heard last.
     pub applied_at_last: Timestamp,
-    /// How long it had run by then, in milliseconds: what says less is older, and no news.
+    /// Time for which it had run by then, in milliseconds: a message that says less is older, and no news.
     pub uptime_ms: u64,
     /// When it said goodbye, or the broker said that it is gone.
     pub left_us: Option<u64>,
@@ -107,21 +107,21 @@ impl Heard {
 pub struct Process {
     /// Its name.
     pub id: ReplicaId,
-    /// What it is.
+    /// Protocol core.
     pub core: Core,
     /// Whether it runs.
     pub life: Life,
-    /// How far its wall clock is ahead, in milliseconds.
+    /// Time by which its wall clock is ahead, in milliseconds.
     pub skew_ms: i64,
     /// Arrived and not yet handled.
     pub inbox: Vec<(ReplicaId, Message)>,
     /// Whether it is due to look into its inbox.
     pub scheduled: bool,
-    /// What survives it, if it is a replica manager that keeps its state on a disk.
+    /// Disk that survives it, if it is a replica that keeps its state on one.
     pub disk: Option<Disk>,
     /// The commit that the disk has not ended.
     pub syncing: Option<Written>,
-    /// What it may not do.
+    /// Permissions that it lacks.
     pub permissions: Permissions,
     /// It dies after this many outputs of its next batch that has any.
     pub dies_after: Option<usize>,
@@ -135,7 +135,7 @@ pub struct Process {
     pub seen: Timestamp,
     /// A frontend's last number for a client.
     pub last_caller: u64,
-    /// How many messages it got: each has its own reply subject.
+    /// Number of messages it got: each has its own reply subject.
     pub subjects: u64,
     /// The last presence of each replica manager that reached it.
     pub heard: BTreeMap<ReplicaId, Heard>,
@@ -208,7 +208,7 @@ impl Process {
     /// Takes notice of a presence message.
     pub fn hears(&mut self, presence: &Presence, now_us: u64) {
         let (id, status) = (&presence.id, presence.status);
-        // Nobody keeps in mind that one has left whom it never heard.
+        // A goodbye of a process that was never heard is not noted.
         if status == Status::Left && !self.heard.contains_key(id) {
             return;
         }
@@ -235,7 +235,7 @@ impl Process {
             alive_us: now_us,
             serving_since_us: serves.then_some(since_us),
             applied_at_first: match before {
-                // Who is OFFLINE is not there.
+                // Replicas that are OFFLINE are not there.
                 _ if status == Status::Offline => None,
                 Some(heard) => heard.applied_at_first.clone(),
                 None => is_new.then(|| applied.clone()),
@@ -248,8 +248,8 @@ impl Process {
         self.hears_of_earlier_lives(presence, now_us);
     }
 
-    /// What a replica manager was in earlier lives is not waited for any more, but for one that shows itself; whoever brings
-    /// the message.
+    /// Gives up waiting for a replica's earlier lives, except one that shows itself. It does not matter which process
+    /// brings the message.
     fn hears_of_earlier_lives(&mut self, presence: &Presence, now_us: u64) {
         for former in presence.former.iter().filter(|_| presence.status != Status::Left) {
             if let Some(heard) = self.heard.get_mut(former)
@@ -291,7 +291,7 @@ impl Process {
         })
     }
 
-    /// How many these are, without this process.
+    /// Number of these, without this process.
     pub fn certainly_up(&self, now_us: u64) -> usize {
         self.certain_of(now_us).count()
     }

@@ -1,4 +1,4 @@
-//! What the sessions of a run saw, for the history checker, which knows nothing else of the run.
+//! History of a run's sessions, for the history checker, which knows nothing else of the run.
 
 use natter_common::ids::UserId;
 use natter_common::rating::RatingKey;
@@ -43,9 +43,10 @@ impl Record {
         self.history.operations.push(history::Operation { session, kind, start_us, end_us, outcome });
     }
 
-    /// Everything has come to rest: decides about all of it, but where the last copy of something shown was lost (`is_lost`), by
-    /// more faults than are promised to be survived: who saw it cannot see it again. Where the retry of an id without a stamp was stamped by itself
-    /// (`twice`), an update may take its effect again, and sessions see that.
+    /// Checks the whole history, as everything has come to rest. Two cases allow violations. If the last copy of
+    /// something shown was lost (`is_lost`), by more faults than are promised to be survived, sessions that saw it
+    /// cannot see it again. If the retry of an id without a stamp was stamped by itself (`twice`), an update may take
+    /// its effect again, and sessions see that.
     pub fn judge(mut self, cluster: &Cluster, users: u32, is_lost: bool, twice: bool) -> Result<(), Violation> {
         self.history.initial = rows(&base_rows());
         let users: Vec<UserId> = (1..=users).filter_map(|n| UserId::new(n).ok()).collect();

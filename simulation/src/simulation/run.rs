@@ -24,33 +24,33 @@ use super::process::{Life, Process};
 use super::record::Record;
 use crate::history::Outcome;
 
-/// Replica managers and frontends find each other before the sessions begin, in microseconds.
+/// Time for replicas and frontends to find each other before the sessions begin, in microseconds.
 const BEGIN_US: u64 = 2_500_000;
-/// So long after the faults end every attempt must succeed, in microseconds.
+/// Time after the end of the faults from which on every attempt must succeed, in microseconds.
 const RECOVERY_US: u64 = 4_000_000;
-/// For so long every attempt must succeed, in microseconds.
+/// Time for which every attempt must succeed, in microseconds.
 const PEACE_US: u64 = 1_500_000;
-/// So long after the last request all must be equal, in microseconds.
+/// Time after the last request by which all replicas must be equal, in microseconds.
 const QUIET_US: u64 = 4_000_000;
-/// In a brief run sessions go on for so long after the faults end, in microseconds.
+/// Time for which sessions go on after the faults of a brief run end, in microseconds.
 const BRIEF_PEACE_US: u64 = 700_000;
-/// How often it is looked whether a brief run has come to rest, in microseconds.
+/// Interval at which a brief run is checked for having come to rest, in microseconds.
 const LOOK_US: u64 = 100_000;
 /// Maximum time of a commit after the faults end, in microseconds.
 const WELL_SYNC_US_MAX: u64 = 1_000;
-/// A client gives an attempt up after this, in microseconds.
+/// Time after which a client gives an attempt up, in microseconds.
 const CLIENT_TIMEOUT_US: u64 = 2_600_000;
-/// How the error begins that says that a refusal is not certain.
+/// Beginning of the error that says that a refusal is not certain.
 const REFUSAL_UNCERTAIN: &str = "TIMEOUT: no certain answer";
-/// After so many operations a session takes its time.
+/// Number of operations that a session begins without much thinking; after them it takes its time.
 const BUSY_OPERATIONS: u64 = 60;
-/// How long it thinks at most from then on, in microseconds.
+/// Maximum time that it thinks from then on, in microseconds.
 const LEISURE_US: u64 = 400_000;
-/// Between one client's request and its answer, so many messages may be sent by all processes together on average.
+/// Maximum messages that all processes together send for one attempt of a client, on average.
 const MESSAGES_PER_ATTEMPT_MAX: u64 = 400;
 
-/// So long after all replica managers ended at once, those that were started since serve, and attempts that began before are
-/// over, in microseconds.
+/// Time after the end of all replicas at once by which those that were started since serve, and attempts that began
+/// before are over, in microseconds.
 const STARTING_US: u64 = 8_000_000;
 
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ struct Run {
     /// Whether all has come to rest, so that there is nothing more to see.
     is_over: bool,
     attempts: u64,
-    /// How often all was started anew with nothing.
+    /// Number of times that all replicas were started anew with nothing.
     epoch: u64,
     /// When that was last, in microseconds.
     epoch_us: u64,
@@ -313,8 +313,8 @@ impl Run {
         }
     }
 
-    /// Where all was started anew with nothing, what was promised before counts no more, and what the sessions saw is another
-    /// history.
+    /// Forgets earlier promises if all replicas were started anew with nothing, and begins another history of the
+    /// sessions.
     fn begin_epoch(&mut self) {
         if self.faults.anew > self.epoch {
             self.epoch = self.faults.anew;
@@ -369,7 +369,8 @@ impl Run {
         self.epoch > 0 && self.cluster.bystanders.repeated > 0
     }
 
-    /// What a session has seen of replica managers that are gone with all they had, those that were started anew never reflect.
+    /// Checks that replicas that were started anew do not answer a session that has seen replicas which are gone with
+    /// all they had.
     fn check_epoch(&self, n: usize, operation: &Operation, answer: &ClientAnswer) -> Result<(), Violation> {
         let is_older = self.clients[n].epoch.is_some_and(|epoch| epoch < self.epoch)
             && !operation.seen.is_empty()
@@ -401,7 +402,7 @@ impl Run {
 
     /// A session's operation is over.
     fn note(&mut self, n: usize, outcome: Outcome) {
-        // What was answered by those that are gone is no part of the history of those that were started anew. An update that
+        // Answers of replicas that are gone are no part of the history of those that were started anew. An update that
         // was on its way may be.
         let is_older = self.epoch > 0 && self.began_us[n] <= self.epoch_us;
         let outcome = if is_older { Outcome::Unknown } else { outcome };
@@ -423,8 +424,8 @@ impl Run {
         if self.plan.ahead_ms > 0 && error.contains("more than a minute ahead") {
             return Ok(());
         }
-        // Where a bystander hides that an acceptor is dead, it may be paused and accept the update yet: a refusal by another
-        // one is not certain.
+        // An acceptor whose death a bystander hides may be paused and accept the update yet: a refusal by another one
+        // is not certain.
         let is_update = |operation: &Operation| matches!(operation.asked, Asked::Update(_));
         let is_update = self.clients[n].operation.as_ref().is_some_and(is_update);
         if is_update && self.cluster.bystanders.silences > 0 && error.starts_with("TIMEOUT") {

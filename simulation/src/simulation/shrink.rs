@@ -12,9 +12,9 @@ use super::outcome::Failure;
 use super::plan::Plan;
 use super::run::run_only;
 
-/// With so many different chances a smaller plan is tried.
+/// Number of different chances with which a smaller plan is tried.
 const CHANCES: u64 = 12;
-/// With so many, in the end, the plan is tried for the run that fails soonest.
+/// Number of chances with which, in the end, the plan is tried for the run that fails soonest.
 const LAST_CHANCES: u64 = 200;
 
 /// A failing run under way to be the smallest.
@@ -52,7 +52,7 @@ impl Shrinking {
     fn round(&mut self) -> bool {
         let mut any = false;
         for smaller in CANDIDATES {
-            // What can be left out once can often be left out again.
+            // Parts that can be left out once can often be left out again.
             while let Some(failure) = self.try_smaller(smaller) {
                 self.smallest = failure;
                 any = true;
@@ -73,7 +73,7 @@ impl Shrinking {
 /// Smaller plans, the smallest first.
 type Candidate = dyn Fn(&Only, &Plan) -> Vec<Only> + Sync;
 
-/// What may be left out, the greatest first.
+/// Parts that may be left out, the greatest first.
 const CANDIDATES: [&Candidate; 7] =
     [&shorter, &fewer_sessions, &fewer_kinds, &fewer_replicas, &fewer_strikes, &fewer_operations, &fewer_frontends];
 

@@ -48,7 +48,7 @@ use super::disk::Disk;
 use super::invariants::Invariants;
 use super::network::Weather;
 
-/// How long a step lasts after its commands, in microseconds.
+/// Duration of a step after its commands, in microseconds.
 const STEP_US: u64 = 50_000;
 
 /// An update that a scenario gave a name.

@@ -9,7 +9,7 @@ use natter_common::replica_manager::Changes;
 use natter_common::request::{Answer, Query};
 use natter_common::value::{Commit, Digest, QueryError, Row, Value, ValueError};
 
-/// What stands for each key, deletion markers among it.
+/// Row that stands for each key, deletion markers included.
 pub type Rows = BTreeMap<RatingKey, Row>;
 
 /// The films there are, by ascending number from 1.
@@ -42,7 +42,7 @@ pub fn key(user_id: u32, movie_id: u32) -> RatingKey {
     RatingKey { user_id: UserId::new(user_id).unwrap(), movie_id: MovieId::new(movie_id).unwrap() }
 }
 
-/// What the data set came with: user 1 has rated film 1.
+/// Ratings of the data set: user 1 has rated movie 1.
 pub fn base_rows() -> Rows {
     let stars = Some(Stars::from_half_stars(6).unwrap());
     Rows::from([(key(1, 1), Row { stars, timestamp: 1_000, stamp: Stamp::ZERO, update_id: None })])
@@ -157,7 +157,7 @@ impl Value for MemoryValue {
     }
 }
 
-/// What a row counts in the digest; a deletion marker nothing.
+/// Number that a row adds to the digest; 0 for a deletion marker.
 fn weight(key: RatingKey, row: &Row) -> u64 {
     let Some(stars) = row.stars else { return 0 };
     let id = row.update_id.map_or(0, |id| id.as_uuid().as_u128());

@@ -10,7 +10,7 @@ use crate::history::causality::Causality;
 use crate::history::index::Index;
 use crate::history::{Cell, Final, Mean, Outcome, Promise, Seen, Verdict, Violation};
 
-/// What the keys of one film come to.
+/// Sum and number of the ratings of one movie.
 #[derive(Clone, Copy, Default)]
 struct Sum {
     half_stars: u64,
@@ -72,7 +72,7 @@ pub(in crate::history) fn check(index: &Index<'_>, causality: &Causality, verdic
     }
 }
 
-/// What must stand at a key for `reader`, where only one value is possible.
+/// Rating of a key that `reader` must see; `None` where several values are possible.
 fn known(index: &Index<'_>, causality: &Causality, reader: usize, key: usize) -> Option<Option<Stars>> {
     let end_us = index.end_us(reader);
     let of_key = &index.keys[key];

@@ -10,10 +10,10 @@ use crate::history::causality::Causality;
 use crate::history::index::{Index, NO_CHAIN, Source};
 use crate::history::{Cell, Promise, Row, Verdict, Violation};
 
-/// So many orders are tried as the beginning of a short cycle.
+/// Maximum conflicts from which the search for a short cycle starts.
 const STARTS_MAX: usize = 64;
 
-/// Why one node comes before another.
+/// Reason why one node comes before another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Why {
     Session,
@@ -85,7 +85,7 @@ fn edges(index: &Index<'_>, conflicts: &HashMap<(usize, usize), usize>) -> Vec<V
     edges
 }
 
-/// What is left when nodes that nothing left precedes, or that precede nothing left, are taken away again and again.
+/// Nodes that remain when those without a predecessor, and those without a successor, are removed again and again.
 fn on_cycles(edges: &[Vec<(usize, Why)>]) -> Vec<bool> {
     let count = edges.len();
     let mut left = vec![true; count];

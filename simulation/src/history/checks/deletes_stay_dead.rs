@@ -1,7 +1,8 @@
-//! Who knows that somebody saw a rating gone never sees that rating again; and, the other way round, who knows that
-//! somebody saw one there never sees the delete from before.
+//! A session that knows that a rating was seen gone never sees that rating again. The other way round, a session that
+//! knows that a rating was seen never sees the delete from before.
 //!
-//! It holds in causal convergence: what the one in the middle saw is another write than the first, and comes after it.
+//! It holds in causal convergence: the write that was seen in between is another one than the first, and comes after
+//! it.
 
 use crate::history::causality::Causality;
 use crate::history::index::{Index, Source};

@@ -1,6 +1,6 @@
-//! What tells only whether a rating is there (a refusal, an acknowledged create, update or delete, "nothing" without the
-//! id of a delete) must have a write that explains it: one that leaves it so, that the reader may have seen, and that no
-//! other write which the reader knew of had replaced.
+//! Answers that tell only whether a rating is there (a refusal, an acknowledged create, update or delete, "nothing"
+//! without the id of a delete) must have a write that explains them. That write leaves the rating so, the reader may
+//! have seen it, and no other write which the reader knew of had replaced it.
 
 use crate::history::causality::Causality;
 use crate::history::index::{Glimpse, Index, NO_CHAIN, Source};

@@ -43,7 +43,7 @@ pub(in crate::history) fn check(index: &Index<'_>, verdict: &mut Verdict) {
                 verdict.add_stale((n, read.key), violation);
             }
         }
-        // What it writes itself it has seen too.
+        // Writes of a session count as seen by it.
         if let Some(write) = node.write {
             let source = Source::Write(n);
             if let Some((before, _)) = now.insert((node.chain, write.key), (source, n)) {

@@ -1,4 +1,4 @@
-//! What a stale read is, and how its reader may have known better.
+//! Stale reads, and how their readers may have known better.
 
 use crate::history::causality::Causality;
 use crate::history::index::{Index, Source};

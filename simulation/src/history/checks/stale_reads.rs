@@ -1,7 +1,7 @@
 //! No read sees a write that another write, which the reader knew of, had replaced.
 //!
-//! `WriteCORead` and `WriteCOInitRead` of Bouajjani et al. 2017. Which promise that breaks is told by how the reader knew
-//! of the newer write: Terry et al., "Session Guarantees for Weakly Consistent Replicated Data", PDIS 1994.
+//! `WriteCORead` and `WriteCOInitRead` of Bouajjani et al. 2017. The promise that such a read breaks depends on how the
+//! reader knew of the newer write: Terry et al., "Session Guarantees for Weakly Consistent Replicated Data", PDIS 1994.
 
 use super::stale::{Stale, replaces};
 use super::{lost_updates, monotonic_reads, monotonic_writes, read_your_writes, writes_follow_reads};

@@ -1,4 +1,5 @@
-//! What is read was written, under this id, with this rating, and not after the read; and it was not refused.
+//! Every value that is read was written, under this id, with this rating, and not after the read; and it was not
+//! refused.
 //!
 //! `ThinAirRead` of Bouajjani et al. 2017; an aborted read (G1a) in Adya, "Weak Consistency", 1999.
 

@@ -1,4 +1,4 @@
-//! Who sees a write sees what its session had read before. Terry et al. 1994.
+//! A session that sees a write sees all that the writing session had read before. Terry et al. 1994.
 
 use super::stale::{Stale, session_back, writes_seen};
 use crate::history::index::{Index, Source};

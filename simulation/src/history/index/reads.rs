@@ -1,4 +1,4 @@
-//! What each operation saw: reads whose write is known, and glimpses.
+//! Reads whose write is known, and glimpses, of each operation.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -115,7 +115,7 @@ impl Index<'_> {
         Some(node)
     }
 
-    /// Where nobody ever tried to delete, "nothing there" is what the data set came with: a read like any other.
+    /// "Nothing there", at a key that no session ever tried to delete, is the data set's value: a read like any other.
     pub(super) fn settle_glimpses(&mut self, n: usize) {
         let chain = self.nodes[n].chain;
         for glimpse in std::mem::take(&mut self.nodes[n].glimpses) {

@@ -1,4 +1,4 @@
-//! How processes begin, stand still and end.
+//! Starts, pauses and ends of processes.
 
 use natter_common::colocated::Colocated;
 use natter_common::frontend::{self, Frontend};

@@ -56,7 +56,7 @@ impl Cluster {
                 Message::Presence(presence) => {
                     process.hears(presence, now_us);
                 }
-                // What a bystander repeats is news where the original was lost, or comes later.
+                // Presence that a bystander repeats is news if the original was lost, or comes later.
                 Message::Foreign(of, Channel::Presence, payload) if of != id => {
                     let input = incoming::frontend_input(Channel::Presence, of.as_str(), payload.bytes());
                     if let Ok(frontend::Input::Presence(presence)) = input {

@@ -21,7 +21,7 @@ const RETRY_US: u64 = 2_000_000;
 /// Maximum time until a process hears that a message was not permitted, in microseconds.
 const TOLD_US_MAX: u64 = 3_000;
 
-/// What a process may not do.
+/// An action that a process may not perform.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Denied {
     /// Send gossip.
@@ -79,7 +79,7 @@ impl Denied {
     }
 }
 
-/// What a process may not do, and what its shell does about it.
+/// Permissions that a process lacks, and the state of its shell meanwhile.
 #[derive(Debug, Default)]
 pub struct Permissions {
     denied: BTreeSet<Denied>,
@@ -87,7 +87,7 @@ pub struct Permissions {
     retry_us: Option<u64>,
     /// When it shows that it is OFFLINE, in microseconds.
     show_us: u64,
-    /// What it showed last.
+    /// Presence that it showed last.
     shown: Option<Box<Presence>>,
 }
 
@@ -153,8 +153,8 @@ impl Cluster {
         true
     }
 
-    /// What the shell of a process does with a turn's messages where it lacks a permission. Gives the messages that are for
-    /// the core, and whether the core goes on as after a lost connection first.
+    /// Handles a turn's messages in the shell of a process that lacks a permission. Gives the messages that are for the
+    /// core, and whether the core first goes on as after a lost connection.
     pub(super) fn mind_permissions(
         &mut self,
         id: &ReplicaId,
@@ -185,8 +185,8 @@ impl Cluster {
         if self.process(id).replica().is_none() {
             return (inbox, false);
         }
-        // The core stands still. What it does to itself, and what an operator says, waits; and so does what comes to a
-        // frontend in the same process.
+        // The core stands still. Its messages to itself, and those of an operator, wait; so do those to a frontend in
+        // the same process.
         let is_colocated = self.process(id).frontend().is_some();
         let waits = |message: &Message| match message {
             Message::Foreign(_, channel, _) => *channel == Channel::Replies,

@@ -15,9 +15,9 @@ pub(super) const AHEAD_MS_MIN: i64 = 30_000;
 /// Clocks that are ahead.
 #[derive(Debug, Default)]
 pub struct Ahead {
-    /// By how much all clocks are ahead, those of new processes too, in milliseconds.
+    /// Time by which all clocks are ahead, those of new processes too, in milliseconds.
     pub(super) of_all_ms: i64,
-    /// By how much the clocks of clients are ahead, in milliseconds.
+    /// Time by which the clocks of clients are ahead, in milliseconds.
     pub of_clients_ms: i64,
     /// Whether it happened.
     is_over: bool,

@@ -1,4 +1,4 @@
-//! What happens to directories and to whole clusters: a directory that is copied, one that restarts often, and a cluster of
+//! Faults of directories and of whole clusters: a directory that is copied, one that restarts often, and a cluster of
 //! which all replica managers are started anew.
 
 use natter_common::ids::ReplicaId;
@@ -7,10 +7,10 @@ use natter_common::messages::Role;
 use super::{CONVALESCENCE_US, Cluster, Cure, Faults, Invariants, Kind, Plan, Sync, has_a_last_copy};
 use crate::simulation::plan::Flavour;
 
-/// How often all replica managers of a run are started anew at most.
+/// Maximum times in a run that all replicas are started anew with nothing.
 const ANEW_MAX: u64 = 2;
 
-/// What follows, and after how many microseconds.
+/// Cures that follow, each with the time until then, in microseconds.
 pub(super) type Later = Vec<(u64, Cure)>;
 
 impl Faults {
@@ -105,8 +105,9 @@ impl Faults {
         later
     }
 
-    /// All replica managers end at once, and mostly the frontends too; then as many begin: from their directories, or with
-    /// nothing where none ever had a directory. Sessions go on. What has a disk that may lose something is left alone.
+    /// All replica managers end at once, and mostly the frontends too; then as many begin: from their directories, or
+    /// with nothing if none ever had a directory. Sessions go on. Clusters with a disk that may lose something are left
+    /// alone.
     pub(super) fn strike_all(&mut self, cluster: &mut Cluster) -> Later {
         let replicas = cluster.alive(Role::Replica);
         let is_safe = |id: &ReplicaId| cluster.process(id).disk.as_ref().is_some_and(|disk| disk.sync == Sync::Full);

@@ -10,7 +10,7 @@ use crate::simulation::cluster::permissions::Denied;
 use crate::simulation::plan::{Flavour, Plan};
 
 impl Faults {
-    /// What bystanders or permissions do, now and then where a plan has them.
+    /// Draws a fault by bystanders or permissions, now and then, if the plan has them.
     pub(super) fn neighbours_kind(&mut self, plan: &Plan) -> Option<Kind> {
         if !plan.neighbours || self.generator.bool() {
             return None;

@@ -1,4 +1,4 @@
-//! Who joins, or comes back from OFFLINE, serves only when it has applied what the others showed by then.
+//! A replica that joins, or comes back from OFFLINE, serves only when it has applied what the others showed by then.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ impl CatchingUp {
         now_us: u64,
     ) -> Result<(), Violation> {
         if !matches!(manager.status(), Status::Active | Status::Overloaded) {
-            // Who stops for a moment to merge a snapshot goes on where it was.
+            // Replicas that stop for a moment to merge a snapshot go on where they were.
             if !manager.is_merging() {
                 self.serving.remove(&process.id);
             }

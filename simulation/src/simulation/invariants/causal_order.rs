@@ -10,7 +10,7 @@ use natter_common::timestamp::Timestamp;
 use super::ledger::Ledger;
 use super::{Violation, check};
 
-/// What each replica manager has applied, by the records it named.
+/// Records that each replica has applied.
 #[derive(Clone, Debug, Default)]
 pub struct CausalOrder {
     applied: BTreeMap<ReplicaId, Timestamp>,

@@ -46,7 +46,7 @@ impl Convergence {
         let Some(first) = replicas.first().map(|id| cluster.manager(id)) else { return Ok(()) };
         for id in &replicas {
             let manager = cluster.manager(id);
-            // Who was retired by some may have been heard of again by others.
+            // Origins that some have retired may have been heard of again by others.
             let equal = ledger.expanded(manager.value_timestamp()) == ledger.expanded(first.value_timestamp())
                 && manager.replica_timestamp() == manager.value_timestamp()
                 && manager.waiting() == 0

@@ -17,16 +17,16 @@ use crate::simulation::process::{Caller, Process};
 /// A frontend that listens for less has not heard of everybody, in microseconds.
 const LISTENING_US: u64 = 1_500_000;
 
-/// What was acknowledged and what was shown.
+/// Records that were acknowledged, and those that were shown.
 #[derive(Debug, Default)]
 pub struct Durability {
     /// Records that answers to updates named.
     pub acknowledged: BTreeSet<RecordRef>,
-    /// What these records cover: each holder of one holds its origin's earlier ones too.
+    /// Timestamp that covers these records: each holder of one holds its origin's earlier ones too.
     covered: Timestamp,
-    /// Records that somebody applied.
+    /// Records that a replica applied.
     pub shown: BTreeSet<RecordRef>,
-    /// How many updates were acknowledged by fewer than asked for.
+    /// Number of updates that were acknowledged by fewer replicas than asked for.
     pub acknowledged_by_fewer: u64,
     /// Records of such updates: no more losses are promised to be survived than others hold them.
     held_by_fewer: BTreeSet<RecordRef>,

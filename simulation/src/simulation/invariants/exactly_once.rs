@@ -20,7 +20,7 @@ use crate::simulation::message::ClientAnswer;
 /// The updates whose effects stood for a key: the one that does, and those before it.
 type Standing = (UpdateId, BTreeSet<UpdateId>);
 
-/// What stood where, and what was answered.
+/// Updates that took effect, by replica and key, and answers, by update id.
 #[derive(Clone, Debug, Default)]
 pub struct ExactlyOnce {
     standing: BTreeMap<(ReplicaId, RatingKey), Standing>,

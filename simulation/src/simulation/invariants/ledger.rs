@@ -1,4 +1,4 @@
-//! What truly happened: every record ever accepted, and the ratings that follow from any set of them.
+//! The true history: every record ever accepted, and the ratings that follow from any set of them.
 //!
 //! It knows nothing of how replica managers work but the rule that the greater (stamp, id) stays.
 
@@ -15,7 +15,7 @@ use super::{Violation, check};
 use crate::simulation::process::EPOCH_MS;
 use crate::simulation::value::{Rows, base_rows, keep_greater};
 
-/// So many ratings are kept that were computed lately.
+/// Maximum timestamps whose ratings are kept; beyond that the oldest go.
 const KEPT_MAX: usize = 12;
 
 /// Ratings that were computed lately: those after a little more follow from them. A copy begins without.

@@ -18,7 +18,7 @@ use crate::simulation::client::{Asked, Operation};
 use crate::simulation::message::ClientAnswer;
 use crate::simulation::value::{Rows, answer};
 
-/// What decides between two updates of one key.
+/// Order of two updates of one key: the greater one stands.
 type Order = (Stamp, Option<UpdateId>, Option<Stars>, i64);
 
 /// The latest that each session saw, or wrote, of each key.
@@ -39,7 +39,7 @@ impl Sessions {
         let label = match answer {
             Ok(ClientReply { label, .. }) | Err(FrontendError::Refused { label, .. }) => label,
             Err(FrontendError::BadRequest(text)) => {
-                // What became of an id that old is not known any more.
+                // An id that old is refused: its fate is not known any more.
                 let is_good = !text.contains("made more than a minute ago");
                 return check(!is_good, "a good request is not called bad", || format!("{operation:?}: {text}"));
             }
@@ -122,7 +122,7 @@ impl Sessions {
 }
 
 fn covers_prev(ledger: &Ledger, operation: &Operation, label: &Label) -> Result<(), Violation> {
-    // Whatever the label left out of `prev` by then.
+    // Includes what the label left out of `prev` by then.
     check(ledger.covers(&label.replicas, &operation.seen), "an answer reflects prev", || {
         format!("{operation:?} got {label}")
     })

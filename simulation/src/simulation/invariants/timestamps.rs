@@ -11,7 +11,7 @@ use super::ledger::Ledger;
 use super::{Violation, check};
 use crate::simulation::cluster::Cluster;
 
-/// What each replica manager showed before.
+/// Timestamps that each replica showed before.
 #[derive(Debug, Default)]
 pub struct Timestamps {
     before: BTreeMap<ReplicaId, (Timestamp, Timestamp, Timestamp)>,

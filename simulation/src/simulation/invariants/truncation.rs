@@ -22,7 +22,7 @@ pub struct Truncation {
 }
 
 impl Truncation {
-    /// A replica manager handled something. What it took from a snapshot was never in its log.
+    /// A replica manager handled something. Records that it took from a snapshot were never in its log.
     pub fn stepped(
         &mut self,
         ledger: &Ledger,

@@ -1,4 +1,4 @@
-//! What a transcript tells of what happens.
+//! Events as a transcript tells them.
 
 use natter_common::ids::{ReplicaId, UpdateId};
 use natter_common::messages::{Reply, Role};
@@ -60,7 +60,7 @@ impl Scenario {
         }
     }
 
-    /// A message was held or lost. What says nothing new is not worth a line.
+    /// A message was held or lost. Messages that say nothing new are not worth a line.
     pub(super) fn see_interference(&mut self, from: &ReplicaId, to: &ReplicaId, message: &Message, policy: Policy) {
         let names = |records: &[RecordRef]| records.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let text = match message {
