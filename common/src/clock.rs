@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::number::{NO_CLOCK_OF_F32, clock_of_f64};
 
-/// How far a stamp may lie ahead of the clock of the machine that looks at it, in milliseconds.
+/// Maximum time by which a stamp may be ahead of the local clock, in milliseconds.
 pub const STAMP_AHEAD_MS_MAX: u64 = 60_000;
 
 /// A reading of a hybrid logical clock: 48 bits of Unix milliseconds, then 16 bits of counter.

@@ -1,8 +1,8 @@
 //! The identity of a cluster: to which replicas a session, or the journal of an import, belongs.
 //!
-//! A replica that finds no other one draws an identity. Replicas keep it with their state, show it in their presence, and
-//! frontends put it into every reply. Where two clusters meet, both keep the smaller identity, and the other one stays
-//! an alias: sessions of either go on.
+//! A replica that finds no other one draws an identity. Replicas keep it with their state, show it in their presence,
+//! and frontends put it into every reply. After two clusters meet, both keep the smaller identity, and the other one
+//! stays an alias: sessions of either go on.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{IdError, ReplicaId};
 
-/// Maximum aliases of a cluster that are kept and shown: each comes from two clusters that met. Those beyond it are not
-/// taken in, so that none that is kept is ever lost.
+/// Maximum aliases of a cluster that are kept and shown: each comes from two clusters that met. Further aliases are
+/// ignored, so that a kept one is never lost.
 pub const ALIASES_MAX: usize = 32;
 
 /// Letters of an identity that a replica draws.

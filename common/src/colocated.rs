@@ -130,7 +130,8 @@ impl Colocated {
         Ok(is_changed)
     }
 
-    /// Whether neither half has anything to tell the other one. What is left of a turn is handled in the next one.
+    /// Whether neither half has anything to tell the other one. Messages left over from a turn are handled in the next
+    /// one.
     pub fn is_at_rest(&self) -> bool {
         self.for_frontend.is_empty() && self.for_replica.is_empty()
     }
@@ -241,8 +242,9 @@ impl Colocated {
         }
     }
 
-    /// The local replica goes on as `replica`, under a new id, after its store failed. What was pending at the old one is
-    /// asked of others in the next turn, and what the old one would have confirmed for others travels now.
+    /// Replaces the local replica by `replica`, which has a new id, after a failure of its store. In the next turn
+    /// other replicas are asked for what was pending at the old one. Requests to confirm that the old one would have
+    /// answered for others are sent now.
     pub fn replace_replica(&mut self, replica: ReplicaManager, outputs: &mut Outputs) {
         let former = self.replica.id().clone();
         self.frontend.prefer(replica.id());
@@ -256,8 +258,8 @@ impl Colocated {
         self.for_frontend.push(frontend::Input::Unreachable(former, 0..0));
     }
 
-    /// The store of the local replica failed, and the frontend half goes on without it. What the replica would have confirmed
-    /// for others travels now. What is pending at the replica itself is asked of others.
+    /// Gives the frontend half alone, after the store of the local replica failed. Requests to confirm that it would
+    /// have answered for others are sent now. For requests that are pending at it, others are asked.
     pub fn into_frontend(self, now: Now, outputs: &mut Vec<frontend::Output>) -> Frontend {
         let Self { mut frontend, replica, held_elsewhere, mut for_frontend, .. } = self;
         for_frontend.push(frontend::Input::Unreachable(replica.id().clone(), 0..0));

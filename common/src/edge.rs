@@ -30,7 +30,7 @@ use crate::wire::{Format, WireError};
 /// A frontend's answer to a client. [`encode_reply`] adds the identity of the cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientReply {
-    /// What was asked for, or what the update wrote or deleted.
+    /// Result of the query, or the rating that the update wrote or deleted.
     pub value: Answer,
     /// To be merged into the session's `prev`.
     pub label: Label,
@@ -75,7 +75,7 @@ impl Serialize for Untagged<'_> {
 /// A reply as a client reads it, whose request tells which value to expect.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct ReplyOf<T> {
-    /// What was asked for.
+    /// Result of the query.
     pub value: T,
     /// To be merged into the session's `prev`.
     pub label: Label,

@@ -52,20 +52,20 @@ use pending::{Attempt, Kind, Outcome, Pending};
 use retired::Retired;
 use step::Step;
 
-/// What a frontend is told at its start.
+/// Configuration of a frontend.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Its id.
     pub id: ReplicaId,
     /// The program's version, for presence.
     pub version: String,
-    /// How many replica managers must hold an update before it is acknowledged: `FAULT_TOLERANCE`, at least 1.
+    /// Number of replicas that must hold an update before it is acknowledged: `FAULT_TOLERANCE`, at least 1.
     pub fault_tolerance: u32,
-    /// Whether fewer never do, even where fewer are up.
+    /// Whether a smaller number never suffices, even if fewer replicas are up.
     pub strict: bool,
     /// A client has its answer within this time, in milliseconds.
     pub timeout_ms: u64,
-    /// How many requests may wait here.
+    /// Maximum requests that may wait here.
     pub queue_length_max: usize,
     /// Seeds the random bits of update ids.
     pub seed: u64,
@@ -76,20 +76,21 @@ pub struct Config {
 pub struct Frontend {
     config: Config,
     started_ms: u64,
-    /// What this frontend has seen in the labels of replica managers.
+    /// Label of everything this frontend has seen in labels of replicas.
     prev: Label,
     clock: HybridLogicalClock,
     generator: fastrand::Rng,
     directory: Directory,
     /// Requests that have no answer yet, by token.
     pending: Sequence<Pending>,
-    /// When it has to be looked at which pending requests. Who has its answer, or is to be looked at later, stays in.
+    /// Tokens of pending requests by wake-up time, in milliseconds. Entries of requests that are answered, or wake up
+    /// later, are skipped.
     timers: BTreeMap<u64, Vec<u64>>,
     attempts: Sequence<Attempt>,
     batches: Batches,
     losses: Losses,
     retired: Retired,
-    /// What was seen in another cluster, with the names of that.
+    /// Names of the previous cluster, and the timestamp seen there.
     left_behind: Option<(ClusterNames, Timestamp)>,
     presence_due_ms: u64,
     stage: Stage,
@@ -144,12 +145,12 @@ impl Frontend {
         &self.config.id
     }
 
-    /// What this frontend has seen.
+    /// Label of everything this frontend has seen.
     pub fn prev(&self) -> &Label {
         &self.prev
     }
 
-    /// How many requests of clients have no answer yet, each operation of a batch counted.
+    /// Number of client requests without an answer, each operation of a batch counted.
     pub fn pending(&self) -> usize {
         (self.pending.held() + self.batches.held()).saturating_sub(usize::from(self.retired.is_asking))
     }
@@ -197,8 +198,9 @@ impl Frontend {
         self.put_retired_before_answers(outputs, from);
     }
 
-    /// The replicas are those of another cluster, as where all were started anew with nothing: they will never hold what was
-    /// seen here before, and every request would wait for that. What was seen is put aside: the two clusters may meet.
+    /// Begins anew in another cluster: its replicas will never hold the updates seen here before, and every request
+    /// would wait for these. This happens when all replicas were started anew with nothing. The timestamp seen before
+    /// is kept aside: the two clusters may meet.
     fn begin_in_another_cluster(&mut self, before: ClusterNames, outputs: &mut Vec<Output>) {
         let seen = std::mem::take(&mut self.prev.replicas);
         let left_behind = self.left_behind.replace((before, seen));
@@ -271,7 +273,7 @@ impl Frontend {
         }
     }
 
-    /// What a session has seen in another cluster, no replica here will ever have.
+    /// Refuses a session of another cluster: no replica here will ever have the updates that it has seen.
     fn check_cluster(&self, request: &ClientRequest) -> Result<(), FrontendError> {
         let Some(theirs) = request.cluster() else { return Ok(()) };
         match &self.directory.cluster().id {
@@ -307,7 +309,7 @@ impl Frontend {
     }
 
     fn fail_attempts_at(&mut self, replica: &ReplicaId, undelivered: &Range<u64>, step: &mut Step<'_>) {
-        // What went after that comes back by itself.
+        // Later requests come back undelivered by themselves.
         let until = if undelivered.is_empty() { u64::MAX } else { undelivered.end };
         let is_lost = |attempt: &&Attempt| attempt.replica == *replica && attempt.n < until;
         let lost: Vec<u64> = self.attempts.iter().filter(is_lost).map(|attempt| attempt.n).collect();
@@ -414,12 +416,12 @@ impl Frontend {
         (self.config.timeout_ms / 5).clamp(20, 400)
     }
 
-    /// How long a replica manager may keep a request waiting, so that its answer still comes in time.
+    /// Maximum time that a replica may keep a request waiting so that its answer is still in time, in milliseconds.
     fn wait_ms(&self, deadline_ms: u64, step: &Step<'_>) -> u64 {
         deadline_ms.saturating_sub(step.now.monotonic_ms).saturating_sub(self.config.timeout_ms / 10)
     }
 
-    /// How it shows itself now.
+    /// The presence message that this frontend sends now.
     pub fn presence(&self, now: Now) -> Presence {
         Presence {
             role: Role::Frontend,

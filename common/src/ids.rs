@@ -16,13 +16,13 @@ use crate::clock::Stamp;
 /// The longest id token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 64;
 
-/// What a replica id looks like.
+/// Shape of a replica id, for messages.
 pub(crate) const ID_SHAPE: &str = "an id of 1 to 64 of the characters A-Z a-z 0-9 _ -";
 
-/// So many ids of messages share their tokens; one more takes the place of another.
+/// Maximum ids of messages that share their tokens; a further one takes the place of another.
 const KNOWN_IDS_MAX: usize = 256;
 
-/// Why a text is not an id.
+/// Reason why a text is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// The text is not a token of `[A-Za-z0-9_-]{1,64}`.
@@ -209,7 +209,7 @@ impl UpdateId {
         })
     }
 
-    /// When the id was made, in Unix milliseconds, if its version (1, 6 or 7) shows that.
+    /// Time at which the id was made, in Unix milliseconds, if its version (1, 6 or 7) shows that.
     pub fn milliseconds(self) -> Option<u64> {
         let (seconds, nanoseconds) = self.0.get_timestamp()?.to_unix();
         Some(seconds * 1000 + u64::from(nanoseconds) / 1_000_000)

@@ -20,7 +20,7 @@ pub enum Channel {
     Presence,
     /// Gossip of a replica.
     Gossip,
-    /// What another replica holds of the gossip that was sent here.
+    /// Timestamp up to which another replica holds records that were gossiped from here.
     Acknowledgement,
     /// The answer to a pull.
     LogPage,
@@ -30,7 +30,7 @@ pub enum Channel {
     Replies,
 }
 
-/// Why a message is ignored.
+/// Reason why a message is ignored.
 #[derive(Debug)]
 pub enum Ignored {
     /// Its bytes are not the message that belongs there.

@@ -1,4 +1,4 @@
-//! What Natter's roles share. No tokio, no NATS, no clock, no SQL.
+//! Code that Natter's roles share. No tokio, no NATS, no clock, no SQL.
 //!
 //! - words of the field: [`timestamp`], [`label`], [`clock`], [`ids`], [`cluster`], [`rating`]
 //! - what is asked and what it is asked of: [`request`], [`value`]

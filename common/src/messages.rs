@@ -44,23 +44,23 @@ pub struct UpdateRequest {
     pub n: u64,
     /// The update's id: the same in every attempt.
     pub id: UpdateId,
-    /// What the session and the frontend have seen.
+    /// Timestamp that the session and the frontend have seen.
     pub prev: Timestamp,
     /// Whether the frontend has seen all of `prev` itself, in labels of replica managers: a client's word proves nothing.
     #[serde(default)]
     pub proven: bool,
-    /// Those in `prev` that the frontend does not hear: what is missing of others is never given up as lost.
+    /// Replicas in `prev` that the frontend does not hear. Missing records of other origins are never given up as lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unheard: Vec<ReplicaId>,
-    /// What to do.
+    /// The update itself.
     pub request: Update,
     /// The frontend's stamp: the same in every attempt, unless a replica manager had it stamped again.
     pub stamp: Stamp,
-    /// How many replica managers must hold it before anyone shows it.
+    /// Number of replicas that must hold the record before any of them shows it.
     pub copies: u32,
     /// Whether no replica manager was asked to accept this id before, so that it may be stamped again.
     pub fresh: bool,
-    /// How long the replica manager may keep it waiting, in milliseconds.
+    /// Maximum time for which the replica may keep it waiting, in milliseconds.
     pub wait_ms: u64,
 }
 
@@ -69,17 +69,17 @@ pub struct UpdateRequest {
 pub struct QueryRequest {
     /// The sender's number for this attempt: the reply repeats it.
     pub n: u64,
-    /// What the session and the frontend have seen: the answer reflects it.
+    /// Timestamp that the session and the frontend have seen: the answer reflects it.
     pub prev: Timestamp,
     /// Whether the frontend has seen all of `prev` itself, in labels of replica managers: a client's word proves nothing.
     #[serde(default)]
     pub proven: bool,
-    /// Those in `prev` that the frontend does not hear: what is missing of others is never given up as lost.
+    /// Replicas in `prev` that the frontend does not hear. Missing records of other origins are never given up as lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unheard: Vec<ReplicaId>,
-    /// What to tell.
+    /// The query itself.
     pub request: Query,
-    /// How long the replica manager may keep it waiting, in milliseconds.
+    /// Maximum time for which the replica may keep it waiting, in milliseconds.
     pub wait_ms: u64,
 }
 
@@ -88,20 +88,20 @@ pub struct QueryRequest {
 pub struct ConfirmRequest {
     /// The sender's number for this attempt: the reply repeats it.
     pub n: u64,
-    /// Which update.
+    /// Id of the update.
     pub id: UpdateId,
-    /// Who was asked to accept it, and so has it if gossip does not bring it; `None` to only look it up.
+    /// Replica that was asked to accept it, whose log has it if gossip does not bring it; `None` to only look it up.
     #[serde(default)]
     pub acceptor: Option<ReplicaId>,
-    /// How long the replica manager may keep it waiting, in milliseconds; 0 to answer at once.
+    /// Maximum time for which the replica may keep it waiting, in milliseconds; 0 to answer at once.
     pub wait_ms: u64,
 }
 
-/// What a replica manager answers to requests that came in one message. Those that had to wait come in later messages
-/// to the same reply subject.
+/// A replica's replies to requests that came in one message. Replies to requests that had to wait come in later
+/// messages to the same reply subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replies {
-    /// Who answers.
+    /// Id of the replica that answers.
     pub id: ReplicaId,
     /// Each with the number of its request.
     #[serde(serialize_with = "rows::write_list", deserialize_with = "rows::read_list")]
@@ -117,7 +117,7 @@ pub struct NumberedReply {
     pub reply: Reply,
 }
 
-/// What a replica manager answers to an update, a query or a confirm.
+/// A replica's reply to an update, a query or a confirm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
@@ -136,7 +136,7 @@ pub enum Reply {
     },
     /// To a query.
     Answered {
-        /// What was asked for.
+        /// Result of the query.
         value: Answer,
         /// Exactly what the answer reflects.
         label: Label,
@@ -152,9 +152,9 @@ pub enum Reply {
     NotHeld,
     /// To an update or a query that the value doesn't allow. Nothing changed.
     Refused {
-        /// Why.
+        /// Reason of the refusal.
         refusal: Refusal,
-        /// What the refusal rests on.
+        /// Label that the refusal rests on.
         label: Label,
     },
     /// To an update: its stamp is not above that of the rating as it stands. Nothing changed.
@@ -188,7 +188,7 @@ impl Reply {
     }
 }
 
-/// Why the value doesn't allow a request.
+/// Reason why the value doesn't allow a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
@@ -236,18 +236,18 @@ impl From<&Timestamp> for Replicas {
     }
 }
 
-/// What a replica manager tells all others: new records at once, and where it stands at every gossip interval.
+/// Message of a replica to all others: new records at once, and its timestamps at every gossip interval.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gossip {
     /// The sender.
     pub id: ReplicaId,
-    /// What the sender holds, these records included.
+    /// Timestamp of the records that the sender holds, those in this message included.
     pub replica_timestamp: Replicas,
-    /// What the sender has applied.
+    /// Timestamp of the records that the sender has applied.
     pub value_timestamp: Replicas,
     /// Over the sender's ratings at `value_timestamp`.
     pub digest: Digest,
-    /// What the sender accepted since its last message; empty in an anti-entropy digest.
+    /// Records that the sender accepted since its last message; empty in an anti-entropy digest.
     #[serde(default, serialize_with = "rows::write_list", deserialize_with = "rows::read_list")]
     pub records: Vec<Arc<Record>>,
 }
@@ -257,7 +257,7 @@ pub struct Gossip {
 pub struct Acknowledgement {
     /// The sender.
     pub id: ReplicaId,
-    /// What the sender holds.
+    /// Timestamp of the records that the sender holds.
     pub replica_timestamp: Replicas,
 }
 
@@ -266,7 +266,7 @@ pub struct Acknowledgement {
 pub struct LogRequest {
     /// The sender.
     pub id: ReplicaId,
-    /// What the sender holds already.
+    /// Timestamp of the records that the sender holds already.
     pub have: Replicas,
 }
 
@@ -275,14 +275,15 @@ pub struct LogRequest {
 pub struct LogPage {
     /// The sender.
     pub id: ReplicaId,
-    /// What the sender holds; the page may reach less far.
+    /// Timestamp of the records that the sender holds; the page may reach less far.
     pub replica_timestamp: Replicas,
-    /// What the sender has applied.
+    /// Timestamp of the records that the sender has applied.
     pub value_timestamp: Replicas,
-    /// What someone must hold to be brought up to date by the sender's log: what is before is in its snapshot only.
+    /// Timestamp that a replica must hold for the sender's log to bring it up to date: earlier records are in the
+    /// sender's snapshot only.
     #[serde(default)]
     pub start: Replicas,
-    /// Those with updates in the sender's value that it knows to be gone for good: they may be retired.
+    /// Origins in the sender's value timestamp that it knows to be gone for good: they may be retired.
     #[serde(default)]
     pub gone: Vec<ReplicaId>,
     /// The records.

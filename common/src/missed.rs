@@ -1,8 +1,8 @@
-//! What is missed: updates of those who are gone, which somebody has seen and nobody who is there shows.
+//! Missed updates: a session or a frontend has seen them, their origins are gone, and no present replica shows them.
 //!
-//! Silence is no proof of death: behind a partial partition somebody may be silent here and heard by a third one, who brings
-//! all its updates, only later. So an update counts as lost when its origin is dead by all that is known here, *and* it
-//! was missed for [`LOST_AFTER_MS`] in vain.
+//! Silence is no proof of death: behind a partial partition a replica may be silent here and heard by a third one,
+//! which brings all its updates, only later. So an update counts as lost when its origin is dead by all that is known
+//! here, *and* it was missed for [`LOST_AFTER_MS`] in vain.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::roster::LOST_AFTER_MS;
 /// For each origin, the number of the first of its updates that is missed, and since when, in milliseconds.
 type Origins = BTreeMap<ReplicaId, (u64, u64)>;
 
-/// What is missed: of what labels of replica managers prove, and of what clients only claim, which must not make
-/// anything proven count as lost sooner.
+/// Missed updates of two kinds: labels of replicas prove the ones, clients only claim the others. A claim must not make
+/// a proven update count as lost sooner.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Missed {
     proven: Origins,

@@ -150,8 +150,8 @@ pub fn unpack_requests(
     Ok(())
 }
 
-/// The payload of a message of replies, of `bytes_max` bytes at most: where its only reply is too long a list, that is cut.
-/// Where nothing can be cut, the payload is longer.
+/// The payload of a message of replies, of `bytes_max` bytes at most: where its only reply is too long a list, that is
+/// cut. If nothing can be cut, the payload is longer.
 pub fn encode_replies(replies: &mut Replies, bytes_max: usize) -> Result<Vec<u8>, WireError> {
     let payload = encode(replies)?;
     let excess = payload.len().saturating_sub(bytes_max);

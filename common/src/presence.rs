@@ -1,4 +1,4 @@
-//! What frontends and replica managers show of themselves: presence, status and mode.
+//! Presence of frontends and replicas: their id, status and mode.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::label::Label;
 use crate::messages::Replicas;
 use crate::value::Digest;
 
-/// How a role presents itself.
+/// Status that a process shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
@@ -39,7 +39,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// What decides a replica manager's status.
+/// Mode that decides a replica's status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", expecting = "a mode: active, overloaded, offline, arbitrary or measured")]
 pub enum Mode {
@@ -98,21 +98,21 @@ pub struct StatusRequest {
 /// The answer to a [`StatusRequest`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusReply {
-    /// Who answers.
+    /// Id of the replica that answers.
     pub id: ReplicaId,
     /// Its status now.
     pub status: Status,
-    /// What decides it.
+    /// Mode that decides the status.
     pub mode: Mode,
     /// Replica managers that showed an equal value timestamp and another digest: a bug. Empty in a sound system.
     #[serde(default)]
     pub diverged: Vec<ReplicaId>,
-    /// How many records that somebody depends on died with the last who held them.
+    /// Number of records that were lost with the last replica that held them, though others depend on them.
     #[serde(default)]
     pub lost: u64,
 }
 
-/// Which part a process plays.
+/// Role of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -131,7 +131,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// What every frontend and replica manager shows of itself, every presence interval and at once on a change.
+/// Presence message of a frontend or replica, sent every presence interval and at once on a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Presence {
     /// Frontend or replica manager.
@@ -140,10 +140,10 @@ pub struct Presence {
     pub id: ReplicaId,
     /// Its status.
     pub status: Status,
-    /// What decides the status; a replica manager's.
+    /// Mode that decides the status of a replica.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// What its wall clock shows, in Unix milliseconds.
+    /// Reading of its wall clock, in Unix milliseconds.
     #[serde(default)]
     pub wall_ms: u64,
     /// The program's version.
@@ -158,25 +158,25 @@ pub struct Presence {
     /// Since its start, in milliseconds.
     #[serde(default)]
     pub uptime_ms: u64,
-    /// What a replica manager has applied.
+    /// Timestamp of the records that a replica has applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_timestamp: Option<Replicas>,
-    /// What a replica manager holds.
+    /// Timestamp of the records that a replica holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_timestamp: Option<Replicas>,
     /// Over a replica manager's ratings at `value_timestamp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// How many records a replica manager's update log has.
+    /// Number of records in a replica's update log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_length: Option<u64>,
-    /// How much of a snapshot a replica manager has taken, while it takes one.
+    /// Progress of a replica that loads a snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotProgress>,
     /// The greatest stamp of the records that a replica holds; 0 where it holds none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<Stamp>,
-    /// What a frontend has seen.
+    /// Label of everything a frontend has seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prev: Option<Label>,
     /// The identity of its cluster; `None` before it knows one.
@@ -204,10 +204,10 @@ pub struct LostRecords {
     pub last: u64,
 }
 
-/// How much of a snapshot was taken.
+/// Progress of a snapshot that is being loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotProgress {
-    /// How many rows have come.
+    /// Number of rows that have come.
     pub rows: u64,
     /// About how many there are.
     pub of: u64,
@@ -240,14 +240,15 @@ impl Presence {
         }
     }
 
-    /// How long a text in a presence message may be, in bytes.
+    /// Maximum length of a text in a presence message, in bytes.
     pub const TEXT_BYTES_MAX: usize = 128;
 
     /// Maximum former ids in a presence message: those that are retired in time leave it long before. A message with more
     /// is made up.
     pub const FORMER_MAX: usize = 128;
 
-    /// Maximum origins of lost records in a presence message. Those of others are not shown. A message with more is made up.
+    /// Maximum origins of lost records in a presence message. Further origins are not shown. A message with more is
+    /// made up.
     pub const LOST_MAX: usize = 64;
 
     /// Whether its parts are of a size that a real process shows: what is kept of others must not grow without bound.

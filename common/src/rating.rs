@@ -21,12 +21,12 @@ impl Stars {
         if (1..=10).contains(&half_stars) { Ok(Self(half_stars)) } else { Err(NotOnScale(f64::from(half_stars) / 2.0)) }
     }
 
-    /// How many half stars, 1 to 10.
+    /// Number of half stars, 1 to 10.
     pub fn half_stars(self) -> u8 {
         self.0
     }
 
-    /// How many stars, 0.5 to 5.0.
+    /// Number of stars, 0.5 to 5.0.
     pub fn as_f64(self) -> f64 {
         f64::from(self.0) / 2.0
     }
@@ -68,12 +68,12 @@ impl<'de> Deserialize<'de> for Stars {
     }
 }
 
-/// What is rated by whom.
+/// Key of a rating: user and movie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RatingKey {
-    /// Who rates.
+    /// Id of the user.
     pub user_id: UserId,
-    /// What is rated.
+    /// Id of the movie.
     pub movie_id: MovieId,
 }
 
@@ -86,9 +86,9 @@ impl fmt::Display for RatingKey {
 /// One person's rating of one film, as replies show it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rating {
-    /// Who rates.
+    /// Id of the user.
     pub user_id: UserId,
-    /// What is rated.
+    /// Id of the movie.
     pub movie_id: MovieId,
     /// The film's title, with its year as the data set has it.
     pub title: String,
@@ -96,7 +96,7 @@ pub struct Rating {
     pub rating: Option<Stars>,
     /// Unix seconds of the update, or of the data set's row; `None` where nothing is known.
     pub timestamp: Option<i64>,
-    /// The update that wrote it; `None` for what the data set came with. Where there is no rating, the delete.
+    /// The update that wrote it; `None` for a rating of the data set. If there is no rating, the delete.
     pub update_id: Option<UpdateId>,
 }
 
@@ -105,7 +105,7 @@ pub struct Rating {
 pub struct Ratings {
     /// The page.
     pub ratings: Vec<Rating>,
-    /// How many ratings this person has in all.
+    /// Number of ratings that the user has in all.
     pub total: u64,
     /// Send it as `after` for the next page; `None` on the last.
     pub next: Option<MovieId>,
@@ -114,20 +114,20 @@ pub struct Ratings {
 /// A film's average rating.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Average {
-    /// Which film.
+    /// Id of the movie.
     pub movie_id: MovieId,
     /// The film's title.
     pub title: String,
     /// The mean, unrounded; `None` where nobody rated.
     pub average: Option<f64>,
-    /// How many people rated.
+    /// Number of users that rated it.
     pub count: u64,
 }
 
 /// A film that a search found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Movie {
-    /// Which film.
+    /// Id of the movie.
     pub movie_id: MovieId,
     /// Its title.
     pub title: String,
@@ -135,7 +135,7 @@ pub struct Movie {
     pub genres: Vec<String>,
     /// The mean of its ratings, unrounded; `None` where nobody rated.
     pub average: Option<f64>,
-    /// How many people rated.
+    /// Number of users that rated it.
     pub count: u64,
 }
 

@@ -11,7 +11,7 @@ use crate::request::Update;
 use crate::timestamp::Timestamp;
 use crate::value::Row;
 
-/// How many copies an update may ask for.
+/// Maximum copies that an update may ask for.
 pub const COPIES_MAX: u32 = 64;
 
 /// One accepted update (Ladin et al. 1992, §3.3). It never changes after its acceptor gave it a sequence number.
@@ -23,9 +23,9 @@ pub struct Record {
     pub i: ReplicaId,
     /// Its number among the updates that the origin accepted, from 1, without gaps.
     pub seq: u64,
-    /// What it depends on beside its origin's earlier records: applied nowhere before these are.
+    /// Dependencies beside the origin's earlier records: no replica applies it before these.
     pub prev: Timestamp,
-    /// What it does to a rating; `None` where it retires replica managers.
+    /// Its update of a rating; `None` if it retires replicas.
     #[serde(default)]
     pub request: Option<Update>,
     /// Replica managers that are gone for good, with the number of their last update. Once this record is applied, so are
@@ -34,8 +34,7 @@ pub struct Record {
     pub retires: Timestamp,
     /// Decides, with the id, between concurrent updates of one rating.
     pub stamp: Stamp,
-    /// By how many replica managers it must be held before any of them shows it; all that are up, where those are
-    /// fewer.
+    /// Number of replicas that must hold it before any of them shows it; if fewer are up, all of these.
     pub copies: u32,
     /// For a DELETE, the rating that it took away, so that any holder can give the first answer again; `prev` covers that
     /// rating. `None` where a rating with a greater stamp stood, and stays.
@@ -43,7 +42,7 @@ pub struct Record {
     pub deleted: Option<Deleted>,
 }
 
-/// What a DELETE took away.
+/// Rating that a DELETE took away.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Deleted {
     /// The rating as it was.
@@ -76,7 +75,7 @@ impl Record {
         RecordRef { i: self.i.clone(), seq: self.seq }
     }
 
-    /// What the record leaves in the value, if it writes to a rating.
+    /// The row that the record leaves in the value, if it writes to a rating.
     pub fn row(&self) -> Option<(RatingKey, Row)> {
         let request = self.request.as_ref()?;
         let row = Row {
@@ -88,7 +87,7 @@ impl Record {
         Some((request.key(), row))
     }
 
-    /// What the executed-operation table keeps of it.
+    /// The part of it that the executed-operation table keeps.
     pub fn executed(&self) -> ExecutedOperation {
         ExecutedOperation {
             id: self.id,
@@ -101,7 +100,7 @@ impl Record {
     }
 }
 
-/// What is remembered of a record, so that a retry of its update is known as one and has the first answer again.
+/// Remembered part of a record, so that a retry of its update is recognised and gets the first answer again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExecutedOperation {
     /// The update's id.
@@ -110,7 +109,7 @@ pub struct ExecutedOperation {
     pub i: ReplicaId,
     /// Its number there.
     pub seq: u64,
-    /// What it did to a rating; `None` where it retired replica managers.
+    /// Its update of a rating; `None` if it retired replicas.
     #[serde(default)]
     pub request: Option<Update>,
     /// Its stamp.

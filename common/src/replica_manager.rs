@@ -81,7 +81,7 @@ use timestamp_table::TimestampTable;
 use update_log::UpdateLog;
 use waiting::{Confirms, Request, Waiting};
 
-/// What a replica manager is told at its start.
+/// Configuration of a replica.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Its id, used by nobody before.
@@ -90,11 +90,11 @@ pub struct Config {
     pub version: String,
     /// The fingerprint of its data set.
     pub dataset: String,
-    /// What decides its status.
+    /// Mode that decides its status.
     pub mode: Mode,
-    /// At least so often it gossips where it stands, in milliseconds.
+    /// Interval of anti-entropy gossip, in milliseconds.
     pub gossip_interval_ms: u64,
-    /// Who is gone for so long is forgotten, in milliseconds.
+    /// Time after which an absent replica is forgotten, in milliseconds.
     pub forget_after_ms: u64,
     /// Whether it keeps its state on disk: then [`Value::commit_turn`] is given what to save.
     pub durable: bool,
@@ -127,7 +127,7 @@ pub struct ReplicaManager {
     /// Own records that are not yet applied, the greatest of each key: validation looks at them too.
     accepted: BTreeMap<RatingKey, (u64, Row)>,
     held_until: HeldUntil,
-    /// What the last record accepted here depends on, with this replica manager's own entry and without.
+    /// Dependencies of the last record accepted here, with this replica's own entry and without it.
     depended: (Timestamp, Timestamp),
     waiting: Waiting,
     confirms: Confirms,
@@ -138,9 +138,9 @@ pub struct ReplicaManager {
     gossiped: u64,
     gossip_due_ms: u64,
     presence_due_ms: u64,
-    /// Those whose records were taken in since the last acknowledgement, or who sent records of others.
+    /// Replicas that sent records, or whose records were taken in, since the last acknowledgement.
     unacknowledged: BTreeSet<ReplicaId>,
-    /// Whether all others must hear of what was taken in: some record asked for more than two copies.
+    /// Whether all others must hear of the records taken in: one of them asked for more than two copies.
     acknowledge_to_all: bool,
     /// The snapshots that are being given.
     snapshots: Snapshots,
@@ -154,16 +154,16 @@ pub struct ReplicaManager {
     /// Held records that retire, and are not applied yet, with the time since when.
     retirements: BTreeMap<RecordRef, (Timestamp, u64)>,
     retire_due_ms: u64,
-    /// Those retired since it was looked who waits for their updates.
+    /// Origins retired since the waiting requests were last searched for requests that wait for their updates.
     just_retired: Timestamp,
-    /// What has to be saved.
+    /// Changes that must be saved.
     changes: Changes,
     commits: Commits,
-    /// What was saved last.
+    /// State that was saved last.
     saved: State,
-    /// How old is what a directory keeps.
+    /// Ages of the updates in a directory.
     ages: Ages,
-    /// Those who are gone for good, by all that is known here.
+    /// Replicas that are gone for good, by all that is known here.
     dead: Dead,
     /// The ids of earlier lives of this replica.
     former: Vec<ReplicaId>,
@@ -275,7 +275,7 @@ impl ReplicaManager {
         &self.executed
     }
 
-    /// Those that are gone for good and left out of timestamps, with the number of their last update.
+    /// The origins that are gone for good and left out of timestamps, with the number of their last update.
     pub fn retired(&self) -> Timestamp {
         self.retired.after(None).map(|(id, count)| (id.clone(), count)).collect()
     }
@@ -290,7 +290,7 @@ impl ReplicaManager {
         self.clock
     }
 
-    /// How many requests wait for something that is missing here.
+    /// Number of requests that wait for a missing record.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -360,7 +360,7 @@ impl ReplicaManager {
             Input::Unreachable(id) => self.roster.unreachable(&id),
             Input::Committed => {}
             Input::Tick { queue_length, listened } => self.tick(queue_length, listened, &mut step)?,
-            // Whoever says OFFLINE behaves as if it were.
+            // A replica that says OFFLINE handles no other input, as if it were off.
             _ if offline => {}
             Input::Update(to, request) => self.handle_request(to, Request::Update(request), &mut step)?,
             Input::Query(to, request) => self.handle_request(to, Request::Query(request), &mut step)?,
@@ -450,7 +450,7 @@ impl ReplicaManager {
         Ok(())
     }
 
-    /// What the value reflects.
+    /// The label that the value reflects.
     fn label(&self) -> Label {
         Label { replicas: self.value_timestamp.clone(), clock: self.committed_clock() }
     }

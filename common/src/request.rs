@@ -1,17 +1,17 @@
-//! What can be asked of the value: updates and queries.
+//! Requests to the value: updates and queries.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{MovieId, UserId};
 use crate::rating::{Average, Movies, Rating, RatingKey, Ratings, Stars};
 
-/// How many ratings a page of `ALL` has where the request doesn't say.
+/// Ratings in a page of `ALL` if the request doesn't say.
 pub const ALL_LIMIT_DEFAULT: u32 = 1000;
-/// How many ratings a page of `ALL` has at most.
+/// Maximum ratings in a page of `ALL`.
 pub const ALL_LIMIT_MAX: u32 = 5000;
-/// How many films `SEARCH` gives where the request doesn't say.
+/// Movies that `SEARCH` gives if the request doesn't say.
 pub const SEARCH_LIMIT_DEFAULT: u32 = 20;
-/// How many films `SEARCH` gives at most.
+/// Maximum movies that `SEARCH` gives.
 pub const SEARCH_LIMIT_MAX: u32 = 100;
 
 /// An operation that modifies. On the wire `{method, params: {user_id, movie_id, rating}}`.
@@ -20,33 +20,33 @@ pub const SEARCH_LIMIT_MAX: u32 = 100;
 pub enum Update {
     /// Rates a film that this user has not rated.
     Create {
-        /// Who rates.
+        /// Id of the user.
         user_id: UserId,
-        /// What is rated.
+        /// Id of the movie.
         movie_id: MovieId,
-        /// How good it is.
+        /// The rating.
         rating: Stars,
     },
     /// Changes a rating that is there.
     Update {
-        /// Who rates.
+        /// Id of the user.
         user_id: UserId,
-        /// What is rated.
+        /// Id of the movie.
         movie_id: MovieId,
-        /// How good it is.
+        /// The new rating.
         rating: Stars,
     },
     /// Takes a rating that is there away.
     Delete {
-        /// Who rated.
+        /// Id of the user.
         user_id: UserId,
-        /// What was rated.
+        /// Id of the movie.
         movie_id: MovieId,
     },
 }
 
 impl Update {
-    /// What the update writes to.
+    /// Key of the rating that the update writes to.
     pub fn key(&self) -> RatingKey {
         match *self {
             Self::Create { user_id, movie_id, .. }
@@ -55,7 +55,7 @@ impl Update {
         }
     }
 
-    /// What the update leaves there: `None` for a delete.
+    /// Rating that the update leaves there: `None` for a delete.
     pub fn stars(&self) -> Option<Stars> {
         match *self {
             Self::Create { rating, .. } | Self::Update { rating, .. } => Some(rating),
@@ -63,7 +63,7 @@ impl Update {
         }
     }
 
-    /// Which of the three.
+    /// Kind of the update.
     pub fn kind(&self) -> Method {
         match self {
             Self::Create { .. } => Method::Create,
@@ -127,30 +127,30 @@ pub enum Method {
 pub enum Query {
     /// One rating.
     Read {
-        /// Who rates.
+        /// Id of the user.
         user_id: UserId,
-        /// What is rated.
+        /// Id of the movie.
         movie_id: MovieId,
     },
     /// A user's ratings in ascending movie id.
     All {
-        /// Who rates.
+        /// Id of the user.
         user_id: UserId,
-        /// How many at most, 1 to [`ALL_LIMIT_MAX`].
+        /// Maximum ratings, 1 to [`ALL_LIMIT_MAX`].
         limit: u32,
         /// Only those with a greater movie id; 0 for all.
         after: u32,
     },
     /// The mean of a film's ratings.
     Average {
-        /// Which film.
+        /// Id of the movie.
         movie_id: MovieId,
     },
     /// The films whose title contains `title`, whatever its case.
     Search {
         /// The part of the title; `%` and `_` mean themselves.
         title: String,
-        /// How many at most, 1 to [`SEARCH_LIMIT_MAX`].
+        /// Maximum movies, 1 to [`SEARCH_LIMIT_MAX`].
         limit: u32,
     },
 }

@@ -1,8 +1,8 @@
-//! Who is there, by presence: the place of a name server.
+//! Membership by presence: the place of a name server.
 //!
-//! Every process shows itself at every presence interval and at once on a change; who misses
-//! [`MISSED_INTERVALS_MAX`] intervals counts as gone. While this process itself was cut off or paused, nobody is
-//! declared gone: silence proves something only to those who listened.
+//! Every process shows its presence at every presence interval and at once on a change. One that misses
+//! [`MISSED_INTERVALS_MAX`] intervals counts as gone. While this process itself was cut off or paused, no other is
+//! declared gone: silence proves something only to a listener.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -12,19 +12,19 @@ use crate::ids::ReplicaId;
 use crate::messages::{Presence, Status};
 use crate::timestamp::Timestamp;
 
-/// How often presence is shown, in milliseconds.
+/// Interval of presence messages, in milliseconds.
 pub const PRESENCE_INTERVAL_MS: u64 = 500;
-/// Who misses so many presence intervals counts as gone.
+/// Presence intervals after which a silent process counts as gone.
 pub const MISSED_INTERVALS_MAX: u64 = 3;
-/// How long somebody in memory must be gone before what only it had counts as lost, in milliseconds.
+/// Time for which a replica in memory must be gone before records that only it held count as lost, in milliseconds.
 pub const LOST_AFTER_MS: u64 = 10_000;
 /// A replica whose later life shows itself is gone when it was silent for longer than this, in milliseconds: one interval,
 /// and what a message may take. One that runs, of whose directory the other one has a copy, shows itself in that time.
 const SUPERSEDED_SILENCE_MS: u64 = PRESENCE_INTERVAL_MS + 100;
-/// How many others are remembered. What is beyond is not a cluster but somebody making up names.
+/// Maximum other processes that are remembered. More of them are no cluster, but a program that makes up names.
 pub const MEMBERS_MAX: usize = 128;
 
-/// What a presence message changed.
+/// Change that a presence message makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It was unknown or gone, and is there.
@@ -42,14 +42,14 @@ pub enum Change {
 /// One of the others.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// What it showed last.
+    /// Its last presence message.
     pub presence: Presence,
-    /// When that was.
+    /// Time of that message, in milliseconds.
     pub seen_ms: u64,
-    /// When it was last there without being OFFLINE.
+    /// Time at which it was last there without being OFFLINE, in milliseconds.
     pub heard_ms: u64,
     present: bool,
-    /// Since when nobody listens there, as the broker says.
+    /// Time since which it has no subscription, as the broker says, in milliseconds.
     unreachable_since_ms: Option<u64>,
     /// Whether that is long enough for its process to have ended.
     ended: bool,
@@ -60,8 +60,8 @@ pub struct Member {
     later_life: Option<LaterLife>,
     /// Replicas that say to be its later lives, and that it outlived: their directories are copies of its own.
     copies: Vec<ReplicaId>,
-    /// What the wall clock here showed when an earlier life of this process heard it last, in Unix milliseconds; `None`
-    /// where this life has heard it.
+    /// Wall-clock time here at which an earlier life of this process last heard it, in Unix milliseconds; `None` if
+    /// this life has heard it.
     heard_before_ms: Option<u64>,
 }
 
@@ -69,7 +69,7 @@ pub struct Member {
 #[derive(Clone, Debug)]
 struct LaterLife {
     id: ReplicaId,
-    /// When that was heard first.
+    /// Time at which the later life was first heard, in milliseconds.
     since_ms: u64,
     /// For how long the earlier life would have run by then, in milliseconds, and what a message may take.
     uptime_ms: u64,
@@ -131,7 +131,7 @@ impl Member {
         self.copies.contains(by)
     }
 
-    /// When it was heard last, in Unix milliseconds by the wall clock here.
+    /// Time at which it was last heard, in Unix milliseconds by the wall clock here.
     pub fn heard_wall_ms(&self, now: Now) -> u64 {
         let for_ms = now.monotonic_ms.saturating_sub(self.seen_ms);
         self.heard_before_ms.unwrap_or_else(|| now.wall_ms.saturating_sub(for_ms))
@@ -149,7 +149,7 @@ impl Member {
         self.present && self.presence.is_serving()
     }
 
-    /// What it has applied, as it showed last.
+    /// Timestamp of the records that it has applied, as it showed last.
     pub fn value_timestamp(&self) -> Option<&Timestamp> {
         self.presence.value_timestamp.as_ref().map(|timestamp| &timestamp.replicas)
     }
@@ -161,18 +161,19 @@ pub struct Roster {
     members: BTreeMap<ReplicaId, Member>,
     forget_after_ms: u64,
     connected: bool,
-    /// When everything that had come was heard.
+    /// Time of the last tick at which every message received so far was handled, in milliseconds.
     tick_ms: u64,
     changes: u64,
 }
 
 impl Roster {
-    /// Nobody yet. Who is gone for `forget_after_ms` is forgotten.
+    /// A roster without members. A member that is gone for `forget_after_ms` is forgotten.
     pub fn new(forget_after_ms: u64, now_ms: u64) -> Self {
         Self { members: BTreeMap::new(), forget_after_ms, connected: true, tick_ms: now_ms, changes: 0 }
     }
 
-    /// How often it may have changed who is there: what was found out from that stands as long as this is the same.
+    /// Number of possible changes of membership so far: a result drawn from the roster holds as long as this is the
+    /// same.
     pub fn changes(&self) -> u64 {
         self.changes
     }
@@ -287,7 +288,7 @@ impl Roster {
         if !listened {
             return Vec::new();
         }
-        // Who had too much to read for as long as that was as good as paused.
+        // A process with too much to read for that long was as good as paused.
         let paused = now_ms.saturating_sub(self.tick_ms) > PRESENCE_INTERVAL_MS;
         self.tick_ms = now_ms;
         if paused || !self.connected {
@@ -303,7 +304,7 @@ impl Roster {
             let is_long_ago = |since_ms: u64| now_ms.saturating_sub(since_ms) >= LOST_AFTER_MS;
             member.ended |= member.unreachable_since_ms.is_some_and(is_long_ago);
         }
-        // What only it had may yet have to be given up.
+        // Records that only this member held may yet have to be given up.
         let forget_after_ms = self.forget_after_ms.max(2 * LOST_AFTER_MS);
         self.members.retain(|_, member| member.present || now_ms.saturating_sub(member.seen_ms) <= forget_after_ms);
         gone
@@ -331,7 +332,7 @@ impl Roster {
         }
     }
 
-    /// Those that are gone for good with all they had in memory. Nobody, while [`Roster::may_somebody_return`].
+    /// The members that are gone for good with all they had in memory. None while [`Roster::may_somebody_return`].
     pub fn dead(&self, now_ms: u64) -> Vec<ReplicaId> {
         if self.may_somebody_return(now_ms) {
             return Vec::new();
@@ -363,17 +364,17 @@ impl Roster {
         self.members.iter()
     }
 
-    /// Those that are there, whatever their status.
+    /// The members that are present, whatever their status.
     pub fn present(&self) -> impl Iterator<Item = (&ReplicaId, &Member)> {
         self.members.iter().filter(|(_, member)| member.present)
     }
 
-    /// Those that are there and serve.
+    /// The members that are present and serve.
     pub fn up(&self) -> impl Iterator<Item = (&ReplicaId, &Member)> {
         self.members.iter().filter(|(_, member)| member.is_up())
     }
 
-    /// What is known of `id`.
+    /// The member with this id.
     pub fn get(&self, id: &ReplicaId) -> Option<&Member> {
         self.members.get(id)
     }

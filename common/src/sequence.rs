@@ -1,4 +1,4 @@
-//! What is numbered in the order in which it begins, and ends soon after.
+//! Short-lived values, numbered in the order in which they begin.
 
 use std::collections::VecDeque;
 
@@ -63,7 +63,7 @@ impl<T> Sequence<T> {
         }
     }
 
-    /// How many values there are.
+    /// Number of values.
     pub fn held(&self) -> usize {
         self.length
     }

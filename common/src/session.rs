@@ -14,7 +14,8 @@ use crate::ids::UpdateId;
 use crate::label::Label;
 use crate::timestamp::Timestamp;
 
-/// What a client has seen. Reads no clock and draws nothing at random: both come from the caller.
+/// Session of a client: the updates that it has seen. Reads no clock and draws nothing at random: both come from the
+/// caller.
 ///
 /// Serialised as its label alone, the rest follows from that.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -30,7 +31,7 @@ impl Session {
         Self::default()
     }
 
-    /// What was seen so far: the `prev` of the next request.
+    /// The label seen so far: the `prev` of the next request.
     pub fn label(&self) -> &Label {
         &self.label
     }

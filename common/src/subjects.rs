@@ -77,27 +77,27 @@ impl Subjects {
         subject.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with('.'))
     }
 
-    /// Where frontends serve `operation`.
+    /// Subject on which frontends serve `operation`.
     pub fn frontend(&self, operation: Operation) -> String {
         format!("{}.frontend.{}", self.prefix, operation.name())
     }
 
-    /// Where frontends serve `operation` for the user in the subject's last token.
+    /// Subject on which frontends serve `operation` for the user in its last token.
     pub fn frontend_of_any_user(&self, operation: Operation) -> String {
         format!("{}.*", self.frontend(operation))
     }
 
-    /// Where frontends serve `operation` for this user.
+    /// Subject on which frontends serve `operation` for this user.
     pub fn frontend_of_user(&self, operation: Operation, user_id: UserId) -> String {
         format!("{}.{}", self.frontend(operation), user_id.get())
     }
 
-    /// Where the replica manager `id` serves `endpoint`: update, query, confirm, log, status or acknowledge.
+    /// Subject on which the replica `id` serves `endpoint`: update, query, confirm, log, status or acknowledge.
     pub fn replica(&self, id: &ReplicaId, endpoint: &str) -> String {
         format!("{}.replica.{id}.{endpoint}", self.prefix)
     }
 
-    /// Where the replica manager `id` publishes gossip.
+    /// Subject on which the replica `id` publishes gossip.
     pub fn gossip(&self, id: &ReplicaId) -> String {
         format!("{}.gossip.{id}", self.prefix)
     }
@@ -107,7 +107,7 @@ impl Subjects {
         format!("{}.gossip.*", self.prefix)
     }
 
-    /// Where `id` shows its presence.
+    /// Subject on which `id` shows its presence.
     pub fn presence(&self, role: Role, id: &ReplicaId) -> String {
         format!("{}.presence.{role}.{id}", self.prefix)
     }
@@ -117,7 +117,7 @@ impl Subjects {
         format!("{}.presence.{role}.*", self.prefix)
     }
 
-    /// Where the process `id` hears itself, to prove that the broker hears it.
+    /// Subject on which the process `id` hears itself, to prove that the broker hears it.
     pub fn proof(&self, id: &ReplicaId) -> String {
         format!("{}.proof.{id}", self.prefix)
     }

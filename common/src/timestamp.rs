@@ -72,7 +72,7 @@ impl Timestamp {
         position_of(replica, self.entries())
     }
 
-    /// How many updates of `replica` are covered.
+    /// Number of updates of `replica` that are covered.
     pub fn get(&self, replica: &ReplicaId) -> u64 {
         self.position(replica).map_or(0, |position| self.entries()[position].1)
     }
@@ -206,7 +206,7 @@ impl Timestamp {
         self.entries().iter().map(|(replica, count)| (replica, *count))
     }
 
-    /// How many entries are not 0.
+    /// Number of entries that are not 0.
     pub fn len(&self) -> usize {
         self.entries().len()
     }
@@ -217,7 +217,7 @@ impl Timestamp {
     }
 }
 
-/// Where `id` is among `entries` in ascending order of ids, or where it would be.
+/// Position of `id` among `entries` in ascending order of ids, or the position to insert it at.
 pub(crate) fn position_of<T>(id: &ReplicaId, entries: &[(ReplicaId, T)]) -> Result<usize, usize> {
     // Ids that come again and again share their text: found without a look at it.
     let is_same = |(other, _): &(ReplicaId, T)| std::ptr::eq(other.as_str(), id.as_str());

@@ -6,7 +6,7 @@ use crate::rating::{RatingKey, Stars};
 use crate::replica_manager::Changes;
 use crate::request::{Answer, Query};
 
-/// What stands for one key, a deletion marker among it.
+/// Rating or deletion marker of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// `None` is a deletion marker.
@@ -20,9 +20,9 @@ pub struct Row {
 }
 
 impl Row {
-    /// What decides between concurrent updates of one key: the greater stays.
+    /// Order of concurrent updates of one key: the greater stays.
     ///
-    /// Stamp and id decide. The content comes after them, only so that replicas agree even where somebody sent two
+    /// Stamp and id decide. The content comes after them, only so that replicas agree even if a client sent two
     /// different updates under one id.
     pub fn order(&self) -> (Stamp, Option<UpdateId>, Option<Stars>, i64) {
         (self.stamp, self.update_id, self.stars, self.timestamp)
@@ -33,13 +33,13 @@ impl Row {
 #[derive(Debug, thiserror::Error)]
 #[error("the store failed while {doing}: {reason}")]
 pub struct ValueError {
-    /// What was being done.
+    /// Work during which the store failed.
     pub doing: &'static str,
-    /// What the store said.
+    /// Error of the store.
     pub reason: String,
 }
 
-/// Why a query has no answer.
+/// Reason why a query has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// The data set has no such film.
@@ -55,7 +55,7 @@ pub enum QueryError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest(pub u64);
 
-/// How far a commit has come.
+/// Progress of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
     /// The writes outlive a crash.
@@ -70,18 +70,18 @@ pub trait Value {
     /// The film's title, or `None` where the data set has no such film.
     fn title(&self, movie_id: MovieId) -> Option<&str>;
 
-    /// What stands for `key`; `None` where nothing ever did.
+    /// The row of `key`; `None` if there never was one.
     fn row(&self, key: RatingKey) -> Result<Option<Row>, ValueError>;
 
-    /// Keeps the greater of `row` and what stands for `key`, by [`Row::order`]: commutative, associative, idempotent.
-    /// Says whether `row` stands now.
+    /// Keeps the greater of `row` and the present row of `key`, by [`Row::order`]: commutative, associative,
+    /// idempotent. Says whether `row` stands now.
     fn apply(&mut self, key: RatingKey, row: Row) -> Result<bool, ValueError>;
 
     /// The rows that updates wrote, deletion markers among them, after `after` in the order of (user, movie): at most
     /// `limit`.
     fn changed_after(&self, after: Option<RatingKey>, limit: usize) -> Result<Vec<(RatingKey, Row)>, ValueError>;
 
-    /// How many rows updates wrote, about.
+    /// Number of rows that updates wrote, about.
     fn changed_count(&self) -> u64;
 
     /// Keeps rows of a snapshot aside: nothing shows them before they are merged.

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use strict::Strict;
 
-/// How deep a payload may nest.
+/// Maximum depth of a payload.
 pub const DEPTH_MAX: usize = 32;
 
 /// Most messages are shorter than this, in bytes, and need their memory only once.
 const USUAL_BYTES: usize = 512;
 
-/// Why bytes are not the message that was expected. What they held is not repeated.
+/// Reason why bytes are not the expected message. Their content is not repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// Not MessagePack, or not the fields of this message.
@@ -44,9 +44,9 @@ pub enum WireError {
 /// The two encodings. A payload whose first byte is `{` is JSON and is answered in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// What programs speak.
+    /// MessagePack, for programs.
     MessagePack,
-    /// What people type.
+    /// JSON, for people.
     Json,
 }
 

@@ -1,4 +1,4 @@
-//! What clients send and get, field by field, in both encodings.
+//! Requests and replies of clients, field by field, in both encodings.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use natter_common::clock::Stamp;
@@ -298,7 +298,8 @@ fn answers_fit_into_the_messages_of_the_broker() {
             let last = read.value.ratings.last().map(|rating| rating.movie_id);
             assert!(encoded.error.is_none() && (read.value.next == last || read.value.ratings.len() == 500));
         }
-        // What has no list, or whose list cannot be short enough, is an error, and an error goes without its label.
+        // A reply without a list, or with a list that cannot be short enough, is an error, and an error goes without
+        // its label.
         let single = reply(Answer::Rating(rating(1)));
         for (reply, bytes_max) in [(&page, 100), (&single, 100)] {
             let encoded = encode_reply_within(reply, None, format, bytes_max).unwrap();

@@ -1,4 +1,4 @@
-//! What holds for every message, however it is encoded. `tests/tests/decoders.rs` goes through all of them.
+//! Properties of every message in any encoding. `tests/tests/decoders.rs` goes through all of them.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use natter_common::edge::decode_request;
@@ -68,7 +68,7 @@ fn the_name_of_a_variant_is_text() {
 
 #[test]
 fn a_float_clock_covers_the_clock_that_was_meant() {
-    // What JavaScript makes of a clock.
+    // Clocks that JavaScript rounds to the nearest float.
     for clock in [117_666_561_586_036_736, 117_666_561_586_036_737, 117_666_561_586_036_751, (1u64 << 53) + 1] {
         let label = json!({"replicas": {}, "clock": clock as f64});
         for format in [Format::Json, Format::MessagePack] {

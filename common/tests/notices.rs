@@ -1,4 +1,5 @@
-//! What is told to those who watch: how loud it is, which of it others can cause as often as they like, and the words.
+//! Notices of frontends and replicas: their loudness, their words, and which of them others can cause as often as they
+//! like.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use std::sync::Arc;

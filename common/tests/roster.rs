@@ -1,4 +1,4 @@
-//! Who counts as there, as gone, as dead and as forgotten.
+//! Members of a roster: which are present, gone, dead and forgotten.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use natter_common::clock::Now;

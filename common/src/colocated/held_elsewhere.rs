@@ -23,9 +23,9 @@ struct Expected {
 /// Requests to confirm records of the local replica.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HeldElsewhere {
-    /// Those whose update the local replica has not accepted yet.
+    /// Requests to confirm updates that the local replica has not accepted yet.
     unnamed: Vec<Expected>,
-    /// By the replica that is asked: the others, by the number of the record and of the request.
+    /// The other requests, by the replica that is asked, then by the number of the record and of the request.
     named: BTreeMap<ReplicaId, BTreeMap<(u64, u64), Expected>>,
     /// Number of the local replica's last record when `unnamed` was looked through.
     looked_at: Option<u64>,

@@ -14,10 +14,9 @@ use crate::ids::{ReplicaId, UserId};
 use crate::label::Label;
 use crate::wire::{Format, WireError};
 
-/// How many operations a batch has at most.
+/// Maximum operations in a batch.
 pub const OPERATIONS_MAX: usize = 8192;
-/// How long an outcome without value and text is at most, in bytes, in either encoding, with what separates it from the
-/// next.
+/// Maximum length of an outcome without value and text in either encoding, in bytes, its separator included.
 const BARE_BYTES_MAX: usize = 64;
 
 /// Several operations of one session, checked.
@@ -25,15 +24,15 @@ const BARE_BYTES_MAX: usize = 64;
 pub struct ClientBatch {
     /// Each as it was understood, or why it was not. At most [`OPERATIONS_MAX`].
     pub operations: Vec<Result<SingleOperation, FrontendError>>,
-    /// What the session has seen.
+    /// Label of the session, as the client sent it.
     pub prev: Label,
     /// The cluster in which the session has seen it, if the client says so.
     pub cluster: Option<ClusterId>,
-    /// What the client wants to hear.
+    /// Parts of the outcomes that the client asks for.
     pub answers: Answers,
 }
 
-/// What the outcomes in a batch's reply have.
+/// Parts that the outcomes in a batch's reply have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answers {
     /// All that the single replies would have.
@@ -43,7 +42,7 @@ pub enum Answers {
     Brief,
 }
 
-/// What became of one operation.
+/// Outcome of one operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The update was done; that is all the client wants to hear.
@@ -157,7 +156,7 @@ impl<'de> Visitor<'de> for ListSeed {
         write!(f, "under `operations`: {LIST}")
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        // What a length says is believed only so far.
+        // The length is only a claim of the sender: it reserves no more than a valid batch needs.
         let mut operations = Vec::with_capacity(items.size_hint().unwrap_or(0).min(OPERATIONS_MAX));
         while let Some(fields) = items.next_element::<Fields>()? {
             if operations.len() == OPERATIONS_MAX {
@@ -171,8 +170,8 @@ impl<'de> Visitor<'de> for ListSeed {
 
 /// Encodes the reply to a batch in the encoding of its request, so that it takes `bytes_max` bytes at most.
 ///
-/// Where it would take more, outcomes go without what does not fit, from the first on that does not: an error without
-/// its text, an update that was done without its value. A read is then not answered ([`FrontendError::ReplyTooLarge`]).
+/// In a longer reply, outcomes are cut from the first one on that does not fit: an error loses its text, an update that
+/// was done loses its value. A read is then not answered ([`FrontendError::ReplyTooLarge`]).
 pub fn encode_batch_reply(
     reply: &BatchReply,
     cluster: Option<&ClusterId>,
@@ -281,24 +280,23 @@ impl Serialize for Shown<'_> {
 pub struct OperationError {
     /// `Nats-Service-Error-Code`.
     pub code: u16,
-    /// What stands before the colon in `Nats-Service-Error`.
+    /// Name of the error: the text before the colon in `Nats-Service-Error`.
     pub name: String,
-    /// What stands after it; `None` where it did not fit.
+    /// Text after the colon; `None` if it did not fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
 
-/// What became of one operation, as a client reads it: an error, or what was asked for, or neither for an update that was
-/// done.
+/// Outcome of one operation, as a client reads it: an error, a value, or neither for an update that was done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutcomeOf<T> {
-    /// What was asked for, or what the update wrote or deleted.
+    /// Result of the query, or the rating that the update wrote or deleted.
     #[serde(default = "nothing", skip_serializing_if = "Option::is_none")]
     pub value: Option<T>,
     /// The replica managers that served it; for an update, those that hold it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Vec<ReplicaId>>,
-    /// Why it was not done.
+    /// Error because of which the operation was not done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<OperationError>,
 }

@@ -1,11 +1,11 @@
-//! What a frontend tells a client that it doesn't answer.
+//! Errors that a frontend answers to clients.
 
 use crate::cluster::ClusterId;
 use crate::ids::{ReplicaId, UpdateId};
 use crate::label::Label;
 use crate::messages::Refusal;
 
-/// Why a client gets no value. `Display` is the text of the `Nats-Service-Error` header.
+/// Error that a client gets in place of a value. `Display` is the text of the `Nats-Service-Error` header.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FrontendError {
     /// The request doesn't follow the contract. Nothing changed.
@@ -14,11 +14,11 @@ pub enum FrontendError {
     /// The value doesn't allow it. Nothing changed.
     #[error("{}: {text}", .refusal.name())]
     Refused {
-        /// Which rule.
+        /// Rule that refuses the request.
         refusal: Refusal,
-        /// What was wrong, and what to do.
+        /// Description of the error, with advice what to do.
         text: String,
-        /// What the refusal rests on.
+        /// Label that the refusal rests on.
         label: Label,
     },
     /// Every replica manager is OFFLINE or gone. Nothing changed.
@@ -27,7 +27,7 @@ pub enum FrontendError {
     /// The frontend's own queue is full. Nothing changed.
     #[error("OVERLOADED: {waiting} requests wait at this frontend already: try again later")]
     Overloaded {
-        /// How many requests wait.
+        /// Number of requests that wait.
         waiting: usize,
     },
     /// Strict frontends: fewer replica managers hold the update than asked for. It may take effect.
@@ -38,9 +38,9 @@ pub enum FrontendError {
     NotEnoughReplicas {
         /// The update's id.
         id: UpdateId,
-        /// How many hold it.
+        /// Number of replicas that hold the update.
         holders: usize,
-        /// How many were asked for.
+        /// Number of replicas that must hold it.
         asked: u32,
     },
     /// No reachable replica manager holds all that the session has seen. Nothing changed.
@@ -49,10 +49,10 @@ pub enum FrontendError {
          new session without `prev`"
     )]
     Stale {
-        /// How long was waited.
+        /// Time waited, in milliseconds.
         timeout_ms: u64,
     },
-    /// What the session has seen, it has seen in another cluster. Nothing changed.
+    /// The session belongs to another cluster. Nothing changed.
     #[error(
         "STALE: this session belongs to cluster {theirs}, and this frontend to cluster {ours}, which is another one: start \
          a new session without `prev` and `cluster`, or ask a frontend of cluster {theirs}"
@@ -66,7 +66,7 @@ pub enum FrontendError {
     /// No answer in time to a query.
     #[error("TIMEOUT: no replica answered within {timeout_ms} ms: try again")]
     QueryTimeout {
-        /// How long was waited.
+        /// Time waited, in milliseconds.
         timeout_ms: u64,
     },
     /// No answer in time to an update, which may still take effect.
@@ -74,7 +74,7 @@ pub enum FrontendError {
     UpdateTimeout {
         /// The update's id.
         id: UpdateId,
-        /// How long was waited.
+        /// Time waited, in milliseconds.
         timeout_ms: u64,
     },
     /// A replica refuses the update, but another one, which is gone, may have accepted it and come back with it.
@@ -85,11 +85,11 @@ pub enum FrontendError {
     RefusalUncertain {
         /// The update's id.
         id: UpdateId,
-        /// Which rule refuses it.
+        /// Rule that refuses the update.
         refusal: Refusal,
         /// The replica that may have accepted it.
         gone: ReplicaId,
-        /// How long was waited.
+        /// Time waited, in milliseconds.
         timeout_ms: u64,
     },
     /// In a batch: operations on the same rating that came before took all the time. Nothing changed.
@@ -98,10 +98,10 @@ pub enum FrontendError {
          nothing changed: send it again"
     )]
     NotBegun {
-        /// How long was waited.
+        /// Time waited, in milliseconds.
         timeout_ms: u64,
     },
-    /// What happened does not fit in the reply. An update may have taken effect.
+    /// The answer does not fit in the reply. An update may have taken effect.
     #[error(
         "REPLY_TOO_LARGE: the answer does not fit in one message of this broker: ask for less at a time, and send updates \
          with the same ids"
@@ -127,7 +127,7 @@ impl FrontendError {
         }
     }
 
-    /// What the error tells of the ratings.
+    /// Label of the ratings that the error tells of, if it does.
     pub fn label(&self) -> Option<&Label> {
         match self {
             Self::Refused { label, .. } => Some(label),

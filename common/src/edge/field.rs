@@ -17,7 +17,7 @@ use crate::subjects::Operation;
 use crate::timestamp::Timestamp;
 use crate::wire::number::{NO_CLOCK_OF_F32, OUT_OF_RANGE, Reason, clock_of_f64, integer_of_f32, integer_of_f64};
 
-/// What may stand in a batch, in words.
+/// Operations that a batch may have, for messages.
 pub(super) const OPERATIONS: &str = "create, update, delete, read or average";
 
 pub(super) fn bad(text: impl Into<String>) -> FrontendError {
@@ -83,7 +83,7 @@ impl Field {
         read(number).ok_or_else(|| bad(format!("{name}: {self} is not {noun}: {mend}")))
     }
 
-    /// That this is not `noun`, and why, where a number is the wrong one.
+    /// Says that this is not `noun`, and for a wrong number the reason.
     fn is_no(&self, noun: &str, reason: Option<Reason>) -> String {
         match reason {
             Some(reason) => format!("{self} is not {noun}, for it {reason}"),
@@ -198,7 +198,7 @@ impl Field {
     }
 }
 
-/// What to send as a rating.
+/// Advice for a wrong rating.
 const SCALE: &str = "send 0.5, 1.0, 1.5, ... 5.0";
 
 pub(super) fn missing(name: &str, mend: &str) -> FrontendError {
@@ -285,7 +285,7 @@ impl<'de> Deserialize<'de> for OperationField {
     }
 }
 
-/// What a text means by `0`, or any other value as it is.
+/// Visitor that reads a text by the function `0`, and keeps any other value as it is.
 struct TextOr<F>(F);
 
 impl<'de, T, F: Fn(&str) -> Option<T>> Visitor<'de> for TextOr<F> {

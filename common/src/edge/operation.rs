@@ -8,7 +8,7 @@ use crate::ids::{UpdateId, UserId};
 use crate::request::{ALL_LIMIT_DEFAULT, ALL_LIMIT_MAX, Query, SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX, Update};
 use crate::subjects::Operation;
 
-/// How long a title to search for may be, in bytes.
+/// Maximum length of a title to search for, in bytes.
 pub const TITLE_BYTES_MAX: usize = 1000;
 
 /// One operation, checked, without what its session has seen.
@@ -16,7 +16,7 @@ pub const TITLE_BYTES_MAX: usize = 1000;
 pub enum SingleOperation {
     /// To modify.
     Update {
-        /// What to do.
+        /// The update itself.
         request: Update,
         /// The client's id for it, if it gave one.
         id: Option<UpdateId>,

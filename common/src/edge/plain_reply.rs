@@ -11,7 +11,7 @@ use crate::label::Label;
 use crate::rating::Rating;
 use crate::request::Answer;
 
-/// What all names and numbers of the value take at most; and an id or a count, beside the id itself.
+/// Maximum bytes of all names and numbers of the value; below, of an id or a count, beside the id itself.
 const NAMES_BYTES: usize = 192;
 const ENTRY_BYTES: usize = 11;
 

@@ -1,7 +1,7 @@
 //! The requests that most clients send, read in one go: a MessagePack map of the fields of one rating, or a batch of such.
 //!
-//! What is out of the ordinary in any way, or not right, is not read here, but field by field in `operation`, which can name
-//! what is wrong. So this accepts nothing that is refused there; a test holds one against the other.
+//! Any other request, valid or not, is read field by field in `operation`, which can name the error. So this accepts no
+//! request that is refused there; a test compares the two.
 
 use rmp::decode;
 
@@ -85,7 +85,7 @@ impl Plain {
     }
 }
 
-/// What is left to be read.
+/// Bytes that are not read yet.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -111,7 +111,7 @@ impl Reader<'_> {
 
     fn operations(&mut self, of_subject: Option<UserId>) -> Option<Vec<Result<SingleOperation, FrontendError>>> {
         let count = self.list()?;
-        // What a length says is believed only so far.
+        // The length is only a claim of the sender.
         if count > OPERATIONS_MAX {
             return None;
         }
@@ -127,12 +127,12 @@ impl Reader<'_> {
 }
 
 impl<'a> Reader<'a> {
-    /// How many entries a map has.
+    /// Reads the number of entries of a map.
     fn map(&mut self) -> Option<u32> {
         decode::read_map_len(&mut self.0).ok()
     }
 
-    /// How many items a list has.
+    /// Reads the number of items of a list.
     fn list(&mut self) -> Option<usize> {
         usize::try_from(decode::read_array_len(&mut self.0).ok()?).ok()
     }

@@ -12,25 +12,25 @@ use crate::request::{Query, Update};
 use crate::subjects::Operation;
 use crate::wire::Format;
 
-/// What a client asks, checked.
+/// Request of a client, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClientRequest {
     /// To modify.
     Update {
-        /// What to do.
+        /// The update itself.
         request: Update,
         /// The client's id for it, if it gave one.
         id: Option<UpdateId>,
-        /// What the session has seen.
+        /// Label of the session, as the client sent it.
         prev: Label,
         /// The cluster in which the session has seen it, if the client says so.
         cluster: Option<ClusterId>,
     },
     /// To read.
     Query {
-        /// What to tell.
+        /// The query itself.
         request: Query,
-        /// What the session has seen.
+        /// Label of the session, as the client sent it.
         prev: Label,
         /// The cluster in which the session has seen it, if the client says so.
         cluster: Option<ClusterId>,
@@ -40,7 +40,7 @@ pub enum ClientRequest {
 }
 
 impl ClientRequest {
-    /// What the session has seen.
+    /// Label of the session, as the client sent it.
     pub fn prev(&self) -> &Label {
         match self {
             Self::Update { prev, .. } | Self::Query { prev, .. } | Self::Batch(ClientBatch { prev, .. }) => prev,

@@ -1,8 +1,8 @@
 //! Batches: taken apart into single requests, whose answers are joined.
 //!
-//! Each operation of a batch goes the way of a single request, under a client number that names its batch and its place.
-//! Those on different ratings are on their way at the same time. Those on the same rating take effect in their order:
-//! each begins when the one before has its answer (`order`).
+//! Each operation of a batch goes the way of a single request, under a client number that names its batch and its
+//! place. Operations on different ratings are in flight at the same time. Operations on the same rating take effect in
+//! their order: each begins when the one before has its answer (`order`).
 
 mod order;
 
@@ -40,7 +40,7 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    /// How many operations wait for one that comes before them.
+    /// Number of operations that wait for an earlier one.
     pub(super) fn held(&self) -> usize {
         self.held
     }
@@ -55,15 +55,15 @@ impl Batches {
 #[derive(Clone, Debug)]
 struct Batch {
     client: u64,
-    /// What the session has seen, less what this frontend has seen itself.
+    /// Label of the session, with an empty timestamp if this frontend has seen all of that itself.
     prev: Label,
     answers: Answers,
     deadline_ms: u64,
-    /// How many have no outcome yet.
+    /// Number of operations without an outcome.
     open: usize,
     outcomes: Vec<Option<Outcome>>,
     is_update: Vec<bool>,
-    /// Those that wait, by the place of the one they wait for.
+    /// Waiting operations, by the place of the operation that each waits for.
     held: BTreeMap<usize, Held>,
     label: Label,
     replicas: Vec<ReplicaId>,
@@ -79,7 +79,8 @@ struct Held {
 }
 
 impl Frontend {
-    /// Begins what can begin. What the queue has no room for is OVERLOADED, as it would be if it came by itself.
+    /// Begins every operation that need not wait. Operations for which the queue has no room end as OVERLOADED, as
+    /// single requests would.
     pub(super) fn begin_batch(&mut self, client: u64, batch: ClientBatch, step: &mut Step<'_>) {
         let ClientBatch { operations, mut prev, answers, .. } = batch;
         let retired = self.take_retired(&mut prev.replicas);

@@ -41,28 +41,29 @@ pub(super) struct Directory {
     seen_in: ClusterNames,
     /// [`Roster::changes`] when these were put together.
     cluster_changes: u64,
-    /// What each is known to hold.
+    /// Timestamp of the records that each replica is known to hold.
     holds: BTreeMap<ReplicaId, Timestamp>,
-    /// Those that lacked, when they last showed themselves, what everybody should have had by then.
+    /// Replicas whose last presence lacked records that gossip should have brought by then.
     lagging: BTreeSet<ReplicaId>,
-    /// What this frontend had seen at least [`GOSSIP_TAKES_MS`] ago.
+    /// Timestamp that this frontend had seen at least [`GOSSIP_TAKES_MS`] ago.
     settled: Timestamp,
-    /// What it had seen a moment ago, and when that was.
+    /// Timestamp that it had seen a moment ago, and the time of that, in milliseconds.
     recent: (Timestamp, u64),
-    /// Those that have answered since they came: presence is a claim, an answer is proof.
+    /// Replicas that have answered since they came: presence is a claim, an answer is proof.
     proven: BTreeSet<ReplicaId>,
-    /// Those that kept somebody waiting since they last showed themselves.
+    /// Replicas that left a request without an answer since their last presence.
     silent: BTreeSet<ReplicaId>,
-    /// Whose turn it is, and for how many more requests.
+    /// Number of the turn, which decides the replica to be ranked first, and requests left in this turn.
     turn: usize,
     left_in_turn: usize,
-    /// Whom to ask in this turn for what this frontend has seen itself, best first; empty where that has to be worked out.
+    /// Replicas to ask in this turn for updates that this frontend has seen itself, best first; empty if it must be
+    /// worked out.
     ranking: Vec<ReplicaId>,
     /// The replica in the same process, if there is one.
     preferred: Option<ReplicaId>,
-    /// Since when everybody had the time to show up.
+    /// Time since which every replica could show its presence, in milliseconds.
     listening_since_ms: u64,
-    /// Those in this frontend's own `prev` that are not heard.
+    /// Replicas in this frontend's own `prev` that are not heard.
     unheard: Vec<ReplicaId>,
     /// Records of those who are gone that a `prev` names and nobody shows.
     missed: Missed,
@@ -258,7 +259,7 @@ impl Directory {
         all
     }
 
-    /// Those in `prev` that are not heard. `seen_here` says that this frontend's own `prev` covers it.
+    /// The replicas in `prev` that are not heard. `seen_here` says that this frontend's own `prev` covers it.
     pub(super) fn unheard(&self, prev: &Timestamp, seen_here: bool) -> Vec<ReplicaId> {
         if seen_here { self.unheard.clone() } else { self.find_unheard(prev) }
     }
@@ -267,7 +268,7 @@ impl Directory {
         prev.iter().map(|(id, _)| id).filter(|id| !self.is_present(id)).take(UNHEARD_MAX).cloned().collect()
     }
 
-    /// What this frontend had seen was of another cluster: nobody lags behind that.
+    /// Forgets the timestamps seen so far, which are of another cluster: no replica lags behind these.
     pub(super) fn forget_seen(&mut self) {
         self.settled = Timestamp::new();
         self.recent.0 = Timestamp::new();
@@ -282,14 +283,14 @@ impl Directory {
         prev.iter().any(|(id, count)| is_gone(id) && self.held_by_those_left(id) < count)
     }
 
-    /// What is known of these retired ids says nothing any more, of a replica that has no more of their updates.
+    /// Leaves these retired ids out of the timestamps of replicas: an entry there proves nothing any more.
     pub(super) fn leave_out(&mut self, retired: &Timestamp) {
         for holds in self.holds.values_mut() {
             holds.leave_out(retired);
         }
     }
 
-    /// How many of the updates of `origin` those who are there are known to hold.
+    /// Number of updates of `origin` that present replicas are known to hold.
     fn held_by_those_left(&self, origin: &ReplicaId) -> u64 {
         let shown = self.roster.present().filter_map(|(id, _)| self.holds.get(id));
         shown.map(|holds| holds.get(origin)).max().unwrap_or(0)
@@ -429,7 +430,7 @@ impl Directory {
         clocks.max().unwrap_or(0)
     }
 
-    /// Those that can be reached: also those that don't serve yet may hold something.
+    /// The replicas that can be reached. Even one that doesn't serve yet may hold a record.
     pub(super) fn reachable(&self) -> Vec<ReplicaId> {
         let reachable = self.roster.present().filter(|(_, member)| member.presence.status != Status::Offline);
         reachable.map(|(id, _)| id.clone()).collect()
@@ -462,11 +463,11 @@ impl Directory {
         self.name_cluster()
     }
 
-    /// Whom to ask: those that have answered before and are not silent now first, ACTIVE before OVERLOADED, those that
-    /// should hold `prev` first, by turns.
+    /// Chooses the replica to ask. Replicas that have answered before and are not silent now come first, then ACTIVE
+    /// before OVERLOADED, then those that should hold `prev`, by turns.
     ///
-    /// What this frontend has seen itself (`seen_here`), gossip has brought to everybody who doesn't lag behind; what a
-    /// session brings from elsewhere is asked of those that are known to hold it.
+    /// Gossip has brought updates that this frontend has seen itself (`seen_here`) to every replica that doesn't lag
+    /// behind. Updates that a session brings from elsewhere are asked of replicas that are known to hold them.
     pub(super) fn choose(
         &mut self,
         prev: &Timestamp,
@@ -490,7 +491,7 @@ impl Directory {
         self.ranking.iter().find(|id| !not(id)).cloned()
     }
 
-    /// Those that are up, in the order in which they are to be asked now.
+    /// The replicas that are up, in the order in which they are to be asked now.
     fn ranked(&self, lacks: impl Fn(&ReplicaId) -> bool) -> Vec<&ReplicaId> {
         let count = self.roster.up().count().max(1);
         let turn = self.turn % count;

@@ -32,7 +32,7 @@ pub enum Input {
     },
 }
 
-/// Everything a frontend asks of its shell. What goes to one replica manager may go in one message.
+/// Everything a frontend asks of its shell. Outputs to the same replica may travel in one message.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// To a replica manager: accept.
@@ -58,7 +58,7 @@ pub enum Output {
     Notice(Notice),
 }
 
-/// What happened inside, for those who watch.
+/// Event inside the frontend, for logs and tests.
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// A replica manager came, or came back.
@@ -67,12 +67,12 @@ pub enum Notice {
     ReplicaGone(ReplicaId),
     /// A replica manager was silent for too long; another is asked too.
     Retried {
-        /// Who was silent.
+        /// The silent replica.
         silent: ReplicaId,
     },
     /// A replica manager refused a stamp as too far ahead.
     ClockAhead {
-        /// By how many milliseconds the clock here is ahead of the one there.
+        /// Time by which the clock here is ahead of the one there, in milliseconds.
         ahead_ms: u64,
     },
     /// An update was given another stamp.

@@ -1,4 +1,4 @@
-//! What waits: requests of clients that have no answer, and requests to replica managers that have no reply.
+//! Pending requests: those of clients that have no answer, and those to replicas that have no reply.
 
 use super::pending_update::PendingUpdate;
 use super::query::PendingQuery;
@@ -29,7 +29,7 @@ pub(super) enum Kind {
     LookUp,
 }
 
-/// What became of an attempt.
+/// Outcome of an attempt.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     /// An answer.

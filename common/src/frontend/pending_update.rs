@@ -1,4 +1,4 @@
-//! What is known of an update that has no answer yet.
+//! State of an update that has no answer yet.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -47,19 +47,20 @@ pub(super) struct PendingUpdate {
     pub(super) verifying: bool,
     /// Whether that look-up began when all who may have accepted it were known to be dead.
     pub(super) verified_dead: bool,
-    /// Who is asked to accept it now.
+    /// The replica that is asked to accept it now.
     pub(super) acceptor: Option<ReplicaId>,
-    /// Who was asked to accept it in this round.
+    /// Replicas that were asked to accept it in this round.
     pub(super) asked: Few<ReplicaId>,
-    /// Attempts to have it accepted that may have succeeded, by number, and who was asked. One may have been asked twice.
+    /// Attempts to have it accepted that may have succeeded, by number, with the replica asked. A replica may appear
+    /// twice.
     pub(super) uncertain: Few<(u64, ReplicaId)>,
-    /// Who was asked to confirm it and has not answered yet.
+    /// Replicas that were asked to confirm it and have not answered yet.
     pub(super) confirming: Few<ReplicaId>,
     /// Replicas that were asked to confirm it in this round and could not, or hold another record of it.
     pub(super) declined: Vec<ReplicaId>,
-    /// Who holds which record of it, in their own words; both in their order.
+    /// Records of it, each with the replicas that said they hold it; both in ascending order.
     pub(super) holders: Few<(RecordRef, SmallVec<[ReplicaId; 2]>)>,
-    /// The answers of those who accepted it, by the record that they gave it for.
+    /// The answers of the replicas that accepted it, each with the record that it was given for.
     pub(super) values: Few<(RecordRef, Answer)>,
     /// Retired ids of `prev`, by the record that stands for their updates.
     pub(super) retired: Vec<(RecordRef, Timestamp)>,
@@ -118,8 +119,9 @@ impl PendingUpdate {
         }
     }
 
-    /// The answer that goes with the record at this place of `holders`, if somebody gave it. That of another record of the
-    /// update does as well, but for a DELETE: each record tells what it took away, and its label only covers that.
+    /// The answer for the record at this place of `holders`, if a replica gave one. The answer for another record of
+    /// the update does as well, but for a DELETE: each record tells which rating it took away, and its label only
+    /// covers that.
     pub(super) fn answer_of(&self, place: usize) -> Option<&Answer> {
         let (record, _) = self.holders.get(place)?;
         let its_own = self.values.iter().find(|(of, _)| of == record);
@@ -142,12 +144,13 @@ impl PendingUpdate {
         self.retired.iter().find(|(of, _)| of == record).map(|(_, retired)| retired)
     }
 
-    /// Who holds the record at this place of `holders`.
+    /// Replicas that hold the record at this place of `holders`.
     pub(super) fn holders_at(&self, place: usize) -> &[ReplicaId] {
         self.holders.get(place).map_or(&[], |(_, holders)| holders)
     }
 
-    /// Whether all who were asked to accept it have said that they did not. Who did, and died, may have passed it on before.
+    /// Whether every replica that was asked to accept it has said that it did not. One that accepted it and died may
+    /// have passed it on before.
     pub(super) fn can_be_held_by_nobody(&self) -> bool {
         self.uncertain.is_empty() && self.holders.is_empty()
     }
@@ -155,7 +158,7 @@ impl PendingUpdate {
     /// `replica` says that it holds these records of the update.
     pub(super) fn is_held_by(&mut self, replica: &ReplicaId, records: Vec<RecordRef>, clock: Stamp) {
         self.clock = self.clock.max(clock);
-        // Whatever others refused since, it is accepted.
+        // The update is accepted: a refusal by another replica does not count any more.
         self.refused = None;
         for record in records {
             match self.holders.binary_search_by(|(known, _)| known.cmp(&record)) {

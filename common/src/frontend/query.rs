@@ -11,7 +11,7 @@ use crate::rating::RatingKey;
 use crate::request::Query;
 use crate::timestamp::Timestamp;
 
-/// How soon it is tried again when nobody can be asked now.
+/// Pause before another try if no replica can be asked now, in milliseconds.
 const PAUSE_MS: u64 = 50;
 
 /// A query that has no answer yet.
@@ -23,15 +23,15 @@ pub(super) struct PendingQuery {
     /// A request that begins when this one is answered, with the clock of that answer.
     then: Option<Box<ClientRequest>>,
     prev: Label,
-    /// What the session has seen of retired replicas, which is not asked for.
+    /// Retired entries of the session's label, which are not asked for.
     retired: Timestamp,
     /// Whether this frontend itself has seen all that the session has seen.
     seen_here: bool,
     deadline_ms: u64,
     pub(super) wake_ms: u64,
-    /// Who has been asked in this round.
+    /// Replicas that were asked in this round.
     asked: Few<ReplicaId>,
-    /// Who has not answered yet.
+    /// Replicas that have not answered yet.
     awaited: Few<ReplicaId>,
     /// Whether somebody lacked something of `prev`.
     behind: bool,

@@ -56,13 +56,13 @@ impl Retired {
         }
     }
 
-    /// Those that `timestamp` names, each with the number that it names.
+    /// The retired entries of `timestamp`, each with the number that it names.
     fn of(&self, timestamp: &Timestamp) -> Timestamp {
         let is_retired = |id: &ReplicaId, count: u64| self.counts.get(id).is_some_and(|last| count <= *last);
         timestamp.iter().filter(|(id, count)| is_retired(id, *count)).map(|(id, count)| (id.clone(), count)).collect()
     }
 
-    /// What is known is of another cluster.
+    /// Forgets all retired ids: they are of another cluster.
     pub(super) fn forget_all(&mut self) {
         self.counts.clear();
         self.order.clear();
@@ -96,7 +96,7 @@ impl Frontend {
         }
         let retired: Timestamp =
             prev.iter().filter(|(id, _)| label.replicas.get(id) == 0).map(|(id, count)| (id.clone(), count)).collect();
-        // What only the session has seen, it may have made up: that must not matter to other sessions.
+        // Entries that only the session has seen may be made up: they must not matter to other sessions.
         let seen = retired.common(&self.prev.replicas);
         self.leave_out(&seen);
         self.tell_retired(client, &retired);

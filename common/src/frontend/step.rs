@@ -1,4 +1,4 @@
-//! What the handling of one input needs beside the frontend itself.
+//! Context of one input: everything its handling needs beside the frontend itself.
 
 use super::batch::is_member;
 use super::retired::OWN_QUESTION;
@@ -6,7 +6,7 @@ use super::{Notice, Output};
 use crate::clock::Now;
 use crate::edge::{ClientReply, FrontendError};
 
-/// What the handling of one input needs beside the frontend itself.
+/// Context of one input: everything its handling needs beside the frontend itself.
 pub(super) struct Step<'a> {
     pub(super) now: Now,
     pub(super) outputs: &'a mut Vec<Output>,

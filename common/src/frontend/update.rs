@@ -13,13 +13,13 @@ use crate::request::Update;
 
 /// A client's id that was made longer ago may be that of a retry, in milliseconds.
 const FIRST_ATTEMPT_MS: u64 = 1000;
-/// After so long no earlier attempt is on its way any more, in milliseconds.
+/// Time after which no earlier attempt is in flight any more, in milliseconds.
 const FIRST_ATTEMPT_OVER_MS: u64 = 10_000;
-/// A client may retry an update for so long: replica managers remember it for longer, in milliseconds.
+/// Time within which a client may retry an update, in milliseconds. Replicas remember it for longer.
 const REMEMBERED_MS: u64 = 60_000;
-/// How soon it is tried again when nobody can be asked now.
+/// Pause before another try if no replica can be asked now, in milliseconds.
 const PAUSE_MS: u64 = 50;
-/// How often an update is stamped again before the session's clock is to blame.
+/// Maximum new stamps of an update before the session's clock is to blame.
 const STAMPED_AGAIN_MAX: u32 = 8;
 
 impl Frontend {
@@ -66,8 +66,8 @@ impl Frontend {
         self.put_back(update.token, Pending::Update(Box::new(update)), wake_ms);
     }
 
-    /// Asks everybody whether they hold the id. Those who may have accepted it come first: where the broker says that one
-    /// is gone, all it ever sent has come to the others before they are asked.
+    /// Asks every reachable replica whether it holds the id. Replicas that may have accepted it come first: if the
+    /// broker says that one is gone, everything it ever sent has reached the others before they are asked.
     fn look_up(&mut self, update: &mut PendingUpdate, step: &mut Step<'_>) {
         let reachable = self.directory.reachable();
         update.held_by_nobody = !reachable.is_empty();
@@ -96,8 +96,8 @@ impl Frontend {
             return None;
         }
         let again_ms = update.deadline_ms.min(now_ms + self.patience_ms());
-        // A refusal counts unless somebody may have accepted the update: then it may take effect all the same. What was
-        // said before the death of those was certain proves nothing.
+        // A refusal counts unless a replica may have accepted the update: then it may take effect all the same. Answers
+        // given before the death of such a replica was certain prove nothing.
         if update.refused.is_some() && !update.uncertain.is_empty() {
             let are_dead = self.are_all_dead(update);
             if !update.verifying || (are_dead && !update.verified_dead) {
@@ -222,7 +222,7 @@ impl Frontend {
         step: &mut Step<'_>,
     ) -> Option<u64> {
         let replica = &attempt.replica;
-        // What was said to an earlier look-up was said before what this one is about.
+        // Answers to an earlier look-up do not count for the present one.
         let looked_up = update.looking_up.iter().position(|(n, _)| *n == attempt.n);
         if let Some(place) = looked_up {
             update.looking_up.remove(place);
@@ -248,7 +248,7 @@ impl Frontend {
             if update.acceptor.as_ref() == Some(replica) {
                 update.acceptor = None;
             }
-            // Whoever answers at all has not accepted it, or says so.
+            // Every reply to an attempt is a proof: the replica has not accepted the update, or says that it has.
             if let Outcome::Reply(_) | Outcome::Undelivered = &outcome {
                 update.uncertain.retain(|(n, _)| *n != attempt.n);
             }

@@ -1,4 +1,5 @@
-//! What the replies to an update amount to: whether enough hold it, whether a refusal is certain, what is left to say.
+//! Verdict on the replies to an update: whether enough replicas hold it, whether a refusal is certain, and the error to
+//! answer.
 
 use super::pending_update::PendingUpdate;
 use super::{Frontend, Step};
@@ -10,7 +11,7 @@ use crate::label::Label;
 pub(super) struct Leading {
     /// Its place among the update's holders.
     pub(super) place: usize,
-    /// How many hold it of those who are there.
+    /// Number of present replicas that hold it.
     pub(super) count: usize,
 }
 
@@ -63,7 +64,8 @@ impl Frontend {
         update.uncertain.iter().all(|(_, id)| self.directory.is_dead(id))
     }
 
-    /// Whether nobody can have accepted what was refused. Who is away may have heard of it from one that is dead.
+    /// Whether it is certain that no replica has accepted the refused update. An absent replica may have got it from a
+    /// dead one.
     pub(super) fn is_refusal_certain(&self, update: &PendingUpdate) -> bool {
         let is_lost = || {
             update.verified_dead
@@ -75,7 +77,7 @@ impl Frontend {
         update.holders.is_empty() && (update.uncertain.is_empty() || is_lost())
     }
 
-    /// What the client is told when its time is over.
+    /// The error that a client gets when its time is over.
     pub(super) fn update_is_late(&self, update: &PendingUpdate) -> FrontendError {
         let timeout_ms = self.config.timeout_ms;
         let (id, asked) = (update.id, self.config.fault_tolerance);

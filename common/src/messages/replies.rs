@@ -57,7 +57,7 @@ fn texts_bytes(answer: &Answer) -> usize {
     }
 }
 
-/// Those replies that come by the dozen.
+/// Replies of the common kinds, which are written in rows.
 enum Common<'a> {
     Answered(&'a Label, &'a Rating),
     Accepted(&'a RecordRef, Stamp, &'a Rating),

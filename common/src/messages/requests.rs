@@ -94,7 +94,7 @@ pub struct QueryItem {
     rows: Option<Vec<(u64, UserId, MovieId)>>,
 }
 
-/// What is read, where it is one rating.
+/// Reads one rating's key out of a query of a single rating; `None` for any other query.
 fn read_of(request: &Query) -> Option<(UserId, MovieId)> {
     match *request {
         Query::Read { user_id, movie_id } => Some((user_id, movie_id)),

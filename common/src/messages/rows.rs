@@ -18,7 +18,7 @@ use crate::request::{Method, Update};
 /// About how many bytes a row takes, beside a title.
 const ROW_BYTES: usize = 64;
 
-/// What stands in such a list.
+/// Entry of such a list.
 pub trait Alike: Sized {
     /// One item as it is read: one of these by itself, or what several share, and their rows.
     type Item: DeserializeOwned;
@@ -49,10 +49,10 @@ pub trait Alike: Sized {
     }
 }
 
-/// What an item is not.
+/// Error for an item of neither form.
 pub(super) const NEITHER: &str = "an item is either one by itself or has rows";
 
-/// So many entries a timestamp has at most that rows share: each row costs as much as all of them, whoever sends it.
+/// Maximum entries of a timestamp that rows share: each row costs as much as all of them, whichever process sends it.
 pub(super) const SHARED_ENTRIES_MAX: usize = 64;
 
 /// Writes a list.

@@ -14,9 +14,9 @@ use crate::value::Row;
 pub struct SnapshotRequest {
     /// The sender.
     pub id: ReplicaId,
-    /// Which snapshot: the number that its first chunk came with; 0 for a new one.
+    /// Number of the snapshot, as in its first chunk; 0 for a new one.
     pub snapshot: u64,
-    /// Where the chunk begins.
+    /// Place at which the chunk begins.
     pub from: SnapshotPlace,
 }
 
@@ -45,7 +45,7 @@ pub enum SnapshotPlace {
 pub struct SnapshotReply {
     /// The sender.
     pub id: ReplicaId,
-    /// What it has to give.
+    /// A chunk, or the reason why there is none.
     #[serde(flatten)]
     pub part: SnapshotPart,
 }
@@ -76,7 +76,7 @@ impl TryFrom<SnapshotReplyFields> for SnapshotReply {
     }
 }
 
-/// What a replica manager gives of its snapshot.
+/// Body of the answer to a [`SnapshotRequest`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SnapshotPart {
@@ -84,7 +84,7 @@ pub enum SnapshotPart {
     Chunk(Box<SnapshotChunk>),
     /// The snapshot is not there any more, or none can be had now: begin again, here later or somewhere else.
     Unavailable {
-        /// Why.
+        /// Reason why there is no snapshot now.
         reason: String,
     },
 }
@@ -95,7 +95,7 @@ pub enum SnapshotPart {
 pub struct SnapshotChunk {
     /// The snapshot's number at its sender, for the next request.
     pub snapshot: u64,
-    /// Where the chunk begins, as it was asked for.
+    /// Place at which the chunk begins, as it was asked for.
     pub from: SnapshotPlace,
     /// Exactly the updates that the rows reflect.
     pub value_timestamp: Replicas,
@@ -109,16 +109,16 @@ pub struct SnapshotChunk {
     pub executed: Vec<ExecutedOperation>,
     /// Replica managers that are retired, with the number of their last update.
     pub retired: Replicas,
-    /// Where the next chunk begins; `None` after the last.
+    /// Place at which the next chunk begins; `None` after the last.
     pub next: Option<SnapshotPlace>,
 }
 
-/// What an update left for a (user, movie).
+/// Rating or deletion marker that an update left for a (user, movie).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotRow {
-    /// Who rates.
+    /// Id of the user.
     pub user_id: UserId,
-    /// What is rated.
+    /// Id of the movie.
     pub movie_id: MovieId,
     /// `None` is a deletion marker.
     pub rating: Option<Stars>,
@@ -148,7 +148,7 @@ impl SnapshotRow {
         RatingKey { user_id: self.user_id, movie_id: self.movie_id }
     }
 
-    /// What stands for the key.
+    /// The value's row for the key.
     pub fn row(&self) -> Row {
         Row { stars: self.rating, timestamp: self.timestamp, stamp: self.stamp, update_id: Some(self.update_id) }
     }

@@ -13,10 +13,10 @@ use crate::request::{Answer, Update};
 use crate::timestamp::Timestamp;
 use crate::value::{Row, ValueError};
 
-/// How long a frontend may have a request wait, in milliseconds.
+/// Maximum time a request may wait at a replica, in milliseconds; longer waits are cut to this.
 const WAIT_MS_MAX: u64 = 60_000;
 
-/// What the value says to an update.
+/// Verdict of the value on an update.
 enum Verdict {
     /// Allowed; this is what stands for the key.
     Allowed(Option<Row>),
@@ -151,8 +151,8 @@ impl ReplicaManager {
         self.accepted(&record.executed(), vec![record.name()], &request.request, retired, step)
     }
 
-    /// What a record accepted here depends on beside the records before it: its number says as much as the entry of this
-    /// replica manager. Many in a row depend on the same; they share it.
+    /// Returns the dependencies of a record accepted here, without our own entry: the sequence number already implies
+    /// it. Consecutive records with the same dependencies share them.
     fn without_own(&mut self, prev: Timestamp) -> Timestamp {
         if !self.depended.0.is_shared_with(&prev) {
             let mut without = prev.clone();
@@ -204,7 +204,7 @@ impl ReplicaManager {
             let held = prev.common(self.log.replica_timestamp());
             self.proven.merge(&held);
             self.apply_ready(step)?;
-            // What was applied may have retired somebody.
+            // A record applied just now may have retired a replica.
             self.retired.strip(&mut prev);
         }
         let missing = prev.iter().find(|(id, count)| self.value_timestamp.get(id) < *count);
@@ -246,8 +246,8 @@ impl ReplicaManager {
     }
 }
 
-/// What a DELETE takes away of what stands: nothing where that has the greater stamp, and stays. That happens to one that
-/// may be a retry and so keeps its stamp, whose session has not seen what stands.
+/// The rating that a DELETE takes away. None if the present rating has the greater stamp, and so stays. This happens to
+/// a DELETE that may be a retry, and so keeps its stamp, if its session has not seen the present rating.
 fn takes_away(request: &UpdateRequest, row: Option<Row>) -> Option<Deleted> {
     let Row { stars, timestamp, stamp, update_id } = row?;
     let stays = (stamp, update_id) > (request.stamp, Some(request.id));

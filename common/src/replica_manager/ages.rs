@@ -15,7 +15,7 @@ use crate::messages::Replicas;
 /// Updates by the time at which they were known, as counted by all lives of a directory together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ages {
-    /// How long earlier lives ran, in milliseconds, less the time on this life's clock when it started.
+    /// Time for which earlier lives ran, in milliseconds, less the time on this life's clock when it started.
     earlier_ms: u64,
     started_ms: u64,
     /// At most two, [`RETENTION_MS`] apart or more, the earlier one first.
@@ -23,12 +23,12 @@ pub(super) struct Ages {
 }
 
 impl Ages {
-    /// Those of a life that starts `now`, after lives that ran for `ran_ms`.
+    /// Ages for a life that starts `now`, after lives that ran for `ran_ms`.
     pub(super) fn recovered(ran_ms: u64, known: Vec<KnownAt>, now: Now) -> Self {
         Self { earlier_ms: ran_ms, started_ms: now.monotonic_ms, known }
     }
 
-    /// How long all lives have run, in milliseconds.
+    /// Time for which all lives have run, in milliseconds.
     pub(super) fn ran_ms(&self, now: Now) -> u64 {
         self.earlier_ms.saturating_add(now.monotonic_ms.saturating_sub(self.started_ms))
     }

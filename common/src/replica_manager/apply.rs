@@ -14,13 +14,13 @@ use crate::value::ValueError;
 /// Up to which number records are held by enough replica managers, as it was found last, with what that rests on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HeldUntil {
-    /// Whose records.
+    /// Origin of the records.
     origin: Option<ReplicaId>,
-    /// How many copies they ask for.
+    /// Copies that the records ask for.
     copies: u32,
-    /// The record for which it was looked.
+    /// Number of the record for which the answer was sought.
     seq: u64,
-    /// The answer; below `seq` where that one is not held by enough.
+    /// The answer; below `seq` if too few replicas hold that record.
     until: u64,
     /// [`super::TimestampTable::changes`] and [`super::Roster::changes`] then.
     table: u64,
@@ -30,7 +30,8 @@ pub(super) struct HeldUntil {
 }
 
 impl ReplicaManager {
-    /// Puts a record into the log. What is held by that is known from now on, and confirmed to those who wait for it.
+    /// Puts a record into the log. Every record that is held because of it is known from now on, and confirmed to the
+    /// frontends that wait for it.
     pub(super) fn hold(&mut self, record: Arc<Record>, step: &mut Step<'_>) -> super::update_log::Inserted {
         let mut held = std::mem::take(&mut step.held);
         let inserted = self.log.insert(record, &mut held);
@@ -74,7 +75,7 @@ impl ReplicaManager {
     /// Applies every record that is stable and outlives a crash, in causal order. Says whether there was one.
     pub(super) fn apply_ready(&mut self, step: &mut Step<'_>) -> Result<bool, ValueError> {
         let mut any = false;
-        // Who has not heard yet who is there knows nothing of copies.
+        // Copies cannot be counted until membership is known.
         if self.phase.is_starting() {
             return Ok(false);
         }
@@ -133,7 +134,7 @@ impl ReplicaManager {
             && (found.table, found.roster) == (self.table.changes(), self.roster.changes())
             && found.origin.as_ref() == Some(&record.i)
             && found.proven.is_shared_with(&self.proven);
-        // What is known of one record mostly holds for the next one.
+        // The answer for one record mostly holds for the next one.
         if !is_same || (record.seq > found.until && record.seq < found.seq) {
             let (copies, seq) = (record.copies, record.seq);
             self.held_until = HeldUntil {
@@ -155,7 +156,7 @@ impl ReplicaManager {
     /// all that are up; a number below `seq` where that one is not.
     fn held_until(&self, origin: &ReplicaId, copies: u32, seq: u64) -> u64 {
         let enough = (copies as usize).min(1 + self.roster.up().count());
-        // Who is gone may never come back with what it holds.
+        // An absent replica may never come back with the records that it holds.
         let keeps = |id: &ReplicaId| self.roster.get(id).is_some_and(Member::is_holder);
         let own = &self.config.id;
         let known = 1 + usize::from(origin != own && keeps(origin));

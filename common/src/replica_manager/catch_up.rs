@@ -5,12 +5,12 @@ use crate::roster::{MISSED_INTERVALS_MAX, PRESENCE_INTERVAL_MS};
 use crate::timestamp::Timestamp;
 use crate::value::ValueError;
 
-/// How far a replica manager is on its way to serving.
+/// Progress of a replica towards serving.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Phase {
     /// Listens for the presence of others.
     Starting {
-        /// Since when.
+        /// Time at which it began to listen, in milliseconds.
         since_ms: u64,
     },
     /// Has heard who is there and what they have applied; has not applied all of it.
@@ -72,7 +72,7 @@ impl ReplicaManager {
         self.phase = Phase::CatchingUp { target: self.shown_by_others() };
     }
 
-    /// What the others that are there have applied. Who is OFFLINE is not there.
+    /// Merge of the value timestamps of the other replicas present. An OFFLINE replica does not count as present.
     fn shown_by_others(&self) -> Timestamp {
         let mut shown = Timestamp::new();
         for (id, member) in self.roster.present() {

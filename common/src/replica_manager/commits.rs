@@ -48,7 +48,7 @@ struct UnderWay {
 }
 
 impl Commits {
-    /// With what was found on disk.
+    /// Commits of a replica whose directory holds these records, and this clock.
     pub(super) fn recovered(replica_timestamp: Timestamp, clock: Stamp) -> Self {
         Self { replica_timestamp, clock, ..Self::default() }
     }

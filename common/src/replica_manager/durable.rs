@@ -1,8 +1,7 @@
-//! What a replica manager keeps on disk: its part of the transaction that also has the value.
+//! State of a replica on disk: its part of the transaction that also has the value.
 //!
-//! The value saves [`Changes`] before the core gives out an output that tells of them (`commits.rs`), so that nobody is
-//! told that something is held here before it is where a crash cannot reach it. At the next start it gives back
-//! [`Saved`].
+//! The value saves [`Changes`] before the core gives out an output that depends on them (`commits.rs`). So a record is
+//! shown as held here only when a crash can no longer remove it. At the next start the value gives back [`Saved`].
 
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +46,7 @@ impl Changes {
     }
 }
 
-/// Where a replica manager stands, in a few numbers.
+/// Timestamps, clock and other small state of a replica.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Exactly the set of updates applied to the value.
@@ -65,8 +64,8 @@ pub struct State {
     /// The names of the cluster. A directory of an older version has none.
     #[serde(default)]
     pub cluster: ClusterNames,
-    /// How long all lives have run, in milliseconds; less where it was not saved since. A directory of an older version
-    /// has 0.
+    /// Time for which all lives have run, in milliseconds; less if it was not saved since. A directory of an older
+    /// version has 0.
     #[serde(default)]
     pub ran_ms: u64,
 }
@@ -74,9 +73,9 @@ pub struct State {
 /// The updates that were known at a time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KnownAt {
-    /// How long all lives had run by then, in milliseconds.
+    /// Time for which all lives had run by then, in milliseconds.
     pub ran_ms: u64,
-    /// How many updates of each replica manager were known, the retired ones included.
+    /// Number of known updates of each origin, the retired ones included.
     pub updates: Replicas,
 }
 
@@ -87,7 +86,7 @@ pub struct Merging {
     pub value_timestamp: Replicas,
     /// The replica managers that are retired there.
     pub retired: Replicas,
-    /// How many rows it has.
+    /// Number of its rows.
     pub rows: u64,
 }
 
@@ -98,9 +97,9 @@ pub struct SavedMember {
     pub id: ReplicaId,
     /// Whether it keeps its state on disk.
     pub durable: bool,
-    /// What it was known to hold.
+    /// Timestamp of the records that it was known to hold.
     pub replica_timestamp: Replicas,
-    /// When it was heard last, in Unix milliseconds; 0 in a directory of an older version.
+    /// Time at which it was last heard, in Unix milliseconds; 0 in a directory of an older version.
     #[serde(default)]
     pub heard_wall_ms: u64,
 }
@@ -108,7 +107,7 @@ pub struct SavedMember {
 /// All that was saved, for [`super::ReplicaManager::recover`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Saved {
-    /// Where it stood.
+    /// Timestamps, clock and other small state.
     pub state: State,
     /// Its records, in any order: those of its log, and those that only the executed-operation table needs.
     pub records: Vec<Arc<Record>>,
@@ -116,6 +115,6 @@ pub struct Saved {
     pub executed: Vec<ExecutedOperation>,
     /// Retired replica managers.
     pub retired: Timestamp,
-    /// Which updates were known earlier, the earlier time first.
+    /// Updates that were known at earlier times, the earliest time first.
     pub known: Vec<KnownAt>,
 }

@@ -12,16 +12,16 @@ use crate::request::Update;
 use items::{Items, Number};
 use places::Places;
 
-/// How long an update is remembered after it was taken in, in milliseconds: the minute within which a client may retry
-/// it, and some, so that a slow message doesn't matter.
+/// Time for which an update is remembered after it was taken in, in milliseconds: the minute within which a client may
+/// retry it, and some more, so that a slow message doesn't matter.
 pub const RETENTION_MS: u64 = 75_000;
 
 /// Known updates by id. An update that is held here is known, applied or not; after a retry it may stand in several
 /// records. The table answers retries and tells duplicates from news; it never decides which stamp stands.
 ///
-/// Bounded: a record is forgotten after [`RETENTION_MS`], when the log has let it go. That is safe because a later retry
-/// of an id that carries its stamp writes what it wrote before, with the same (stamp, id), and so changes nothing, and
-/// because frontends refuse any other id whose version shows that it is older than a minute.
+/// Bounded: a record is forgotten after [`RETENTION_MS`], when the log has let it go. This is safe because a later
+/// retry of an id that carries its stamp writes what it wrote before, with the same (stamp, id), and so changes
+/// nothing, and because frontends refuse any other id whose version shows that it is older than a minute.
 ///
 /// An update takes 37 to 41 bytes: 32 for the item in the queue, its whole id among them, and 4 to 8 for its
 /// number in the index. A stamp that the id does not carry takes 16 more, the rating that a delete took away 40.
@@ -29,7 +29,7 @@ pub const RETENTION_MS: u64 = 75_000;
 pub struct ExecutedOperations {
     /// In the order in which they were taken in, with the time.
     items: Items,
-    /// Where those of an id are, the first one first.
+    /// Places of the records of an id, the first record first.
     places: Places,
 }
 
@@ -93,7 +93,7 @@ impl ExecutedOperations {
         names.map(|(origin, seq)| RecordRef { i: origin.clone(), seq }).collect()
     }
 
-    /// How many records are known.
+    /// Number of known records.
     pub fn len(&self) -> usize {
         self.items.len()
     }

@@ -1,9 +1,9 @@
 //! Former ids: a replica that keeps its state on disk takes a new id at each start, and shows the ids of its earlier lives.
 //!
-//! So no number is used twice, whatever the directory is: a copy, or older than what its replica had said. What an earlier
-//! life accepted is held by the new one like the records of any other origin, and spreads like these. Nobody waits for
-//! the former id any more, as all that it left is with the new one, and it leaves the timestamps as soon as all have
-//! applied the same of it.
+//! So no number is used twice, even if the directory is a copy, or older than the last gossip of its replica. The new
+//! life holds the records of an earlier life like those of any other origin, and they spread like these. No process
+//! waits for the former id any more, as the new life has everything that it left. It leaves the timestamps as soon as
+//! all replicas have applied the same number of its records.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ const KEPT_UNNAMED: usize = 32;
 pub(super) const DEAD_MAX: usize = 4096;
 
 impl Saved {
-    /// The former ids of the next life: these, and then `last`, the id of the life that has saved this. Those that no
+    /// The former ids of the next life: these, and then `last`, the id of the life that has saved this. Ids that no
     /// timestamp names any more are kept for a while.
     pub fn former_of_next(&self, former: &[ReplicaId], last: &ReplicaId) -> Vec<ReplicaId> {
         let all: Vec<&ReplicaId> = former.iter().filter(|id| *id != last).chain([last]).collect();
@@ -32,7 +32,7 @@ impl Saved {
     }
 }
 
-/// Those that are gone for good; the first ones make room.
+/// Ids that are gone for good; the oldest ones make room.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dead {
     ids: BTreeSet<ReplicaId>,
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn former_ids_stay_few_however_often_a_replica_restarts() {
         let mut saved = Saved::default();
-        // What this one accepted is not everywhere yet.
+        // The records of this one are not everywhere yet.
         saved.state.replica_timestamp.replicas.set(&id(3), 7);
         let mut former = Vec::new();
         for n in 0..120_960 {

@@ -11,7 +11,7 @@ use crate::roster::{Change, MEMBERS_MAX, PRESENCE_INTERVAL_MS};
 use crate::timestamp::{COUNT_MAX, Timestamp};
 use crate::value::{Digest, ValueError};
 
-/// How many records a gossip message has at most.
+/// Maximum records in a gossip message.
 const GOSSIP_RECORDS_MAX: usize = 1000;
 /// Pause before another snapshot is taken of a replica that still differs, in milliseconds, doubled each time up to the
 /// second: its own exchange may not be over, and where damage is the reason none helps.
@@ -84,7 +84,7 @@ impl ReplicaManager {
         }
     }
 
-    /// Takes in records of whichever origin. What was held already changes nothing.
+    /// Takes in records of any origin. A record that was held already changes nothing.
     pub(super) fn take_in(&mut self, records: Vec<Arc<Record>>, step: &mut Step<'_>) {
         let mut dropped: Option<(RecordRef, &'static str, usize)> = None;
         for record in records {
@@ -112,7 +112,7 @@ impl ReplicaManager {
             let (.., count) = dropped.get_or_insert((name, reason, 0));
             *count += 1;
         }
-        // What is dropped while a snapshot is taken is pulled after it.
+        // Records dropped while a snapshot is loaded are pulled after it.
         let is_expected = self.loading.is_some() || self.is_merging();
         if let Some((record, reason, count)) = dropped.filter(|_| !is_expected) {
             step.notice(Notice::Dropped { record, reason, count });
@@ -127,8 +127,8 @@ impl ReplicaManager {
         self.hold(record, step)
     }
 
-    /// Whether `id` shows itself: who doesn't is not believed. What a newcomer gossips before its presence is heard is
-    /// pulled.
+    /// Whether `id` shows its presence: other replicas are not believed. Records that a newcomer gossips before its
+    /// presence is heard are pulled later.
     fn is_there(&self, id: &ReplicaId) -> bool {
         self.roster.get(id).is_some_and(|member| member.is_present())
     }
@@ -140,7 +140,7 @@ impl ReplicaManager {
             && timestamps.iter().all(|timestamp| timestamp.is_plausible())
     }
 
-    /// Two replica managers with equal value timestamps must show equal digests. Where they do not, each takes the other's
+    /// Two replica managers with equal value timestamps must show equal digests. If they do not, each takes the other's
     /// snapshot, deletion markers included: merged by the greater (stamp, id), both come to the same ratings.
     fn compare_digest(
         &mut self,

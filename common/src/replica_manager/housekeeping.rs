@@ -7,7 +7,7 @@ use crate::record::RecordRef;
 use crate::roster::Member;
 use crate::timestamp::Timestamp;
 
-/// How often it is done, in milliseconds.
+/// Interval of this work, in milliseconds.
 const EVERY_MS: u64 = 200;
 
 impl ReplicaManager {
@@ -49,8 +49,8 @@ impl ReplicaManager {
         }
     }
 
-    /// The replica managers that are there, or were less than [`super::Config::forget_after_ms`] ago: they may ask for what
-    /// they lack. Who was in memory and said LEFT is gone.
+    /// The replicas that are present, or were less than [`super::Config::forget_after_ms`] ago: they may ask for
+    /// records that they lack. A replica in memory that said LEFT is gone.
     pub(super) fn awaited(&self, now_ms: u64) -> impl Iterator<Item = &ReplicaId> {
         let is_awaited = move |member: &Member| {
             let is_recent = now_ms.saturating_sub(member.heard_ms) <= self.config.forget_after_ms;

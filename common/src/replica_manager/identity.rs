@@ -22,7 +22,7 @@ impl ReplicaManager {
         if self.cluster.id.is_some() {
             return true;
         }
-        // Where several begin together, one draws and the others hear of it: else each start would leave aliases.
+        // If several begin together, one draws and the others hear of it: otherwise each start would leave aliases.
         let own = (now_ms.saturating_sub(self.started_ms), &self.config.id);
         let is_senior = |id: &ReplicaId, member: &Member| {
             let uptime_ms = member.presence.uptime_ms.saturating_add(now_ms.saturating_sub(member.seen_ms));

@@ -13,7 +13,7 @@ use crate::record::{Record, RecordRef};
 use crate::timestamp::Timestamp;
 use crate::value::Digest;
 
-/// Where an answer goes: a reply subject and the number of the request. The core only hands it back.
+/// Address of an answer: a reply subject and the number of the request. The core only hands it back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReplyTo {
     /// The reply subject.
@@ -64,7 +64,7 @@ pub enum Input {
     Disconnected,
     /// Time passes: every 20 ms or so.
     Tick {
-        /// How many requests wait to be handled.
+        /// Number of requests that wait to be handled.
         queue_length: usize,
         /// Whether all that the others sent so far was handled before: otherwise their silence proves nothing.
         listened: bool,
@@ -99,7 +99,7 @@ pub enum Output {
     Stop(String),
 }
 
-/// What happened inside, for those who watch.
+/// Event inside the replica, for logs and tests.
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// An update was accepted and put into the log.
@@ -108,7 +108,7 @@ pub enum Notice {
     Held(Arc<Record>),
     /// A record was applied.
     Applied {
-        /// Which.
+        /// The record.
         record: Arc<Record>,
         /// Whether it stands: otherwise one with a greater stamp does already.
         stands: bool,
@@ -134,7 +134,7 @@ pub enum Notice {
     },
     /// It has caught up with what the others showed, and serves.
     CaughtUp {
-        /// What it had to reach.
+        /// Timestamp that it had to reach.
         target: Timestamp,
     },
     /// Another replica manager came, or came back.
@@ -162,7 +162,7 @@ pub enum Notice {
     },
     /// Another replica manager started from another data set; nothing of it is taken in.
     ForeignDataset {
-        /// Who.
+        /// Id of the other replica.
         peer: ReplicaId,
         /// The fingerprint of its data set.
         dataset: String,
@@ -171,47 +171,47 @@ pub enum Notice {
     Dropped {
         /// The first of them.
         record: RecordRef,
-        /// Why not that one.
+        /// Reason why the first one was dropped.
         reason: &'static str,
-        /// How many.
+        /// Number of dropped records.
         count: usize,
     },
     /// The logs of the others do not reach back to what is held here: a snapshot is loaded.
     SnapshotBegins {
-        /// Whose.
+        /// Id of the replica that gives it.
         from: ReplicaId,
     },
     /// A snapshot is being loaded.
     SnapshotProgress {
-        /// How many rows have come.
+        /// Number of rows that have come.
         rows: u64,
         /// About how many there are.
         of: u64,
     },
     /// The snapshot is to be had no more, and begun anew.
     SnapshotBroken {
-        /// Whose it was.
+        /// Id of the replica that gave it.
         from: ReplicaId,
-        /// Why.
+        /// Reason why it broke off.
         reason: String,
     },
     /// A snapshot is loaded.
     SnapshotLoaded {
-        /// How many ratings and deletion markers it had.
+        /// Number of its ratings and deletion markers.
         rows: u64,
-        /// What all of it reflects.
+        /// Timestamp of the updates that the snapshot reflects.
         value_timestamp: Timestamp,
     },
     /// A replica manager is gone for good and leaves the timestamps.
     Retired {
-        /// Who.
+        /// Id of the retired replica.
         id: ReplicaId,
         /// The number of its last update, which everybody has applied.
         count: u64,
     },
     /// More replica managers died than `FAULT_TOLERANCE` covers: nobody waits for these records any more.
     Lost {
-        /// Who accepted them.
+        /// The replica that accepted them.
         origin: ReplicaId,
         /// The records after this number...
         after: u64,
@@ -245,7 +245,7 @@ pub enum Notice {
     },
 }
 
-/// How loud a notice is.
+/// Loudness of a notice: its level in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loudness {
     /// A bug, or lost data.
@@ -275,7 +275,7 @@ impl Notice {
         }
     }
 
-    /// How loud it is.
+    /// Loudness of this notice.
     pub fn loudness(&self) -> Loudness {
         match self {
             Self::Diverged { .. } | Self::Lost { .. } | Self::ClaimedLost { .. } => Loudness::Error,

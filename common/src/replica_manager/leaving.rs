@@ -15,7 +15,7 @@ impl ReplicaManager {
         self.not_handed_over() == 0 || self.roster.present().next().is_none()
     }
 
-    /// How many records of this and of earlier lives nobody else is known to hold.
+    /// Number of records of this and of earlier lives that no other replica is known to hold.
     pub fn not_handed_over(&self) -> u64 {
         let own = [&self.config.id].into_iter().chain(&self.former);
         own.map(|id| {

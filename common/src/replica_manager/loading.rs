@@ -21,15 +21,15 @@ use crate::value::ValueError;
 
 /// A chunk that has not come by then is asked for again, in milliseconds.
 const CHUNK_TIMEOUT_MS: u64 = 1000;
-/// After so many chunks in a row that did not come, another peer is asked.
+/// Consecutive missing chunks after which another peer is asked.
 const FAILURES_MAX: u32 = 3;
-/// Who has no snapshot to give now is asked again after this, in milliseconds.
+/// Pause before a snapshot that broke off, or was not available, is begun anew, in milliseconds.
 const PAUSE_MS: u64 = 100;
-/// So many chunks' rows are merged at once.
+/// Chunks whose rows are merged at once.
 const MERGE_CHUNKS: usize = 2;
-/// After so many rows it is told how far it has come.
+/// Rows between two notices of progress.
 const PROGRESS_ROWS: u64 = 100_000;
-/// How many executed updates are taken in: more than can have been accepted in the time that they are remembered.
+/// Maximum executed updates that are taken in: more than can be accepted within the time for which they are remembered.
 const EXECUTED_MAX: usize = 20_000_000;
 
 /// A snapshot that is being taken.
@@ -205,7 +205,7 @@ impl ReplicaManager {
         let before = self.status();
         let now_ms = step.now.monotonic_ms;
         let mut value_timestamp = loading.value_timestamp;
-        // What is held of one's own is known best here; others may have applied some of it before.
+        // The log here knows best which of its own records it holds; others may have applied more of them before.
         let own = &self.config.id;
         value_timestamp.set(own, value_timestamp.get(own).min(self.log.replica_timestamp().get(own)));
         self.clock = self.clock.max(loading.clock);

@@ -1,8 +1,9 @@
 //! Lost records: accepted by replica managers in memory that died for good, and held by nobody who is left.
 //!
-//! With more losses than `FAULT_TOLERANCE` covers, a `prev` can name a record that nobody will ever have. Whoever waits
-//! for it stops after [`crate::roster::LOST_AFTER_MS`] of missing it, loudly: the alternative is a session that can never be
-//! answered again. Somebody durable, or only OFFLINE, is waited for: it may come back with the record.
+//! After more losses than `FAULT_TOLERANCE` covers, a `prev` can name a record that no replica will ever have. A
+//! replica that misses it stops waiting after [`crate::roster::LOST_AFTER_MS`], with an error in the log: the
+//! alternative is a session that can never be answered again. A replica that is durable, or only OFFLINE, is waited
+//! for: it may come back with the record.
 
 use super::former::DEAD_MAX;
 use super::update_log::UpdateLog;
@@ -32,16 +33,16 @@ impl ReplicaManager {
         self.roster.get(id).map_or_else(|| self.dead.contains(id), |member| !member.is_present())
     }
 
-    /// How many of the updates of `origin` are held by those who are there.
+    /// Number of updates of `origin` that present replicas hold.
     fn held_by_those_left(&self, origin: &ReplicaId) -> u64 {
         let shown = self.roster.present().filter_map(|(id, _)| self.table.get(id));
         let held = shown.map(|entry| entry.replica_timestamp.get(origin)).max().unwrap_or(0);
         held.max(self.log.replica_timestamp().get(origin)).max(self.retired.get(origin))
     }
 
-    /// What has to be applied for `prev`: `prev` itself, less what is retired or lost. `proven` says that all of it was
-    /// once shown; a client's word is no loss. `unheard` are those whom the frontend that asks does not hear either: others
-    /// are there, whatever is known here.
+    /// The updates that must be applied for `prev`: `prev` itself, less retired and lost entries. `proven` says that
+    /// all of it was once shown; a client's word is no loss. `unheard` are the origins that the asking frontend does
+    /// not hear either: any other origin is present, whatever is known here.
     pub(super) fn required(
         &mut self,
         prev: &Timestamp,
@@ -89,8 +90,9 @@ impl ReplicaManager {
         in_vain && self.dead.contains(origin) && !self.is_somebody_awaited
     }
 
-    /// A session names a record that is lost. That makes nothing that a label proves count as lost sooner. As far as a
-    /// replica showed to hold the record, it is certain that it existed; beyond that the session may have made it up.
+    /// A session names a record that is lost. This must not make a record that a label proves count as lost sooner. As
+    /// far as a replica showed to hold the record, it is certain that it existed; beyond that the session may have made
+    /// it up.
     fn note_claimed_lost(&mut self, origin: ReplicaId, held: u64, count: u64, step: &mut Step<'_>) {
         let told = self.lost.get(&origin).max(self.claimed_lost.get(&origin));
         if told >= count {

@@ -8,7 +8,7 @@ use crate::messages::{LogPage, LogRequest, Replicas};
 use crate::timestamp::Timestamp;
 use crate::value::ValueError;
 
-/// How many records one page of a log has.
+/// Maximum records in a page of a log.
 const PAGE_RECORDS_MAX: usize = 1000;
 /// Maximum size of the records in one message, in bytes: enough to catch up fast, and no more than others wait for.
 const PAGE_BYTES_MAX: usize = 256 * 1024;
@@ -21,7 +21,7 @@ const GOSSIP_TAKES_MS: u64 = 100;
 const GOSSIP_TAKES_WANTED_MS: u64 = 20;
 /// A pull without an answer is given up after this.
 const PULL_TIMEOUT_MS: u64 = 1000;
-/// How many peers are pulled from at the same time.
+/// Maximum peers that are pulled from at the same time.
 const PULLS_MAX: usize = 4;
 /// After a pull that failed or brought nothing, its peer is left alone for this long.
 const PULL_PAUSE_MS: u64 = 250;
@@ -78,7 +78,7 @@ impl Pulls {
 
     /// Notes what is missing, and gives what has been for longer than `patience_ms`.
     fn overdue(&mut self, shown: &Timestamp, held: &Timestamp, patience_ms: u64, now_ms: u64) -> Timestamp {
-        // What nobody shows any more is not missed: those who had it are gone.
+        // Records that no present replica shows are not missed: their holders are gone.
         self.missing.retain(|origin, (count, _)| *count > held.get(origin) && *count <= shown.get(origin));
         for (origin, count) in shown.iter().filter(|(origin, count)| *count > held.get(origin)) {
             self.missing.entry(origin.clone()).or_insert((count, now_ms));
@@ -116,7 +116,8 @@ impl ReplicaManager {
         };
         let overdue = self.pulls.overdue(&shown, self.log.replica_timestamp(), patience_ms, now_ms);
         let acceptors = self.confirms.take_acceptors_waited_for_since(now_ms.saturating_sub(GOSSIP_TAKES_MS));
-        // What a request waits for and nobody is known to hold may still be somewhere: everybody is asked, in turn.
+        // A record that a request waits for may still be somewhere, even if no replica is known to hold it: all
+        // replicas are asked, in turn.
         let in_doubt = wanted && overdue.is_empty();
         let peers: Vec<ReplicaId> = self
             .roster

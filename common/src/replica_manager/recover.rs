@@ -13,7 +13,7 @@ use crate::messages::Replicas;
 use crate::record::Record;
 use crate::timestamp::Timestamp;
 
-/// What was saved does not fit together.
+/// Contradiction in the saved state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecoverError {
     /// A record of the log is not there.
@@ -23,7 +23,7 @@ pub enum RecoverError {
         origin: ReplicaId,
         /// Its number.
         seq: u64,
-        /// How many there should be.
+        /// Number of records of this origin that should be there.
         held: u64,
     },
     /// More is applied than is held.
@@ -128,7 +128,7 @@ impl ReplicaManager {
         }
     }
 
-    /// Those who may come back, for the next life: their logs are waited for.
+    /// Members that may come back, for the next life: it waits for their logs.
     fn members(&self, now: Now) -> Vec<SavedMember> {
         let members = self.roster.all().filter(|(_, member)| !member.has_died());
         members

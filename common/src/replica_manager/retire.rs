@@ -23,24 +23,24 @@ use crate::timestamp::Timestamp;
 /// Maximum retired replica managers that are remembered, for the sake of old labels. Beyond it the first ones are forgotten: a
 /// session that has done nothing since ends as STALE.
 const RETIRED_MAX: usize = 65_536;
-/// How many are retired by one record.
+/// Maximum replicas that one record retires.
 const RETIRED_AT_ONCE_MAX: usize = 100;
-/// What a log has of a retired one's updates, it has brought by then, in milliseconds.
+/// Time within which a log brings its records of a retired origin, in milliseconds. After it a snapshot is needed.
 const LOG_BRINGS_MS: u64 = 500;
-/// How many are named as gone in one message.
+/// Maximum replicas that are named as gone in one message.
 const GONE_MAX: usize = 200;
-/// How many are remembered as being in memory.
+/// Maximum replicas that are remembered as being in memory.
 const MORTAL_MAX: usize = 4096;
-/// How often it is looked who can be retired, in milliseconds.
+/// Interval of the search for replicas to retire, in milliseconds; longer for greater ids.
 const EVERY_MS: u64 = 1000;
-/// By how many replica managers the record must be held before it is applied.
+/// Number of replicas that must hold the record before it is applied.
 const COPIES: u32 = 2;
 
-/// The retired, each with the number of its last update, which is applied here.
+/// The retired replicas, each with the number of its last update, which is applied here.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Retired {
     counts: BTreeMap<ReplicaId, u64>,
-    /// Those whose entry is kept, or came back, with the number at which others have retired them.
+    /// Replicas whose entry is kept, or came back, with the number at which others have retired them.
     kept: BTreeMap<ReplicaId, u64>,
     /// In the order in which they were retired; some may count again.
     order: VecDeque<ReplicaId>,
@@ -119,7 +119,7 @@ impl ReplicaManager {
         if now_ms < self.retire_due_ms || is_newcomer {
             return;
         }
-        // Those with a lesser id come first, so that mostly one does it; when several do, nothing is wrong.
+        // Replicas with a lesser id come first, so that mostly one of them does it. If several do, nothing is wrong.
         let before = self.roster.present().filter(|(id, _)| **id < self.config.id).count() as u64;
         self.retire_due_ms = now_ms + EVERY_MS * (1 + before);
         self.forget_idle_ids();
@@ -194,14 +194,15 @@ impl ReplicaManager {
         }
     }
 
-    /// `id` is not here any more. Where others have retired it before that was known, it is retired here too.
+    /// Notes that `id` has gone. If others retired it before this was known, it is retired here too.
     pub(super) fn follow_retirement(&mut self, id: &ReplicaId, step: &mut Step<'_>) {
         if let Some(count) = self.retired.kept.get(id).copied() {
             self.apply_retirement(&[(id.clone(), count)].into_iter().collect(), step);
         }
     }
 
-    /// Who has applied a record that retires has applied all of what it retires, which nobody shows by itself any more.
+    /// Merges retired updates into `proven`. A replica that has applied a retiring record has applied all the updates
+    /// that it retires, which no timestamp shows any more.
     pub(super) fn prove_retired(&mut self) {
         loop {
             let is_shown = |name: &RecordRef| {
@@ -262,8 +263,8 @@ impl ReplicaManager {
         }
     }
 
-    /// Who can give a snapshot that has what a record here depends on and no log brings any more: updates of a replica
-    /// manager that others have retired.
+    /// A replica whose snapshot has updates that a record here depends on and that no log brings any more: their origin
+    /// was retired by others.
     pub(super) fn lacks_retired(&self, now_ms: u64) -> Option<ReplicaId> {
         let lacks =
             |(id, count): (&ReplicaId, u64)| self.log.replica_timestamp().get(id).max(self.retired.get(id)) < count;
@@ -278,8 +279,7 @@ impl ReplicaManager {
         self.roster.present().map(|(peer, _)| peer).find(|peer| has(peer)).cloned()
     }
 
-    /// Those with updates in the value that will never be heard of again, for the sake of replica managers that never
-    /// heard of them.
+    /// Origins in the value timestamp that are gone for good, for the sake of replicas that never heard of them.
     pub(super) fn gone_for_good(&self) -> Vec<ReplicaId> {
         let is_gone =
             |id: &ReplicaId| self.mortal.contains(id) && self.roster.get(id).is_none_or(|member| !member.is_present());
@@ -295,7 +295,7 @@ impl ReplicaManager {
         }
     }
 
-    /// When `id` is gone, it is gone for good.
+    /// Notes that `id` keeps its state in memory: once gone, it is gone for good.
     pub(super) fn note_mortal(&mut self, id: ReplicaId) {
         if self.mortal.len() < MORTAL_MAX && id != self.config.id {
             self.mortal.insert(id);

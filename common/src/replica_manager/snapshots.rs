@@ -18,13 +18,13 @@ use crate::rating::RatingKey;
 use crate::timestamp::Timestamp;
 use crate::value::{Row, Value, ValueError};
 
-/// How many snapshots are given at the same time.
+/// Maximum snapshots that are given at the same time.
 const SNAPSHOTS_MAX: usize = 4;
 /// A snapshot that nobody asked for in this time is given up, in milliseconds.
 const IDLE_MS_MAX: u64 = 10_000;
 /// The same, while somebody else wants one, in milliseconds: twice the time after which a chunk is asked for again.
 const SLOW_MS: u64 = 2000;
-/// How many rows a chunk has at most: few enough that requests hardly wait for it.
+/// Maximum rows in a chunk: few enough that requests hardly wait for it.
 const CHUNK_ROWS_MAX: usize = 500;
 /// About how many bytes a row, an executed update or a retired replica manager takes in a message.
 const ITEM_BYTES: usize = 250;
@@ -160,7 +160,7 @@ impl ReplicaManager {
         })
     }
 
-    /// How many rows go in one chunk, well below the broker's largest payload.
+    /// Number of rows in one chunk, well below the broker's largest payload.
     pub(super) fn rows_at_once(&self) -> usize {
         (self.page_bytes() / ITEM_BYTES).clamp(1, CHUNK_ROWS_MAX)
     }

@@ -14,7 +14,7 @@ const OVERLOADED_BELOW: usize = 1024;
 /// In mode `arbitrary`, a status lasts so long, drawn anew each time.
 const DRAWN_MS: std::ops::Range<u64> = 300..1200;
 
-/// What a replica manager says of itself, apart from whether it has caught up.
+/// Status of a replica by its mode and load, whether or not it has caught up.
 #[derive(Clone, Debug)]
 pub(super) struct StatusMachine {
     mode: Mode,
@@ -110,8 +110,8 @@ impl ReplicaManager {
         step.outputs.push(Output::Presence(Box::new(presence)));
     }
 
-    /// How it shows itself now, and gossip that tells where it stands: for a shell that tries whether it may publish them.
-    /// There is no gossip while rows of a snapshot are being merged, as no timestamp says what the value is then.
+    /// Its presence and anti-entropy gossip now, for a shell that tests whether it may publish them. There is no gossip
+    /// while rows of a snapshot are being merged, as no timestamp describes the value then.
     pub fn introduction(&self, now: Now, value: &dyn Value) -> (Presence, Option<Gossip>) {
         let gossip = (!self.is_merging()).then(|| Gossip {
             id: self.config.id.clone(),

@@ -1,4 +1,4 @@
-//! What the handling of one input works with.
+//! Context of one input.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::messages::Reply;
 use crate::record::Record;
 use crate::value::Value;
 
-/// What the handling of one input needs beside the replica manager itself.
+/// Context of one input: everything its handling needs beside the replica itself.
 pub(super) struct Step<'a> {
     pub(super) now: Now,
     pub(super) value: &'a mut dyn Value,

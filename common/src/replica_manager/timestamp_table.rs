@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use crate::ids::ReplicaId;
 use crate::timestamp::Timestamp;
 
-/// What one other replica manager was heard to say of itself.
+/// Timestamps that another replica has shown.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
-    /// What it holds.
+    /// Timestamp of the records that it holds.
     pub replica_timestamp: Timestamp,
-    /// What it has applied.
+    /// Timestamp of the records that it has applied.
     pub value_timestamp: Timestamp,
 }
 
@@ -44,17 +44,17 @@ impl TimestampTable {
         }
     }
 
-    /// How often it may have changed: what was found out from it stands as long as that is the same.
+    /// Number of changes so far: a result drawn from the table holds as long as this is the same.
     pub fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// What `id` said, or nothing.
+    /// The timestamps of `id`, if it has shown any.
     pub fn get(&self, id: &ReplicaId) -> Option<&Entry> {
         self.entries.get(id)
     }
 
-    /// How many updates of `origin` somebody is known to have applied.
+    /// Number of updates of `origin` that some other replica is known to have applied.
     pub fn applied_by_someone(&self, origin: &ReplicaId) -> u64 {
         self.entries.values().map(|entry| entry.value_timestamp.get(origin)).max().unwrap_or(0)
     }

@@ -8,10 +8,10 @@ use crate::messages::Alike;
 use crate::record::Record;
 use crate::timestamp::{Timestamp, position_of};
 
-/// How many records that came before their turn are kept. Those beyond are pulled when it is their turn.
+/// Maximum records that are kept before their turn. Further ones are dropped, and pulled when it is their turn.
 pub const AHEAD_RECORDS_MAX: usize = 10_000;
 
-/// What became of a record that was put into the log.
+/// Outcome for a record that was put into the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
     /// It is held now, and perhaps some that had waited for it.
@@ -31,7 +31,7 @@ pub struct UpdateLog {
     origins: Origins,
     replica_timestamp: Timestamp,
     length: usize,
-    /// How many records came before their turn.
+    /// Number of records that came before their turn.
     ahead: usize,
 }
 
@@ -74,12 +74,12 @@ struct OriginLog {
 }
 
 impl UpdateLog {
-    /// What is held: the replica timestamp.
+    /// The replica timestamp: the records that are held.
     pub fn replica_timestamp(&self) -> &Timestamp {
         &self.replica_timestamp
     }
 
-    /// How many records there are, without those that came before their turn.
+    /// Number of records, without those that came before their turn.
     pub fn len(&self) -> usize {
         self.length
     }
@@ -162,7 +162,7 @@ impl UpdateLog {
         first.map_or_else(|| self.replica_timestamp.get(origin), |record| record.seq - 1)
     }
 
-    /// What someone must hold to be brought up to date by this log.
+    /// The timestamp that a replica must hold for this log to bring it up to date.
     pub fn starts(&self) -> Timestamp {
         self.replica_timestamp.iter().map(|(origin, _)| (origin.clone(), self.start(origin))).collect()
     }
@@ -199,8 +199,8 @@ impl UpdateLog {
         records.into_iter().flat_map(move |records| records.iter().skip(skip))
     }
 
-    /// What someone who holds `have` lacks: at most `records_max` records of about `bytes_max` bytes, of each origin
-    /// in order.
+    /// The records that a holder of `have` lacks: at most `records_max` records of about `bytes_max` bytes, of each
+    /// origin in order.
     pub fn after(&self, have: &Timestamp, records_max: usize, bytes_max: usize) -> Vec<Arc<Record>> {
         let lacking = self.origins.0.iter().flat_map(|(origin, _)| self.of_origin_after(origin, have.get(origin)));
         Self::page(lacking, records_max, bytes_max)

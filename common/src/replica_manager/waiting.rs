@@ -7,7 +7,7 @@ use crate::ids::{ReplicaId, UpdateId};
 use crate::messages::{QueryRequest, UpdateRequest};
 use crate::timestamp::Timestamp;
 
-/// How many requests may wait at one replica manager. Those beyond are sent away at once.
+/// Maximum requests that may wait at one replica. Further ones are sent away at once.
 pub const WAITING_MAX: usize = 16_384;
 
 /// A request that the value does not allow to answer yet.
@@ -22,13 +22,13 @@ pub enum Request {
 /// A request, who wants the answer, and until when.
 #[derive(Clone, Debug)]
 pub struct Parked {
-    /// Who wants the answer.
+    /// Address of the answer.
     pub to: ReplyTo,
-    /// What was asked.
+    /// The request itself.
     pub request: Request,
-    /// When the wait is over.
+    /// Time at which the wait is over, in milliseconds.
     pub deadline_ms: u64,
-    /// When it began.
+    /// Time at which the wait began, in milliseconds.
     pub since_ms: u64,
 }
 
@@ -45,7 +45,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// How many wait.
+    /// Number of waiting requests.
     pub fn len(&self) -> usize {
         self.parked.len()
     }
@@ -68,7 +68,7 @@ impl Waiting {
         self.parked.insert(place, parked);
     }
 
-    /// Those whose update `value_timestamp` covers now, first come first.
+    /// Takes out the requests whose missing update `value_timestamp` covers now, first come first.
     pub fn take_covered(&mut self, value_timestamp: &Timestamp) -> Vec<Parked> {
         let mut places = Vec::new();
         if !self.parked.is_empty() {
@@ -81,7 +81,7 @@ impl Waiting {
         places.into_iter().filter_map(|place| self.take(&place)).collect()
     }
 
-    /// Those whose wait is over.
+    /// Takes out the requests whose wait is over.
     pub fn take_expired(&mut self, now_ms: u64) -> Vec<Parked> {
         let mut expired = Vec::new();
         while let Some((deadline_ms, place)) = self.deadlines.first().cloned() {
@@ -121,13 +121,13 @@ impl Waiting {
 /// A confirm whose update is not held yet.
 #[derive(Clone, Debug)]
 pub struct WaitingConfirm {
-    /// Who wants the answer.
+    /// Address of the answer.
     pub to: ReplyTo,
-    /// Who was asked to accept the update.
+    /// Replica that was asked to accept the update.
     pub acceptor: Option<ReplicaId>,
-    /// When the wait is over.
+    /// Time at which the wait is over, in milliseconds.
     pub deadline_ms: u64,
-    /// When it began.
+    /// Time at which the wait began, in milliseconds.
     pub since_ms: u64,
     /// Whether the acceptor was asked for its log because of it.
     pub pulled: bool,
@@ -154,7 +154,7 @@ impl Confirms {
         self.waiting.entry(id).or_default().push(confirm);
     }
 
-    /// Those that wait for `id`.
+    /// Takes out the requests that wait for `id`.
     pub fn take(&mut self, id: &UpdateId) -> Vec<WaitingConfirm> {
         if self.length == 0 {
             return Vec::new();
@@ -167,7 +167,7 @@ impl Confirms {
         confirms
     }
 
-    /// Those whose wait is over.
+    /// Takes out the requests whose wait is over.
     pub fn take_expired(&mut self, now_ms: u64) -> Vec<WaitingConfirm> {
         let mut expired = Vec::new();
         while let Some((deadline_ms, id)) = self.deadlines.first().copied() {

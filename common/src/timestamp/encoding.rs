@@ -19,8 +19,8 @@ impl Serialize for Timestamp {
 }
 
 thread_local! {
-    /// The one read last. The next is the same more often than not, as in a message with many records: then both share
-    /// their entries, and are the same wherever they are compared and merged.
+    /// The timestamp read last. The next one is mostly equal, as in a message with many records: then both share their
+    /// entries, and comparing and merging them is fast.
     static LAST_READ: RefCell<Timestamp> = const { RefCell::new(Timestamp::new()) };
 }
 

@@ -1,14 +1,14 @@
 //! Numbers judged by their value: a float that is exactly a whole number is that integer. JavaScript's encoders write
 //! integers from 2³² on as floats, and Lua has no other numbers.
 
-/// Floats from here on leave out integers: 2⁵³ for 64 bits, 2²⁴ for 32 bits. What was written as one of them may have been
-/// its neighbour.
+/// Floats from here on leave out integers: 2⁵³ for 64 bits, 2²⁴ for 32 bits. A number read as one of them may have been
+/// written as its neighbour.
 const FLOAT64_EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
 const FLOAT32_EXACT_BELOW: f32 = 16_777_216.0;
 /// 2⁶⁴: no count or clock is as great.
 const U64_END: f64 = 18_446_744_073_709_551_616.0;
 
-/// Why a number is not the integer that is wanted, as a predicate: "is not a whole number".
+/// Reason why a number is not the wanted integer, as a predicate: "is not a whole number".
 pub(crate) type Reason = &'static str;
 
 pub(crate) const OUT_OF_RANGE: Reason = "is out of range";
@@ -50,7 +50,7 @@ pub(crate) fn clock_of_f64(number: f64) -> Result<u64, Reason> {
     u64::try_from(integer_of_f64(number)?).map_err(|_| OUT_OF_RANGE)
 }
 
-/// Why a 32-bit float is no clock, whatever its value.
+/// Reason why a 32-bit float is no clock, whatever its value.
 pub(crate) const NO_CLOCK_OF_F32: Reason =
     "is a 32-bit float, which loses most of a clock, and neither an integer nor a 64-bit float";
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 const OPERATIONS: [Operation; 8] = Operation::ALL;
 
-/// What is read in one go, as the request that it is.
+/// Reads a payload in one go; gives the request that it is.
 fn plain(operation: Operation, of_subject: Option<UserId>, payload: &[u8]) -> Option<ClientRequest> {
     Some(match read_plain(payload)?.request(operation, of_subject)? {
         (SingleOperation::Update { request, id }, prev) => ClientRequest::Update { request, id, prev, cluster: None },

@@ -1,4 +1,4 @@
-//! Which operation of a batch waits for which.
+//! Order of a batch: the earlier operation that each operation waits for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::edge::{FrontendError, SingleOperation};
 use crate::ids::{MovieId, UpdateId};
 use crate::request::Query;
 
-/// What an update's stamp has to be above, beside `prev.clock`, to win over those before it in its batch.
+/// Lower bound of an update's stamp, beside `prev.clock`: a stamp above it wins over the earlier updates of its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Floor {
     /// Nothing: its id carries a stamp above theirs. So it has the same one whenever the batch is sent again.

@@ -195,7 +195,7 @@ impl World {
     }
 }
 
-/// What operations do one by one, in words that tell values and names of errors.
+/// Ratings after operations one by one, whose outcomes are texts with values and names of errors.
 #[derive(Default)]
 struct OneByOne(BTreeMap<RatingKey, Stars>);
 

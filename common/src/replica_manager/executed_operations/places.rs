@@ -41,7 +41,7 @@ pub(super) struct At {
 }
 
 impl Places {
-    /// Where the first of `id` is, or would be.
+    /// Place of the first number of `id`, or the place where it would be.
     pub(super) fn start_of(&self, id: UpdateId, id_of: impl Fn(Number) -> Option<UpdateId>) -> At {
         let Some(block) = self.blocks_before(id).checked_sub(1) else { return At::default() };
         let numbers = self.blocks.get(block).map_or(&[][..], |block| &block.numbers);
@@ -68,7 +68,7 @@ impl Places {
         recent.map_or_else(|| self.blocks.partition_point(is_before), |after| self.blocks.len() - after)
     }
 
-    /// The one at a position, or the first one after it where that is the end of a block.
+    /// The number at a position. At the end of a block, the first number of the next one.
     pub(super) fn get(&self, at: At) -> Option<Number> {
         let block = self.blocks.get(at.block)?;
         let found = block.numbers.get(at.place).or_else(|| self.blocks.get(at.block + 1)?.numbers.first());
@@ -83,7 +83,7 @@ impl Places {
         }
     }
 
-    /// Those from a position on.
+    /// The numbers from a position on.
     pub(super) fn iter_from(&self, mut at: At) -> impl Iterator<Item = Number> {
         std::iter::from_fn(move || {
             let number = self.get(at)?;
@@ -180,7 +180,7 @@ impl Places {
         }
     }
 
-    /// Where the number of `id` itself is, within its block.
+    /// Place of this very number of `id`, within its block.
     fn find(&self, id: UpdateId, number: Number, id_of: impl Fn(Number) -> Option<UpdateId>) -> Option<At> {
         let mut at = self.start_of(id, &id_of);
         while let Some(found) = self.get(at) {

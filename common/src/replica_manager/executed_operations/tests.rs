@@ -71,7 +71,7 @@ fn what_stays_because_of_the_log_keeps_its_place_among_the_records_of_its_id() {
 /// A table without blocks and compact items.
 #[derive(Default)]
 struct Model {
-    /// Those of an id in the order in which they came, each with its place in the queue and its time.
+    /// Operations of an id in the order in which they came, each with its place in the queue and its time.
     operations: BTreeMap<UpdateId, Vec<(u64, u64, ExecutedOperation)>>,
     next: u64,
 }
@@ -143,7 +143,7 @@ fn draw_operation(n: u64, origin: u64, seq: u64, kind: u8) -> ExecutedOperation 
     ExecutedOperation { id, i: ReplicaId::new(&format!("replica-{origin}")).unwrap(), seq, request, stamp, deleted }
 }
 
-/// Where sequence numbers of an origin go on: near each other, or beyond 32 bits, in both directions.
+/// Offsets of an origin's sequence numbers: near each other, or beyond 32 bits, in both directions.
 const JUMPS: [u64; 6] = [0, 1 << 31, (1 << 32) + 7, 1 << 53, u64::MAX - 5_000, 1000];
 
 #[derive(Clone, Debug)]

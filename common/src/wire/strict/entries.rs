@@ -9,15 +9,15 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAcces
 
 use super::{Skip, Strict};
 
-/// How the keys of a map are taken.
+/// Treatment of the keys of a map.
 #[derive(Clone, Copy)]
 pub(super) enum Keys {
-    /// As names of these fields. Other keys are shown too, but for those that are no text: they and their values are
-    /// skipped. That a field stands twice, its visitor says.
+    /// As names of these fields. Other keys are shown too. A key that is no text is skipped with its value. The visitor
+    /// reports a field that stands twice.
     Fields(&'static [&'static str]),
-    /// As ids, all of which are text. That one stands twice, the visitor says, which puts them in order.
+    /// As ids, all of which are text. The visitor, which puts them in order, reports an id that stands twice.
     Ids,
-    /// As whatever they are. Those that are no text are shown as nil: then it can be seen that the map has them.
+    /// As any values. A key that is no text is shown as nil: then it can be seen that the map has it.
     Any,
 }
 

@@ -89,7 +89,7 @@ impl<'de, E: Error> VariantAccess<'de> for NoContent<E> {
     }
 }
 
-/// What a variant holds.
+/// Content of a variant.
 struct Content<'a, A>(&'a mut A);
 
 impl<'de, A: MapAccess<'de>> VariantAccess<'de> for Content<'_, A> {
