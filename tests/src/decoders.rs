@@ -28,13 +28,13 @@ pub type Rewrite = fn(&[u8]) -> Option<Vec<u8>>;
 pub struct Decoder {
     /// Its name: of the fuzz target, and of what fails.
     pub name: &'static str,
-    /// What must hold.
+    /// The check, which panics if a promise is broken.
     pub check: Check,
     /// Draws bytes that it reads.
     pub example: fn(&[u8]) -> Vec<u8>,
     /// For messages that are maps.
     pub rewrite: Option<Rewrite>,
-    /// How much its check costs: so many fewer cases are run in `cargo test`.
+    /// Cost of its check: `cargo test` runs this many times fewer cases.
     pub cost: u64,
 }
 

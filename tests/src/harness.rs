@@ -45,7 +45,7 @@ use std::time::{Duration, Instant};
 /// No wait of a test is longer than this, on however busy a machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often a file is looked at that somebody waits for.
+/// Interval of looks at a file that a test waits for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Waits until a log is so.

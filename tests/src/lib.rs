@@ -1,4 +1,4 @@
-//! What the tests of the whole system share.
+//! Helpers that the tests of the whole system share.
 //!
 //! - [`decoders`]: what must hold of everything that reads what others wrote
 //! - [`harness`]: a real broker and real processes, and raw requests to them

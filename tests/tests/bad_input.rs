@@ -1,4 +1,5 @@
-//! What another program on the same broker may send: it costs the sender a clear error, and nobody else anything.
+//! Messages that another program on the same broker may send: the sender gets a clear error, and no other process is
+//! disturbed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
 
 #[path = "bad_input/payloads.rs"]
@@ -31,7 +32,7 @@ const FRONTEND: [&str; 12] = [
     "frontend.read.42",
     "frontend.all.42",
 ];
-/// What replicas serve.
+/// Endpoints of replicas.
 const ENDPOINTS: [&str; 5] = ["update", "query", "confirm", "log", "status"];
 
 #[tokio::test]

@@ -13,13 +13,13 @@ use natter_tests::decoders::encoders;
 use natter_tests::decoders::tamper::{LENGTH_MAX, tamper};
 use natter_tests::decoders::{ALL, Decoder};
 
-/// So many seeds for each decoder, where nobody says how many; fewer, where one costs more.
+/// Number of seeds for each decoder, unless the environment sets another; fewer for a costly check.
 const SEEDS: u64 = 600;
 /// An example is drawn from so many bytes at most.
 const DRAWN_BYTES_MAX: usize = 400;
-/// So much of a processor's time one case takes at most, in milliseconds; a hundred times what any does.
+/// Maximum processor time of one case, in milliseconds; a hundred times what any takes.
 const CASE_CPU_MS_MAX: u64 = 2_000;
-/// So much more address space all of them take together at most, in KiB: a length of 2³² that is believed takes 4 GiB.
+/// Maximum additional address space of all cases together, in KiB: a length of 2³² that is believed takes 4 GiB.
 const MEMORY_KIB_MAX: u64 = 1 << 20;
 
 fn variable(name: &str) -> Option<u64> {

@@ -77,7 +77,7 @@ fn prose(document: &str) -> String {
     outside.collect::<Vec<_>>().join("\n")
 }
 
-/// What stands between single backticks.
+/// Returns the texts between single backticks.
 fn code_spans(prose: &str) -> Vec<String> {
     prose.split("\n\n").flat_map(|paragraph| paragraph.split('`').skip(1).step_by(2).map(str::to_owned)).collect()
 }
@@ -283,7 +283,7 @@ fn one_word_stands_for_one_thing() {
     let mut strings = 0;
     for path in files {
         let text = std::fs::read_to_string(&path).unwrap();
-        // What is in quotes is for people, and so are the comments that clap shows.
+        // Texts in quotes are for people, and so are the comments that clap shows.
         for line in text.lines().filter(|line| !line.trim_start().starts_with("//") && line.contains('"')) {
             let quoted: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
             strings += quoted.len();

@@ -1,6 +1,7 @@
 //! Replicas that keep what they have, on real processes: killed, copied, cut, broken, exported.
 //!
-//! How much each test does can be set: `DURABLE_ROUNDS`, `DURABLE_COMMITS`, `DURABLE_COPIES`, `DURABLE_FLIPS`, `DURABLE_RESTARTS`, `UPDATES`, `CHANGED`.
+//! Environment variables set the amount of work of each test: `DURABLE_ROUNDS`, `DURABLE_COMMITS`, `DURABLE_COPIES`,
+//! `DURABLE_FLIPS`, `DURABLE_RESTARTS`, `UPDATES`, `CHANGED`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
 
 #[path = "durable/broken.rs"]

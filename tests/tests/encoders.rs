@@ -75,7 +75,7 @@ async fn a_session_with_every_encoder_reads_its_own_writes() {
     cluster.finish().await;
 }
 
-/// What PHP and Lua write, which have no tool here.
+/// Sends messages as PHP and Lua write them, which have no tool here.
 async fn by_hand(wire: &Wire) {
     // PHP: an empty array is a list, whatever it was meant for.
     let php = b"\x84\xa7user_id\x2a\xa8movie_id\x02\xa6rating\x04\xa4prev\x90";

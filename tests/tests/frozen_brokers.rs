@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 /// The roles, which cargo builds before the tests.
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");
-/// Where histories are kept that break a promise.
+/// Folder for histories that break a promise.
 const KEEP_IN: &str = env!("CARGO_TARGET_TMPDIR");
 /// Longer than it takes until frozen connections are given up and replicas count as gone.
 const FROZEN: Duration = Duration::from_secs(4);
@@ -83,7 +83,7 @@ async fn ask(transport: NatsTransport, operation: Operation, user_id: u32, gap: 
         // Tried again under the same id, as the client does.
         loop {
             let answer = transport.request(operation, payload.clone().into(), ATTEMPT).await;
-            // What is created already is updated from then on.
+            // A rating that exists is updated from then on.
             let exists =
                 answer.as_ref().is_ok_and(|answer| answer.error.as_ref().is_some_and(|(code, _)| code == "409"));
             if exists || answer.is_ok_and(|answer| answer.error.is_none()) {
@@ -101,7 +101,7 @@ async fn ask(transport: NatsTransport, operation: Operation, user_id: u32, gap: 
     }
 }
 
-/// What becomes of one of the brokers.
+/// Fault of one of the brokers.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
     /// It is stopped.

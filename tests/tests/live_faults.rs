@@ -17,10 +17,10 @@ mod mixed;
 
 /// The roles, which cargo builds before the tests.
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");
-/// Where histories are kept that break a promise.
+/// Folder for histories that break a promise.
 const KEEP_IN: &str = env!("CARGO_TARGET_TMPDIR");
 
-/// What can be lost: (what is published, where it goes, per cent: none at first).
+/// Messages that can be lost: (their subject, its destination, per cent: none at first).
 const LOSSES: [(&str, &str, u32); 5] = [
     ("ratings.gossip.*", "lost.gossip.$1", 0),
     ("ratings.presence.*.*", "lost.presence.$1.$2", 0),
@@ -35,7 +35,7 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} should be a number, and is {text:?}")))
 }
 
-/// What decides about faults and requests: another one each time, unless one is given.
+/// Returns the seed of faults and requests: another one each time, unless one is given.
 fn seed() -> u64 {
     number("LIVE_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000_000))
 }

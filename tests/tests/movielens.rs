@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 /// The roles, which cargo builds before the tests.
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");
-/// How many requests wait for their answers at the same time.
+/// Number of requests that wait for their answers at the same time.
 const AT_ONCE: usize = 24;
 
 fn folder() -> Option<PathBuf> {

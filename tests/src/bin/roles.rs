@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How often the file that sets the clock wrong is looked at.
+/// Interval of looks at the file that sets the clock wrong.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let role = arguments.next().unwrap_or_default();
-    // What usage and help call the program, then its own arguments.
+    // Name of the program in usage and help, then its own arguments.
     let arguments: Vec<OsString> = std::iter::once(role.clone()).chain(arguments).collect();
     match role.to_str() {
         Some("client") => natter_client::main_with(arguments),

@@ -6,7 +6,7 @@ use rmpv::Value;
 /// Names under which the keys of a map are ids and not fields, but for a label under `prev`.
 const TIMESTAMPS: [&str; 4] = ["replicas", "prev", "retires", "retired"];
 
-/// Where a map stands.
+/// Meaning of the keys of a map: names of fields, or ids.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Keys {
     Fields,

@@ -1,4 +1,4 @@
-//! What programs read: MessagePack that `client decode` shows, and CSV files of a data set.
+//! Decoders of programs: MessagePack that `client decode` shows, and CSV files of a data set.
 
 use std::fs;
 use std::path::Path;
@@ -40,7 +40,7 @@ fn check_client_decode(bytes: &[u8]) -> bool {
     let shown = String::from_utf8(output).expect("what is shown is text");
     assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
     if decoded.is_ok() {
-        // What it shows, packed again, it shows again the same, but for the order of keys and numbers that JSON lacks.
+        // Its output, packed again, gives the same output, but for the order of keys and numbers that JSON lacks.
         let values = shown.lines().map(serde_json::from_str::<serde_json::Value>);
         assert_eq!(values.filter(Result::is_ok).count(), shown.lines().count());
     }
@@ -83,7 +83,7 @@ fn shown(error: &DataError, folder: &Path) -> String {
     error.to_string().replace(&folder.display().to_string(), "")
 }
 
-/// What was read from the CSV files is in the file that was made of them.
+/// Checks that all that was read from the CSV files is in the file that was made of them.
 fn check_imported(store: &Store, file: &Path) {
     let again = Store::open(&DataSource::SqliteFile(file.to_owned())).expect("what was imported opens");
     assert_eq!(again.description(), store.description());

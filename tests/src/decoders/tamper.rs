@@ -5,7 +5,7 @@ use fastrand::Rng;
 /// Never longer than this, in bytes.
 pub const LENGTH_MAX: usize = 1 << 16;
 
-/// What is put where another value was: the ends of the range of numbers, and lengths that promise far too much.
+/// Values that replace another value: the ends of the range of numbers, and lengths that promise far too much.
 const VALUES: [&[u8]; 18] = [
     b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
     b"\xcf\x7f\xff\xff\xff\xff\xff\xff\xff",

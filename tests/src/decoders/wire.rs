@@ -1,4 +1,4 @@
-//! What is on the wire between processes, and from clients.
+//! Decoders of messages between processes, and from clients.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ use natter_simulation::hostile::draw::Draw;
 use natter_simulation::hostile::messages::Messages;
 use natter_simulation::simulation::process::EPOCH_MS;
 
-/// What is read is written in no more than so many times its length, and [`SPARE_BYTES`]: fields that were left out.
+/// Maximum length of a message that is read and written again, as a multiple of its length, beside [`SPARE_BYTES`]:
+/// fields that were left out.
 const TIMES_MAX: usize = 8;
 const SPARE_BYTES: usize = 1024;
 
@@ -57,12 +58,12 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> b
     read::<T>(Format::MessagePack, bytes)
 }
 
-/// Of what a person may type.
+/// Checks a message that a person may type.
 fn check_both<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> bool {
     read::<T>(Format::of(bytes), bytes)
 }
 
-/// What a sound process sends reads as it was.
+/// Encodes a message of a sound process, and checks that it reads as it was.
 fn sent<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T) -> Vec<u8> {
     let bytes = encode(message).expect("a sound message can be written");
     assert!(check::<T>(&bytes), "{message:?} can't be read");
@@ -106,7 +107,7 @@ decoders! {
     GOSSIP "gossip" check Gossip = Messages::gossip;
     /// A record.
     RECORD "record" check Record = Messages::record;
-    /// What somebody says to hold.
+    /// Records that a replica says to hold.
     ACKNOWLEDGEMENT "acknowledgement" check Acknowledgement = Messages::acknowledgement;
     /// A pull.
     LOG_REQUEST "log_request" check LogRequest = Messages::log_request;
@@ -132,7 +133,7 @@ decoders! {
     STATUS_REPLY "status_reply" check_both StatusReply = Messages::status_reply;
     /// A label, as clients keep it.
     LABEL "label" check_both Label = Messages::label;
-    /// Where a durable replica stood.
+    /// State of a durable replica.
     STATE "state" check State = state;
 }
 
@@ -206,7 +207,7 @@ fn client_reply(bytes: &[u8]) -> Vec<u8> {
     body
 }
 
-/// What a client asks, in either encoding, of each operation, with and without a user in the subject.
+/// Requests of clients, in either encoding, of each operation, with and without a user in the subject.
 pub const CLIENT_REQUEST: Decoder = Decoder {
     name: "client_request",
     check: check_client_request,
@@ -249,7 +250,7 @@ fn check_client_request(bytes: &[u8]) -> bool {
     is_read
 }
 
-/// What is in the subject counts.
+/// Checks that the user in the subject counts.
 fn check_user(update: &Update, user: Option<&str>) {
     assert!(user.is_none_or(|user| user == update.key().user_id.to_string()), "{update:?} of user {user:?}");
 }

@@ -47,7 +47,7 @@ impl Broker {
         self
     }
 
-    /// Where clients connect, whether it runs or not.
+    /// Returns the URL to which clients connect, whether it runs or not.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }

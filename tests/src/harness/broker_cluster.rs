@@ -11,12 +11,12 @@ use super::{Broker, Forwarder, Way};
 /// Nobody listens on this port.
 const NOWHERE: u16 = 9;
 
-/// How the servers treat what comes.
+/// Settings of the servers.
 #[derive(Clone, Debug)]
 pub struct BrokerPlan {
     /// The servers' number.
     pub servers: usize,
-    /// How much may wait for one connection before it is closed as a slow consumer, in bytes.
+    /// Maximum bytes that may wait for one connection before it is closed as a slow consumer.
     pub max_pending: u64,
     /// `mappings` of the configuration: (subject, destination, per cent); what is mapped to `lost.>` is lost.
     pub losses: Vec<(&'static str, &'static str, u32)>,
@@ -91,7 +91,7 @@ impl BrokerCluster {
         &self.servers
     }
 
-    /// Where each server's clients connect.
+    /// Returns the URLs to which each server's clients connect.
     pub fn urls(&self) -> Vec<String> {
         self.servers.iter().map(Broker::url).collect()
     }
@@ -104,12 +104,12 @@ impl BrokerCluster {
         }
     }
 
-    /// What becomes of the bytes between two servers.
+    /// Sets the way of the bytes between two servers.
     pub fn set_route(&self, one: usize, other: usize, way: Way) {
         self.route(one, other).set(way);
     }
 
-    /// What becomes of the bytes between this server and all others.
+    /// Sets the way of the bytes between this server and all others.
     pub fn set_routes_of(&self, n: usize, way: Way) {
         self.routes
             .iter()
@@ -128,12 +128,12 @@ impl BrokerCluster {
         &self.routes.iter().find(|(a, b, _)| (*a, *b) == (first, second)).expect("two servers").2
     }
 
-    /// How many connections between servers were broken so far.
+    /// Returns the number of connections between servers that were broken so far.
     pub fn broken_routes(&self) -> u64 {
         self.routes.iter().map(|(_, _, route)| route.broken()).sum()
     }
 
-    /// How many connections of clients were closed because they were too slow.
+    /// Returns the number of clients' connections that were closed because they were too slow.
     pub fn slow_consumers(&self) -> usize {
         self.servers.iter().map(|server| server.log().matches("Slow Consumer").count()).sum()
     }

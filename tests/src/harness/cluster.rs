@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{DEADLINE, Encoding, Member, Observer, Wire, World};
 
-/// How a cluster is to be started.
+/// Settings of a cluster to be started.
 pub struct ClusterPlan<'w> {
     world: &'w World,
     prefix: String,

@@ -8,10 +8,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// How much is read at once, in bytes.
+/// Maximum bytes of one read.
 const CHUNK: usize = 64 * 1024;
 
-/// What becomes of bytes.
+/// Treatment of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// They pass.
@@ -22,7 +22,7 @@ pub enum Way {
     Cut,
 }
 
-/// What a forwarder did.
+/// Counters of a forwarder.
 #[derive(Debug, Default)]
 struct Counts {
     /// Connections that were cut, or closed at once.
@@ -50,7 +50,7 @@ impl Forwarder {
         Self { port, way, counts, task }
     }
 
-    /// Where it listens.
+    /// Returns the port on which it listens.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -60,12 +60,12 @@ impl Forwarder {
         self.way.send_replace(way);
     }
 
-    /// How many connections it broke or closed at once so far.
+    /// Returns the number of connections that it broke or closed at once so far.
     pub fn broken(&self) -> u64 {
         self.counts.broken.load(Ordering::Relaxed)
     }
 
-    /// How many bytes passed so far, both ways together.
+    /// Returns the bytes that passed so far, both ways together.
     pub fn passed(&self) -> u64 {
         self.counts.passed.load(Ordering::Relaxed)
     }

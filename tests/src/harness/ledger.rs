@@ -17,17 +17,17 @@ use super::{Answer, DEADLINE, Session, Silence, Wire, update_id_v7};
 const MOVIES: [u64; 8] = [1, 2, 3, 5, 7, 8, 9, 10];
 /// Users above this have no ratings in any data set.
 const FIRST_USER: u64 = 5_000_000;
-/// How many users one client may have.
+/// Maximum users of one client.
 const USERS_EACH: u64 = 100_000;
 /// Longer than a frontend's `--timeout`.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How many requests of a check are under way at the same time.
+/// Number of requests of a check in flight at the same time.
 const CHECKS_AT_ONCE: usize = 16;
 
 /// A user and a film.
 type Key = (u64, u64);
 
-/// What was written to a rating, once.
+/// One write to a rating.
 #[derive(Clone, Debug)]
 struct Version {
     /// None: it was deleted.
@@ -36,18 +36,18 @@ struct Version {
     is_acknowledged: bool,
 }
 
-/// What is known of all ratings that these clients wrote.
+/// Knowledge of all ratings that these clients wrote.
 #[derive(Debug, Default)]
 pub struct Entries {
     versions: BTreeMap<Key, Vec<Version>>,
     /// The merge of all labels.
     replicas: BTreeMap<String, u64>,
     clock: u64,
-    /// How many updates were acknowledged.
+    /// Number of updates that were acknowledged.
     pub acknowledged: u64,
-    /// How many reads were right.
+    /// Number of reads that were right.
     pub reads: u64,
-    /// How often something had to be asked again, by what was answered.
+    /// Number of retries, by the answer before.
     pub retries: BTreeMap<String, u64>,
     /// Answers that can't be.
     pub wrong: Vec<String>,
@@ -66,13 +66,13 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// How many ratings were written by then, deleted ones among them.
+    /// Returns the number of ratings that were written by then, deleted ones among them.
     pub fn ratings(&self) -> usize {
         self.versions.len()
     }
 }
 
-/// What is compared.
+/// Parts of the ratings that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compare {
     /// The rating, and which update wrote it; asked with the label.
@@ -88,12 +88,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// What is known so far.
+    /// Returns the knowledge so far.
     pub fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap()
     }
 
-    /// So many clients begin to create, update, delete and read, each with so many users, and a pause after every request.
+    /// Starts clients that create, update, delete and read, each with this many users, and a pause after every request.
     pub fn start(&self, wire: &Wire, clients: u64, users: u64, pause: Duration) -> Clients {
         let stop = Arc::new(AtomicBool::new(false));
         let tasks = (0..clients).map(|number| {
@@ -103,7 +103,7 @@ impl Ledger {
         Clients { tasks: tasks.collect(), stop }
     }
 
-    /// So many clients do so many updates together, on so many ratings: each is created first.
+    /// Lets the clients do this many updates together, on this many ratings: each is created first.
     pub async fn write(&self, wire: &Wire, clients: u64, updates: u64, ratings: u64) {
         assert!(ratings >= clients && updates >= ratings, "each client has a rating of its own");
         let client = |number| async move {
@@ -139,7 +139,7 @@ impl Ledger {
         }
     }
 
-    /// What is acknowledged at this moment.
+    /// Returns the updates that are acknowledged at this moment.
     pub fn mark(&self) -> Mark {
         let entries = self.entries();
         let last = |versions: &Vec<Version>| versions.iter().rposition(|version| version.is_acknowledged);

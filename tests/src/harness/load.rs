@@ -20,11 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A request that got no answer.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// When it was sent.
+    /// Time at which it was sent.
     pub sent: Instant,
-    /// When that was known.
+    /// Time at which the failure was known.
     pub known: Instant,
-    /// What was asked.
+    /// The operation that was asked for.
     pub asked: String,
     /// `503 UNAVAILABLE`, `NoResponders`, `TimedOut`...
     pub why: String,
@@ -32,10 +32,10 @@ pub struct Failure {
     pub text: String,
 }
 
-/// What became of the requests.
+/// Results of the requests.
 #[derive(Clone, Debug, Default)]
 pub struct LoadReport {
-    /// How many were answered.
+    /// Number of requests that were answered.
     pub answered: u64,
     /// Those that were not.
     pub failures: Vec<Failure>,
@@ -43,12 +43,12 @@ pub struct LoadReport {
     pub wrong: Vec<String>,
     /// The longest time an answer took.
     pub slowest: Duration,
-    /// When each replica was first named in an answer to a query, and how often it was.
+    /// Time at which each replica was first named in an answer to a query, and number of those answers.
     pub served_by: BTreeMap<String, (Instant, u64)>,
 }
 
 impl LoadReport {
-    /// How many failures of each kind.
+    /// Returns the number of failures of each kind.
     pub fn failures_by_kind(&self) -> BTreeMap<String, usize> {
         let mut kinds = BTreeMap::new();
         for failure in &self.failures {
@@ -77,7 +77,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// So many clients begin, each with a pause after every request.
+    /// Starts clients, each with a pause after every request.
     pub fn start(wire: &Wire, clients: u64, pause: Duration) -> Self {
         let report = Arc::new(Mutex::new(LoadReport::default()));
         let stop = Arc::new(AtomicBool::new(false));
@@ -93,7 +93,7 @@ impl Load {
         Self { clients: (0..clients).map(client).collect(), report, stop }
     }
 
-    /// What became of the requests so far.
+    /// Returns the results so far.
     pub fn so_far(&self) -> MutexGuard<'_, LoadReport> {
         self.report.lock().unwrap()
     }
@@ -136,7 +136,7 @@ struct Worker {
     session: Session,
     report: Arc<Mutex<LoadReport>>,
     user: u64,
-    /// What it wrote, by film: the rating, or none after a delete, and the update's id.
+    /// Its last writes, by movie: the rating, or none after a delete, and the update's id.
     ratings: BTreeMap<u64, (Option<f64>, String)>,
 }
 

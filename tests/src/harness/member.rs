@@ -18,7 +18,7 @@ pub struct Member {
     ended: Option<ExitStatus>,
 }
 
-/// How much memory a process has, in kilobytes.
+/// Resident memory of a process, in kilobytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ResidentSet(pub u64);
 
@@ -131,7 +131,7 @@ impl Member {
         self.process.id()
     }
 
-    /// How much memory it has; `None` where the system doesn't say.
+    /// Returns its resident memory; `None` where the system doesn't say.
     pub fn resident_set(&self) -> Option<ResidentSet> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()?)).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

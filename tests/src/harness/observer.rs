@@ -14,20 +14,20 @@ use super::{DEADLINE, Encoding, Wire};
 /// Ids of made-up processes begin with this; the observer does not look at them.
 pub const MADE_UP: &str = "mallory";
 
-/// What one process shows of itself.
+/// Messages by which one process shows itself.
 #[derive(Clone, Debug)]
 pub struct Member {
     /// Its last presence message.
     pub presence: Value,
     /// Its last gossip message, without the records.
     pub gossip: Value,
-    /// How many presence messages came, and how many gossip messages.
+    /// Number of presence messages received.
     pub presences: u64,
-    /// How many gossip messages came.
+    /// Number of gossip messages received.
     pub gossips: u64,
-    /// When the last presence message came.
+    /// Time of the last presence message.
     pub heard: Instant,
-    /// When the last gossip message came.
+    /// Time of the last gossip message.
     pub gossip_heard: Instant,
     /// Every status it showed, with the time, where it differs from the one before; with the mode of a replica.
     pub statuses: Vec<(Instant, String, String)>,
@@ -185,7 +185,7 @@ impl Observer {
         Self { seen, changed, task }
     }
 
-    /// What was seen so far.
+    /// Returns the messages seen so far.
     pub fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap()
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// What Python programs of the tests and of the documents need.
+/// Packages that the Python programs of the tests and of the documents need.
 pub const PYTHON_PACKAGES: [&str; 2] = ["nats-py==2.16.0", "msgpack==1.2.4"];
 /// A package index that does not answer must not hold up the tests for longer than this.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(180);

@@ -49,14 +49,14 @@ impl Encoding {
     }
 }
 
-/// What a frontend says when it doesn't answer: the service headers.
+/// Error of a frontend: the service headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// `Nats-Service-Error-Code`.
     pub code: u16,
     /// The name before the colon of `Nats-Service-Error`.
     pub name: String,
-    /// What follows the colon.
+    /// The text after the colon.
     pub text: String,
 }
 
@@ -196,7 +196,7 @@ impl Wire {
     }
 }
 
-/// What one client has seen, sent with every request.
+/// Label of one client, sent with every request.
 #[derive(Clone)]
 pub struct Session {
     wire: Wire,

@@ -1,4 +1,4 @@
-//! What one test has to itself: a broker, a folder, and the roles' program.
+//! Surroundings of one test: a broker, a folder, and the roles' program.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

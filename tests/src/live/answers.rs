@@ -1,4 +1,4 @@
-//! Answers of the wire contract, as the history knows them. What breaks the contract is an error.
+//! Answers of the wire contract, as the history knows them. An answer that breaks the contract is an error.
 
 use natter_common::ids::{MovieId, UpdateId, UserId};
 use natter_common::rating::Stars;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use natter_simulation::history::{Cell, Kind, Mean, Row, Seen};
 
-/// What an answer's `value` shows to who asked for `kind`.
+/// Returns the observation that an answer's `value` gives to the sender of an operation of this kind.
 pub(super) fn seen(kind: &Kind, value: &Value) -> Result<Seen, String> {
     match *kind {
         Kind::Write { request, .. } => {

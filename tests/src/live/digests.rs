@@ -10,15 +10,15 @@ use tokio::task::JoinHandle;
 
 use crate::harness::{Encoding, MADE_UP, Wire};
 
-/// What was heard.
+/// Digests heard so far.
 #[derive(Debug, Default)]
 struct Heard {
     /// By value timestamp: the digest, and who showed it first.
     digests: BTreeMap<String, (String, String)>,
-    /// How often somebody showed a digest at a value timestamp that another one had shown.
+    /// Number of digests at a value timestamp that another replica had shown.
     compared: u64,
     contradictions: Vec<String>,
-    /// How many messages were lost on purpose.
+    /// Number of messages that were lost on purpose.
     lost: u64,
 }
 
@@ -53,12 +53,12 @@ impl DigestWatch {
         Self { heard, task }
     }
 
-    /// How often a digest could be compared with that of another replica.
+    /// Returns the number of digests that were compared with that of another replica.
     pub fn compared(&self) -> u64 {
         self.heard.lock().unwrap().compared
     }
 
-    /// How many messages were lost on purpose.
+    /// Returns the number of messages that were lost on purpose.
     pub fn lost(&self) -> u64 {
         self.heard.lock().unwrap().lost
     }

@@ -1,4 +1,4 @@
-//! Which faults there are, how long they last, and which go together.
+//! Kinds of faults, their durations, and the pairs that go together.
 
 use std::fmt;
 use std::ops::Range;
@@ -70,8 +70,8 @@ impl Fault {
         Self::Arbitrary,
     ];
 
-    /// How long it lasts, in milliseconds. Never near to the 10 s after which a replica in memory that is gone is not waited
-    /// for any more: two of these at once are more than what is promised to be survived.
+    /// Returns the range of its duration, in milliseconds. It stays far below the 10 s after which the others stop
+    /// waiting for an absent replica in memory: two of these at once are more than Natter promises to survive.
     pub(super) fn lasts_ms(self) -> Range<u64> {
         match self {
             Self::FreezeReplicaBriefly | Self::FreezeFrontendBriefly => 50..800,
@@ -118,7 +118,7 @@ impl Fault {
                     | Self::IsolateBroker
             )
         };
-        // Who is frozen takes no new configuration.
+        // A frozen broker takes no new configuration.
         let is_told_in_vain =
             [self, other].contains(&Self::LoseMessages) && [self, other].contains(&Self::FreezeBroker);
         self != other

@@ -1,4 +1,4 @@
-//! How each fault is brought about, healed, and shown to have had its effect.
+//! Ways to cause each fault, to heal it, and to show that it had its effect.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,9 @@ use crate::harness::{Encoding, Way, Wire};
 
 /// Gone counts who was not heard for so long.
 const GONE_AFTER: Duration = Duration::from_millis(1500);
-/// How long an effect is waited for that comes soon.
+/// Maximum wait for an effect that comes soon.
 const SOON: Duration = Duration::from_millis(2500);
-/// How far a clock jumps, in milliseconds, ahead or behind.
+/// Distance by which a clock jumps, in milliseconds, ahead or behind.
 const JUMP_MS: std::ops::Range<i64> = 1_000..20_000;
 /// Of a hundred messages, so many are lost.
 const LOST_PER_CENT: std::ops::Range<u32> = 2..20;
@@ -62,7 +62,7 @@ pub(super) enum Wound {
     },
 }
 
-/// What starts in place of who was killed.
+/// Kind of process that replaces a killed one.
 #[derive(Clone, Copy)]
 pub(super) enum Role {
     InMemory,
@@ -191,7 +191,7 @@ impl Nemesis {
         }
     }
 
-    /// When nothing else is wrong any more: statuses that could not be set right before.
+    /// Sets the statuses that could not be set right before. Called when nothing else is wrong any more.
     pub(super) async fn heal_the_rest(&mut self, stage: &Stage<'_>) {
         for id in std::mem::take(&mut self.still_wrong) {
             assert!(set_mode(&stage.wires, &id, "measured").await, "the mode of {id} cannot be set");
@@ -215,7 +215,7 @@ impl Nemesis {
         let place = names.iter().position(|other| *other == name).expect("its own name");
         names[place].clone_from(&next);
         if let Role::InMemory = role {
-            // What this one alone held would be lost with it; who acknowledged that said so.
+            // Records that this replica alone held would be lost with it; the frontend that acknowledged them said so.
             let id = stage.cluster.id_of(&name).await;
             let since = stage.calm_since();
             let alone = stage.sessions.tally().alone.iter().any(|(when, by)| *when > since && *by == id);
@@ -236,7 +236,7 @@ impl Nemesis {
             Fault::IsolateBroker => stage.brokers.set_routes_of(one, Way::Cut),
             _ => {
                 stage.brokers.set_route(one, other, Way::Blocked);
-                // What was on its way has passed.
+                // Messages on their way have passed.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 let passed = stage.brokers.route(one, other).passed();
                 return Wound::RouteBlocked { one, other, passed };

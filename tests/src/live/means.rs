@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::stage::Stage;
 
-/// What a slow consumer is sent, in bytes, and how often at most.
+/// Size of a message to a slow consumer, in bytes, and maximum number of such messages.
 const JUNK_BYTES: usize = 256 * 1024;
 const JUNK_MESSAGES: usize = 400;
 /// A broker that is frozen, or gone, takes nothing.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long an effect is waited for that comes soon.
+/// Maximum wait for an effect that comes soon.
 const SOON: Duration = Duration::from_millis(2500);
 
 impl Stage<'_> {

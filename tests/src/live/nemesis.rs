@@ -10,21 +10,21 @@ use super::faults::Fault;
 use super::inflict::Wound;
 use super::stage::Stage;
 
-/// So many faults happen at the same time, at most.
+/// Maximum faults at the same time.
 const AT_ONCE_MAX: usize = 3;
 /// They begin within so many milliseconds of each other.
 const BEGIN_WITHIN_MS: u64 = 300;
 /// A fault that has no effect so often in a row is none.
 const IN_VAIN_MAX: u32 = 5;
 
-/// What happened.
+/// Results of all rounds.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// How often each fault had its effect.
+    /// Number of faults of each kind that had their effect.
     pub faults: BTreeMap<Fault, u64>,
-    /// How often one had none, and was not counted.
+    /// Number of faults that had none, and were not counted.
     pub in_vain: u64,
-    /// How many times all was well again.
+    /// Number of times that all was well again.
     pub rounds: u64,
     /// The longest time from the end of the last fault of a round until all was well.
     pub slowest_recovery: Duration,
@@ -42,7 +42,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Who lets faults happen.
+/// Source of faults.
 pub struct Nemesis {
     pub(super) generator: Rng,
     /// Faults whose turn is still to come: each kind comes once before any comes again.
@@ -50,7 +50,7 @@ pub struct Nemesis {
     vain: BTreeMap<Fault, u32>,
     /// The number of the next newcomer.
     pub(super) next: u64,
-    /// Whom a fault of this round has hit.
+    /// Names of the processes that faults of this round have hit.
     pub(super) taken: BTreeSet<String>,
     /// Ids of replicas whose mode could not be set right yet.
     pub(super) still_wrong: Vec<String>,

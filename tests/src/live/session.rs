@@ -21,7 +21,7 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(45);
 /// Between two attempts, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 10..100;
 
-/// What an attempt comes to.
+/// Result of an attempt.
 enum Attempt {
     /// The end.
     Done(Outcome),

@@ -13,25 +13,26 @@ use super::tally::Tally;
 use crate::harness::{DEADLINE, Wire};
 use natter_simulation::history::{Cell, History, Recorder, Row};
 
-/// Whose ratings are written and read: all that have any in the small data set, and others.
+/// Users whose ratings are written and read: all that have any in the small data set, and others.
 const USERS: [u32; 8] = [1, 2, 42, u32::MAX, 100, 101, 102, 103];
-/// Which films' ratings: all that anybody has rated in the small data set, and others. The last one is written by nobody.
+/// Movies whose ratings are written and read: all that are rated in the small data set, and others. No session writes
+/// the last one.
 const MOVIES: [u32; 6] = [1, 2, 3, 5, 7, u32::MAX];
 /// The ratings of the small data set: user, film, half stars.
 const RATINGS: [(u32, u32, u8); 7] =
     [(1, 1, 8), (1, 2, 7), (1, 3, 1), (2, 1, 10), (42, 1, 9), (42, u32::MAX, 2), (u32::MAX, 2, 5)];
 
-/// Whose ratings are written and read.
+/// Returns the users whose ratings are written and read.
 pub(super) fn users() -> Vec<UserId> {
     USERS.iter().map(|&n| UserId::new(n).unwrap()).collect()
 }
 
-/// Which films.
+/// Returns the movies whose ratings are written and read.
 pub(super) fn movies() -> Vec<MovieId> {
     MOVIES.iter().map(|&n| MovieId::new(n).unwrap()).collect()
 }
 
-/// What the small data set comes with.
+/// Returns the ratings of the small data set.
 fn initial() -> Vec<Row> {
     let row = |&(user, movie, half_stars): &(u32, u32, u8)| Row {
         user_id: UserId::new(user).unwrap(),
@@ -41,10 +42,10 @@ fn initial() -> Vec<Row> {
     RATINGS.iter().map(row).collect()
 }
 
-/// Who works, and how hard.
+/// Number and pace of the sessions.
 #[derive(Clone, Debug)]
 pub struct SessionsPlan {
-    /// How many sessions.
+    /// Number of sessions.
     pub sessions: u64,
     /// After every operation a session waits for up to so long.
     pub pause: Duration,
@@ -58,7 +59,7 @@ impl Default for SessionsPlan {
     }
 }
 
-/// What the sessions share.
+/// State that the sessions share.
 pub(super) struct Shared {
     pub(super) plan: SessionsPlan,
     pub(super) recorder: Recorder,
@@ -85,12 +86,12 @@ impl Sessions {
         Self { tasks: (1..=plan.sessions).map(start).collect(), shared }
     }
 
-    /// What became of their requests so far.
+    /// Returns the results of their requests so far.
     pub fn tally(&self) -> MutexGuard<'_, Tally> {
         self.shared.tally.lock().unwrap()
     }
 
-    /// What was taken down so far.
+    /// Returns the history recorded so far.
     pub fn history(&self) -> History {
         self.shared.recorder.history()
     }

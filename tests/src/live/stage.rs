@@ -13,17 +13,17 @@ use super::sessions::{Sessions, SessionsPlan, movies, users};
 use crate::harness::{BrokerCluster, BrokerPlan, Cluster, DEADLINE, Encoding, Wire, World, data};
 use natter_simulation::history::{self, Final, file};
 
-/// How long one question to a replica may wait there, in milliseconds.
+/// Maximum time for which one question may wait at a replica, in milliseconds.
 const WAIT_MS: u64 = 1000;
-/// How long its answer may take.
+/// Maximum time for its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Who takes part.
+/// Processes and settings of a test.
 #[derive(Clone, Debug)]
 pub struct StagePlan {
     /// The test's name.
     pub test: &'static str,
-    /// Where a history is kept that breaks a promise.
+    /// Folder for a history that breaks a promise.
     pub keep_in: &'static str,
     /// The brokers.
     pub brokers: BrokerPlan,
@@ -77,7 +77,7 @@ pub struct Stage<'w> {
     pub wires: Vec<Wire>,
     /// The sessions.
     pub sessions: Sessions,
-    /// Who listens to all gossip.
+    /// Listener to all gossip.
     pub digests: DigestWatch,
     /// By name: the replicas with a directory, those in memory, and the frontends.
     pub durable: Vec<String>,
@@ -168,7 +168,7 @@ impl<'w> Stage<'w> {
         self.assert_right();
     }
 
-    /// Since when nothing was wrong, the last time that it was calm.
+    /// Returns the start of the last calm time.
     pub fn calm_since(&self) -> Instant {
         self.calm_since
     }
@@ -236,7 +236,7 @@ impl<'w> Stage<'w> {
         format!("{tally}; {verdict}; {compared} digests compared at equal value timestamps")
     }
 
-    /// What a replica holds.
+    /// Reads all that a replica holds.
     async fn read_all(&self, name: &str, label: &Value) -> Final {
         let mut state = Final { replica: self.cluster.id_of(name).await, users: users(), ..Final::default() };
         for user_id in users() {

@@ -1,4 +1,4 @@
-//! What became of the requests of all sessions.
+//! Results of the requests of all sessions.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ pub struct Tally {
     pub acknowledged: u64,
     /// Updates of which it is not known whether they took effect.
     pub unknown: u64,
-    /// How often something was asked again, by what was answered.
+    /// Number of retries, by the answer before.
     pub retries: BTreeMap<String, u64>,
     /// The longest time that an operation took, with all its retries.
     pub slowest: Duration,

@@ -18,7 +18,7 @@ fn field(name: &str, value: &[u8]) -> Vec<u8> {
     payload
 }
 
-/// What is no message to anyone, by what is wrong with it.
+/// Payloads that no process can read, by the problem with them.
 pub(crate) fn unreadable() -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<(String, Vec<u8>)> = Vec::new();
     let mut add = |name: &str, payload: Vec<u8>| all.push((name.to_owned(), payload));
@@ -78,7 +78,7 @@ pub(crate) fn unreadable() -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// What is wrong in a field that only some operations look at: an error, or ignored.
+/// Payloads with a problem in a field that only some operations look at: an error, or ignored.
 pub(crate) fn perhaps_ignored() -> Vec<Vec<u8>> {
     vec![
         vec![0x81, 0xa4, 0xff, 0xfe, 0x80, 0xc3, 0xc0],

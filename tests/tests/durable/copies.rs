@@ -32,7 +32,7 @@ fn copy(from: &Path, to: &Path, backwards: bool) {
 struct Copied {
     directory: PathBuf,
     original: String,
-    /// What was acknowledged when it began.
+    /// Updates that were acknowledged when it began.
     mark: Mark,
 }
 
@@ -59,7 +59,7 @@ async fn a_copy_of_a_directory_in_use_has_all_that_was_acknowledged_before_it_be
     }
 }
 
-/// What of a directory is copied first, before the log is moved into the main file; the rest is copied after that.
+/// Part of a directory that is copied first, before the log is moved into the main file; the rest is copied after that.
 #[derive(Clone, Copy, Debug)]
 enum Torn {
     Main,

@@ -19,7 +19,7 @@ async fn dataset() -> PathBuf {
     if folder.ends_with("release") {
         build.arg("--release");
     }
-    // What cargo tells this test of its package would make it build others anew.
+    // Variables in which cargo describes this package would make it build others anew.
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|start| name.starts_with(start)) {
@@ -63,7 +63,7 @@ async fn a_new_cluster_started_from_an_export_has_all_that_was_acknowledged_befo
         println!("{name} in {:?}:\n{printed}", started.elapsed());
         exports.push((to, mark));
     }
-    // What is there is not replaced.
+    // An existing file is not replaced.
     let refused = run(&program, &world, &["export", world.path("csv").to_str().unwrap(), "--database", base]).await;
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{told}");

@@ -87,7 +87,7 @@ async fn a_durable_replica_that_was_alone_says_so_and_comes_back_with_its_update
     cluster.finish().await;
 }
 
-/// What was accepted by one alone is known to nobody else; the others forget it meanwhile.
+/// Updates that one replica accepted alone are unknown to all others, which forget it meanwhile.
 #[tokio::test]
 async fn a_replica_that_was_forgotten_comes_back_with_what_nobody_else_has() {
     const FORGET: [&str; 2] = ["--forget-after", "2s"];

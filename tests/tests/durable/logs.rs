@@ -8,7 +8,7 @@ use crate::ROLES;
 use crate::support::{durable_cluster, number, start_durable};
 
 const REPLICAS: [&str; 3] = ["r1", "r2", "r3"];
-/// What an idle log may hold.
+/// Maximum records of an idle log.
 const SHORT: u64 = 1000;
 const CLIENTS: u64 = 48;
 

@@ -152,7 +152,7 @@ async fn of_two_replicas_on_one_directory_without_locks_the_first_ends_and_nothi
     ids.push(cluster.observer.seen().named("r2").unwrap().0.clone());
     cluster.until_ids_agree(&ids, Instant::now()).await;
     ledger.check(&cluster.wire, &ledger.mark(), Compare::Updates).await;
-    // What is on the disk is whole.
+    // The content on disk is whole.
     kill_at_once(&mut cluster, &["twin", "r2"]).await;
     let since = Instant::now();
     start_durable(&mut cluster, &world, "r1", &[]);

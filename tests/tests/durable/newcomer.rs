@@ -1,4 +1,4 @@
-//! Who comes when the logs no longer reach back to the data set.
+//! New replicas when the logs no longer reach back to the data set.
 
 use std::time::{Duration, Instant};
 

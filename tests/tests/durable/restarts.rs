@@ -16,7 +16,7 @@ const SHORT: u64 = 200;
 /// Longer than any frontend waits before it says TIMEOUT.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// What became of creates of a rating that exists.
+/// Results of creates of a rating that exists.
 #[derive(Default)]
 struct Refusals {
     refused: AtomicU64,

@@ -1,4 +1,4 @@
-//! What these tests share.
+//! Helpers that these tests share.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use natter_tests::harness::{Cluster, Encoding, World, data};
 
-/// How much to do, from the environment.
+/// Returns an amount of work from the environment.
 pub(crate) fn number(variable: &str, default: u64) -> u64 {
     match std::env::var(variable) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} should be a number, and is {text:?}")),
@@ -14,12 +14,12 @@ pub(crate) fn number(variable: &str, default: u64) -> u64 {
     }
 }
 
-/// Where the replica of this name keeps what it has.
+/// Returns the data directory of the replica of this name.
 pub(crate) fn data_dir(world: &World, name: &str) -> PathBuf {
     world.path(&format!("data-{name}"))
 }
 
-/// How to go on with a damaged directory, as errors end.
+/// Returns the advice about a damaged directory with which errors end.
 pub(crate) fn read_out(directory: &Path) -> String {
     format!(
         "read it out with `dataset export --data-dir {} FILE --compare`, which also says whether a replica that runs has all \

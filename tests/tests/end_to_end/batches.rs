@@ -209,7 +209,7 @@ async fn a_reply_that_does_not_fit_in_a_message_is_cut_short_and_says_where() {
 async fn a_batch_goes_through_a_broker_that_takes_short_messages_only() {
     let world = World::with_broker_configuration(ROLES, "max_payload: 65536\n").await;
     let cluster = world.small_cluster(1, 2).await;
-    // What goes to the acceptor and from there to the other replica is some times longer than the request.
+    // Messages to the acceptor, and from there to the other replica, are several times longer than the request.
     let create = |user: u64| json!({"op": "create", "user_id": 7000 + user, "movie_id": 5, "rating": 3.0});
     let map = json!({"operations": (0..800).map(create).collect::<Vec<_>>(), "answers": "brief"});
     let reply = send(&cluster.wire, Encoding::MessagePack, "frontend.batch", map).await.ok();

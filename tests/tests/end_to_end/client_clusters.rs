@@ -60,7 +60,7 @@ async fn sessions_and_imports_go_on_in_their_cluster_at_any_address_and_in_no_ot
     let mut states = std::fs::read_dir(world.path("state/addresses")).unwrap();
     assert!(states.next().is_some() && states.next().is_none(), "two names of one address");
 
-    // What can be read once only.
+    // Inputs that can be read only once.
     let text = "userId,movieId,rating\\n9,1,4.0\\n9,2,3.0\\n";
     for (n, line) in [
         format!("$CLIENT client import <(printf '{text}') --json"),

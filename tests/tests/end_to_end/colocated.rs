@@ -67,7 +67,7 @@ async fn a_read_and_an_update_need_no_second_hop() {
         let read = cluster.wire.ask("read.42", json!({"movie_id": 1, "prev": label})).await.ok();
         assert_eq!(read["value"]["rating"], 4.0, "{read}");
     }
-    // What travelled between the processes came before this.
+    // All messages between the processes came before this.
     cluster.wire.client().publish("ratings.replica.the.end", "".into()).await.unwrap();
     let mut travelled = Vec::new();
     while let Some(message) = spy.next().await

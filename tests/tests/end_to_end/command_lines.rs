@@ -120,7 +120,7 @@ async fn the_client_is_a_tool_for_scripts_and_keeps_its_session_between_calls() 
         assert_eq!(output.status.code(), Some(status), "{output:?}");
         assert!(told(&output).contains(says) && output.stdout.is_empty(), "{output:?}");
     }
-    // What programs say on the wire, for people.
+    // Messages on the wire, decoded for people.
     let mut decode = world.role("client");
     decode.arg("decode").stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut decoding = decode.spawn().unwrap();

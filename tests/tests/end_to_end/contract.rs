@@ -1,4 +1,4 @@
-//! What the design's wire contract says, seen by a client that has nothing of Natter but that text.
+//! Wire contract of the design, seen by a client that has nothing of Natter but that text.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

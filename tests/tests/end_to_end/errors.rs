@@ -160,8 +160,7 @@ async fn clocks_ahead(wire: &Wire) {
     assert_eq!(wire.ask("read", json!({"user_id": 13, "movie_id": 1})).await.ok()["value"]["rating"], 2.0);
 }
 
-/// What nobody reached makes its sender wait, and be told so in time; everybody else is served meanwhile.
-/// A session of another cluster is told so at once, by whatever it asks.
+/// Sends requests with a label of another cluster. Each is refused at once, whatever the operation.
 async fn another_cluster(wire: &Wire, encoding: Encoding) {
     let reply = ask(wire, encoding, "average", &json!({"movie_id": 1})).await.ok();
     let ours = reply["cluster"].as_str().unwrap();
@@ -331,7 +330,7 @@ async fn not_enough_replicas(wire: &Wire) {
     assert_eq!(wire.ask("read", json!({"user_id": 1, "movie_id": 1})).await.ok()["value"]["rating"], 4.0);
 }
 
-/// As many as were asked for.
+/// Checks that an update is on as many replicas as were asked for.
 async fn three_copies(wire: &Wire) {
     let mut session = Session::new(wire);
     for n in 0..20 {

@@ -233,7 +233,7 @@ async fn a_read_that_needs_what_a_replica_lacks_makes_it_catch_up() {
         assert_eq!(holders.len(), 2, "{written}");
         let other = ids.iter().find(|id| !holders.contains(&json!(id))).unwrap();
         let (origin, count) = written["label"]["replicas"].as_object().unwrap().iter().next().unwrap();
-        // What it holds, before it is asked.
+        // Records that it holds, before it is asked.
         let log = json!({"id": "nobody", "have": {"replicas": session.label()["replicas"]}});
         let page =
             cluster.wire.ask_in(Encoding::MessagePack, &format!("replica.{other}.log"), &log).await.unwrap().ok();

@@ -81,7 +81,8 @@ async fn an_import_that_is_killed_goes_on_with_the_same_command_and_takes_effect
     let whole = report(&output);
     let before = whole["by_earlier_runs"].as_u64().unwrap();
     assert!((1..32_000).contains(&before), "{whole}");
-    // What the first run had sent and not heard of is known by its id: nothing was there before, nothing is changed.
+    // Updates that the first run had sent without an answer are known by their ids: nothing was there before, nothing
+    // is changed.
     assert_eq!((&whole["updated"], &whole["unchanged"]), (&json!(0), &json!(0)), "{whole}");
     assert_eq!(whole["created"], 32_000 - before, "{whole}");
     assert_all_there(&cluster, &ratings).await;

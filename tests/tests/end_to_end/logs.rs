@@ -33,7 +33,7 @@ async fn ask_often(cluster: &Cluster<'_>, requests: usize) {
     assert!(failed.is_empty(), "{} of {requests} requests failed: {:?}", failed.len(), failed.first());
 }
 
-/// What has gathered in a pipe, and comes while it is read, until a line has `words`.
+/// Returns the lines that have gathered in a pipe, and those that come while it is read, until a line has `words`.
 fn read_until(fifo: &Path, words: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for line in BufReader::new(File::open(fifo).unwrap()).lines() {

@@ -16,7 +16,7 @@ fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What `Natter-Lost` says in the answer to a read with this label, once there is an answer.
+/// Returns the header `Natter-Lost` of the answer to a read with this label, once there is an answer.
 async fn lost_header(cluster: &Cluster<'_>, label: &Value) -> Option<String> {
     let started = Instant::now();
     loop {

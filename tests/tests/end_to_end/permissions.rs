@@ -135,7 +135,7 @@ async fn each_role_works_with_exactly_the_documented_permissions() {
     assert!(!log.contains("Permissions Violation"), "{log}");
 }
 
-/// What an error says is refused: `("publish", "ratings.gossip.a")`.
+/// Returns the permissions that an error says are refused: `("publish", "ratings.gossip.a")`.
 fn listed(text: &str) -> Vec<(String, String)> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let named = words.windows(2).filter(|pair| ["publish", "subscribe"].contains(&pair[0]) && pair[1].contains('.'));

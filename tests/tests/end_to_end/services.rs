@@ -76,7 +76,7 @@ async fn frontends_and_replicas_show_as_services_to_the_tools_of_the_broker() {
     cluster.finish().await;
 }
 
-/// How many requests all frontends counted at an endpoint, and how many errors.
+/// Returns the number of requests that all frontends counted at an endpoint, and of errors.
 async fn counts(wire: &Wire, endpoint: &str) -> (u64, u64) {
     let (mut requests, mut errors) = (0, 0);
     for stats in ask_all(wire, "STATS.frontend", 2).await {

@@ -11,7 +11,7 @@ use crate::ROLES;
 /// Shell lines that make a role ignore signals, and these signals.
 const IGNORING: [(&str, &[Signal]); 3] = [
     ("set -- nohup \"$@\"", &[Signal::HUP]),
-    // What a shell without job control does for `&`.
+    // Setting by a shell without job control for `&`.
     ("trap '' INT QUIT", &[Signal::INT]),
     ("trap '' HUP INT", &[Signal::HUP, Signal::INT]),
 ];
@@ -21,7 +21,8 @@ fn send(cluster: &mut Cluster<'_>, name: &str, signal: Signal) {
     kill_process(id.unwrap(), signal).unwrap();
 }
 
-/// Which signals a process ignores, and which it has handlers for, as the system shows it.
+/// Returns the masks of signals that a process ignores, and of those that it has handlers for, as the system shows
+/// them.
 fn dispositions(cluster: &mut Cluster<'_>, name: &str) -> (u64, u64) {
     let id = cluster.member(name).process_id().unwrap();
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();

@@ -114,7 +114,8 @@ async fn replicas_in_memory_that_do_not_hear_each_other_for_long_lose_nothing_wh
     println!("{}", stage.finish().await);
 }
 
-/// How often an answer was refused because it would be old, or an update was acknowledged by one replica alone.
+/// Returns the number of answers that were refused because they would be old, and of updates that one replica alone
+/// acknowledged.
 fn told_apart(stage: &Stage<'_>) -> u64 {
     let tally = stage.sessions.tally();
     tally.retries.get("504 STALE").copied().unwrap_or(0) + tally.alone.len() as u64

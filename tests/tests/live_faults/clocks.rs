@@ -29,7 +29,7 @@ async fn clocks_are_wrong_by_seconds_and_by_an_hour_and_jump() {
     println!("the greatest stamp is {ahead} ms ahead; {}", stage.finish().await);
 }
 
-/// How far the greatest stamp that anyone has seen is ahead of this machine's clock, in milliseconds.
+/// Returns how far the greatest stamp that a session has seen is ahead of this machine's clock, in milliseconds.
 fn clock_ahead_ms(stage: &Stage<'_>) -> i64 {
     let clock = stage.sessions.tally().label()["clock"].as_u64().unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);

@@ -17,7 +17,7 @@ async fn mixed_faults_break_no_promise() {
     (plan.durable, plan.in_memory, plan.frontends) = (3, 2, 3);
     // Some replicas answer clients themselves: frontend and acceptor die together.
     plan.in_memory_arguments = vec!["--frontend"];
-    // Who is away for long needs a snapshot, and ids of the dead are retired.
+    // A replica that is absent for long needs a snapshot, and ids of the dead are retired.
     plan.replica_arguments = vec!["--forget-after", "20s"];
     let began = Instant::now();
     let mut stage = Stage::start(&world, plan, seed).await;
