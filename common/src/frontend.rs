@@ -99,7 +99,7 @@ pub struct Frontend {
 /// The stages of a frontend's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Nobody can reach it yet.
+    /// No client can reach it yet.
     Starting,
     Serving,
     Left,
@@ -338,7 +338,7 @@ impl Frontend {
             _ => {}
         }
         if self.directory.is_unproven(&id) {
-            // Nobody holds an id that nobody has used, and says so at once.
+            // No replica holds an id that was never used, and says so at once.
             let unused = UpdateId::from_stamp(Stamp::ZERO, self.generator.u64(..));
             let request = ConfirmRequest { n: NOT_AWAITED, id: unused, acceptor: None, wait_ms: 0 };
             step.outputs.push(Output::Confirm(id, request));

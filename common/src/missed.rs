@@ -34,7 +34,7 @@ impl Missed {
         is_in_vain(origins, origin, count, now_ms)
     }
 
-    /// Somebody hears `origin`: what is missed of it is missed from now on only.
+    /// Another process hears `origin`: its updates count as missed only from now on.
     pub(crate) fn is_heard(&mut self, origin: &ReplicaId) {
         self.proven.remove(origin);
         self.claimed.remove(origin);

@@ -15,10 +15,10 @@
 //! - **status** (`status`): ACTIVE, OVERLOADED, OFFLINE or JOINING.
 //!
 //! **Departures** from the paper. A replica manager's own updates are applied in the order of its sequence numbers, and
-//! the value timestamp is exactly the set of applied records, so that equal value timestamps mean equal ratings. Nobody
-//! shows a record before enough hold it; the paper's replicas answer from what one of them accepted. Validation against
-//! the value happens at the acceptor only. Records carry the acceptor's number and not a vector timestamp of their own:
-//! that is `prev` with the acceptor's entry set to the number.
+//! the value timestamp is exactly the set of applied records, so that equal value timestamps mean equal ratings. No
+//! replica shows a record before enough hold it; the paper's replicas answer from what one of them accepted. Validation
+//! against the value happens at the acceptor only. Records carry the acceptor's number and not a vector timestamp of
+//! their own: that is `prev` with the acceptor's entry set to the number.
 
 mod accept;
 mod ages;
@@ -173,7 +173,7 @@ pub struct ReplicaManager {
     missed: Missed,
     /// Whether somebody may come back with what is missing.
     is_somebody_awaited: bool,
-    /// Up to which record of whom somebody was let go on without it.
+    /// Numbers of the last records, by origin, that a request or record went on without, as they are lost.
     lost: Timestamp,
     /// For each origin in `lost`, the number of the last record that is not lost.
     lost_after: Timestamp,
@@ -397,7 +397,7 @@ impl ReplicaManager {
                 break;
             }
             let mut ready = self.waiting.take_covered(&self.value_timestamp);
-            // Nobody waits any more for the updates of those who left the timestamps.
+            // Updates of origins that left the timestamps are not waited for any more.
             ready.extend(self.waiting.take_covered(&just_retired));
             if ready.is_empty() {
                 break;

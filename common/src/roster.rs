@@ -71,7 +71,7 @@ struct LaterLife {
     id: ReplicaId,
     /// Time at which the later life was first heard, in milliseconds.
     since_ms: u64,
-    /// For how long the earlier life would have run by then, in milliseconds, and what a message may take.
+    /// Time for which the earlier life would have run by then, in milliseconds, and what a message may take.
     uptime_ms: u64,
 }
 
@@ -137,9 +137,9 @@ impl Member {
         self.heard_before_ms.unwrap_or_else(|| now.wall_ms.saturating_sub(for_ms))
     }
 
-    /// Whether its process has ended. Silence alone does not prove that: one that is only paused wakes again and goes on with
-    /// what it was sent. Nor does one word of the broker: one that lost its connection, or the permission to subscribe, is
-    /// back soon. Nobody listens there for [`LOST_AFTER_MS`].
+    /// Whether its process has ended. Silence alone does not prove that: one that is only paused wakes again and goes
+    /// on with what it was sent. Nor does one word of the broker: one that lost its connection, or the permission to
+    /// subscribe, is back soon. Proof is that the broker finds no subscription there for [`LOST_AFTER_MS`].
     pub fn has_ended(&self) -> bool {
         self.ended
     }
@@ -359,7 +359,7 @@ impl Roster {
         self.members.values().any(may_return)
     }
 
-    /// Everybody remembered, gone or not.
+    /// All members remembered, gone or not.
     pub fn all(&self) -> impl Iterator<Item = (&ReplicaId, &Member)> {
         self.members.iter()
     }

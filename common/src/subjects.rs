@@ -102,7 +102,7 @@ impl Subjects {
         format!("{}.gossip.{id}", self.prefix)
     }
 
-    /// Everybody's gossip.
+    /// Subjects of the gossip of all replicas.
     pub fn all_gossip(&self) -> String {
         format!("{}.gossip.*", self.prefix)
     }

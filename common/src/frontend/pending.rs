@@ -36,7 +36,7 @@ pub(super) enum Outcome {
     Reply(Reply),
     /// The replica manager is gone; whether it did what it was asked is unknown.
     Gone,
-    /// Nobody was there to be asked.
+    /// The request reached no replica.
     Undelivered,
 }
 

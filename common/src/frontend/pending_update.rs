@@ -74,7 +74,7 @@ pub(super) struct PendingUpdate {
 }
 
 impl PendingUpdate {
-    /// Nobody has been asked yet.
+    /// An update that no replica was asked to accept yet.
     pub(super) fn new(
         client: u64,
         token: u64,

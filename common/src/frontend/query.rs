@@ -92,7 +92,7 @@ impl Frontend {
         let now_ms = step.now.monotonic_ms;
         let wait_ms = self.wait_ms(query.deadline_ms, step);
         if query.behind && wait_ms == 0 {
-            // Nobody has it, and nobody would have the time to get it.
+            // No replica has all of `prev`, and none would have the time to get it.
             if query.awaited.is_empty() {
                 step.answer(query.client, Err(FrontendError::Stale { timeout_ms: self.config.timeout_ms }));
                 return None;

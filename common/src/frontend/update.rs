@@ -49,7 +49,7 @@ impl Frontend {
         let may_be_retry =
             id.is_some() && carried.is_none_or(|stamp| wall_ms.saturating_sub(stamp.milliseconds()) > FIRST_ATTEMPT_MS);
         let made_here = id.is_none();
-        // Nobody remembers an older one: only with the stamp that it carries does it change nothing a second time.
+        // Replicas do not remember an older one: it changes nothing a second time only with the stamp that it carries.
         let may_be_fresh = carried.is_none_or(|stamp| {
             (FIRST_ATTEMPT_OVER_MS..REMEMBERED_MS).contains(&wall_ms.saturating_sub(stamp.milliseconds()))
         });
@@ -127,7 +127,7 @@ impl Frontend {
         }
         let is_idle = update.acceptor.is_none() && update.uncertain.is_empty() && update.holders.is_empty();
         if update.behind && is_idle && self.wait_ms(update.deadline_ms, step) == 0 {
-            // Nobody has what the session has seen, and nobody would have the time to get it.
+            // No replica has all that the session has seen, and none would have the time to get it.
             step.answer(update.client, Err(FrontendError::Stale { timeout_ms: self.config.timeout_ms }));
             return None;
         }
@@ -149,7 +149,7 @@ impl Frontend {
 
     /// Asks somebody to accept the update. Says whether there was somebody.
     fn send_update(&mut self, update: &mut PendingUpdate, leading: Option<Leading>, step: &mut Step<'_>) -> bool {
-        // Somebody who holds it already knows the first answer.
+        // A replica that holds the update already knows the first answer.
         let leading = leading.into_iter().flat_map(|leading| update.holders_at(leading.place));
         let holders = leading.chain(update.holders.iter().flat_map(|(_, holders)| holders));
         let mut holders = holders.filter(|id| self.directory.is_up(id)).peekable();

@@ -11,7 +11,7 @@ use crate::roster::Member;
 use crate::timestamp::Timestamp;
 use crate::value::ValueError;
 
-/// Up to which number records are held by enough replica managers, as it was found last, with what that rests on.
+/// Number up to which enough replicas hold the records of an origin, as last found, with everything that it rests on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HeldUntil {
     /// Origin of the records.
@@ -152,8 +152,8 @@ impl ReplicaManager {
         is_held
     }
 
-    /// Up to which number the records of `origin` that ask for so many copies are held by as many replica managers, or by
-    /// all that are up; a number below `seq` where that one is not.
+    /// The number up to which the records of `origin` that ask for so many copies are held by as many replicas, or by
+    /// all that are up; a number below `seq` if that one is not.
     fn held_until(&self, origin: &ReplicaId, copies: u32, seq: u64) -> u64 {
         let enough = (copies as usize).min(1 + self.roster.up().count());
         // An absent replica may never come back with the records that it holds.

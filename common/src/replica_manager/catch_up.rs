@@ -39,8 +39,8 @@ impl ReplicaManager {
             return Ok(());
         }
         if let Phase::Starting { since_ms } = self.phase {
-            // Everybody shows itself once an interval, and soon after it hears a newcomer. Silence takes longer to
-            // believe: with nobody there, this is the first.
+            // Every replica shows its presence once an interval, and soon after it hears a newcomer. Silence takes
+            // longer to believe: if no other is present, this is the first.
             let alone = self.roster.present().next().is_none();
             let intervals = if alone { MISSED_INTERVALS_MAX } else { MISSED_INTERVALS_MAX - 1 };
             if step.now.monotonic_ms.saturating_sub(since_ms) < intervals * PRESENCE_INTERVAL_MS {
@@ -54,7 +54,7 @@ impl ReplicaManager {
             self.apply_ready(step)?;
         }
         if let Phase::CatchingUp { target } = &self.phase {
-            // Less what none of those still there shows: nobody waits for a ghost.
+            // Entries that no present replica shows any more are left out: waiting for them would never end.
             let mut target = target.common(&self.shown_by_others());
             self.retired.strip(&mut target);
             if self.value_timestamp.covers(&target) {

@@ -53,7 +53,7 @@ pub struct State {
     pub value_timestamp: Replicas,
     /// The updates held without a gap.
     pub replica_timestamp: Replicas,
-    /// After which number the log of each origin begins.
+    /// Number after which the log of each origin begins.
     pub starts: Replicas,
     /// The greatest stamp of the records held.
     pub clock: Stamp,
@@ -90,7 +90,7 @@ pub struct Merging {
     pub rows: u64,
 }
 
-/// Somebody else, as remembered over a restart.
+/// Another replica, as remembered over a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedMember {
     /// Its id.

@@ -54,7 +54,7 @@ pub enum Input {
     Committed,
     /// A replica manager shows itself.
     Presence(Box<Presence>),
-    /// Somebody asks for the status, or sets the mode first.
+    /// A client asks for the status, or sets the mode first.
     Status(ReplyTo, Option<Mode>),
     /// The largest message that the broker takes on the present connection, in bytes.
     MessageLimit(usize),
@@ -77,7 +77,7 @@ pub enum Input {
 pub enum Output {
     /// To a frontend.
     Reply(ReplyTo, Reply),
-    /// To whoever asked for the status.
+    /// Answer to a request for the status.
     Status(ReplyTo, StatusReply),
     /// To a replica manager that lacked records.
     Log(ReplyTo, LogPage),
@@ -122,7 +122,7 @@ pub enum Notice {
     },
     /// Records were asked for.
     Pulled {
-        /// Of whom.
+        /// The replica that was asked.
         from: ReplicaId,
     },
     /// The status or the mode is another one.
@@ -148,7 +148,7 @@ pub enum Notice {
         /// Its former id.
         former: ReplicaId,
     },
-    /// Nobody was there who knew the cluster's identity, so this replica has drawn one.
+    /// No replica present knew the cluster's identity, so this one has drawn it.
     ClusterFounded {
         /// The identity.
         id: ClusterId,

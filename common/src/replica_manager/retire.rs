@@ -109,9 +109,9 @@ impl Retired {
 }
 
 impl ReplicaManager {
-    /// Retires who is gone for good: who kept its state in memory, or will not use its id again, and is forgotten.
-    /// Everybody awaited must have applied the same of its updates, and the log here let them go, so that nobody needs
-    /// its entry any more.
+    /// Retires origins that are gone for good: they kept their state in memory, or will not use their id again, and are
+    /// forgotten. Every awaited replica must have applied the same number of the origin's updates, and the log here
+    /// must have let them go. Then no replica needs its entry any more.
     pub(super) fn retire(&mut self, step: &mut Step<'_>) {
         let now_ms = step.now.monotonic_ms;
         // A replica unknown to a newcomer may be absent only briefly; one with a state of its own remembers it.
@@ -138,8 +138,8 @@ impl ReplicaManager {
             })
             .filter(|(id, count)| self.log.start(id) == *count && self.log.replica_timestamp().get(id) == *count)
             .filter(|(id, count)| {
-                // Nothing is shown by who has none of it, nor by who has retired it: only where it is known to be retired may
-                // that be the reason.
+                // An entry of 0 has two reasons: the replica has none of the updates, or has retired the origin. It
+                // counts as the second only if others are known to have retired it.
                 let is_retired = self.retired.kept.get(*id) == Some(count);
                 let agrees = |applied| applied == *count || (applied == 0 && is_retired);
                 let shown = |peer| self.table.get(peer).map(|entry| entry.value_timestamp.get(id));
@@ -214,7 +214,7 @@ impl ReplicaManager {
         }
     }
 
-    /// Somebody whose value was taken over has retired `id`.
+    /// Takes over the retirement of `id` together with the value of another replica.
     pub(super) fn take_over_retired(&mut self, id: &ReplicaId, count: u64, step: &mut Step<'_>) {
         let held = self.log.replica_timestamp().get(id);
         if held <= count && !self.is_here(id) {
@@ -286,7 +286,7 @@ impl ReplicaManager {
         self.value_timestamp.iter().map(|(id, _)| id).filter(|id| is_gone(id)).take(GONE_MAX).cloned().collect()
     }
 
-    /// Somebody else knows these to be gone for good, should they not be there.
+    /// Notes origins that another replica knows to be gone for good, should they not be present.
     pub(super) fn note_gone(&mut self, gone: Vec<ReplicaId>) {
         for id in gone {
             if self.value_timestamp.get(&id) > 0 || self.log.replica_timestamp().get(&id) > 0 {

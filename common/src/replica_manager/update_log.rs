@@ -156,7 +156,7 @@ impl UpdateLog {
         self.replica_timestamp.set(origin, 0);
     }
 
-    /// After which number the records of `origin` begin: those before went, or were never here.
+    /// The number after which the records of `origin` begin: earlier ones were dropped, or were never here.
     pub fn start(&self, origin: &ReplicaId) -> u64 {
         let first = self.origins.get(origin).and_then(|log| log.records.front());
         first.map_or_else(|| self.replica_timestamp.get(origin), |record| record.seq - 1)

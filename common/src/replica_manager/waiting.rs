@@ -19,7 +19,7 @@ pub enum Request {
     Update(UpdateRequest),
 }
 
-/// A request, who wants the answer, and until when.
+/// A request, with the address of the answer and the end of the wait.
 #[derive(Clone, Debug)]
 pub struct Parked {
     /// Address of the answer.
@@ -50,12 +50,12 @@ impl Waiting {
         self.parked.len()
     }
 
-    /// Whether nobody waits.
+    /// Whether no request waits.
     pub fn is_empty(&self) -> bool {
         self.parked.is_empty()
     }
 
-    /// Whether nobody more may wait.
+    /// Whether no further request may wait.
     pub fn is_full(&self) -> bool {
         self.parked.len() >= WAITING_MAX
     }
@@ -94,19 +94,19 @@ impl Waiting {
         expired
     }
 
-    /// Everybody.
+    /// Takes out all waiting requests.
     pub fn take_all(&mut self) -> Vec<Parked> {
         self.deadlines.clear();
         std::mem::take(&mut self.parked).into_values().collect()
     }
 
-    /// Sends everybody away without an answer.
+    /// Drops all waiting requests without an answer.
     pub fn clear(&mut self) {
         self.parked.clear();
         self.deadlines.clear();
     }
 
-    /// Whether someone has waited since before `before_ms`.
+    /// Whether a request has waited since before `before_ms`.
     pub fn has_waited_since(&self, before_ms: u64) -> bool {
         self.parked.values().any(|parked| parked.since_ms <= before_ms)
     }
@@ -142,7 +142,7 @@ pub struct Confirms {
 }
 
 impl Confirms {
-    /// Whether nobody more may wait.
+    /// Whether no further request may wait.
     pub fn is_full(&self) -> bool {
         self.length >= WAITING_MAX
     }
@@ -186,12 +186,12 @@ impl Confirms {
         expired
     }
 
-    /// Sends everybody away without an answer.
+    /// Drops all waiting requests without an answer.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Of those that have waited since before `before_ms`, who were asked to accept; each is named once.
+    /// Acceptors of the confirms that have waited since before `before_ms`; each is named once.
     pub fn take_acceptors_waited_for_since(&mut self, before_ms: u64) -> BTreeSet<ReplicaId> {
         let late = self.waiting.values_mut().flatten().filter(|confirm| confirm.since_ms <= before_ms);
         late.filter_map(|confirm| match std::mem::replace(&mut confirm.pulled, true) {
