@@ -220,7 +220,7 @@ fn an_update_is_answered_at_the_first_proof_that_another_replica_holds_it() {
             }
             _ => bench.tell(replica_manager::Input::Presence(Box::new(presence("r3", Status::Active, &[("r1", 1)])))),
         };
-        // Which of the two was asked to confirm is the frontend's choice; the other one counts for the next update.
+        // The frontend chooses which of the two it asks to confirm; the other one counts for the next update.
         let outputs = if answers(&outputs).is_empty() { bench.acknowledge("r2", 1) } else { outputs };
         let reply = answers(&outputs)[0].clone().unwrap();
         assert_eq!(reply.label.replicas, replicas(&[("r1", 1)]).replicas, "{proof}");

@@ -11,7 +11,7 @@ use natter_common::request::{Query, Update};
 use natter_simulation::exhaustive::{Configuration, search};
 use natter_simulation::simulation::client::Asked;
 
-/// So many states of a configuration are searched in CI.
+/// Maximum states of a configuration that are searched, unless `EXHAUSTIVE` sets another limit.
 const STATES_MAX: usize = 30_000;
 
 fn user() -> UserId {

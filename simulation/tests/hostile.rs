@@ -7,16 +7,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use natter_simulation::hostile::{colocated, frontend, replica_manager};
 
-/// So many seeds, where nobody says how many.
+/// Number of seeds, unless `HOSTILE_SEEDS` sets another.
 const SEEDS: u64 = 400;
-/// A life is drawn from so many bytes at most.
+/// Maximum bytes from which a life is drawn.
 const BYTES_MAX: usize = 4096;
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// Whether so many seeds are gone through that all that matters must have happened.
+/// Whether enough seeds are gone through that all that matters must have happened.
 fn is_all() -> bool {
     variable("HOSTILE_SEED").is_none() && variable("HOSTILE_SEEDS").is_none()
 }

@@ -1,4 +1,4 @@
-//! What the simulation found in the protocol cores, each with the seed that showed it.
+//! Faults that the simulation found in the protocol cores, each with the seed that showed it.
 //!
 //! A seed shows the same only while the simulation draws the same; afterwards it is one more history.
 #![allow(clippy::panic, reason = "test code")]

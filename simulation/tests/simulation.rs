@@ -16,11 +16,11 @@ use natter_simulation::simulation::only::Only;
 use natter_simulation::simulation::run::{run, run_only};
 use natter_simulation::simulation::shrink::shrink;
 
-/// So many seeds are the same every time.
+/// Number of seeds that are the same in every run of the test; later ones are fresh.
 const SAME: u64 = 500;
-/// How long histories are run where nobody says how many.
+/// Minimum time for which seeds are run, unless `SIM_SEEDS` sets their number.
 const TIME: Duration = Duration::from_secs(40);
-/// How many runs it may take to make a failing one smaller.
+/// Maximum runs to make a failing one smaller.
 const SHRINKING_RUNS: u64 = 6000;
 
 fn variable(name: &str) -> Option<u64> {

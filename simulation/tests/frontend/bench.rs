@@ -62,7 +62,7 @@ pub(crate) fn record(origin: &str, seq: u64) -> RecordRef {
     RecordRef { i: id(origin), seq }
 }
 
-/// What is answered to [`create`].
+/// Answer to [`create`].
 pub(crate) fn rating() -> Answer {
     let RatingKey { user_id, movie_id } = create().key();
     let rating = create().stars();
@@ -187,7 +187,7 @@ impl Bench {
     }
 }
 
-/// Whom a query was sent to, and what.
+/// Queries that were sent, each with the replica it was sent to.
 pub(crate) fn queries(outputs: &[Output]) -> Vec<(String, QueryRequest)> {
     let query = |output: &Output| match output {
         Output::Query(replica, request) => Some((replica.to_string(), request.clone())),

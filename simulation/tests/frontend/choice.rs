@@ -1,4 +1,4 @@
-//! Whom a frontend asks.
+//! Choice of the replicas that a frontend asks.
 
 use natter_common::frontend::{Config, Input, Output};
 use natter_common::messages::{Presence, Status};
@@ -59,10 +59,10 @@ fn those_that_are_known_to_hold_what_a_session_brings_are_asked_first() {
 fn a_reply_shows_what_its_sender_holds() {
     let mut bench = Bench::beside(&["a", "b", "c"]);
     let name = asked_and_answered(&mut bench, &[], &[("x", 5)]);
-    // What the frontend has seen itself, gossip brings to everybody.
+    // Records that the frontend has seen itself reach every replica by gossip.
     let all: std::collections::BTreeSet<String> = (0..3).map(|_| asked(&mut bench, &[("x", 5)])).collect();
     assert_eq!(all.len(), 3);
-    // What it has not, is asked of those that hold it.
+    // For other records it asks a replica that holds them.
     let outputs = bench.reply(&name, 999, crate::bench::held("y", 2));
     assert!(outputs.is_empty());
     for _ in 0..4 {
@@ -99,7 +99,7 @@ fn presence_is_a_claim_and_an_answer_is_proof() {
     assert_ne!(asked(&mut bench, &[]), asked(&mut bench, &[]));
     let outputs = bench.show(presence("b", Status::Active, &[]));
     assert!(outputs.is_empty(), "it is asked no more: {outputs:?}");
-    // Who cannot be reached has to prove itself again.
+    // A replica that cannot be reached has to prove itself again.
     bench.hear(Input::Unreachable(id("b"), 0..0));
     bench.show(presence("b", Status::Active, &[]));
     assert_eq!((asked(&mut bench, &[]), asked(&mut bench, &[])), ("a".to_owned(), "a".to_owned()));

@@ -12,7 +12,7 @@ fn cluster(name: &str) -> ClusterId {
     ClusterId::new(name).unwrap()
 }
 
-/// What a replica of this cluster shows.
+/// Presence of a replica of this cluster.
 fn of_cluster(name: &str, identity: &str, aliases: &[&str]) -> Presence {
     Presence {
         cluster: Some(cluster(identity)),

@@ -27,7 +27,7 @@ fn a_frontend_tells_of_a_loss_that_a_replica_shows_and_waits_for_nothing() {
     let outputs = bench.query(label(&[("x", 5), ("a", 1)]));
     assert_eq!(told(&outputs), [timestamp(&[("x", 5)])]);
     assert_eq!(queries(&outputs)[0].1.prev, timestamp(&[("x", 3), ("a", 1)]), "what came before it is not lost");
-    // What depends on a lost record is lost too, and what came before it is not.
+    // Records that depend on a lost record are lost too, and those before it are not.
     assert_eq!(told(&bench.query(label(&[("x", 6)]))), [timestamp(&[("x", 6)])]);
     assert_eq!(told(&bench.query(label(&[("x", 3)]))), []);
     assert_eq!(told(&bench.query(label(&[("y", 3)]))), []);

@@ -10,7 +10,7 @@ use crate::bench::{
     timestamp, updates,
 };
 
-/// What clients are told that they may leave out.
+/// Replicas that clients are told that they may leave out, by client.
 fn told(outputs: &[Output]) -> Vec<(u64, Timestamp)> {
     let retired = |output: &Output| match output {
         Output::Retired(client, retired) => Some((*client, retired.clone())),
@@ -69,7 +69,7 @@ fn an_old_label_is_told_at_each_frontend_that_knows_better_and_not_beside_an_err
     let asked = queries(&bench.query(label(&[]))).pop().unwrap();
     bench.reply(&asked.0, asked.1.n, answered(&[("x", 1)]));
     assert_eq!(bench.frontend.prev().replicas, timestamp(&[("x", 1)]));
-    // What the frontend has seen stands for it, so the query need not name it, and is proven.
+    // The frontend has seen what stands for it, so the query need not name it, and is proven.
     let asked = queries(&bench.query(label(&[("old", 2), ("x", 1)]))).pop().unwrap();
     assert_eq!((&asked.1.prev, asked.1.proven), (&timestamp(&[("x", 1)]), true));
     let outputs = bench.reply(&asked.0, asked.1.n, answered(&[("x", 1)]));

@@ -190,7 +190,7 @@ fn a_frontend_whose_clock_is_ahead_stamps_by_that_of_the_replica() {
     assert_eq!(again.stamp, Stamp::new(wall_ms, 1));
     let told = outputs.iter().any(|output| matches!(output, Output::Notice(notice) if notice.to_string().starts_with("the clock here is 100000 ms ahead")));
     assert!(told, "{outputs:?}");
-    // Where the session's label is ahead, it is lowered to what the acceptor holds, which covers the label.
+    // A session's label that is ahead is lowered to what the acceptor holds, which covers the label.
     let ahead = Label { clock: Stamp::new(wall_ms + STAMP_AHEAD_MS_MAX + 1, 0), ..label(&[]) };
     let (acceptor, request) = asked(&bench.update(None, ahead));
     let clock = Stamp::new(wall_ms, 3);

@@ -188,7 +188,7 @@ fn a_delete_reads_what_it_takes_away() {
     let tale = Tale::new().creates("a", 1, 1).updates("a", 1, 2);
     tale.clone().deletes("a", 1, 9, by(2)).is_accepted();
     tale.clone().deletes("a", 1, 9, by(1)).first_breaks(Promise::ReadYourWrites);
-    // Who sees the delete sees what it took away, and what came before that.
+    // A session that sees the delete sees what it took away, and what came before that.
     let tale = tale.creates("a", 2, 3).updates("a", 1, 4).deletes("b", 1, 9, by(4));
     tale.clone().reads("c", 1, gone(9)).reads("c", 2, by(3)).is_accepted();
     tale.reads("c", 1, gone(9)).reads("c", 2, NOTHING).first_breaks(Promise::CausalOrder);

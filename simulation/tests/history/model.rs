@@ -10,7 +10,7 @@ use natter_simulation::history::{Cell, Final, History, Kind, Mean, Outcome, Reas
 
 use crate::tale::{movie, stars, user};
 
-/// How much of everything.
+/// Size of a history.
 pub(crate) struct Plan {
     pub(crate) sessions: usize,
     pub(crate) operations: usize,
@@ -98,7 +98,7 @@ impl Replica {
     }
 }
 
-/// What sessions see of the store.
+/// History of sessions at a store.
 pub(crate) fn history(seed: u64, plan: &Plan) -> History {
     let mut generator = Rng::with_seed(seed);
     let mut base = Replica { applied: vec![0; plan.replicas], ..Replica::default() };

@@ -204,7 +204,7 @@ fn a_deleted_rating_that_is_there_at_the_end() {
     must_be_found(
         |generator, mut history| {
             let live: HashSet<_> = history.finals[0].rows.iter().map(Row::key).collect();
-            // What a retried delete took away the first time is not told.
+            // Answers to retried deletes do not tell what the first attempt took away.
             let unknown = history.operations.iter().filter(|operation| operation.outcome == Outcome::Unknown);
             let unknown: HashSet<_> = unknown.filter_map(natter_simulation::history::Operation::id).collect();
             let mut taken = Vec::new();

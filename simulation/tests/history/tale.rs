@@ -23,7 +23,7 @@ pub(crate) fn stars(half_stars: u8) -> Stars {
     Stars::from_half_stars(half_stars).unwrap()
 }
 
-/// What the update of this number wrote: its rating is its number.
+/// Value that the update of this number wrote: its rating is its number.
 pub(crate) fn by(n: u32) -> Cell {
     Cell { rating: Some(stars(n as u8)), update_id: Some(id(n)) }
 }
@@ -33,7 +33,7 @@ pub(crate) fn gone(n: u32) -> Cell {
     Cell { rating: None, update_id: Some(id(n)) }
 }
 
-/// What the data set came with.
+/// Value of a key that has no rating in the data set.
 pub(crate) const NOTHING: Cell = Cell::ABSENT;
 
 pub(crate) fn row(film: u32, cell: Cell) -> Row {

@@ -1,4 +1,4 @@
-//! What a directory's next life remembers of executed updates: by how long the lives ran, whatever their clocks showed.
+//! Executed updates that a directory's next life remembers: by how long the lives ran, whatever their clocks showed.
 
 use natter_common::clock::Stamp;
 use natter_common::ids::{MovieId, UserId};
@@ -65,7 +65,7 @@ impl Lives {
         }
     }
 
-    /// How many updates the directory has; the records that retire former lives are none.
+    /// Number of updates in the directory; the records that retire former lives are none.
     fn remembered(&self) -> usize {
         self.disk.contents().0.records.iter().filter(|record| record.request.is_some()).count()
     }

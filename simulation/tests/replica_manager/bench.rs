@@ -17,7 +17,7 @@ use natter_simulation::simulation::value::MemoryValue;
 
 /// Unix milliseconds at the beginning.
 pub(crate) const WALL_MS: u64 = 1_700_000_000_000;
-/// How often it gossips.
+/// Interval of gossip, in milliseconds.
 pub(crate) const GOSSIP_INTERVAL_MS: u64 = 700;
 
 pub(crate) fn id(text: &str) -> ReplicaId {
@@ -107,7 +107,7 @@ pub(crate) fn record(origin: &str, seq: u64, n: u64, request: Update) -> Record 
     }
 }
 
-/// What `name` shows of itself.
+/// Presence of `name`.
 pub(crate) fn presence(name: &str, status: Status, applied: &[(&str, u64)]) -> Presence {
     Presence {
         status,
@@ -247,7 +247,7 @@ pub(crate) fn presences(outputs: &[Output]) -> Vec<Presence> {
     outputs.iter().filter_map(presence).collect()
 }
 
-/// Whose logs were asked for.
+/// Replicas whose logs were asked for.
 pub(crate) fn pulls(outputs: &[Output]) -> Vec<String> {
     let pull = |output: &Output| match output {
         Output::Pull(peer, _) => Some(peer.to_string()),

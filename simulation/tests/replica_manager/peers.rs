@@ -1,4 +1,4 @@
-//! What others say, and what is made of it.
+//! Messages of other replicas, and their effects.
 
 use std::sync::Arc;
 
@@ -259,7 +259,8 @@ fn what_only_the_dead_had_is_not_missed_for_ever() {
     let mut bench = Bench::serving_beside(&["a", "b"]);
     bench.hear(Input::Presence(Box::new(presence("a", Status::Active, &[("a", 1)]))));
     bench.pass_beside(&["b"], 2_000);
-    // It had not told anybody. Who waits for something that nobody is known to hold has everybody asked all the same.
+    // It had not told anybody. A request that waits for a record that no replica is known to hold has all of them
+    // asked.
     bench.query(read(1, &[("b", 1)]));
     assert_eq!(pulls(&bench.pass(20)), ["b"]);
 }

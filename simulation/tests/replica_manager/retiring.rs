@@ -1,4 +1,4 @@
-//! Who is gone for good leaves the timestamps, and not before nobody needs it.
+//! Replicas that are gone for good leave the timestamps, as soon as no replica needs their entries.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ fn shows(bench: &mut Bench, name: &str, applied: &[(&str, u64)]) {
     bench.hear(Input::Presence(Box::new(presence(name, Status::Active, applied))));
 }
 
-/// What is retired by the records that were sent.
+/// Replicas that the records that were sent retire.
 fn retired(outputs: &[Output]) -> Vec<String> {
     let records = gossips(outputs).into_iter().flat_map(|gossip| gossip.records);
     records.filter(|record| record.request.is_none()).map(|record| record.retires.to_string()).collect()

@@ -236,7 +236,7 @@ fn a_snapshot_has_the_rows_then_the_executed_updates_then_the_retired() {
     let mut chunks = vec![given(give(&mut bench, "a", 0, SnapshotPlace::Start))];
     while let Some(next) = chunks.last().unwrap().next.clone() {
         let number = chunks[0].snapshot;
-        // What is written meanwhile is not in it.
+        // Updates that are written meanwhile are not in it.
         let n = 10 + chunks.len() as u64;
         bench.update(update(n, crate::bench::delete(5)));
         chunks.push(given(give(&mut bench, "a", number, next)));

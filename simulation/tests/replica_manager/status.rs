@@ -62,7 +62,7 @@ fn who_was_offline_catches_up_before_it_serves() {
     let (reply, _) = set(&mut bench, Some(Mode::Measured));
     assert_eq!(reply.status, Status::Joining);
     assert_eq!(numbered(&bench.query(read(1, &[]))), [(1, Reply::NotServing)]);
-    // Who is OFFLINE itself has nothing to catch up with.
+    // Replicas need not catch up with one that is OFFLINE.
     bench.hear(Input::Presence(Box::new(presence("a", Status::Offline, &[("a", 1)]))));
     bench.pass(20);
     assert_eq!(bench.manager.status(), Status::Active);

@@ -55,7 +55,7 @@ struct Client {
     session: Session,
     asked: u64,
     answered: u64,
-    /// What its label may leave out when it has that of the answer with this number.
+    /// Replicas that its label may leave out when it has that of the answer with this number.
     retired: Option<(u64, natter_common::timestamp::Timestamp)>,
 }
 
@@ -90,7 +90,7 @@ impl Client {
     }
 }
 
-/// How often `text` names `id`.
+/// Number of times that `text` names `id`.
 fn mentions(text: &str, id: &str) -> usize {
     let is_whole = |at: usize| !text[at + id.len()..].starts_with(|next: char| next.is_ascii_digit());
     text.match_indices(id).filter(|(at, _)| is_whole(*at)).count()
@@ -161,7 +161,7 @@ fn nothing_grows_however_often_a_replica_restarts() {
     }
     println!("{restarts} restarts, {:.1} h, sizes at most: {sizes:?}", cluster.now_us() as f64 / 3.6e9);
     assert!(clients.iter().all(|client| client.answered > restarts), "a request waits for ever");
-    // What was there in the first lives is known to nobody but the lists of retired and dead ids.
+    // Ids of the first lives are in nothing but the lists of retired and dead ids.
     let old = format!("D_{}", restarts / 20);
     for id in stable.iter().chain([&restless]) {
         let (manager, value) = cluster.process(id).replica().unwrap();
