@@ -80,7 +80,7 @@ impl Store {
             let Some(stars) = row.stars else { continue };
             let title = self.title(movie_id).unwrap_or_default();
             page_bytes += RATING_BYTES + json_bytes(title);
-            // That there is one more than the page holds tells that another page follows.
+            // One more rating than the page holds shows that another page follows.
             if page.ratings.len() == limit || (page_bytes > PAGE_BYTES_MAX && !page.ratings.is_empty()) {
                 page.next = page.ratings.last().map(|rating| rating.movie_id);
                 break;

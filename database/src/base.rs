@@ -18,7 +18,7 @@ use crate::schema;
 pub struct Counts {
     /// Films, rated or not.
     pub movies: u64,
-    /// Users who rated at least one film.
+    /// Users that rated at least one movie.
     pub users: u64,
     /// Ratings.
     pub ratings: u64,
@@ -29,7 +29,7 @@ pub struct Counts {
 pub struct Description {
     /// Number of users, movies and ratings.
     pub counts: Counts,
-    /// Over its ratings.
+    /// Digest of its ratings.
     pub digest: Digest,
     /// Identity of the data set.
     pub fingerprint: Fingerprint,
@@ -118,7 +118,7 @@ pub(crate) fn attach_file(connection: &Connection, path: &Path) -> Result<(), Da
     // place of the old, and never writes into it.
     attach(connection, &uri(path, "mode=ro&immutable=1"))
         .map_err(|error| refused(FileProblem::Damaged(error.reason)))?;
-    // Mapped, so that what is read often stays in the system's own cache, shared by all replicas on the machine.
+    // Mapped, so that pages that are read often stay in the system's own cache, shared by all replicas on the machine.
     connection
         .execute_batch("PRAGMA base.mmap_size = 2147418112;")
         .map_err(|error| refused(FileProblem::Damaged(error.to_string())))

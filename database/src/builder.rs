@@ -17,7 +17,7 @@ use crate::schema;
 /// Why a film or a rating was not taken.
 #[derive(Debug)]
 pub(crate) enum BuildError {
-    /// It can't stand beside what is there.
+    /// The line can't stand beside the others.
     Refused(LineProblem),
     /// SQLite failed.
     Failed(ValueError),
@@ -53,7 +53,7 @@ impl<'connection> Builder<'connection> {
     /// Creates the tables.
     pub(crate) fn new(connection: &'connection Connection) -> Result<Self, ValueError> {
         let begin = || {
-            // Nobody sees the base before it is whole, and a failed one is thrown away: no journal is needed.
+            // No process sees the base before it is whole, and a failed one is thrown away: no journal is needed.
             connection.execute_batch(
                 "PRAGMA base.journal_mode = OFF; PRAGMA base.synchronous = OFF; PRAGMA base.cache_size = -131072;",
             )?;

@@ -20,9 +20,9 @@ pub(crate) struct Catalogue {
     entries: Vec<Entry>,
     /// The titles, one after the other.
     titles: String,
-    /// Of each entry, in the same order.
+    /// Texts of each entry, in the same order.
     texts: Vec<Texts>,
-    /// By movie: the position of its entry, plus 1; 0 where there is none. Movies beyond are searched for.
+    /// Position of the entry of each movie, plus 1; 0 where there is none. Movies beyond are searched for.
     places: Vec<u32>,
 }
 
@@ -48,7 +48,7 @@ struct Texts {
 }
 
 impl Entry {
-    /// The mean, unrounded: of exact sums, so that equal ratings give equal means in whatever order they came.
+    /// The mean, unrounded: of exact sums, so that equal ratings give equal means in any order.
     fn average(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum_half_stars as f64 / 2.0 / self.count as f64)
     }
@@ -170,7 +170,8 @@ impl Catalogue {
         }
     }
 
-    /// The movies whose title contains `part`, whatever its case; best known first: by falling count, then ascending id.
+    /// Returns the movies whose title contains `part`, ignoring case; best known first: by falling count, then
+    /// ascending id.
     pub(crate) fn search(&self, part: &str, limit: usize) -> Vec<Movie> {
         let part = fold(part);
         let finder = memmem::Finder::new(&part);

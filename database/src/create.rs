@@ -8,7 +8,7 @@ use crate::error::DataError;
 use crate::partial::Partial;
 use crate::progress::Progress;
 
-/// Makes the file at `path` from what `build` puts into it; `replace` says whether one that is there may go.
+/// Makes the file at `path` with the content that `build` gives; `replace` says whether an existing file may go.
 ///
 /// It is written under another name beside it, which is removed if anything fails, and renamed when it is on the disk.
 pub(crate) fn create(

@@ -27,7 +27,7 @@ pub struct DataDirectory {
     lock: File,
     /// Our entry in that file, once the database is ours.
     owner: Option<Owner>,
-    /// As it is in [`OPEN`].
+    /// Its entry in [`OPEN`].
     entry: PathBuf,
 }
 

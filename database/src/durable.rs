@@ -42,7 +42,7 @@ impl Sync {
 pub struct Identity {
     /// The replica's id.
     pub id: ReplicaId,
-    /// Those it had before, and must not use again.
+    /// Ids it had before, and must not use again.
     pub former: Vec<ReplicaId>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Durable {
     pub(crate) written_sum: u64,
     /// Number of updates that are known there without their records.
     pub(crate) executed: u64,
-    /// Those on disk.
+    /// Checksums on disk.
     pub(crate) checksums: Checksums,
     /// SQLite's count of changes when the last commit had ended.
     pub(crate) changes: u64,
@@ -86,13 +86,13 @@ pub(crate) struct Durable {
 }
 
 impl Durable {
-    /// Fails where a file is not the one that was opened; else gives how long the log's file is, in bytes.
+    /// Returns the length of the log's file, in bytes. Fails where a file is not the one that was opened.
     pub(crate) fn log_file_bytes(&self) -> Result<u64, ValueError> {
         self.main.bytes()?;
         self.log.bytes()
     }
 
-    /// Makes an error of SQLite one that names the file.
+    /// Turns an error of SQLite into one that names the file.
     pub(crate) fn failed(&self, doing: &'static str, error: &rusqlite::Error) -> ValueError {
         let path = self.main.path().display();
         let reason = match error.sqlite_error_code() {

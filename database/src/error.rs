@@ -243,7 +243,7 @@ fn advice(problem: &DirectoryProblem, path: &str) -> String {
 /// Problem with the directory of a durable replica.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryProblem {
-    /// Another replica has it.
+    /// Another replica uses the directory.
     #[error("another replica{} uses this directory: stop it, or give this one a directory of its own",
         .process.map(|process| format!(" (process {process})")).unwrap_or_default())]
     InUse {
@@ -328,7 +328,7 @@ pub enum DirectoryProblem {
          the others hold"
     )]
     NoDatabase,
-    /// The write-ahead log is not the one that goes with the database.
+    /// The write-ahead log does not belong to the database.
     #[error("replica.sqlite-wal {0}: the directory is damaged or was copied while it was in use; ")]
     WrongLog(&'static str),
     /// The ratings are not those that were saved.

@@ -74,7 +74,7 @@ pub fn beside(path: &Path) -> &Path {
 }
 
 fn refuse_occupied(path: &Path) -> Result<(), DataError> {
-    // Also a link that leads nowhere is something.
+    // A link that leads nowhere counts too.
     if path.symlink_metadata().is_ok() {
         return Err(DataError::Occupied { path: path.display().to_string() });
     }

@@ -1,6 +1,7 @@
 //! Notices that a file is no longer the one that was opened.
 //!
-//! On Unix a deleted file lives on for who has it open: SQLite would go on writing, and all that would be lost.
+//! On Unix a deleted file lives on for a process that has it open: SQLite would go on writing, and all that would be
+//! lost.
 
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};

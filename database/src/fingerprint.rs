@@ -1,7 +1,7 @@
 //! Fingerprint of a data set, and the digest that shows that two replicas have the same ratings.
 //!
-//! Both are sums, modulo 2⁶⁴, of one strong hash (XXH3) a row. So they don't depend on order, and a row that goes is
-//! subtracted, one that comes is added.
+//! Both are sums, modulo 2⁶⁴, of one strong hash (XXH3) a row. They do not depend on order: the hash of a deleted row
+//! is subtracted, that of a new one is added.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 pub struct Fingerprint(pub u64);
 
 impl Fingerprint {
-    /// Of a data set whose films and ratings were added up.
+    /// Returns the fingerprint of a data set from the sums over its movies and ratings.
     pub(crate) fn of(movies: u64, movie_sum: u64, ratings: u64, digest: Digest) -> Self {
         let mut hasher = Xxh3::new();
         for part in [movies, movie_sum, ratings, digest.0] {

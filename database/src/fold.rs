@@ -14,7 +14,7 @@ pub(crate) fn fold(text: &str) -> String {
         .nfc()
         .flat_map(char::to_lowercase)
         .flat_map(char::to_uppercase)
-        // By letters: `str::to_lowercase` would look at a sigma's neighbours.
+        // Letter by letter: `str::to_lowercase` would look at a sigma's neighbours.
         .flat_map(char::to_lowercase)
         .collect();
     match is_nfc_quick(folded.chars()) {

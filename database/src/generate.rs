@@ -145,7 +145,7 @@ pub fn sample_plan() -> Result<Plan, DataError> {
 struct Movies {
     /// In stars, around 0.
     quality: Vec<f64>,
-    /// Most popular first.
+    /// Positions of the movies, most popular first.
     by_popularity: Vec<u32>,
     /// Evenness of the choice: from near 0, where a few movies get most, towards 1.
     evenness: f64,
@@ -179,13 +179,13 @@ impl Movies {
     /// Puts `count` different films into `chosen`, popular ones more often; ascending.
     fn choose(&mut self, count: usize, random: &mut Random, chosen: &mut Vec<u32>) {
         let number = self.by_popularity.len();
-        // Of more than half, it is faster to choose those that are left out.
+        // To choose more than half, it is faster to choose those that are left out.
         let leaves_out = count > number / 2;
         let wanted = if leaves_out { number - count } else { count };
         chosen.clear();
         let mut attempts = 0;
         while chosen.len() < wanted {
-            // Where the popular ones are used up, any film will do, so that it comes to an end.
+            // Any movie will do once the popular ones are used up, so that the loop ends.
             let is_any = leaves_out || attempts > 8 * wanted;
             let place = if is_any { random.unit() } else { self.popular(random) };
             // Rounding may reach `number` itself.
@@ -215,7 +215,7 @@ fn half_stars(opinion: f64, random: &mut Random) -> usize {
     if is_half && half_stars > 1 && random.below(10) < 4 { half_stars + 1 } else { half_stars }
 }
 
-/// Generates a data set into a new file; `replace` says whether one that is there may go.
+/// Generates a data set into a new file; `replace` says whether an existing file may go.
 pub fn generate(
     plan: &Plan,
     file: &Path,
@@ -246,7 +246,7 @@ pub fn generate(
 }
 
 fn add_movies(plan: &Plan, builder: &mut Builder<'_>) -> Result<(), BuildError> {
-    // Another stream than the ratings', which so don't depend on how titles are made.
+    // Random numbers of titles are another stream, so that ratings don't depend on the way titles are made.
     let mut random = Random::new(!plan.seed);
     for movie_id in &plan.movie_ids {
         let year = 1920 + random.below(105);

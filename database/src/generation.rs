@@ -56,7 +56,7 @@ impl Mark {
         Self { kind, number: if kind == Kind::Closed { number | (NUMBER_MAX + 1) } else { number } }
     }
 
-    /// Another kind of mark with this one's number.
+    /// Returns a mark of another kind with this one's number.
     pub(crate) fn with(self, kind: Kind) -> Self {
         Self { kind, ..self }
     }
@@ -91,7 +91,7 @@ pub(crate) fn check(main: Mark, log: Option<&LogFile>, last: Mark) -> Result<(),
     }
     let Some(first) = log.first else {
         return match (main.is_whole(), log.has_commits, log.is_damaged_inside) {
-            // Another program's, on a main file that needs none.
+            // A log of another program, on a main file that needs none.
             (true, true, _) if last == main => Ok(()),
             (true, false, false) => Ok(()),
             // The process ended when the log began again, before its first transaction.

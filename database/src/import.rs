@@ -8,7 +8,7 @@ use crate::error::DataError;
 use crate::movielens::{self, Folder};
 use crate::progress::Progress;
 
-/// Imports the MovieLens folder into a new file; `replace` says whether one that is there may go.
+/// Imports the MovieLens folder into a new file; `replace` says whether an existing file may go.
 pub fn import(
     folder: &Path,
     file: &Path,

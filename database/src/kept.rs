@@ -23,14 +23,14 @@ pub(crate) const UNWRITTEN_MAX: usize = 32_768;
 /// Number of rows written at once beyond that maximum: few enough to delay no request, and neighbours share pages.
 const ROWS_AT_ONCE: usize = 1024;
 
-/// A row that is to be written, with the [`crate::fingerprint::overlay_hash`] of the one that it replaces on disk, 0
-/// where there is none.
+/// A row to be written, with the [`crate::fingerprint::overlay_hash`] of the row that it replaces on disk, 0 where
+/// there is none.
 pub(crate) type Due = (RatingKey, u64);
 
 /// Records on disk, and what they carry.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    /// By origin and number.
+    /// Records on disk, by origin and number.
     records: BTreeMap<ReplicaId, BTreeMap<u64, Place>>,
     /// Number of records not forgotten yet, by row of the table of batches.
     batches: BTreeMap<i64, usize>,
@@ -40,12 +40,12 @@ pub(crate) struct Kept {
     waiting: BTreeMap<ReplicaId, BTreeMap<u64, (RatingKey, Row)>>,
     /// Rows of records that the value timestamp covers since the last commit.
     applied: Vec<(RatingKey, Row, RecordRef)>,
-    /// As it was saved last.
+    /// The value timestamp that was saved last.
     value_timestamp: Timestamp,
     unwritten: BTreeMap<RatingKey, Unwritten>,
-    /// Some unwritten rows that must not be so any longer, and perhaps others.
+    /// Keys of the unwritten rows that must be written now, and perhaps of others.
     due: Vec<RatingKey>,
-    /// Up to where unwritten rows were written because there were too many.
+    /// Key of the last row that was written because too many were unwritten.
     swept: Option<RatingKey>,
 }
 
@@ -154,7 +154,8 @@ impl Kept {
         rows
     }
 
-    /// Those of `unsaved` are unwritten that a record has which was applied since the last time. Gives the others.
+    /// Notes those rows of `unsaved` as unwritten that a record wrote which was applied since the last commit. Returns
+    /// the others.
     pub(crate) fn note_unwritten(&mut self, unsaved: Vec<Due>, overlay: &Overlay) -> Vec<Due> {
         let mut applied = std::mem::take(&mut self.applied);
         applied.retain(|(key, row, _)| overlay.get(*key) == Some(row));
@@ -166,7 +167,7 @@ impl Kept {
                 continue;
             };
             let carrier = applied[at].2.clone();
-            // Of a row that was not written before either, what is on disk is older.
+            // For a row that is unwritten already, the hash noted before is that of the row on disk.
             let row = self.unwritten.entry(key).or_insert_with(|| Unwritten {
                 carrier: carrier.clone(),
                 on_disk,
@@ -182,7 +183,7 @@ impl Kept {
         self.unwritten.remove(&key).map(|row| row.on_disk)
     }
 
-    /// The next unwritten rows, at most so many.
+    /// Takes the next unwritten rows, at most `rows_max`.
     pub(crate) fn take_some(&mut self, rows_max: usize) -> Vec<Due> {
         let after = self.swept.map_or(Unbounded, Excluded);
         let ahead = self.unwritten.range((after, Unbounded));

@@ -151,8 +151,8 @@ impl Store {
         durable.map(|durable| durable.log_sync.clone())
     }
 
-    /// Before anybody is told of what was committed and is on the disk: are the files still those of the directory? Moves a
-    /// long log into the main file.
+    /// Checks that the files are still those of the directory, before any process is told of the commit. Moves a long
+    /// log into the main file.
     pub fn after_commit(&mut self) -> Result<(), ValueError> {
         let changes = self.connection.total_changes();
         let Some(durable) = self.durable.as_mut().filter(|durable| durable.changes != changes) else {

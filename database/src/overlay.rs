@@ -28,12 +28,12 @@ pub(crate) struct Overlay {
 }
 
 impl Overlay {
-    /// From now on what is written is noted, to be saved.
+    /// Notes all writes from now on, to be saved.
     pub(crate) fn note_writes(&mut self) {
         self.unsaved.get_or_insert_default();
     }
 
-    /// Whether what is written is noted.
+    /// Whether writes are noted.
     pub(crate) fn are_writes_noted(&self) -> bool {
         self.unsaved.is_some()
     }

@@ -1,10 +1,10 @@
 //! The process that writes to a directory, as the file `lock` in it says.
 //!
-//! Locks keep a second process away, where they work. On a share that passes no locks, or where somebody removed the
-//! file, two processes can come to write to one directory. So a process that takes a directory over writes a random
-//! token into the file, and each process looks before and after each commit whether its own token is still there. If
-//! another stands there, the commit counts for nothing, and the process ends. All that it acknowledged before was on
-//! the disk before the other process read the directory.
+//! Locks keep a second process away, where they work. On a share that passes no locks, or where the file was removed,
+//! two processes can come to write to one directory. So a process that takes a directory over writes a random token
+//! into the file, and each process looks before and after each commit whether its own token is still there. If another
+//! stands there, the commit counts for nothing, and the process ends. All that it acknowledged before was on the disk
+//! before the other process read the directory.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -1,7 +1,7 @@
 //! Files and folders that are not finished: under a name of their own, and removed unless they are kept.
 //!
-//! A process that ends by a signal removes its own ([`remove_all`]). One that is killed leaves them behind: the next one
-//! that makes one in the same folder removes those that no process has locked.
+//! A process that ends by a signal removes its own ([`remove_all`]). A killed process leaves them behind: the next
+//! process that makes one in the same folder removes those that no process has locked.
 
 use std::fs::{self, File};
 use std::io;
@@ -89,7 +89,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // One that has its name now is not there any more.
+        // A file that already has its final name is no longer at this path.
         remove(&self.path);
         self.is_kept();
     }

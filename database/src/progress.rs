@@ -1,6 +1,6 @@
 //! Progress of a long piece of work.
 
-/// Told every few thousand ratings; whoever shows it decides how often.
+/// Report about every few thousand ratings; the receiver decides how often it is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// Name of the work.

@@ -1,7 +1,7 @@
 //! Reads the directory of a durable replica out, also one that a replica refuses: `dataset export --data-dir`.
 //!
-//! The directory is never changed. Its files are copied, and the copy is opened as a replica opens it. Where that is
-//! refused, everything in the copy that can be read is taken, and what is uncertain is told.
+//! The directory is never changed. Its files are copied, and the copy is opened as a replica opens it. If that is
+//! refused, everything in the copy that can be read is taken, and all that is uncertain is told.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};

@@ -11,7 +11,7 @@ use crate::builder::base_row;
 const WAYS: usize = 4;
 /// Bytes of a set.
 const SET_BYTES: usize = WAYS * 2 * size_of::<u64>();
-/// A rating's half stars stand in so many bits below its timestamp.
+/// Bits of a rating's half stars, below its timestamp.
 const STARS_BITS: u32 = 5;
 
 /// The keys of a set, 0 where there is none, the last one read first; then what the data set has for each. All zeros, so

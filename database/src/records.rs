@@ -1,4 +1,4 @@
-//! The records of a CSV file, one by one, and the line of the one that is at fault.
+//! The records of a CSV file, one by one, and the line of a wrong one.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -11,7 +11,7 @@ use crate::error::{DataError, LineProblem};
 /// A CSV file on disk or within the program.
 #[derive(Clone, Debug)]
 pub(crate) enum CsvFile {
-    /// On disk.
+    /// A file on disk.
     Path(PathBuf),
     /// Within the program.
     Embedded {

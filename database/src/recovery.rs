@@ -37,7 +37,7 @@ impl Store {
     /// Opens a data set, with the updates that were saved in `directory`; a new one has none. Until it is closed with
     /// [`Store::close_cleanly`], the directory counts as not closed cleanly.
     ///
-    /// Fails where the data set can't be opened, or is not the one that the replica began with, and where what is in the
+    /// Fails where the data set can't be opened, or the replica began with another one, and where the content of the
     /// directory is damaged, or of a newer Natter: nothing in it is changed then.
     pub fn open_in(
         source: &DataSource,
@@ -177,7 +177,7 @@ impl Store {
             Ok(())
         };
         let begin = || {
-            // From here on the mark in the main file is the one that stands, and the log begins again.
+            // The mark in the main file is the valid one from here on, and the log begins again.
             move_log(connection)?;
             let found = Mark::of_version(mark);
             let first = found.with(if found.is_whole() { Kind::Start } else { Kind::Inside });
@@ -293,7 +293,7 @@ impl Database {
     }
 }
 
-/// Whether the log goes with the main file; `in_header` is the mark in the main file, `mark` the one that stands.
+/// Whether the log goes with the main file; `in_header` is the mark in the main file, `mark` the valid one.
 fn check_log(connection: &Connection, in_header: i32, log: Option<LogFile>, mark: i32) -> Result<(), DirectoryProblem> {
     let last = Mark::of_version(mark);
     // Without a log, a rollback journal may have changed the header since.
@@ -306,7 +306,7 @@ fn check_log(connection: &Connection, in_header: i32, log: Option<LogFile>, mark
     Ok(())
 }
 
-/// The same for the formats before.
+/// Checks the log of earlier formats in the same way.
 fn check_counted_log(in_header: i32, log: Option<LogFile>, mark: i32) -> Result<(), DirectoryProblem> {
     let number = log.as_ref().map(|log| log.number);
     if number.is_none() && !generation::format_2::is_clean(in_header) {
@@ -318,7 +318,7 @@ fn check_counted_log(in_header: i32, log: Option<LogFile>, mark: i32) -> Result<
     Ok(())
 }
 
-/// Makes the database under another name, so that one that has its name is whole.
+/// Makes the database under another name, so that a database with the final name is whole.
 fn make(directory: &DataDirectory) -> Result<(), DirectoryProblem> {
     let path = directory.unfinished();
     let unwritable = |reason| DirectoryProblem::Unwritable { file: "replica.sqlite", reason };
@@ -351,7 +351,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // A program that holds it is told of at once.
     connection.busy_timeout(Duration::ZERO)?;
     keep_log_on_close(connection, true)?;
-    // Nobody else may look at it, so the log's index need not be shared: there is no third file.
+    // No other process may open it, so the log's index need not be shared: there is no third file.
     connection.execute_batch("PRAGMA main.locking_mode = EXCLUSIVE; PRAGMA main.cache_size = -32768;")
 }
 

@@ -51,8 +51,8 @@ impl Store {
         }
     }
 
-    /// Moves the log, which has no name any more, into the main file, and marks that as closed: whatever has the log's name
-    /// does not go with it.
+    /// Moves the log, which has no name any more, into the main file, and marks that as closed: a file that has the
+    /// log's name now does not go with it.
     fn move_lost_log(&self) -> Result<(), String> {
         let checksums: Checksums = read_state(&self.connection, "checksums")
             .map_err(|problem| problem.to_string())?

@@ -15,7 +15,7 @@ use crate::schema;
 use crate::sealed::seal;
 use crate::store::Store;
 
-/// An idle replica writes so many rows in one transaction.
+/// Maximum rows that an idle replica writes in one transaction.
 const IDLE_ROWS: usize = 4096;
 
 const SAVING: &str = "saving a turn";

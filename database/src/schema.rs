@@ -73,7 +73,7 @@ pub const CREATE_OVERLAY: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// Rows of a snapshot that is not complete yet: like the overlay, and seen by nobody.
+/// Rows of a snapshot that is not complete yet: like the overlay, and no query sees them.
 pub const CREATE_STAGE: &str = "
     CREATE TABLE IF NOT EXISTS main.staged (
         user_id INTEGER NOT NULL,
@@ -143,19 +143,19 @@ pub const CREATE_DURABLE: &str = "
 /// Keeps records.
 pub(crate) const INSERT_BATCH: &str = "INSERT INTO main.batch VALUES (?1, ?2)";
 
-/// Keeps what is known of an update.
+/// Keeps the knowledge of an update.
 pub(crate) const INSERT_EXECUTED: &str = "INSERT OR IGNORE INTO main.executed VALUES (?1, ?2, ?3)";
 
 /// Drops records.
 pub(crate) const DELETE_BATCH: &str = "DELETE FROM main.batch WHERE number = ?1";
 
-/// Drops what is known of an update.
+/// Drops the knowledge of an update.
 pub(crate) const DELETE_EXECUTED: &str = "DELETE FROM main.executed WHERE origin = ?1 AND seq = ?2";
 
-/// Keeps that somebody is retired.
+/// Keeps that a replica is retired.
 pub(crate) const UPSERT_RETIRED: &str = "INSERT OR REPLACE INTO main.retired VALUES (?1, ?2)";
 
-/// Drops that somebody is retired.
+/// Drops that a replica is retired.
 pub(crate) const DELETE_RETIRED: &str = "DELETE FROM main.retired WHERE id = ?1";
 
 /// Keeps the identity, the state or the checksums.

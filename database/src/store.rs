@@ -38,7 +38,7 @@ pub struct Store {
     read: ReadRows,
     /// Whether a transaction is open: it begins with the first write of a batch.
     pub(crate) is_writing: bool,
-    /// The sum of the overlay's rows, where the store is durable: what is on disk is checked against it.
+    /// The sum of the overlay's rows, where the store is durable: the rows on disk are checked against it.
     pub(crate) overlay_sum: u64,
     /// State that keeps the main database on disk; `None` where it is in memory.
     pub(crate) durable: Option<Durable>,
@@ -52,7 +52,7 @@ pub const CACHE_BYTES: u64 = 64 << 20;
 struct UserCounts {
     /// In the data set. If zero, lookups for this user skip the data set.
     in_base: u32,
-    /// As they stand.
+    /// Current number.
     now: i64,
 }
 
@@ -120,7 +120,7 @@ impl Store {
         self.catalogue.len()
     }
 
-    /// Keeps what is read of the data set from now on in at most so many bytes. A data set that needs less gets less.
+    /// Keeps rows read of the data set from now on, in at most `bytes`. A data set that needs less gets less.
     pub fn limit_cache(&mut self, bytes: u64) {
         self.read = ReadRows::new(bytes, self.description.counts.ratings);
     }
@@ -306,7 +306,7 @@ impl Value for Store {
         self.unstage(limit).map_err(self.failed("reading rows of a snapshot"))
     }
 
-    /// Where the disk has to be waited for, the caller does that with [`Store::log_sync`], and then calls
+    /// If the disk has to be waited for, the caller does that with [`Store::log_sync`], and then calls
     /// [`Store::after_commit`].
     fn commit_turn(&mut self, changes: &Changes) -> Result<Commit, ValueError> {
         self.save(changes)?;

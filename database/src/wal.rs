@@ -31,9 +31,9 @@ pub(crate) fn write_mark(
     connection.execute_batch("COMMIT")
 }
 
-/// Copies what is in the log into the main file. The log is not cut, but written from its beginning by the next commits:
-/// one that is cut to nothing could not be told from one that was lost, and a copy of a log that is cut meanwhile would have
-/// a part of it that looks whole.
+/// Copies the content of the log into the main file. The log is not cut, but written from its beginning by the next
+/// commits: an empty log could not be told from a lost one, and a copy of a log that is cut meanwhile would have a part
+/// of it that looks whole.
 pub(crate) fn move_log(connection: &Connection) -> rusqlite::Result<()> {
     let (busy, pages, moved): (i64, i64, i64) =
         connection.query_row("PRAGMA main.wal_checkpoint(PASSIVE)", (), |row| row.try_into())?;

@@ -29,7 +29,7 @@ pub(crate) fn folder(movies: impl AsRef<[u8]>, ratings: impl AsRef<[u8]>) -> Tem
     folder
 }
 
-/// The store of what is at `path`.
+/// Opens the store at `path`.
 pub(crate) fn open_path(path: &Path) -> Result<Store, DataError> {
     DataSource::at(Some(path)).and_then(|source| Store::open(&source))
 }

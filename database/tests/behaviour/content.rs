@@ -1,4 +1,4 @@
-//! Directories whose database can be opened, and what is in it can't be used.
+//! Directories whose database can be opened, but whose content can't be used.
 
 use std::fs;
 

@@ -83,7 +83,7 @@ fn batches() -> impl Strategy<Value = Vec<Batch>> {
 #[derive(Clone)]
 struct Model {
     saved: Saved,
-    /// They may still be there, beside records that were saved together with them.
+    /// Records that may still be there, beside records that were saved together with them.
     forgotten: Vec<RecordRef>,
     seen: Seen,
 }
@@ -237,7 +237,7 @@ fn a_copy_made_while_batches_are_saved_has_all_that_were_before_or_is_refused() 
                 }
             }
         });
-        // Also where a check fails: who writes would never end.
+        // Also after a failed check: otherwise the writer would never end.
         let _done = Done(&done);
         let mut counts = (0, 0);
         for n in 0..100 {

@@ -1,4 +1,4 @@
-//! Folders of CSV files: what is read, and what is refused with which words.
+//! Folders of CSV files: accepted content, and the errors for all else.
 
 use crate::common::{all, average, folder, open, open_path, search};
 use natter_database::{DataSource, Store};

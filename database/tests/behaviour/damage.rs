@@ -1,4 +1,4 @@
-//! Directories that can't be used, and what is said of them.
+//! Directories that can't be used, and their errors.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -93,7 +93,7 @@ fn what_cannot_be_a_directory_is_refused() {
 #[test]
 fn a_directory_whose_files_cannot_be_written_is_refused() {
     let place = Place::new();
-    // Directories in the place of files can be written by nobody.
+    // Directories in the place of files cannot be written by any user.
     fs::create_dir_all(place.file("lock")).unwrap();
     assert_eq!(
         place.refusal(),

@@ -1,4 +1,4 @@
-//! Durable stores: what is saved is there again.
+//! Durable stores: saved state is there again.
 
 use std::fs;
 use std::sync::Arc;

@@ -30,7 +30,7 @@ fn source() -> (TempDir, DataSource) {
     (folder, source)
 }
 
-/// Ratings and averages are those of `store`, but for who wrote them.
+/// Checks that ratings and averages are those of `store`, but for the updates that wrote them.
 fn assert_shows(found: &Store, store: &Store) {
     for number in 1..=4 {
         let [mut expected, found] = [store, found].map(|store| all(store, number, 5000, 0));

@@ -21,7 +21,7 @@ fn movielens() -> Option<PathBuf> {
 /// Each user's ratings by film: stars and timestamp.
 type Ratings = BTreeMap<u32, BTreeMap<u32, (f64, i64)>>;
 
-/// As simple as can be, and nothing of the reader that is tested.
+/// Reads ratings in the simplest way, without the reader that is tested.
 fn ratings_of(text: &str) -> Ratings {
     let mut ratings = Ratings::new();
     for line in text.lines().skip(1) {

@@ -10,7 +10,7 @@ use natter_database::{DirectoryProblem, OpenError, Sync};
 use crate::damage::{AGAIN, saved};
 use crate::replica_files::{Place, held, save_one, seen};
 
-/// Whether a program is there; otherwise says what is skipped.
+/// Whether a program is there. If not, prints which test is skipped.
 fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
@@ -302,7 +302,7 @@ fn a_log_with_a_damaged_transaction_is_refused_and_a_half_written_one_is_not() {
         let mut bytes = whole.clone();
         bytes[32 + number * frame + 24 + 100] ^= 1;
         fs::write(&log, &bytes).unwrap();
-        // A directory of its own: one that is opened is written.
+        // A directory of its own, as opening a database writes to it.
         let copy = place.file(&format!("copy {number}"));
         fs::create_dir(&copy).unwrap();
         for name in ["replica.sqlite", "replica.sqlite-wal"] {

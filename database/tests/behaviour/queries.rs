@@ -77,7 +77,7 @@ fn a_user_known_only_by_updates_has_ratings() {
 
 #[test]
 fn a_page_ends_before_it_is_too_long_for_the_broker() {
-    // As long as titles get, and each letter of the first kind takes six in JSON.
+    // The longest titles, and each letter of the first kind takes six in JSON.
     for title in ["\u{1}".repeat(1000), "x".repeat(1000), "é".repeat(500)] {
         let store = films(1500, &title);
         let mut after = 0;

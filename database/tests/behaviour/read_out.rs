@@ -15,7 +15,7 @@ use crate::common::key;
 use crate::damage::{change, saved};
 use crate::replica_files::{Place, counts, record, replica, row, save_one, state};
 
-/// The files of a directory and what is in them.
+/// The files of a directory and their content.
 fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     entries.map(|path| (path.clone(), fs::read(&path).unwrap_or_default())).collect()

@@ -21,7 +21,7 @@ use crate::replica_files::{
     Place, Seen, applied, copy_directory, counts, held, name, record, replicas, row, save_one, seen, state,
 };
 
-/// The database of a directory that nobody uses, with its log, which stays as it is.
+/// The database of a directory that no store uses, with its log, which stays as it is.
 fn database(place: &Place) -> Connection {
     let connection = Connection::open(place.file("replica.sqlite")).unwrap();
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
@@ -193,7 +193,7 @@ fn rows_that_no_record_wrote_are_written_at_once() {
     let place = Place::new();
     let mut store = place.start(Sync::Full);
     save_one(&mut store, 1);
-    // Of a snapshot: one in the place of record 1's row, and one elsewhere.
+    // Rows of a snapshot: one in the place of record 1's row, and one elsewhere.
     store.apply(key(2, 1), row(Some(2), Stamp::new(9, 0).0, 1)).unwrap();
     store.apply(key(3, 5), row(None, 5, 1)).unwrap();
     store.commit().unwrap();
@@ -345,7 +345,7 @@ fn make_old(place: &Place, records: &[Record], digest: u64, overlay: u64) {
     }
 }
 
-/// As the first format has it.
+/// Checksums of the first format.
 #[derive(serde::Deserialize)]
 struct Checksums {
     digest: u64,
