@@ -1,4 +1,4 @@
-//! All that is measured with the load generator, by section.
+//! Subjects that are measured with the load generator, by section.
 
 use crate::arguments::BenchArgs;
 use crate::load::job::{KvOperation, Load, ValkeyOperation};
@@ -33,12 +33,12 @@ pub(crate) enum Asked {
     Echo,
     /// The raw responder, by the client library's own `request`.
     Request,
-    /// A frontend: so many reads among 100 requests, the others updates.
+    /// A frontend: a mix of reads and updates.
     Natter {
         /// Reads among 100 requests.
         reads_percent: u8,
     },
-    /// A frontend: batches of updates, of so many.
+    /// A frontend: batches of updates.
     Batch {
         /// Updates in a batch.
         size: usize,

@@ -1,4 +1,4 @@
-//! All that was measured, and figures of it.
+//! Results of a run, and figures of them.
 
 use std::collections::BTreeMap;
 
@@ -112,7 +112,7 @@ pub(crate) struct Machine {
 pub(crate) struct Results {
     /// The machine.
     pub(crate) machine: Machine,
-    /// By the load generator.
+    /// Measurements by the load generator.
     pub(crate) measurements: Vec<Measurement>,
     /// Convergence lag, by round.
     pub(crate) lags: Vec<Lag>,
@@ -236,7 +236,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::catalogue::{Asked, World};
 
-    /// A measurement in the section "core" of so many answers in a second.
+    /// A measurement in the section "core" with this many answers in a second.
     pub(crate) fn measured(name: &str, load: Load, round: u32, answers: u64) -> Measurement {
         let (title, world) = (name.to_owned(), World::Raw);
         let asked = if name == RAW { Asked::Echo } else { Asked::Natter { reads_percent: 100 } };
@@ -254,7 +254,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Growth of a cluster of two replicas by so many bytes an update, at most.
+    /// Growth of a cluster of two replicas by at most this many bytes an update.
     pub(crate) fn growth(kind: Kind, round: u32, bytes: u32) -> Growth {
         let grown = f64::from(bytes) * 1000.0 / (1024.0 * 1024.0);
         let updates = Outcome { answers: 1000, answers_in_all: 1000, seconds: 1.0, ..Outcome::default() };

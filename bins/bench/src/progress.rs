@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-/// Writes a line; where standard error is closed, nobody is told.
+/// Writes a line to standard error, unless that is closed.
 pub(crate) fn tell(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -16,7 +16,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Of so many measurements.
+    /// Starts with the number of all measurements.
     pub(crate) fn of(all: usize) -> Self {
         Self { done: 0, all, begun: Instant::now() }
     }

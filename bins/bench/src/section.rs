@@ -5,7 +5,7 @@
 pub(crate) enum Section {
     /// Raw, Natter in memory, JetStream: throughput with a number of requests in flight.
     Core,
-    /// The same at given rates: latency.
+    /// Latency of the same at given rates.
     Latency,
     /// Systems that write to disk before they acknowledge.
     Durable,

@@ -14,7 +14,7 @@ use crate::section::Section;
 use crate::world::cluster::{Cluster, ClusterPlan};
 use crate::world::{data, usage};
 
-/// With so many updates in flight the peak is looked for, where it was not measured before.
+/// Requests in flight at which the peak is looked for, unless it was measured before.
 const PEAK: Load = Load::Closed { in_flight: 512 };
 
 /// Maximum time of the updates before memory is measured, in milliseconds: two seconds of batches change most ratings.

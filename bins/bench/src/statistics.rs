@@ -19,7 +19,7 @@ impl Spread {
         Self { min: self.median, max: self.median, ..self }
     }
 
-    /// Of these figures; `None` where there are none.
+    /// Returns the spread of these figures; `None` where there are none.
     pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = figures.into_iter().filter(|figure| figure.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);

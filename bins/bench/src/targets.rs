@@ -8,7 +8,7 @@ use crate::measurements::{Kind, Results};
 use crate::section::Section;
 use crate::statistics::Spread;
 
-/// Most targets are for so many requests in flight.
+/// Requests in flight of most targets.
 const MANY: Load = Load::Closed { in_flight: 512 };
 /// A target for a moderate load.
 const SOME: Load = Load::Closed { in_flight: 64 };
@@ -173,7 +173,7 @@ mod tests {
             measured(RAW, MANY, 1, 100),
             measured("read-together-1", MANY, 1, 81),
             measured("update-together-1", MANY, 1, 44),
-            // A separate frontend is not what is meant.
+            // Figures of a separate frontend do not count for the target.
             measured("mix95", MANY, 1, 99),
             measured(RAW, ONE, 1, 100),
             measured("read-together-1", ONE, 1, 80),

@@ -53,7 +53,7 @@ pub(crate) struct Verdict {
     pub(crate) causal_order: u64,
     /// Keys that show at the end a value older than an acknowledged write.
     pub(crate) lost_updates: u64,
-    /// Violations of other kinds, as a value that nobody wrote.
+    /// Violations of other kinds, as a value that no session wrote.
     pub(crate) others: u64,
     /// Longest time without an answer to any session, in milliseconds.
     pub(crate) silence_ms: f64,
@@ -132,7 +132,7 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
-    /// Of a run.
+    /// Verdict on one run, with its tally.
     pub(super) fn new(plan: Plan, round: u32, verdict: Verdict, tally: Tally, is_read_back: bool) -> Self {
         let (Plan { system, fault }, failed_attempts) = (plan, tally.failed.get());
         let examples = [tally.examples(), verdict.examples.iter().take(1).cloned().collect()].concat();
@@ -252,7 +252,7 @@ pub(crate) mod tests {
         assert_eq!((verdict.silence_ms, verdict.wait_ms), (55.0, 0.5));
     }
 
-    /// A run with so many read-your-writes violations.
+    /// Verdict on a run with this many read-your-writes violations.
     pub(crate) fn judged(system: System, fault: Fault, round: u32, read_your_writes: u64) -> Judged {
         let verdict =
             Verdict { operations: 1000, reads: 500, read_your_writes, silence_ms: 12.0, ..Verdict::default() };

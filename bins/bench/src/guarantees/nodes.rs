@@ -1,4 +1,4 @@
-//! Three nodes of a system, and what is done to one of them.
+//! Three nodes of a system, and the faults of one of them.
 
 use anyhow::{Context, Result};
 use natter_broker::owned_process::OwnedProcess;

@@ -1,4 +1,4 @@
-//! One session: what it asks, at which node, and how often it asks again.
+//! One session: its operations, the choice of a node, and its retries.
 
 use std::cell::Cell as Flag;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -36,7 +36,7 @@ pub(super) struct Worker<'a> {
     session: Session,
     /// The key that it wrote last.
     written: RatingKey,
-    /// By node: until when the session prefers others.
+    /// Time until which the session prefers other nodes, by node.
     avoided: Vec<Option<Instant>>,
     store: &'a Store,
     endpoints: &'a [Endpoint],

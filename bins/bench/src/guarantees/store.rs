@@ -18,9 +18,9 @@ use super::{KEYS_EACH, SESSIONS};
 /// Request of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Asked {
-    /// To write these stars under this id, which no other write has.
+    /// Write of these stars under this id, which no other write has.
     Write(RatingKey, UpdateId, Stars),
-    /// To read a key.
+    /// Read of a key.
     Read(RatingKey),
 }
 

@@ -40,10 +40,10 @@ struct Reply {
     label: Label,
 }
 
-/// An update of an open batch: the rating's place, and its new half stars, where nobody else asks about it.
+/// An update of an open batch: the rating's place, and its new half stars if no other open request is about it.
 type Written = (usize, Option<u8>);
 
-/// Updates of random ratings, so many a message.
+/// Batches of updates of random ratings.
 pub(super) struct Batch {
     keys: Keys,
     subject: Subject,
@@ -54,7 +54,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Of these ratings.
+    /// Makes batches of `size` updates of these ratings.
     pub(super) fn new(subjects: &Subjects, keys: Keys, size: usize, seed: u64) -> Self {
         let subject = format!("{}.frontend.batch", subjects.prefix()).into();
         Self { keys, subject, size, random: Rng::with_seed(seed), open: Vec::new(), seen: Label::new() }

@@ -30,7 +30,7 @@ use super::natter::Natter;
 use super::question::Question;
 use super::workload::Workload;
 
-/// About so many updates a second are looked for.
+/// Number of updates that are looked for in a second, about.
 const SAMPLES_PER_SECOND: f64 = 200.0;
 /// Maximum time until an update is readable everywhere; a longer time is an error.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ struct Sample {
 /// The updates that are looked for.
 struct Watch {
     samples: Vec<Sample>,
-    /// For each replica manager, what it has not shown yet: numbers of samples, and what they need.
+    /// Samples that each replica has not shown yet: their numbers, and the timestamps that they need.
     waiting: Vec<VecDeque<(usize, Timestamp)>>,
 }
 

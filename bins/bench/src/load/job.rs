@@ -45,7 +45,7 @@ pub(crate) struct Job {
     pub(crate) seed: u64,
 }
 
-/// At which rate to update, and whom to watch.
+/// Rate of updates, and the replicas to watch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ConvergenceJob {
     /// The broker's URL.
@@ -79,7 +79,7 @@ pub(crate) enum Target {
         subject: String,
         /// The length of a payload.
         bytes: usize,
-        /// Each payload names one of so many keys.
+        /// Number of different keys that payloads name.
         keys: u32,
     },
     /// The raw responder, by the client library's own `request`; in a closed loop only.
@@ -88,7 +88,7 @@ pub(crate) enum Target {
         subject: String,
         /// The length of a payload.
         bytes: usize,
-        /// Each payload names one of so many keys.
+        /// Number of different keys that payloads name.
         keys: u32,
     },
     /// Ratings of a Natter cluster, taken from its data set.
@@ -157,7 +157,7 @@ pub(crate) enum KvOperation {
     Put,
     /// Reads a value, by way of the stream's leader.
     Get,
-    /// Reads a value from whichever server has it; may be behind.
+    /// Reads a value from any server that has it; may be behind.
     DirectGet,
 }
 
@@ -226,7 +226,7 @@ impl Outcome {
 /// Time until updates are readable everywhere.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Lag {
-    /// From an update's acknowledgement until all replica managers show it.
+    /// Time from an update's acknowledgement until all replicas show it.
     pub(crate) lag: Latency,
     /// Number of updates that were looked for.
     pub(crate) samples: u64,
@@ -250,7 +250,7 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// Of a histogram in nanoseconds.
+    /// Reads the latencies from a histogram in nanoseconds.
     pub(crate) fn of(histogram: &hdrhistogram::Histogram<u64>) -> Self {
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
         Self {

@@ -17,7 +17,7 @@ pub(crate) struct Key {
 /// Ratings by their place in the list. Only one request is open about each, so that it is known what it should say.
 pub(super) struct Keys {
     keys: Vec<Key>,
-    /// In half stars; `None` where an update was not answered, so that nobody knows.
+    /// Half stars of each; `None` where they are not known, as after an update without an answer.
     known: Vec<Option<u8>>,
     /// Number of open requests about each.
     open: Vec<u32>,
@@ -26,7 +26,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// These ratings, with their half stars.
+    /// Starts with these ratings and their half stars.
     pub(super) fn new(ratings: impl IntoIterator<Item = (Key, u8)>) -> Self {
         let (keys, known): (Vec<Key>, Vec<Option<u8>>) =
             ratings.into_iter().map(|(key, half_stars)| (key, Some(half_stars))).unzip();
@@ -34,8 +34,8 @@ impl Keys {
         Self { keys, known, open, is_shared }
     }
 
-    /// A random one that nobody asks about, which is asked about from now on. Where there are too few, one that somebody
-    /// asks about already, with `false`: what it says then is anybody's.
+    /// Takes a random rating with no open request, and counts one as open. If too few are free, takes one that has an
+    /// open request already, and gives `false`: its value is not known then.
     pub(super) fn take(&mut self, random: &mut Rng) -> (usize, bool) {
         let first = random.usize(..self.keys.len());
         for step in 0..LOOK_AT_MOST.min(self.keys.len()) {

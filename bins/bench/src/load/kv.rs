@@ -25,7 +25,7 @@ pub(super) struct Versions {
 }
 
 impl Versions {
-    /// Of keys that have not been put.
+    /// Starts with keys that have not been put.
     pub(super) fn new(bucket: &str, keys: u32) -> Self {
         let subjects = || (0..keys).map(|key| format!("$KV.{bucket}.{key}"));
         let payload = |subject: String| Bytes::from(format!(r#"{{"last_by_subj":"{subject}"}}"#));
@@ -52,7 +52,7 @@ pub(super) struct Kv {
 }
 
 impl Kv {
-    /// With this bucket.
+    /// Makes requests for this bucket.
     pub(super) fn new(operation: KvOperation, exact: bool, versions: Versions, bytes: usize, seed: u64) -> Self {
         Self {
             operation,
@@ -83,7 +83,7 @@ impl Kv {
         self.versions.put[key as usize].clone()
     }
 
-    /// A random key that nobody asks about, or any where too many do.
+    /// Takes a random key with no open request, or any key where too many have one.
     fn take(&mut self) -> u32 {
         let keys = self.versions.put.len();
         let first = self.random.usize(..keys);

@@ -17,7 +17,7 @@ use super::valkey::{self, Known};
 pub(super) struct Memory {
     ratings: BTreeMap<String, Keys>,
     versions: BTreeMap<String, Versions>,
-    /// By the primary's address.
+    /// State of Valkey's keys, by the primary's address.
     valkey: BTreeMap<String, Known>,
 }
 

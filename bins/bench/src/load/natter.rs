@@ -56,7 +56,7 @@ pub(super) struct Natter {
 }
 
 impl Natter {
-    /// Of these ratings.
+    /// Makes requests about these ratings.
     pub(super) fn new(subjects: &Subjects, keys: Keys, reads_percent: u8, exact: bool, seed: u64) -> Self {
         Self {
             keys,
@@ -207,7 +207,7 @@ fn push_name(bytes: &mut Vec<u8>, name: &str) {
     bytes.extend_from_slice(name.as_bytes());
 }
 
-/// Up to `count` ratings of a data set in random order: all of random users, asked for as anybody would.
+/// Up to `count` ratings of a data set in random order: all ratings of random users, read like any client does.
 pub(super) async fn find_keys(client: &Client, subjects: &Subjects, users: u32, count: usize) -> Result<Keys> {
     let mut random = Rng::with_seed(1);
     let mut order: Vec<u32> = (1..=users).collect();
@@ -221,7 +221,7 @@ pub(super) async fn find_keys(client: &Client, subjects: &Subjects, users: u32, 
         found.extend(ratings);
     }
     ensure!(!found.is_empty(), "users 1 to {users} have no ratings");
-    // By their place, neighbours would be ratings of one user.
+    // In their order here, neighbours would be ratings of one user.
     random.shuffle(&mut found);
     found.truncate(count);
     Ok(Keys::new(found))

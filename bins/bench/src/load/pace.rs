@@ -14,7 +14,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
 /// Maximum pause between two looks at the flag that ends the thread.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Times of a Poisson process: what many people make who know nothing of each other.
+/// Times of a Poisson process: requests of many independent clients.
 pub(super) struct Schedule {
     random: Rng,
     mean_gap: f64,
@@ -22,7 +22,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// From `start` on, `per_second` on average.
+    /// Starts at `start`, with `per_second` times a second on average.
     pub(super) fn new(start: Instant, per_second: f64, seed: u64) -> Self {
         let mut schedule = Self { random: Rng::with_seed(seed), mean_gap: per_second.max(0.001).recip(), next: start };
         schedule.advance();

@@ -37,7 +37,7 @@ async fn obey() -> Result<()> {
     Ok(())
 }
 
-/// Does the work, unless standard input ends meanwhile: then nobody wants to know.
+/// Does the work, unless standard input ends meanwhile: then no process waits for the result.
 async fn until_orphaned<T>(lines: &mut Lines<BufReader<Stdin>>, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         done = work => done,

@@ -24,7 +24,7 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// To this one.
+    /// Prepares the question to this replica.
     pub(super) fn to(subjects: &Subjects, replica: &ReplicaId) -> Result<Self> {
         let query = QueryRequest {
             n: 1,

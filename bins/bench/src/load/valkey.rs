@@ -52,7 +52,7 @@ pub(super) async fn fill(server: &str, keys: u32, bytes: usize) -> Result<Known>
     Ok(state.known)
 }
 
-/// Asks with so many requests in flight for the time of `span`, and tells what came back.
+/// Keeps a number of requests in flight for the time of `span`, and returns the results.
 pub(super) async fn run(
     (server, connections): (&str, usize),
     operation: ValkeyOperation,
@@ -158,7 +158,7 @@ impl Line {
         Ok(())
     }
 
-    /// Sends what is ready, takes in what comes, and returns how many requests are answered.
+    /// Sends all that is ready, takes in the answers that came, and returns the number of answered requests.
     async fn exchange(&mut self, state: &RefCell<State>) -> Result<usize> {
         self.send().await?;
         self.receive().await?;
@@ -232,7 +232,7 @@ impl State {
         })
     }
 
-    /// Puts a request about a random key that nobody asks about into a connection's output.
+    /// Puts a request about a random key with no open request into a connection's output.
     fn request(&mut self, line: &mut Line) -> Result<()> {
         let keys = self.known.len();
         let first = self.random.usize(..keys);
@@ -298,7 +298,7 @@ mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
-    /// Answers commands as a primary would whose replicas have so many copies of each write.
+    /// Answers commands as a primary whose replicas have this many copies of each write.
     async fn pretend(listener: TcpListener, copies: i64) {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut input = BytesMut::new();

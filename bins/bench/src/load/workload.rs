@@ -11,7 +11,7 @@ pub(super) trait Workload {
     /// The next request of a slot that has none open.
     fn request(&mut self, slot: usize) -> (Subject, Bytes);
 
-    /// Takes in the reply to a slot's request; the error tells what is wrong with it.
+    /// Takes in the reply to a slot's request; the error says why it is wrong.
     fn reply(&mut self, slot: usize, message: &Message) -> Result<(), String>;
 
     /// Notes that a slot's request was not answered.

@@ -1,4 +1,4 @@
-//! On what it is measured.
+//! Description of the machine of a run.
 
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};

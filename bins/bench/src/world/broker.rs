@@ -36,7 +36,7 @@ impl Broker {
     pub(crate) async fn start_echo(&mut self, logs: &std::path::Path) -> Result<()> {
         let mut echo = Child::start("echo", None, &[roles::ECHO, self.server.url(), ECHO_SUBJECT], logs)?;
         let client = async_nats::connect(self.server.url()).await?;
-        // Nobody there is told by the broker at once.
+        // The broker says at once that no process serves the subject yet.
         while client.request(ECHO_SUBJECT, "ready?".into()).await.is_err() {
             echo.check()?;
             tokio::time::sleep(super::cluster::ASK_EVERY).await;

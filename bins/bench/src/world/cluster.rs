@@ -49,8 +49,8 @@ impl ClusterPlan {
         self.frontends + self.together
     }
 
-    /// The prefix of its subjects, and of its logs' and directories' names: another one for each cluster that is started,
-    /// so that nobody takes it for an earlier one.
+    /// The prefix of its subjects, and of its logs' and directories' names. Each started cluster has another one, so
+    /// that its messages are not taken for those of an earlier one.
     fn prefix(&self) -> String {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let Self { frontends, together, replicas, ratings, sync, before } = self;
@@ -63,7 +63,7 @@ impl ClusterPlan {
 /// Time that a replica took to start, and its memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
-    /// From its start until it serves, in seconds.
+    /// Time from its start until it serves, in seconds.
     pub(crate) seconds: f64,
     /// Its resident memory then, in MiB.
     pub(crate) resident_mib: Option<f64>,
@@ -85,7 +85,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) servers: &'a [String],
     /// `--timeout` of frontends.
     pub(crate) timeout: &'a str,
-    /// For logs and data directories.
+    /// Folder for logs and data directories.
     pub(crate) folder: &'a Path,
     /// The program of the earlier build; `None` where no build is compared with.
     pub(crate) before: Option<&'a Path>,

@@ -7,15 +7,15 @@ use natter_database::generate::{Plan, generate};
 
 use crate::progress::tell;
 
-/// The same in every run.
+/// Seed of data sets, the same in every run.
 const SEED: u64 = 1;
-/// As in MovieLens' ml-latest-small and ml-32m: about so many ratings a user, on average.
+/// Ratings of a user, on average: about as many as in MovieLens' ml-latest-small and ml-32m.
 const RATINGS_PER_USER: u64 = 160;
-/// And so many films, in the small one and in the large one.
+/// Movies, as in the small data set of MovieLens and in the large one.
 const MOVIES_FEW: u32 = 9_742;
 const MOVIES_MANY: u32 = 87_585;
 
-/// Returns the number of users in a data set of so many ratings.
+/// Returns the number of users in a data set with this number of ratings.
 pub(crate) fn users(ratings: u64) -> u32 {
     u32::try_from(ratings / RATINGS_PER_USER).unwrap_or(u32::MAX).max(1)
 }
@@ -24,7 +24,7 @@ fn movies(ratings: u64) -> u32 {
     if ratings < 1_000_000 { MOVIES_FEW } else { MOVIES_MANY }
 }
 
-/// The SQLite file with so many ratings, in `folder`; it is made where it is not there yet.
+/// Returns the SQLite file with this number of ratings, in `folder`. Makes it where it is missing.
 pub(crate) async fn file(folder: &Path, ratings: u64) -> Result<PathBuf> {
     let (users, movies) = (users(ratings), movies(ratings));
     let path = folder.join(format!("bench-{users}-{movies}-{ratings}-{SEED}.sqlite"));

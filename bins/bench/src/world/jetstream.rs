@@ -47,9 +47,9 @@ impl Storage {
 /// Running servers, with a bucket of each kind of storage that is wanted.
 pub(crate) struct JetStream {
     servers: Vec<NatsServer>,
-    /// By bucket: the server that leads it.
+    /// Server that leads each bucket.
     leaders: Vec<(Storage, usize)>,
-    // After the servers.
+    // The folder goes after the servers.
     _folder: TempDir,
 }
 

@@ -27,7 +27,7 @@ impl FromStr for Pin {
 }
 
 impl Pin {
-    /// As on the command line.
+    /// Returns its name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Free => "free",
@@ -40,7 +40,7 @@ impl Pin {
         self.on(|place| place == 0, start)
     }
 
-    /// From now on this thread, and what it starts, leaves the load generator's processor alone.
+    /// Keeps this thread, and all processes that it starts, off the load generator's processor.
     pub(crate) fn keep_apart(self) {
         if self == Self::Apart
             && let Ok(all) = sched_getaffinity(None)
@@ -63,7 +63,7 @@ impl Pin {
     }
 }
 
-/// Those processors of `all` whose place in it is wanted.
+/// Returns the processors of `all` whose position is wanted.
 fn part_of(all: &CpuSet, wanted: impl Fn(usize) -> bool) -> CpuSet {
     let mut part = CpuSet::new();
     let available = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu));

@@ -41,7 +41,7 @@ async fn start_one(binary: &Path, ports: &[u16], n: usize, folder: &Path, more: 
     Ok(NatsServer::start_guarded(ServerSettings { config: Some(config), ..ServerSettings::new(binary) }).await?)
 }
 
-/// Ports that nobody listens at, for routes: each server must know all of them before any runs.
+/// Returns free ports for routes: each server must know all of them before any runs.
 fn free_ports(count: u8) -> Result<Vec<u16>> {
     let listeners: std::io::Result<Vec<TcpListener>> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
     let listeners = listeners.context("no free port")?;

@@ -11,7 +11,8 @@ pub(crate) fn processor_seconds(pid: u32) -> Option<f64> {
     seconds_in(&stat)
 }
 
-/// After the name, which may contain anything, in parentheses; user and system time are the 14th and 15th fields.
+/// Reads the seconds after the name, which is in parentheses and may contain anything. User and system time are the
+/// 14th and 15th fields.
 fn seconds_in(stat: &str) -> Option<f64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |place: usize| fields.get(place)?.parse::<u64>().ok();

@@ -86,7 +86,7 @@ fn start_one(program: &Path, name: &str, port: &str, primary: Option<&str>, pare
     Child::start(name, Some(program), &arguments, parent)
 }
 
-/// Ports that nobody listens at.
+/// Returns free ports.
 fn free_ports(count: usize) -> Result<Vec<u16>> {
     let listeners: std::io::Result<Vec<TcpListener>> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
     listeners.context("no free port")?.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()

@@ -15,7 +15,7 @@ use crate::load::job::Outcome;
 use crate::load::keys::Keys;
 use crate::load::workload::error_in_headers;
 
-/// One update of so many is kept.
+/// Updates for each one that is kept.
 const ONE_OF: u64 = 64;
 /// Maximum number of sessions kept: the last ones.
 const SESSIONS_MAX: usize = 64;
@@ -52,7 +52,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Reads what each wrote, and counts what is wrong.
+    /// Reads the rating that each session wrote, and counts wrong answers.
     pub(super) async fn check(
         &self,
         client: &Client,
