@@ -30,11 +30,11 @@ use tokio::sync::broadcast;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::{Instant, sleep_until};
 
-/// Every replica shows itself within this time.
+/// Time within which every replica shows itself.
 const PRESENCE: Duration = Duration::from_millis(1600);
 /// Maximum time for a chunk.
 const CHUNK: Duration = Duration::from_secs(3);
-/// A chunk is asked for so often.
+/// Attempts for each chunk.
 const TRIES: u32 = 5;
 
 /// Arguments of `export`: source and destination.
@@ -42,7 +42,7 @@ const TRIES: u32 = 5;
 pub(crate) struct Export {
     /// A new folder in MovieLens' layout; or, where the name ends with .sqlite, one SQLite file.
     to: PathBuf,
-    /// Of this replica [default: one that serves]
+    /// Replica to export [default: one that serves]
     #[arg(long, value_name = "ID", conflicts_with = "data_dir")]
     replica: Option<ReplicaId>,
     /// Read a replica's directory out, also a damaged one, and leave it as it is; no replica may run on it

@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP: what is not finished is removed, and the process ends.
+//! SIGINT, SIGTERM and SIGHUP: unfinished files are removed, and the process ends.
 
 use std::process::exit;
 

@@ -49,7 +49,7 @@ enum Command {
         /// Number of ratings, each of another user and movie.
         #[arg(long, value_name = "R", default_value_t = 100_000)]
         ratings: u64,
-        /// Another seed, other ratings.
+        /// Seed; another seed gives other ratings.
         #[arg(long, value_name = "S", default_value_t = 1)]
         seed: u64,
         /// The file to make.
