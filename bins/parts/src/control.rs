@@ -50,7 +50,7 @@ fn begin_counting(valgrind: &mut Child) -> Result<()> {
     input.write_all(b"\n").context("letting it go on")
 }
 
-/// From a slow part, when it is set up: waits until valgrind counts.
+/// Tells that a slow part is set up, and waits until valgrind counts.
 pub(crate) fn wait_for_counting() -> Result<()> {
     println!("{READY}");
     stdout().flush()?;

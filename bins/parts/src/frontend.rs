@@ -147,7 +147,7 @@ fn run(operation: Operation, together: u64, mut answer: impl FnMut(Vec<Output>) 
     done
 }
 
-/// Reads; that the one who is asked encodes its answers is counted too, as there is nobody else.
+/// Reads. The count includes the encoding of the answers, as no replica runs beside the frontend.
 pub(crate) fn read(together: u64) -> Result<()> {
     let seen: Timestamp = ["r1-abcdefgh", "r2-abcdefgh", "r3-abcdefgh"]
         .into_iter()

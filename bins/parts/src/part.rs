@@ -6,7 +6,7 @@ use crate::{frontend, replica, timestamps};
 
 /// One part of Natter, set up and run.
 pub(crate) struct Part {
-    /// As the table names it.
+    /// Name in the table.
     pub(crate) name: &'static str,
     /// Number of times that the counted code does what the name says.
     pub(crate) times: u64,

@@ -29,7 +29,7 @@ pub(crate) const CHUNK_ROWS: u64 = 500;
 /// Number of updates that are quickly done, even under valgrind.
 pub(crate) const QUICK: u64 = 10_000;
 
-/// Updates go to so many users in turn, none of whom the data set has, and to so many films: to a million ratings.
+/// Users and movies of updates, in turn: a million ratings. The data set has none of these users.
 const USERS: u64 = 10_000;
 const MOVIES: u64 = 100;
 const FIRST_USER: u64 = 1_000_000;
@@ -44,12 +44,12 @@ struct Replica {
     outputs: Vec<Output>,
     reply: Arc<str>,
     accepted: u64,
-    /// To how many ratings updates go in turn.
+    /// Number of ratings that updates go to, in turn.
     ratings: u64,
 }
 
 impl Replica {
-    /// After so many updates, which are over and gone from the log.
+    /// Prepares a replica after this many updates, which are applied and gone from the log.
     fn after(updates: u64) -> Result<Self> {
         let mut replica = Self::new(updates.min(USERS * MOVIES))?;
         replica.grow(updates)?;

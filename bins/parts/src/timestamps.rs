@@ -11,13 +11,13 @@ use crate::measured;
 /// Number of repetitions.
 pub(crate) const ROUNDS: u64 = 1000;
 
-/// Of so many replicas, of which every second one has accepted one more than in the one of `phase` 1.
+/// Timestamp of this many replicas. Every second one has accepted one record more than in the timestamp of `phase` 1.
 fn timestamp(replicas: usize, phase: usize) -> Result<Timestamp> {
     let entry = |n: usize| Ok((ReplicaId::known(&format!("r{n}-abcdefgh"))?, 1_000_000 + ((n + phase) % 2) as u64));
     (0..replicas).map(entry).collect()
 }
 
-/// Both know of something that the other lacks.
+/// Merges two timestamps, each of which has records that the other lacks.
 pub(crate) fn merge(replicas: usize) -> Result<()> {
     let (ours, theirs) = (timestamp(replicas, 0)?, timestamp(replicas, 1)?);
     measured(&mut || {
