@@ -2,7 +2,7 @@
 //! no order of ids.
 //!
 //! - [`operation`], [`recorder`], [`mod@file`]: a history, how it is taken down, how it is stored
-//! - `index`, `causality`: who wrote what each read saw, and what came before what by that
+//! - `index`, `causality`: the write that each read saw, and the causal order that follows
 //! - [`checks`]: one promise each
 //! - [`formats`]: the same history for public checkers
 //!
@@ -59,7 +59,7 @@ pub struct Counts {
     pub reads: usize,
     /// Reads that tell only whether a rating is there.
     pub glimpses: usize,
-    /// Updates without an answer that somebody saw.
+    /// Updates without an answer that a session saw.
     pub unknown_seen: usize,
     /// Orders of two writes of one key that follow from reads.
     pub conflicts: usize,

@@ -1,4 +1,4 @@
-//! One frontend, input by input: whom it asks, when it asks somebody else, and what it tells its clients.
+//! One frontend, input by input: the replicas that it asks, when it asks another one, and what it tells its clients.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 #[path = "frontend/bench.rs"]

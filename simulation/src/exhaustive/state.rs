@@ -400,7 +400,7 @@ impl State {
         if self.is_alive(&process) {
             return self.hear(&process, vec![(from.clone(), to.clone(), message)], commits);
         }
-        // Nobody listens there, as the broker says at once to who sent a request.
+        // The receiver is gone: the broker says so at once to the sender of a request.
         if message.is_request() {
             let gone = Message::Unreachable(to.clone(), message.numbers());
             self.links.entry((to.clone(), from.clone())).or_default().push_back(gone);

@@ -1,10 +1,10 @@
 //! The promises, one file each.
 //!
 //! Three things are not decided. A glimpse (a refusal, or "nothing there" without the id of a delete, on a key that was
-//! deleted at some time) is checked by itself: there must be a write that it may have seen; whether all glimpses together
-//! allow one order of writes is not searched for, which is NP-complete in general. A mean during the run is checked only
-//! where every rating that it could rest on is known. Whether an update without an answer that nobody saw took effect is
-//! left open.
+//! deleted at some time) is checked by itself: there must be a write that it may have seen. Whether all glimpses
+//! together allow one order of writes is not searched for, which is NP-complete in general. A mean during the run is
+//! checked only if every rating that it could rest on is known. Whether an update without an answer took effect is left
+//! open if no session saw it.
 
 pub mod averages;
 pub mod convergence;

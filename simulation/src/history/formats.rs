@@ -7,8 +7,9 @@
 //! | [`awdit`] | AWDIT, its format `test` | `parse_test_history` in `src/formats.rs` of <https://github.com/lassemoldrup/AWDIT> |
 //! | [`dbcop`] | `dbcop verify --consistency causal`, as `.hist` | `docs/history-format.md` of <https://github.com/rnbguy/dbcop> |
 //!
-//! Left out, as these formats can't tell it: glimpses, means, updates without an answer that nobody saw, and that the
-//! replicas' state at the end follows everything. An update without an answer that somebody saw is a session of its own.
+//! Left out, as these formats can't tell it: glimpses, means, updates without an answer that no session saw, and that
+//! the replicas' state at the end follows everything. An update without an answer that a session saw is a session of
+//! its own.
 
 use std::fmt::Write;
 

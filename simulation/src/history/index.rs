@@ -1,4 +1,4 @@
-//! A history as a graph: who wrote what each read saw.
+//! A history as a graph: each read leads back to the write that it saw.
 //!
 //! - `reads`: what each operation saw
 

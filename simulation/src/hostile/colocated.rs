@@ -22,11 +22,11 @@ use crate::simulation::value::{MemoryValue, Written};
 const TURN_INPUTS_MAX: usize = 6;
 /// Maximum inputs of a life.
 const INPUTS_MAX: usize = 400;
-/// Maximum outputs because of one input, or of one thing that an input brought. A thing may move both halves.
+/// Maximum outputs for each input, and for each thing that an input brought, on average. A thing may move both halves.
 const OUTPUTS_PER_THING_MAX: usize =
     super::frontend::OUTPUTS_PER_THING_MAX + super::replica_manager::OUTPUTS_PER_THING_MAX;
 
-/// Counts of one run, to see that it was worth the while.
+/// Counts of a life: they show that it was worthwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// Inputs of both halves.
@@ -37,7 +37,7 @@ pub struct Told {
     pub answered: usize,
     /// Clients that were answered with a value in the turn in which they asked, by the replica in the same process.
     pub answered_at_once: usize,
-    /// Clients that were told why not.
+    /// Clients that were answered with an error.
     pub refused: usize,
     /// Updates that the replica manager has applied.
     pub applied: usize,

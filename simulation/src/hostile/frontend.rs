@@ -61,7 +61,7 @@ pub(super) enum Answered {
     Refused(u64),
 }
 
-/// Draws a life of a frontend, checking after every input; in the end everybody who asked must have had one answer.
+/// Draws a life of a frontend, checking after every input; in the end every client that asked must have had one answer.
 ///
 /// # Panics
 ///
@@ -120,7 +120,7 @@ impl Others {
             5..=7 => Input::Presence(Box::new(messages.presence())),
             8..=11 => {
                 let mut replies = messages.replies();
-                // Mostly of somebody who was asked, and to what it was asked.
+                // Mostly from a replica that was asked, with the numbers of its requests.
                 if let (Some((asked, _)), false) = (self.asked.last(), messages.draw.once_in(8)) {
                     replies.id = asked.clone();
                     let numbers = self.asked.iter().rev().filter(|(id, _)| *id == replies.id).map(|(_, n)| *n);

@@ -26,7 +26,7 @@ pub enum Reach {
     Nothing,
     /// All of the cluster.
     All,
-    /// Those of one process.
+    /// Subjects of one process.
     Of(ReplicaId),
 }
 
@@ -51,11 +51,11 @@ pub struct Bystanders {
     pub takes_requests: bool,
     /// Whether one sends old presence and gossip again, and bytes that are none.
     pub repeats: bool,
-    /// Messages to nobody that met with silence.
+    /// Messages without a receiver that met with silence.
     pub silences: u64,
     /// Answers in a replica manager's place or beside it.
     pub answered: u64,
-    /// Those of them that were an old answer again.
+    /// Old answers that were given again, among these.
     pub answered_again: u64,
     /// Presence and gossip sent again.
     pub repeated: u64,
@@ -71,7 +71,7 @@ pub struct Bystanders {
 type Said = (ReplicaId, Channel, Payload);
 
 impl Bystanders {
-    /// Nobody. With `records`, what processes send is recorded for those that may come.
+    /// No bystander yet. With `records`, messages of processes are recorded for bystanders that may come.
     pub fn new(seed: u64, records: bool) -> Self {
         Self {
             silent: Reach::Nothing,

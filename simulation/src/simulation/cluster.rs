@@ -159,7 +159,7 @@ pub struct Cluster {
     pub turns: Turns,
     /// By client and number of the request: the cluster that the answer names, as it left the frontend.
     pub named_in_answers: BTreeMap<(ReplicaId, u64), Option<ClusterId>>,
-    /// Those that began another life since somebody last looked.
+    /// Replicas that began another life since the last look.
     pub reborn: Vec<ReplicaId>,
     /// Other programs on the broker.
     pub bystanders: Bystanders,
@@ -173,7 +173,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Nobody yet. With `traced`, everything that happens is written down.
+    /// A cluster without processes. With `traced`, everything that happens is written down.
     pub fn new(settings: Settings, weather: Weather, seed: u64, traced: bool) -> Self {
         Self {
             processes: BTreeMap::new(),
@@ -230,7 +230,7 @@ impl Cluster {
         self.schedule(delay_us, Event::Alarm(alarm));
     }
 
-    /// Those of a role that are not dead.
+    /// Processes of a role that are not dead.
     pub fn alive(&self, role: Role) -> Vec<ReplicaId> {
         let alive = self.processes.values().filter(|process| process.is_alive());
         let has_role = |process: &&Process| match role {

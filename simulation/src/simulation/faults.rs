@@ -20,8 +20,8 @@ use super::plan::{Flavour, Plan};
 use super::process::Life;
 use ahead::Ahead;
 
-/// A replica manager counts as in trouble for so long after it is well again, in microseconds: the time in which gossip
-/// brings it, and the others from it, what is missing.
+/// Time for which a replica counts as in trouble after it is well again, in microseconds: gossip brings it, and the
+/// others from it, what is missing.
 const CONVALESCENCE_US: u64 = 3_000_000;
 
 /// So far clocks are wrong at most, however often they jump, in milliseconds.
@@ -43,7 +43,7 @@ pub enum Cure {
     Replace(ReplicaId),
     /// A replica manager that died goes on with what is on its disk.
     Restart(ReplicaId),
-    /// One that restarts often begins another life, and then ends so many times more.
+    /// A replica that restarts often begins another life, and then ends again, the given number of times.
     LiveAgain {
         /// Its last life.
         id: ReplicaId,

@@ -63,9 +63,10 @@ pub enum Message {
     Committed,
     /// Replica manager to everybody.
     Presence(Box<Presence>),
-    /// The broker to whoever sent a request: nobody listens there, and what has these numbers has come to nobody.
+    /// The broker to the sender of a request: this process does not listen, and the updates of these numbers reached no
+    /// replica.
     Unreachable(ReplicaId, Range<u64>),
-    /// Somebody sets a mode.
+    /// An operator sets a mode.
     SetMode(Mode),
     /// The broker to a process: something is not permitted.
     Denied,
@@ -137,7 +138,7 @@ impl Message {
         matches!(self, Self::Requests { .. } | Self::Pull(_) | Self::Snapshot(_))
     }
 
-    /// The numbers of the updates in it that somebody is asked to accept.
+    /// The numbers of the updates in it that a replica is asked to accept.
     pub fn numbers(&self) -> Range<u64> {
         match self {
             Self::Requests { numbers, .. } => numbers.clone(),

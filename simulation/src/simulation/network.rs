@@ -57,7 +57,7 @@ pub enum Policy {
 /// Number of messages so far, by their fate.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
-    /// All that were sent.
+    /// Sent.
     pub sent: u64,
     /// Lost by chance.
     pub lost: u64,

@@ -19,15 +19,15 @@ use super::value::{MemoryValue, Written};
 /// Unix milliseconds at the beginning of every simulation.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
 
-/// Nobody counts as gone who was heard within this time, in microseconds: three presence intervals, less some.
+/// Maximum silence of a process that certainly counts as present, in microseconds: three presence intervals, less some.
 const CERTAINLY_PRESENT_US: u64 = 1_400_000;
-/// Everybody counts as gone who was silent for this time, in microseconds: three presence intervals and some.
+/// Minimum silence of a process that certainly counts as gone, in microseconds: three presence intervals and some.
 const CERTAINLY_GONE_US: u64 = 1_700_000;
 
 /// A process that runs shows itself in this time, in microseconds.
 const SHOWS_ITSELF_US: u64 = 500_000;
 
-/// A process that has just begun listens for so long at least before it decides what it has to catch up with, in
+/// Minimum time for which a process that has just begun listens before it decides what it has to catch up with, in
 /// microseconds.
 const JUST_BEGUN_US: u64 = 900_000;
 
@@ -38,12 +38,12 @@ pub enum Life {
     Up,
     /// It is stopped, and goes on later; its messages wait.
     Paused {
-        /// Since when, in microseconds.
+        /// When it was paused, in microseconds.
         since_us: u64,
     },
     /// It is gone for good.
     Dead {
-        /// Since when, in microseconds.
+        /// When it ended, in microseconds.
         since_us: u64,
     },
 }
@@ -82,7 +82,7 @@ pub struct Heard {
     pub before_us: u64,
     /// When it last heard anything of it.
     pub alive_us: u64,
-    /// Since when it has only heard that it serves; `None` where it does not.
+    /// Since when it has shown itself only as serving; `None` if it does not serve.
     pub serving_since_us: Option<u64>,
     /// Records that it showed to have applied when this process had just begun, or was OFFLINE no more; `None` if it
     /// was not there all the time since.
@@ -282,8 +282,8 @@ impl Process {
             })
     }
 
-    /// Those that it must have believed to be up before it began its latest batch: it heard their presence so recently
-    /// that it cannot have given them up.
+    /// Replicas that it must have believed to be up before it began its latest batch: it heard their presence so
+    /// recently that it cannot have given them up.
     pub fn certain_of(&self, now_us: u64) -> impl Iterator<Item = (&ReplicaId, &Heard)> {
         self.heard.iter().filter(move |(_, heard)| {
             now_us - heard.last_us < CERTAINLY_PRESENT_US

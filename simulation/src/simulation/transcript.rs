@@ -149,7 +149,7 @@ impl Scenario {
         self.cluster.skip_to(until_us);
     }
 
-    /// Those that began another life are what they saved.
+    /// Replicas that began another life have what they saved.
     fn note_reborn(&mut self) {
         for id in std::mem::take(&mut self.cluster.reborn) {
             self.invariants.reborn(&self.cluster, &id);

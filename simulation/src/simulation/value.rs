@@ -22,7 +22,7 @@ pub struct MemoryValue {
     rows: Rows,
     staged: Rows,
     digest: u64,
-    /// The commits since somebody last looked, for the disk.
+    /// Commits since they were last taken, for the disk.
     committed: Vec<Written>,
     /// Whether a commit takes time.
     is_slow: bool,

@@ -16,7 +16,7 @@ use natter_common::timestamp::Timestamp;
 /// Unix milliseconds at the beginning.
 pub(crate) const WALL_MS: u64 = 1_700_000_000_000;
 pub(crate) const TIMEOUT_MS: u64 = 2_000;
-/// A fifth of that: then somebody else is asked too.
+/// Time without a reply after which another replica is asked too, in milliseconds: a fifth of the timeout.
 pub(crate) const PATIENCE_MS: u64 = 400;
 
 pub(crate) type Answered = Result<ClientReply, FrontendError>;
@@ -96,7 +96,7 @@ pub(crate) fn presence(name: &str, status: Status, holds: &[(&str, u64)]) -> Pre
     }
 }
 
-/// One frontend, its clocks, and who shows itself to it.
+/// One frontend, its clocks, and the processes that show themselves to it.
 pub(crate) struct Bench {
     pub(crate) frontend: Frontend,
     pub(crate) now: Now,
@@ -139,7 +139,7 @@ impl Bench {
         outputs
     }
 
-    /// Time passes, with a tick every 20 ms; those who are there show themselves every 200 ms.
+    /// Time passes, with a tick every 20 ms; processes that are there show themselves every 200 ms.
     pub(crate) fn pass(&mut self, for_ms: u64) -> Vec<Output> {
         let mut outputs = Vec::new();
         for _ in 0..for_ms / 20 {
@@ -204,7 +204,7 @@ pub(crate) fn updates(outputs: &[Output]) -> Vec<(String, UpdateRequest)> {
     outputs.iter().filter_map(update).collect()
 }
 
-/// But for those that only ask whether somebody answers.
+/// Confirms that were sent, without those that only ask whether a replica answers.
 pub(crate) fn confirms(outputs: &[Output]) -> Vec<(String, ConfirmRequest)> {
     let confirm = |output: &Output| match output {
         Output::Confirm(replica, request) if request.n != 0 => Some((replica.to_string(), request.clone())),

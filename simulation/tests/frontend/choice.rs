@@ -12,7 +12,7 @@ fn asked(bench: &mut Bench, prev: &[(&str, u64)]) -> String {
     asked[0].0.clone()
 }
 
-/// Answers what was asked last, so that its number is free again; gives whom it was.
+/// Asks and answers the request, so that its number is free again; gives the replica that was asked.
 fn asked_and_answered(bench: &mut Bench, prev: &[(&str, u64)], with: &[(&str, u64)]) -> String {
     let outputs = bench.query(label(prev));
     let (name, request) = queries(&outputs).pop().unwrap();
@@ -50,7 +50,7 @@ fn those_that_are_known_to_hold_what_a_session_brings_are_asked_first() {
     for _ in 0..4 {
         assert_eq!(asked(&mut bench, &[("x", 3)]), "b");
     }
-    // Nobody is known to hold more.
+    // No replica is known to hold more.
     let all: std::collections::BTreeSet<String> = (0..3).map(|_| asked(&mut bench, &[("x", 4)])).collect();
     assert_eq!(all.len(), 3);
 }

@@ -38,7 +38,7 @@ fn what_an_answer_leaves_out_was_retired() {
     };
     assert_eq!(ask(&mut bench, &[("x", 2), ("y", 1)]), label(&[("x", 2), ("y", 1)]));
     assert_eq!(ask(&mut bench, &[("y", 3)]), label(&[("y", 3)]));
-    // Not where the question had not brought it: somebody else may have learnt it meanwhile.
+    // Entries that the query did not bring stay: the frontend may have learnt them from another answer meanwhile.
     let n = queries(&bench.query(label(&[]))).pop().unwrap().1.n;
     assert_eq!(ask(&mut bench, &[("y", 3), ("z", 1)]), label(&[("y", 3), ("z", 1)]));
     bench.reply("a", n, answered(&[("y", 4)]));
@@ -90,7 +90,7 @@ fn nobody_is_there() {
     let mut bench = Bench::beside(&["a"]);
     bench.show(presence("a", Status::Offline, &[]));
     assert_eq!(error(&bench.query(label(&[]))), "503 UNAVAILABLE");
-    // One that joins is waited for.
+    // A replica that joins is waited for.
     bench.show(presence("a", Status::Joining, &[]));
     assert_eq!(answers(&bench.query(label(&[]))), []);
     bench.show(presence("a", Status::Active, &[]));

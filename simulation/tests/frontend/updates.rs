@@ -61,7 +61,7 @@ fn they_must_hold_the_same_record() {
     bench.reply(&acceptor, request.n, accepted(&acceptor, 1));
     let outputs = bench.reply(&other, confirm.n, held(&other, 9));
     assert_eq!(answers(&outputs), []);
-    // A third one is asked, who holds one of them.
+    // A third replica is asked, which holds one of them.
     let (third, confirm) = confirms(&outputs).pop().unwrap();
     assert!(third != acceptor && third != other);
     let reply = answer(&bench.reply(&third, confirm.n, held(&acceptor, 1))).unwrap();
@@ -91,7 +91,7 @@ fn where_fewer_are_up_those_count() {
     let (_, request) = asked(&outputs);
     assert_eq!(confirms(&outputs), []);
     assert_eq!(answer(&bench.reply("a", request.n, accepted("a", 1))).unwrap().replicas, [id("a")]);
-    // Before everybody had the time to show up, it is not known who is up.
+    // Before every process had the time to show up, it is not known which are up.
     let mut bench = Bench::new(config());
     bench.show(presence("a", Status::Active, &[]));
     let (_, request) = asked(&bench.update(None, label(&[])));
@@ -138,7 +138,7 @@ fn a_refusal_is_certain_where_nobody_else_may_have_accepted_it() {
     let error = answer(&bench.reply(&acceptor, request.n, refused())).unwrap_err();
     assert_eq!((error.code(), bench.frontend.prev()), (409, &label(&[("x", 4)])));
     assert!(error.to_string().contains("user 7 has already rated movie 2"), "{error}");
-    // With one that is silent, who may have accepted it, it is looked up first.
+    // If one is silent, which may have accepted it, the update is looked up first.
     let (first, _) = asked(&bench.update(None, label(&[])));
     let (second, again) = asked(&bench.pass(PATIENCE_MS));
     let outputs = bench.reply(&second, again.n, refused());
@@ -275,7 +275,7 @@ fn an_old_id_without_a_stamp_that_counts_is_refused() {
     let young = made(60_000, &bench);
     assert_eq!(answers(&bench.update(Some(young), seen(young))), []);
     assert_eq!(answers(&bench.update(Some(old), label(&[]))), [], "the stamp in it counts");
-    // One that is ahead by more than a minute carries none either.
+    // An id that is ahead by more than a minute carries no stamp either.
     let ahead = UpdateId::from_stamp(Stamp::new(bench.now.wall_ms + STAMP_AHEAD_MS_MAX + 1, 0), 1);
     assert_eq!(confirms(&bench.update(Some(ahead), label(&[]))).len(), 2);
 }

@@ -257,7 +257,7 @@ fn a_mean_that_is_off() {
 fn two_sessions_that_see_two_writes_in_two_orders() {
     must_be_found(
         |_, mut history| {
-            // A newcomer sees the two values that somebody saw in a row, the other way round.
+            // A newcomer sees the two values that a session saw in a row, the other way round.
             let mut last: HashMap<(String, RatingKey), (Cell, UpdateId)> = HashMap::new();
             let mut pair = None;
             for (n, key, cell) in reads(&history) {

@@ -64,7 +64,7 @@ fn a_stamp_must_be_above_that_of_the_rating_and_no_minute_ahead() {
     let above = named(5).1;
     let again = |n| UpdateRequest { stamp: above, ..update(n, delete(2)) };
     assert_eq!(reply(&bench.update(again(6))), Reply::StampAgain { above });
-    // Somebody else may have accepted it with this stamp.
+    // Another replica may have accepted it with this stamp.
     let sure = UpdateRequest { fresh: false, ..again(6) };
     assert!(matches!(reply(&bench.update(sure)), Reply::Accepted { .. }));
     let wall_ms = bench.now.wall_ms;

@@ -48,7 +48,7 @@ fn a_read_during_a_commit_sees_what_is_on_disk_at_once() {
     let outputs = bench.query(read(2, &[]));
     let Reply::Answered { label, .. } = reply(&outputs) else { panic!("{outputs:?}") };
     assert_eq!((stars(&reply(&outputs)), label.replicas), (None, timestamp(&[])));
-    // One that needs the open commit waits for it.
+    // A query that needs the open commit waits for it.
     assert!(numbered(&bench.query(read(3, &[("own", 1)]))).is_empty());
     let outputs = bench.hear(Input::Committed);
     let replies = numbered(&outputs);

@@ -78,7 +78,7 @@ fn of_those_that_begin_together_the_first_one_draws_and_is_not_waited_for_in_vai
     bench.hear(Input::Presence(drawn));
     bench.pass(20);
     assert_eq!((names(&bench).0, bench.manager.status()), (Some("m".to_owned()), Status::Active));
-    // One that never draws is of an older version.
+    // A replica that never draws is of an older version.
     let mut bench = Bench::new(config());
     for uptime_ms in (40..2_040).step_by(100) {
         bench.hear(Input::Presence(Box::new(begins(uptime_ms))));

@@ -59,7 +59,7 @@ fn who_does_not_show_itself_is_not_believed() {
     bench.hear(Input::Acknowledgement(Acknowledgement { id: id("a"), replica_timestamp: replicas(&[("x", 5)]) }));
     let entry = bench.manager.timestamp_table().get(&id("a")).unwrap();
     assert_eq!(entry.replica_timestamp, timestamp(&[("a", 1), ("x", 5)]));
-    // Nor is anybody who says to be this one.
+    // A process that shows itself under this replica's own id is not believed either.
     bench.hear(Input::Presence(Box::new(presence("own", Status::Active, &[("own", 7)]))));
     assert!(bench.manager.timestamp_table().get(&id("own")).is_none());
 }
@@ -232,7 +232,7 @@ fn a_peer_whose_pull_failed_is_left_alone_for_a_while() {
     bench.hear(Input::PullFailed(id("a")));
     assert!(pulls(&bench.pass_beside(&["a"], 200)).is_empty());
     assert_eq!(pulls(&bench.pass_beside(&["a"], 100)), ["a"]);
-    // One that brings nothing is left alone too.
+    // A replica that brings nothing is left alone too.
     bench.hear(page("a", &[("a", 1)], &[], Vec::new()));
     assert!(pulls(&bench.pass_beside(&["a"], 200)).is_empty());
     assert_eq!(pulls(&bench.pass_beside(&["a"], 100)), ["a"]);

@@ -12,10 +12,10 @@ use crate::bench::{
 
 const FORGET_AFTER_MS: u64 = 5_000;
 
-/// One that has applied an update of `y`, which is in memory and falls silent now; `a` is there.
+/// A replica that has applied an update of `y`, which is in memory and falls silent now; `a` is there.
 fn beside_somebody_who_goes() -> Bench {
     let mut bench = Bench::new(Config { forget_after_ms: FORGET_AFTER_MS, ..config() });
-    // Somebody who has just come does not judge who is gone.
+    // A replica that has just come does not judge which are gone.
     bench.pass_beside(&["a", "y"], 2 * FORGET_AFTER_MS);
     bench.gossip("y", &[("y", 1)], vec![record("y", 1, 1, create(2))]);
     assert_eq!(bench.manager.value_timestamp(), &timestamp(&[("y", 1)]));

@@ -48,7 +48,7 @@ fn reply(name: &str, chunk: SnapshotChunk) -> Input {
     Input::SnapshotReply(SnapshotReply { id: id(name), part: SnapshotPart::Chunk(Box::new(chunk)) })
 }
 
-/// One that has asked `a` for its snapshot; `b` has one too.
+/// A replica that has asked `a` for its snapshot; `b` has one too.
 fn loading() -> Bench {
     let mut bench = Bench::serving_beside(&["a", "b"]);
     for name in ["a", "b"] {
@@ -85,7 +85,7 @@ fn a_snapshot_is_taken_chunk_by_chunk_and_then_merged() {
     let next = SnapshotRequest { id: id("own"), snapshot: 3, from: executed.clone() };
     assert_eq!(asked(&outputs), [("a".to_owned(), next)]);
     let rows = bench.value.rows().len();
-    // Neither one of another snapshot, nor of another place, nor of somebody else.
+    // Chunks of another snapshot, of another place, or of another replica are not taken.
     let other = SnapshotChunk { snapshot: 4, ..chunk(executed.clone(), 0, None) };
     assert!(bench.hear(reply("a", other)).is_empty());
     assert!(bench.hear(reply("a", chunk(SnapshotPlace::Retired, 0, None))).is_empty());
@@ -113,7 +113,7 @@ fn a_chunk_that_does_not_come_is_asked_for_again_and_then_somebody_else() {
     assert_eq!(peers(&mut bench, 100), ["a"]);
     assert_eq!(peers(&mut bench, 1_000), ["a"]);
     assert_eq!(peers(&mut bench, 1_000), ["b"]);
-    // Nobody listens there: the other is asked at the next tick.
+    // The replica is gone: the other one is asked at the next tick.
     bench.hear(Input::PullFailed(id("x")));
     assert_eq!(peers(&mut bench, 100), Vec::<String>::new());
     bench.hear(Input::PullFailed(id("b")));
@@ -198,7 +198,7 @@ fn executed_updates_of_a_snapshot_are_known_but_for_those_with_absurd_numbers() 
     assert_eq!(known, [1, 3]);
 }
 
-/// One that gives snapshots of six rows, two a chunk.
+/// A replica that gives snapshots of six rows, two a chunk.
 fn giver() -> Bench {
     let mut bench = Bench::new(Config { message_bytes_max: 2 * 2 * 250, ..config() });
     bench.pass(1_600);

@@ -33,7 +33,7 @@ impl Sum {
     }
 }
 
-/// The keys of each film: those that somebody wrote to, and what the others come to.
+/// The keys of each movie: those that were written to, and the sum of the others.
 fn films(index: &Index<'_>) -> HashMap<MovieId, (Sum, Vec<usize>)> {
     let mut films: HashMap<MovieId, (Sum, Vec<usize>)> = HashMap::new();
     for (n, key) in index.keys.iter().enumerate() {

@@ -12,10 +12,11 @@ pub(super) fn names(index: &Index<'_>, stale: &Stale) -> Option<Violation> {
     seen.next().map(|(n, _)| stale.violation(index, Promise::MonotonicReads, &[n]))
 }
 
-/// No session comes back to a value that it has seen replaced, be the two writes concurrent or not: whoever saw one after
-/// the other knows which of them stands.
+/// No session comes back to a value that it has seen replaced, be the two writes concurrent or not: a session that saw
+/// one after the other knows which of them stands.
 pub(in crate::history) fn check(index: &Index<'_>, verdict: &mut Verdict) {
-    // For each session and key: what it sees now and since when, and what it has seen replaced, by whom.
+    // For each session and key: the value that it sees now, with the latest node that saw it, and the values that it
+    // has seen replaced.
     let mut now: HashMap<(usize, usize), (Source, usize)> = HashMap::new();
     let mut replaced: HashSet<(usize, usize, Source)> = HashSet::new();
     for (n, node) in index.nodes.iter().enumerate() {

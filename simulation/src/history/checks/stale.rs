@@ -26,7 +26,7 @@ impl Stale {
     }
 }
 
-/// Whether `newer` had replaced `older` for all who know both.
+/// Whether `newer` had replaced `older` for every session that knows both.
 pub(super) fn replaces(causality: &Causality, newer: usize, older: Source) -> bool {
     match older {
         Source::Initial => true,
@@ -39,7 +39,7 @@ pub(super) fn session_back(index: &Index<'_>, reader: usize) -> impl Iterator<It
     std::iter::successors(Some(reader), |&n| index.nodes[n].before)
 }
 
-/// The writes that the reader's session saw, with who saw them, the latest first.
+/// Writes that the reader's session saw, each with the node that saw it, the latest first.
 pub(super) fn writes_seen(index: &Index<'_>, reader: usize) -> impl Iterator<Item = (usize, usize)> {
     session_back(index, reader).flat_map(|n| {
         index.nodes[n].reads.iter().filter_map(move |read| match read.source {

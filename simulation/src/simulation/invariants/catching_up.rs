@@ -10,7 +10,7 @@ use super::ledger::Ledger;
 use super::{Violation, check};
 use crate::simulation::process::Process;
 
-/// Those that serve.
+/// Replicas that serve.
 #[derive(Debug, Default)]
 pub struct CatchingUp {
     serving: BTreeSet<ReplicaId>,

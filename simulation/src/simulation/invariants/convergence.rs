@@ -1,5 +1,5 @@
-//! Convergence (guarantee 3): a value timestamp decides the ratings, whoever shows it and whenever; and when all is well,
-//! all show the same.
+//! Convergence (guarantee 3): a value timestamp decides the ratings, at every replica and at all times; and when all is
+//! well, all show the same.
 
 use std::collections::BTreeMap;
 

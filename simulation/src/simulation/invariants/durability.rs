@@ -123,7 +123,7 @@ impl Durability {
         Ok(())
     }
 
-    /// `id` gives up the record after number `after` of `origin`: nobody may be left who holds it.
+    /// `id` gives up the record after number `after` of `origin`: no replica may be left that holds it.
     pub fn given_up(
         &self,
         ledger: &Ledger,
@@ -137,14 +137,14 @@ impl Durability {
         check(holder.is_none(), "what is given up is lost", || format!("{id} gives {name} up, which {holder:?} holds"))
     }
 
-    /// Somebody who runs, or may run again, and holds this record.
+    /// Name of a process that runs, or may run again, and holds this record.
     pub fn holder<'a>(&self, ledger: &Ledger, cluster: &'a Cluster, name: &RecordRef) -> Option<&'a ReplicaId> {
         let survives = |process: &&Process| process.is_alive() || process.disk.is_some();
         let mut survivors = cluster.processes.values().filter(survives);
         survivors.find(|process| holds(ledger, process, name)).map(|process| &process.id)
     }
 
-    /// Of what was acknowledged or shown, the first that nobody alive holds.
+    /// The first acknowledged or shown record that no living replica holds.
     pub fn lost<'a>(&'a self, ledger: &Ledger, cluster: &Cluster) -> Option<&'a RecordRef> {
         self.acknowledged.iter().chain(&self.shown).find(|name| self.holder(ledger, cluster, name).is_none())
     }

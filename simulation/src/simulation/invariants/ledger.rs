@@ -38,7 +38,7 @@ pub struct Ledger {
     by_id: BTreeMap<UpdateId, Vec<RecordRef>>,
     /// Records that retire replica managers.
     retirements: Vec<Arc<Record>>,
-    /// Records that died with the last who held them, up to which number.
+    /// Records that died with the last replica that held them: by origin, the greatest number.
     lost: Timestamp,
 }
 
@@ -95,7 +95,7 @@ impl Ledger {
         }
     }
 
-    /// Nobody waits any more for the records of `origin` up to `until`.
+    /// Notes that the records of `origin` up to `until` are lost: no replica waits for them any more.
     pub fn lost(&mut self, origin: &ReplicaId, until: u64) {
         self.lost.raise(origin, until);
     }

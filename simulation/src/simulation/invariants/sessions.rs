@@ -28,7 +28,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// An operation has an answer. `is_lost` says of an update whether nobody is left who holds it.
+    /// An operation has an answer. `is_lost` says of an update whether no replica is left that holds it.
     pub fn answered(
         &mut self,
         ledger: &Ledger,

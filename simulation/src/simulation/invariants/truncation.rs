@@ -1,5 +1,5 @@
-//! No record leaves a log that somebody lacks who is there (guarantee 6 must not cost a pull): the timestamp table says
-//! who has what.
+//! No record leaves a log while a present replica lacks it (guarantee 6 must not cost a pull): the timestamp table says
+//! which replica has it.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use super::{Violation, check};
 use crate::simulation::cluster::Cluster;
 use crate::simulation::process::Process;
 
-/// Between two looks at what can go, and some, in microseconds.
+/// Maximum time between two looks at records that can go, with a margin, in microseconds.
 const SLACK_US: u64 = 400_000;
 
-/// After which number each log began, for each origin.
+/// Numbers after which each log began, by origin.
 #[derive(Debug, Default)]
 pub struct Truncation {
     starts: BTreeMap<ReplicaId, Timestamp>,
@@ -56,7 +56,7 @@ impl Truncation {
                 if heard.silent_us(now_us) + SLACK_US > awaited_us {
                     continue;
                 }
-                // One that is dead, of which a bystander repeats old presence, asks for nothing any more.
+                // A dead replica, of which a bystander repeats old presence, asks for nothing any more.
                 let Some(other) = cluster.processes.get(id).filter(|other| other.is_alive()) else { continue };
                 let Some((other, _)) = other.replica() else { continue };
                 let has = other.replica_timestamp().get(origin) >= start
