@@ -1,5 +1,5 @@
-//! Exhaustive search: every order in which the messages of a small cluster can arrive, with a crash, a lost message or a
-//! step of time wherever one fits.
+//! Exhaustive search: every order in which the messages of a small cluster can arrive, with a crash, a lost message or
+//! a step of time wherever one fits.
 //!
 //! The protocol cores are the real ones: frontends, replica managers, and both joined in one process. A state is the
 //! cores, their values, the messages on their way, and the answers so far. From each state every possible action leads

@@ -1,16 +1,17 @@
-//! Decides from what clients saw, and from nothing else, whether the promises were kept: no label, no timestamp, no stamp,
-//! no order of ids.
+//! Decides from what clients saw, and from nothing else, whether the promises were kept: no label, no timestamp, no
+//! stamp, no order of ids.
 //!
 //! - [`operation`], [`recorder`], [`mod@file`]: a history, how it is taken down, how it is stored
 //! - `index`, `causality`: the write that each read saw, and the causal order that follows
 //! - [`checks`]: one promise each
 //! - [`formats`]: the same history for public checkers
 //!
-//! Every write has an id and every read names it, so which write a read saw is known, and the causal order is what follows
-//! from that and from the order of each session. Under this condition causal convergence is decided in polynomial time:
-//! Bouajjani, Enea, Guerraoui & Hamza, "On Verifying Causal Consistency", POPL 2017; Biswas & Enea, "On the Complexity of
-//! Checking Transactional Consistency", OOPSLA 2019. The way to near-linear time, vector clocks and only the latest write
-//! of each session, is that of Møldrup & Pavlogiannis, "AWDIT: An Optimal Weak Database Isolation Tester", PLDI 2025.
+//! Every write has an id and every read names it, so which write a read saw is known, and the causal order is what
+//! follows from that and from the order of each session. Under this condition causal convergence is decided in
+//! polynomial time: Bouajjani, Enea, Guerraoui & Hamza, "On Verifying Causal Consistency", POPL 2017; Biswas & Enea,
+//! "On the Complexity of Checking Transactional Consistency", OOPSLA 2019. The way to near-linear time, vector clocks
+//! and only the latest write of each session, is that of Møldrup & Pavlogiannis, "AWDIT: An Optimal Weak Database
+//! Isolation Tester", PLDI 2025.
 
 mod causality;
 pub mod checks;
@@ -145,8 +146,8 @@ impl fmt::Display for Verdict {
 
 /// Decides.
 ///
-/// Time: operations × sessions, and logarithms; a page counts as many reads as its user has keys in the history. Memory:
-/// operations × (4 bytes × sessions + 1 bit × updates without an answer that were seen).
+/// Time: operations × sessions, and logarithms; a page counts as many reads as its user has keys in the history.
+/// Memory: operations × (4 bytes × sessions + 1 bit × updates without an answer that were seen).
 pub fn check(history: &History) -> Verdict {
     let mut verdict = Verdict::default();
     checks::well_formed::check(history, &mut verdict);

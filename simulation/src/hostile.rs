@@ -1,5 +1,5 @@
-//! Messages that can be read and that no sound process sends, and what a protocol core must do with them: it neither stops
-//! nor grows without bound.
+//! Messages that can be read and that no sound process sends, and what a protocol core must do with them: it neither
+//! stops nor grows without bound.
 //!
 //! Everything is drawn from bytes, so that a fuzzer, a property test and a replay go the same way.
 //!

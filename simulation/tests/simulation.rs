@@ -1,9 +1,10 @@
 //! Random runs of the real protocol cores in virtual time; see `natter_simulation::simulation`.
 //!
-//! Without more said, it runs the seeds from 1 on and then fresh ones, which it names. `SIM_SEED=n` runs one seed and prints
-//! what happens; with `SIM_ONLY="..."` only what that leaves of it; with `SIM_SHRINK=1`, where it fails, it looks for a
-//! smaller run that fails in the same way. `SIM_SEEDS=n` runs that many from seed `SIM_FIRST` on; with `SIM_KEEP_GOING=1` it
-//! tells all seeds that fail instead of stopping at the first. The program `simulate` does the same in several threads.
+//! Without more said, it runs the seeds from 1 on and then fresh ones, which it names. `SIM_SEED=n` runs one seed and
+//! prints what happens; with `SIM_ONLY="..."` only what that leaves of it; with `SIM_SHRINK=1`, where it fails, it
+//! looks for a smaller run that fails in the same way. `SIM_SEEDS=n` runs that many from seed `SIM_FIRST` on; with
+//! `SIM_KEEP_GOING=1` it tells all seeds that fail instead of stopping at the first. The program `simulate` does the
+//! same in several threads.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "test code")]
 
 #[path = "simulation/restless.rs"]

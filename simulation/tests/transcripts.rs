@@ -1,8 +1,8 @@
 //! Transcripts: executions that break a careless design, each as a text that reads as a worked example. The language of
 //! their commands is in `natter_simulation::simulation::transcript`.
 //!
-//! After a deliberate change, `TRANSCRIPTS=write cargo test -p natter-simulation --test transcripts` writes what is observed now
-//! into the files below `tests/transcripts/`: read the difference before you keep it.
+//! After a deliberate change, `TRANSCRIPTS=write cargo test -p natter-simulation --test transcripts` writes what is
+//! observed now into the files below `tests/transcripts/`: read the difference before you keep it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use std::path::Path;

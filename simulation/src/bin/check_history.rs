@@ -1,7 +1,7 @@
 //! Checks a recorded history: `check_history FILE [--plume FILE] [--awdit FILE] [--dbcop FILE]`.
 //!
-//! Reads JSON lines (`-` for standard input), prints the verdict, and ends with 0 where every promise was kept, 1 where one
-//! was broken, 2 where it could not be decided. The options write the history for these public checkers.
+//! Reads JSON lines (`-` for standard input), prints the verdict, and ends with 0 where every promise was kept, 1 where
+//! one was broken, 2 where it could not be decided. The options write the history for these public checkers.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};

@@ -1,7 +1,7 @@
 //! Many simulated histories: `simulate --seeds N [--first F] [--jobs J] [--chunk C]`, best built with `--release`.
 //!
-//! Tells after each chunk what happened so far, and the seeds that failed; ends with 1 where one did, or where some kind of
-//! fault never happened.
+//! Tells after each chunk what happened so far, and the seeds that failed; ends with 1 where one did, or where some
+//! kind of fault never happened.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

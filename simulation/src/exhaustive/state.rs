@@ -33,8 +33,8 @@ const FOUND_MS: u64 = 3000;
 /// Time after the last action by which every session is answered and all replicas are equal, in milliseconds.
 const FINISH_MS: u64 = 6000;
 
-/// Maximum commits of a turn before its store fails. A turn commits once for each exchange between the halves, mostly once
-/// or twice.
+/// Maximum commits of a turn before its store fails. A turn commits once for each exchange between the halves, mostly
+/// once or twice.
 const COMMITS_MAX: usize = 1;
 
 /// Operations of a session, in order, each with the number of the frontend that is asked.

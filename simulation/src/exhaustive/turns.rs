@@ -28,8 +28,8 @@ pub(super) struct Inputs {
 }
 
 impl State {
-    /// A process handles what has arrived, in one turn. With `commits`, the store of its replica manager fails after so many
-    /// of the turn's commits, and the process ends.
+    /// A process handles what has arrived, in one turn. With `commits`, the store of its replica manager fails after so
+    /// many of the turn's commits, and the process ends.
     pub(super) fn hear(
         &mut self,
         process: &ReplicaId,

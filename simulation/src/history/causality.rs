@@ -1,4 +1,5 @@
-//! The causal order: the transitive closure of the order of each session and of "reads from", as vector clocks over chains.
+//! The causal order: the transitive closure of the order of each session and of "reads from", as vector clocks over
+//! chains.
 //!
 //! Mattern, "Virtual Time and Global States of Distributed Systems", 1989.
 

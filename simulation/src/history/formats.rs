@@ -1,5 +1,5 @@
-//! The same history for public checkers of causal consistency (of the converging kind, as here), so that anyone can check
-//! again. All three know transactions of reads and writes; an operation is one.
+//! The same history for public checkers of causal consistency (of the converging kind, as here), so that anyone can
+//! check again. All three know transactions of reads and writes; an operation is one.
 //!
 //! | format | read by | from |
 //! | --- | --- | --- |
@@ -55,8 +55,8 @@ fn plain(history: &History) -> Plain {
     Plain { sessions, refused, keys: index.keys.len() }
 }
 
-/// One event a line: `r(key,value,session,transaction)` or `w(...)`; transaction −1 was refused; a key has the value 0 at
-/// first.
+/// One event a line: `r(key,value,session,transaction)` or `w(...)`; transaction −1 was refused; a key has the value 0
+/// at first.
 pub fn plume(history: &History) -> String {
     let Plain { sessions, refused, .. } = plain(history);
     let mut text = String::new();
@@ -76,8 +76,8 @@ pub fn plume(history: &History) -> String {
     text
 }
 
-/// One event a line, `r key value` or `w key value`; a line of `-` between transactions, one of `=` between sessions. The
-/// first session writes what the data set came with.
+/// One event a line, `r key value` or `w key value`; a line of `-` between transactions, one of `=` between sessions.
+/// The first session writes what the data set came with.
 pub fn awdit(history: &History) -> String {
     let Plain { sessions, keys, .. } = plain(history);
     let mut text: String = (0..keys).map(|key| format!("w {key} 0\n")).collect();

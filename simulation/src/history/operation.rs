@@ -121,8 +121,8 @@ impl Kind {
 pub enum Seen {
     /// Nothing but that it was done.
     Done,
-    /// One key: what was read, what a create or update wrote, or what a delete took away: no rating, by the delete itself,
-    /// where it took nothing away.
+    /// One key: what was read, what a create or update wrote, or what a delete took away: no rating, by the delete
+    /// itself, where it took nothing away.
     Cell(Cell),
     /// A page: all ratings from `after` up to `until`, that included; without `until`, all from `after` on.
     Page {

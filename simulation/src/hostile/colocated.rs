@@ -73,8 +73,8 @@ struct Victim {
     told: Told,
 }
 
-/// Draws a life of a process with both halves, checking after every turn; in the end every client that asked must have had
-/// one answer.
+/// Draws a life of a process with both halves, checking after every turn; in the end every client that asked must have
+/// had one answer.
 ///
 /// # Panics
 ///
@@ -224,7 +224,8 @@ impl Victim {
         is_committed
     }
 
-    /// Takes notice of all that a turn asks for, which must have been committed. `asked` are the clients that asked in it.
+    /// Takes notice of all that a turn asks for, which must have been committed. `asked` are the clients that asked in
+    /// it.
     fn look_at(&mut self, outputs: Outputs, asked: &BTreeSet<u64>) {
         self.told.outputs += outputs.replica.len() + outputs.frontend.len();
         let committed = self.disk.as_ref().map(|disk| disk.contents().0.state.replica_timestamp.replicas);

@@ -239,8 +239,8 @@ impl Peers {
         }
     }
 
-    /// Takes notice of what a replica manager asks for: nothing that is told to others is too long, or cannot be written.
-    /// Returns whether it has applied a record.
+    /// Takes notice of what a replica manager asks for: nothing that is told to others is too long, or cannot be
+    /// written. Returns whether it has applied a record.
     pub(super) fn look_at(&mut self, output: &Output) -> bool {
         let message = match output {
             Output::Reply(_, reply) => wire::encode(reply),

@@ -140,8 +140,8 @@ impl Bystanders {
         self.generator.choice(recorded).cloned()
     }
 
-    /// A request goes to `to`. Gives what a bystander answers, after how many microseconds, and whether it takes the request
-    /// away.
+    /// A request goes to `to`. Gives what a bystander answers, after how many microseconds, and whether it takes the
+    /// request away.
     pub fn answer(&mut self, to: &ReplicaId, message: &Message) -> Option<(Option<Said>, u64, bool)> {
         if !self.answers.includes(to) || self.generator.u32(..4) == 0 {
             return None;

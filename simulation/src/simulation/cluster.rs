@@ -39,8 +39,8 @@ pub struct Settings {
     pub message_bytes_max: usize,
     /// Interval of the ticks of a process's clock, in microseconds.
     pub tick_us: u64,
-    /// The longest time for which a process gathers what arrives into one turn, in microseconds. With 0, each message is
-    /// a turn of its own.
+    /// The longest time for which a process gathers what arrives into one turn, in microseconds. With 0, each message
+    /// is a turn of its own.
     pub processing_us_max: u64,
     /// The longest time that a synced disk takes for a commit, in microseconds. With 0, a commit ends at once.
     pub sync_us_max: u64,
@@ -359,8 +359,8 @@ impl Cluster {
         }
     }
 
-    /// Takes out what a process handles in its next turn: mostly its whole inbox, now and then a part. The rest waits for
-    /// another turn, as where more arrived than a shell reads at once.
+    /// Takes out what a process handles in its next turn: mostly its whole inbox, now and then a part. The rest waits
+    /// for another turn, as where more arrived than a shell reads at once.
     fn next_turn(&mut self, id: &ReplicaId) -> Vec<(ReplicaId, Message)> {
         let waiting = self.process(id).inbox.len();
         let splits = waiting > 1 && self.settings.processing_us_max > 0 && self.generator.u32(..8) == 0;

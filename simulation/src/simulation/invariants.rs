@@ -54,8 +54,8 @@ impl fmt::Display for Violation {
 /// The refusal of a label for its clock.
 const AHEAD: &str = "more than a minute ahead";
 
-/// Whether a label is refused for a clock of which nothing is left: the record with that stamp was held, and not applied, by a
-/// replica manager that is gone.
+/// Whether a label is refused for a clock of which nothing is left: the record with that stamp was held, and not
+/// applied, by a replica manager that is gone.
 fn is_clock_lost(cluster: &Cluster, operation: &Operation, answer: &ClientAnswer) -> bool {
     let Err(FrontendError::BadRequest(text)) = answer else { return false };
     let is_near = |id: &ReplicaId| {

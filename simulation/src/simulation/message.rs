@@ -32,7 +32,8 @@ pub enum Message {
     Answer(u64, ClientAnswer),
     /// Frontend to client, with the client's number, beside an answer: updates of its session that are lost.
     Lost(u64, Timestamp),
-    /// Frontend to client, with the client's number, beside an answer: replicas that its session may leave out of its label.
+    /// Frontend to client, with the client's number, beside an answer: replicas that its session may leave out of its
+    /// label.
     Retired(u64, Timestamp),
     /// Frontend to replica manager: requests of one kind.
     Requests {

@@ -77,8 +77,8 @@ pub struct Plan {
     /// silence after which a replica counts as gone. Frontends hear all meanwhile: a replica that is apart with a
     /// frontend cannot tell that others live.
     pub long_cut_us: u64,
-    /// Whether the run ends as soon as everything is well again: many short ones see as much as a few long ones, but for
-    /// what takes its time.
+    /// Whether the run ends as soon as everything is well again: many short ones see as much as a few long ones, but
+    /// for what takes its time.
     pub is_brief: bool,
     /// Interval of the ticks of processes' clocks, in microseconds.
     pub tick_us: u64,
@@ -161,7 +161,8 @@ impl Plan {
         }
     }
 
-    /// In one seed of three, half or all of the replicas are frontends as well. Clocks far ahead do not happen to these yet.
+    /// In one seed of three, half or all of the replicas are frontends as well. Clocks far ahead do not happen to these
+    /// yet.
     pub fn draw_colocated(mut self, seed: u64) -> Self {
         let mut generator = Rng::with_seed(seed ^ 0x636f_6c6f);
         let permille = [0, 0, 0, 0, 500, 1000][generator.usize(..6)];
@@ -215,8 +216,9 @@ impl Plan {
         self
     }
 
-    /// The broker's largest payload, in bytes. Where logs are truncated it takes several messages to bring a snapshot: one for
-    /// each row or executed update, or for ten of them in a history that is not brief, when there are ten times as many.
+    /// The broker's largest payload, in bytes. Where logs are truncated it takes several messages to bring a snapshot:
+    /// one for each row or executed update, or for ten of them in a history that is not brief, when there are ten times
+    /// as many.
     pub fn message_bytes_max(&self) -> usize {
         match (self.forget_after_ms < 600_000, self.is_brief) {
             (false, _) => 1 << 20,

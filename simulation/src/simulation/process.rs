@@ -96,8 +96,8 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// Silence until the turn at `now_us`, in microseconds. A presence message of that turn may come after its tick, so it
-    /// ends the silence only afterwards.
+    /// Silence until the turn at `now_us`, in microseconds. A presence message of that turn may come after its tick, so
+    /// it ends the silence only afterwards.
     pub fn silent_us(&self, now_us: u64) -> u64 {
         now_us - if self.last_us < now_us { self.last_us } else { self.before_us }
     }
@@ -271,8 +271,8 @@ impl Process {
         }
     }
 
-    /// Whether it must know by now that this replica manager is gone: it said so, or the broker did, or it was silent for
-    /// longer than presence allows while this process listened.
+    /// Whether it must know by now that this replica manager is gone: it said so, or the broker did, or it was silent
+    /// for longer than presence allows while this process listened.
     pub fn knows_that_is_gone(&self, id: &ReplicaId, now_us: u64) -> bool {
         let listening_since_us = self.woken_us.max(self.started_us);
         *id != self.id

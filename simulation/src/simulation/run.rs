@@ -363,8 +363,9 @@ impl Run {
         Ok(())
     }
 
-    /// Whether all was started anew with nothing, and a bystander may have repeated what those showed that ended: then the
-    /// two clusters have met, and what sessions and frontends have seen of the older one is missed in vain for a while.
+    /// Whether all was started anew with nothing, and a bystander may have repeated what those showed that ended: then
+    /// the two clusters have met, and what sessions and frontends have seen of the older one is missed in vain for a
+    /// while.
     fn may_have_met_the_dead(&self) -> bool {
         self.epoch > 0 && self.cluster.bystanders.repeated > 0
     }
@@ -444,8 +445,8 @@ impl Run {
         check(false, "availability", || format!("{error}: {:?}", self.clients[n].operation))
     }
 
-    /// Whether a replica has died that would come back with what it accepted if it had only lost its connection: nobody can
-    /// tell yet.
+    /// Whether a replica has died that would come back with what it accepted if it had only lost its connection: nobody
+    /// can tell yet.
     fn has_a_replica_died_lately(&self, now_us: u64) -> bool {
         let died_lately = |process: &Process| match process.life {
             Life::Dead { since_us } => now_us - since_us < LOST_AFTER_MS * 1000 + CLIENT_TIMEOUT_US,
@@ -454,8 +455,8 @@ impl Run {
         self.cluster.processes.values().any(|process| process.replica().is_some() && died_lately(process))
     }
 
-    /// Whether no frontend died lately, so that nothing was lost with it, nor a replica manager that may come back with an
-    /// update: then nobody can tell what became of that.
+    /// Whether no frontend died lately, so that nothing was lost with it, nor a replica manager that may come back with
+    /// an update: then nobody can tell what became of that.
     fn processes_are_well(&self, now_us: u64) -> bool {
         let wall_us = CLIENT_TIMEOUT_US + 100_000;
         let matters = |process: &&Process| process.frontend().is_some() || process.disk.is_some();

@@ -1,8 +1,8 @@
 //! Makes a failing run smaller: leaves out what the violation of the same invariant does not need.
 //!
-//! Greedy, after Zeller & Hildebrandt, "Simplifying and Isolating Failure-Inducing Input" (2002): whatever can be left out
-//! is, the greatest first, until nothing more can. As every change leads to other chances, each smaller plan is tried with
-//! several.
+//! Greedy, after Zeller & Hildebrandt, "Simplifying and Isolating Failure-Inducing Input" (2002): whatever can be left
+//! out is, the greatest first, until nothing more can. As every change leads to other chances, each smaller plan is
+//! tried with several.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! Transcripts: scenarios as text, with what was observed below each step.
 //!
-//! A transcript is a text of steps, separated by empty lines. A step has commands, one a line, then `---`, then what was
-//! observed. `#` begins a comment, which stays where it is. Time passes only as the commands say, and 50 ms after each
-//! step; every message takes a millisecond. Invariants are checked all the while. The commands:
+//! A transcript is a text of steps, separated by empty lines. A step has commands, one a line, then `---`, then what
+//! was observed. `#` begins a comment, which stays where it is. Time passes only as the commands say, and 50 ms after
+//! each step; every message takes a millisecond. Invariants are checked all the while. The commands:
 //!
 //! | command | effect |
 //! | --- | --- |

@@ -80,8 +80,8 @@ impl MemoryValue {
         self.staged.clear();
     }
 
-    /// Takes out what was committed since the last time, in order. A turn may commit several times; only the last commit can
-    /// be under way.
+    /// Takes out what was committed since the last time, in order. A turn may commit several times; only the last
+    /// commit can be under way.
     pub fn take_committed(&mut self) -> Vec<Written> {
         std::mem::take(&mut self.committed)
     }

@@ -75,8 +75,8 @@ fn a_frontend_belongs_to_the_cluster_of_the_replicas_that_are_there() {
     assert!(matches!(answer(&ask(&mut bench, "a-cluster")), Err(FrontendError::OtherCluster { .. })));
 }
 
-/// All replicas are started anew with nothing, while a frontend stays: a new session is answered, though the frontend has
-/// seen what nobody will ever have again.
+/// All replicas are started anew with nothing, while a frontend stays: a new session is answered, though the frontend
+/// has seen what nobody will ever have again.
 #[test]
 fn what_was_seen_in_another_cluster_is_asked_for_no_more() {
     let mut bench = Bench::beside(&["a"]);

@@ -138,8 +138,8 @@ fn beside_a_retired_one() -> (Bench, Vec<Output>) {
     (bench, outputs)
 }
 
-/// A replica that is gone, and that the others have retired, is not taken for one that died with its updates: a frontend that
-/// no client asks for anything finds out.
+/// A replica that is gone, and that the others have retired, is not taken for one that died with its updates: a
+/// frontend that no client asks for anything finds out.
 #[test]
 fn a_retired_replica_is_not_told_as_lost() {
     let (mut bench, mut all) = beside_a_retired_one();

@@ -1,12 +1,14 @@
-//! The definition itself, on histories of a few operations: is there an order of all writes that extends the causal order,
-//! such that each read sees the last write of its key among those that it knows? Biswas & Enea 2019, causal consistency.
+//! The definition itself, on histories of a few operations: is there an order of all writes that extends the causal
+//! order, such that each read sees the last write of its key among those that it knows? Biswas & Enea 2019, causal
+//! consistency.
 
 use natter_simulation::history::check;
 use proptest::prelude::*;
 
 use crate::tale::{Tale, by};
 
-/// A step of one of three sessions: a write to, or a read of, one of two films; a read sees one of the writes by number.
+/// A step of one of three sessions: a write to, or a read of, one of two films; a read sees one of the writes by
+/// number.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     session: usize,

@@ -24,8 +24,8 @@ const THINK_US: u64 = 700_000;
 const ENTRIES_MAX: usize = 48;
 /// Maximum bytes of a presence message: former ids and two timestamps.
 const PRESENCE_BYTES_MAX: usize = 4_000;
-/// Maximum updates in a log, or remembered: those of the 11 minutes for which a replica that starts again remembers them, with
-/// the records that retire ids.
+/// Maximum updates in a log, or remembered: those of the 11 minutes for which a replica that starts again remembers
+/// them, with the records that retire ids.
 const UPDATES_MAX: usize = 1_700;
 /// An old id may stand in two lists of retired ids, each of limited length, and in one of the dead.
 const MENTIONS_MAX: usize = 5;

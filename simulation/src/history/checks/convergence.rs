@@ -1,8 +1,8 @@
 //! All see the writes of a key in one order, and all replicas end with the same.
 //!
-//! Causal convergence (CCv): where a read sees w2 and knew of another write w1 of the key, w1 comes before w2; these orders
-//! and the causal order together must have no cycle (`CyclicCF` of Bouajjani et al. 2017; the axiom of Biswas & Enea 2019).
-//! Only the latest w1 of each session matters: the earlier ones come before it.
+//! Causal convergence (CCv): where a read sees w2 and knew of another write w1 of the key, w1 comes before w2; these
+//! orders and the causal order together must have no cycle (`CyclicCF` of Bouajjani et al. 2017; the axiom of Biswas &
+//! Enea 2019). Only the latest w1 of each session matters: the earlier ones come before it.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -178,7 +178,8 @@ impl Cluster {
         self.process_mut(id).dies_after = Some(outputs);
     }
 
-    /// Ends a process that was to die while sending, and sent nothing since: not at some time when nobody reckons with it.
+    /// Ends a process that was to die while sending, and sent nothing since: not at some time when nobody reckons with
+    /// it.
     pub fn crash_if_it_is_to(&mut self, id: &ReplicaId) {
         let process = self.process_mut(id);
         if process.dies_after.take().is_some() && process.is_alive() {

@@ -1,8 +1,9 @@
-//! Permissions that the broker takes away from a process and gives back, and what the shell of the process does meanwhile.
+//! Permissions that the broker takes away from a process and gives back, and what the shell of the process does
+//! meanwhile.
 //!
 //! The broker drops what may not be published and tells the publisher; it ends a subscription that is not permitted any
-//! more and tells the subscriber. A process that lacks something it needs stops serving, keeps its state and tries again.
-//! When all is permitted again, it goes on as after a lost connection.
+//! more and tells the subscriber. A process that lacks something it needs stops serving, keeps its state and tries
+//! again. When all is permitted again, it goes on as after a lost connection.
 
 use std::collections::BTreeSet;
 

@@ -14,8 +14,8 @@ const ANEW_MAX: u64 = 2;
 pub(super) type Later = Vec<(u64, Cure)>;
 
 impl Faults {
-    /// The directory of a replica manager is copied while that is stopped, or it restarts again and again. One without a
-    /// directory crashes.
+    /// The directory of a replica manager is copied while that is stopped, or it restarts again and again. One without
+    /// a directory crashes.
     pub(super) fn strike_directory(
         &mut self,
         kind: Kind,

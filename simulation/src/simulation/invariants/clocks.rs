@@ -5,8 +5,8 @@ use natter_common::record::Record;
 
 use super::{Violation, check};
 
-/// A clock of a label that is ahead of a wall clock by no more than this may be taken as it is, in milliseconds: one second, and
-/// the time since a replica showed a wall clock that has been set back meanwhile.
+/// A clock of a label that is ahead of a wall clock by no more than this may be taken as it is, in milliseconds: one
+/// second, and the time since a replica showed a wall clock that has been set back meanwhile.
 const CLOCKS_DIFFER_MS: u64 = 6000;
 
 /// The latest that any machine's wall clock ever showed, those of clients too, in Unix milliseconds.

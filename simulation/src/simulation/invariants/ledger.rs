@@ -174,8 +174,8 @@ impl Ledger {
     }
 
     /// Whether `id` carries no stamp and its records have different ones: a retry was stamped by itself. That is the
-    /// weakness of such ids, where the first acceptor could not be asked: the retry wins over what was written in between.
-    /// An id that was made by a clock which was ahead carries none for those whose clocks are right.
+    /// weakness of such ids, where the first acceptor could not be asked: the retry wins over what was written in
+    /// between. An id that was made by a clock which was ahead carries none for those whose clocks are right.
     pub fn is_stamped_twice(&self, id: UpdateId) -> bool {
         let stamps: BTreeSet<Stamp> = self.records_of(id).map(|record| record.stamp).collect();
         let carried = id.stamp().filter(|stamp| stamp.milliseconds() <= EPOCH_MS + STAMP_AHEAD_MS_MAX);

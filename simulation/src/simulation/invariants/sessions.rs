@@ -1,5 +1,5 @@
-//! Sessions (guarantee 1): an answer reflects `prev`, and exactly what its label says; so a session reads its own writes
-//! and never reads backwards, which is checked once more by what it saw.
+//! Sessions (guarantee 1): an answer reflects `prev`, and exactly what its label says; so a session reads its own
+//! writes and never reads backwards, which is checked once more by what it saw.
 
 use std::collections::BTreeMap;
 
