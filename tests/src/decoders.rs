@@ -1,9 +1,9 @@
-//! Everything that reads what others wrote, and for each what must hold of any bytes whatever:
+//! Decoders of all bytes that come from other processes or people, and the properties that hold for any bytes:
 //!
-//! - it never panics, and uses no more time and memory than the bytes warrant;
-//! - what can be read can be written, and reads as the same again;
-//! - what a sound process writes reads as it was ([`wire`] draws such messages, from `hostile`);
-//! - what another encoder writes of the same message reads as it was, and what only looks like it is refused ([`encoders`]).
+//! - a decoder never panics, and uses no more time and memory than the bytes warrant;
+//! - a message that is read can be written, and reads as the same again;
+//! - a message of a sound process reads as it was ([`wire`] draws such messages, from `hostile`);
+//! - the same message by another encoder reads as it was, and bytes that only look like it are refused ([`encoders`]).
 //!
 //! `cargo test` runs the checks on arbitrary bytes and on examples that were tampered with ([`tamper`]); the targets of
 //! `fuzz/` on what a fuzzer thinks of.
@@ -17,7 +17,7 @@ pub mod wire;
 ///
 /// # Panics
 ///
-/// Where it doesn't.
+/// Panics if a property does not hold.
 pub type Check = fn(&[u8]) -> bool;
 
 /// Reads a message, and gives it as it would be written again: equal bytes are the same message.
@@ -32,7 +32,7 @@ pub struct Decoder {
     pub check: Check,
     /// Draws bytes that it reads.
     pub example: fn(&[u8]) -> Vec<u8>,
-    /// For messages that are maps.
+    /// Rewriter of messages that are maps.
     pub rewrite: Option<Rewrite>,
     /// Cost of its check: `cargo test` runs this many times fewer cases.
     pub cost: u64,

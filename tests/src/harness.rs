@@ -11,7 +11,7 @@
 //! - [`Ledger`]: clients that retry until they are answered, and what was acknowledged to them
 //! - [`data`]: data sets for the tests
 //!
-//! Every process ends with the test, also where that fails; then the last lines of every log are printed.
+//! Every process ends with the test, also with a failed one; then the last lines of every log are printed.
 
 mod accounts;
 mod broker;
@@ -65,6 +65,6 @@ async fn until_file_has(path: &Path, what: &str, is_so: impl Fn(&str) -> bool) {
 /// Whether a process is frozen, as the system sees it.
 fn is_frozen(process: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // After the program's name, which may have blanks.
+    // The state follows the program's name, which may have blanks.
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }

@@ -82,7 +82,7 @@ fn sizes(cluster: &mut Cluster<'_>) -> Vec<(String, Option<ResidentSet>)> {
     cluster.members().iter().map(|member| (member.name().to_owned(), member.resident_set())).collect()
 }
 
-/// With a reply subject: an error with a code and a reason, whatever is sent and wherever.
+/// Sends bad requests with a reply subject: each sender gets an error with a code and a reason.
 async fn every_sender_is_told(cluster: &Cluster<'_>) {
     let wire = &cluster.wire;
     let replicas: Vec<String> = cluster
@@ -158,7 +158,7 @@ async fn messages_that_nobody_waits_for(cluster: &Cluster<'_>) {
         for rest in &subjects {
             wire.publish(rest, payload.clone()).await;
         }
-        // So that no queue of the broker's is to blame.
+        // Each payload is read before the next, so that no queue of the broker's is to blame.
         everybody_listens(cluster).await;
     }
 }
@@ -192,7 +192,7 @@ async fn absurd_gossip(cluster: &Cluster<'_>) {
     everybody_listens(cluster).await;
 }
 
-/// The subjects that replies come to are known to whoever listens: answers made up there change nothing.
+/// Sends made-up answers to the inboxes of others, which any listener can learn: they change nothing.
 async fn answers_that_nobody_asked_for(cluster: &Cluster<'_>) {
     let wire = &cluster.wire;
     let mut requests = wire.client().subscribe(wire.subject("replica.*.*")).await.unwrap();
@@ -227,13 +227,13 @@ async fn members_made_up(cluster: &Cluster<'_>) {
     everybody_listens(cluster).await;
 }
 
-/// Every process has read what was sent so far: it answers what was sent after.
+/// Waits until every process has read all messages so far: it answers requests sent after them.
 async fn everybody_listens(cluster: &Cluster<'_>) {
     cluster.wire.flush().await;
     let ids = cluster.replica_ids();
     let statuses = join_all(ids.iter().map(|id| cluster.set_mode(id, None, Encoding::MessagePack))).await;
     assert!(statuses.iter().all(|status| status["status"] == "ACTIVE"), "{statuses:?}");
-    // Of one behind a long queue, the first answer may be that time is up.
+    // A frontend behind a long queue may first answer that time is up.
     let started = Instant::now();
     for _ in 0..4 {
         loop {
@@ -249,7 +249,7 @@ async fn everybody_listens(cluster: &Cluster<'_>) {
     }
 }
 
-/// They repeat what a replica says, under another name and with another digest.
+/// Made-up senders repeat a replica's message, under another name and with another digest.
 async fn strangers_cannot_call_it_diverged(cluster: &Cluster<'_>) {
     let mut gossip = cluster.observer.seen().named("r1").unwrap().1.gossip.clone();
     gossip["records"] = json!([]);
@@ -309,7 +309,7 @@ async fn a_flood_of_requests_that_wait_leaves_the_others_their_answers() {
     let mut cluster = world.small_cluster(1, 2).await;
     let wire = cluster.wire.clone();
     let before = sizes(&mut cluster);
-    // Each with thousands of entries that nobody reached, at the frontend and at both replicas.
+    // Labels with thousands of entries that no replica has reached, at the frontend and at both replicas.
     let entries: serde_json::Map<String, Value> = (0..3000).map(|n| (format!("{MADE_UP}-{n}"), json!(1))).collect();
     let flood = async {
         let map = json!({"user_id": 1, "movie_id": 1, "prev": {"replicas": entries, "clock": 0}});
@@ -317,7 +317,7 @@ async fn a_flood_of_requests_that_wait_leaves_the_others_their_answers() {
         let answers: Vec<_> = stream::iter(asking).buffer_unordered(20).collect().await;
         let stale = answers.iter().filter(|answer| answer.error().0 == "504 STALE").count();
         println!("{stale} of {} were told STALE", answers.len());
-        // On a slow machine it may not be known in time.
+        // A slow machine may not know it in time.
         assert!(answers.iter().all(|answer| ["504 STALE", "504 TIMEOUT"].contains(&answer.error().0.as_str())));
     };
     let wire: &Wire = &cluster.wire;

@@ -1,7 +1,7 @@
-//! Every decoder, fed with what no sound process sends; see `natter_tests::decoders`.
+//! Decoders, fed with bytes that no sound process sends; see `natter_tests::decoders`.
 //!
-//! `DECODER=name` is only about one of them; `DECODER_SEED=n` goes through one seed again, `DECODER_SEEDS=n` through that many
-//! from `DECODER_FIRST` on. `DECODER_FILE=path` checks what is in a file: what a fuzzer found.
+//! `DECODER=name` is only about one of them; `DECODER_SEED=n` goes through one seed again, `DECODER_SEEDS=n` through
+//! that many from `DECODER_FIRST` on. `DECODER_FILE=path` checks the bytes of a file, as a fuzzer found them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -15,7 +15,7 @@ use natter_tests::decoders::{ALL, Decoder};
 
 /// Number of seeds for each decoder, unless the environment sets another; fewer for a costly check.
 const SEEDS: u64 = 600;
-/// An example is drawn from so many bytes at most.
+/// Maximum random bytes from which an example is drawn.
 const DRAWN_BYTES_MAX: usize = 400;
 /// Maximum processor time of one case, in milliseconds; a hundred times what any takes.
 const CASE_CPU_MS_MAX: u64 = 2_000;
@@ -49,7 +49,8 @@ fn random_bytes(random: &mut Rng, length_max: usize) -> Vec<u8> {
     std::iter::repeat_with(|| random.u8(..)).take(length).collect()
 }
 
-/// Goes through the seeds for each decoder, or one of `share` of them, and names the one that fails. `case` gives the bytes that are to be read.
+/// Goes through the seeds for each decoder, or one of `share` of them, and names the one that fails. `case` gives the
+/// bytes to be read.
 fn seeds(test: &str, share: u64, case: impl Fn(&Decoder, &mut Rng) -> Vec<u8>) {
     let before_kib = memory_kib();
     let mut line = String::new();
@@ -94,7 +95,7 @@ fn arbitrary_bytes_are_read_or_refused() {
     seeds("arbitrary_bytes", 1, |_, random| {
         let length_max = if random.u8(..) == 0 { LENGTH_MAX } else { 200 };
         let mut bytes = random_bytes(random, length_max);
-        // Most are not even a map; these have a chance.
+        // Random bytes are mostly not even a map; these have a chance.
         if let Some(first) = bytes.first_mut().filter(|_| random.bool()) {
             *first = *random.choice(b"\x80\x81\x82\x85\x8f\xde\xdf{").unwrap_or(&0x80);
         }

@@ -303,7 +303,7 @@ fn one_word_stands_for_one_thing() {
     }
 }
 
-/// Those that are put in on purpose must go where the code is now.
+/// Checks that the patch with the seeded bugs applies to the current code.
 #[test]
 fn the_patch_with_the_bugs_fits() {
     let patch = std::fs::File::open(root().join("simulation/bugs/seeded.patch")).unwrap();

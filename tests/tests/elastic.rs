@@ -28,7 +28,7 @@ async fn no_request_fails_while_frontends_and_replicas_come_go_and_are_killed() 
     newcomers_are_used_soon(&mut cluster, &load).await;
     println!("replicas came: {}", so_far(&load, &[]));
 
-    // One that stands still keeps its connection and answers nothing, until it counts as gone; then it comes back.
+    // A frozen replica keeps its connection and answers nothing, until it counts as gone; then it comes back.
     let presences = |cluster: &Cluster<'_>| cluster.observer.seen().named("r3").unwrap().1.presences;
     cluster.member("r3").pause();
     let before = load.so_far().answered;
@@ -166,7 +166,7 @@ async fn no_answer_is_wrong_whatever_happens_one_fault_at_a_time() {
                 world.broker.start().await;
             }
         }
-        // All is well again before the next fault: records that only those had who were killed are nobody's promise.
+        // All is well again before the next fault: no promise covers records that only killed replicas had.
         cluster.until_ready().await;
         load.until_answered(100).await;
         *faults.entry(fault).or_default() += 1;

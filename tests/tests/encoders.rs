@@ -77,7 +77,7 @@ async fn a_session_with_every_encoder_reads_its_own_writes() {
 
 /// Sends messages as PHP and Lua write them, which have no tool here.
 async fn by_hand(wire: &Wire) {
-    // PHP: an empty array is a list, whatever it was meant for.
+    // PHP: an empty array is a list, even if a map was meant.
     let php = b"\x84\xa7user_id\x2a\xa8movie_id\x02\xa6rating\x04\xa4prev\x90";
     let created = send(wire, "create", php.to_vec()).await.unwrap();
     let created: Value = rmp_serde::from_slice(&created).unwrap();
@@ -137,7 +137,7 @@ fn from_hex(digits: &str) -> Vec<u8> {
     pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
 
-/// Prints what the headers of the errors of two roles are, to whom it may concern.
+/// Prints the headers of the errors of two roles.
 const HEADERS: &str = r#"
 import asyncio, os, sys
 import nats

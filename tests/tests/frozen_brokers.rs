@@ -27,7 +27,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// A movie that the sessions of the stage neither read nor write.
 const MOVIE_ID: u32 = 8;
-/// Users that nobody else writes.
+/// First of the users whose ratings no session writes.
 const FIRST_USER_ID: u32 = 9001;
 
 /// The longest time without an answer so far, and the time of the last answer.

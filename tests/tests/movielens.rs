@@ -26,7 +26,7 @@ fn folder() -> Option<PathBuf> {
 struct Movie {
     title: String,
     genres: Vec<String>,
-    /// Half stars of all who rated it.
+    /// Half stars of all its ratings.
     ratings: Vec<u32>,
 }
 
@@ -40,7 +40,7 @@ impl Movie {
 /// The files, read without anything of Natter's.
 struct Files {
     movies: BTreeMap<u64, Movie>,
-    /// By user, then film: half stars and Unix seconds.
+    /// Half stars and Unix seconds, by user, then movie.
     ratings: BTreeMap<u64, BTreeMap<u64, (u32, u64)>>,
 }
 
@@ -146,7 +146,7 @@ async fn timed(what: &str, work: impl Future<Output = usize>) {
     println!("{what}: {} requests in {:?}", work.await, started.elapsed());
 }
 
-/// With pages of different sizes.
+/// Reads the ratings of every user, with pages of different sizes.
 async fn every_users_ratings(wire: &Wire, files: &Files) -> usize {
     let asking = files.ratings.iter().map(|(&user_id, ratings)| async move {
         let limit = [7, 100, 1000, 5000][user_id as usize % 4].max(ratings.len() / 20);
@@ -171,7 +171,7 @@ async fn every_users_ratings(wire: &Wire, files: &Files) -> usize {
     stream::iter(asking).buffer_unordered(AT_ONCE).collect::<Vec<usize>>().await.into_iter().sum()
 }
 
-/// Of each user some that are there and one that is not.
+/// Reads some ratings of each user, and one that does not exist.
 async fn reads_of_every_user(wire: &Wire, files: &Files) -> usize {
     let mut asked: Vec<(u64, u64)> = Vec::new();
     for (&user_id, ratings) in &files.ratings {
@@ -230,7 +230,8 @@ async fn updates_are_seen_and_averages_follow(wire: &Wire, files: &Files) -> usi
                 map["rating"] = json!(f64::from(half_stars) / 2.0);
             }
             let written = writer.ask(operation, map).await.ok();
-            // Seen by every later read: of its session, of one that got its label, and of any other by way of the same frontend.
+            // The write is seen by every later read: of its session, of one that got its label, and of any other by way
+            // of the same frontend.
             reader.merge(&written["label"]);
             let map = json!({"user_id": user_id, "movie_id": movie_id});
             for read in [

@@ -1,4 +1,4 @@
-//! The same message as encoders of other languages write it, and what only looks like a message.
+//! Messages as encoders of other languages write them, and bytes that only look like a message.
 
 use fastrand::Rng;
 use rmpv::Value;
@@ -34,8 +34,8 @@ pub fn bytes(value: &Value) -> Vec<u8> {
     bytes
 }
 
-/// The same message as another encoder may write it: texts as `bin`, whole numbers as floats, empty maps as empty lists,
-/// keys in another order, and unknown keys of whatever type.
+/// Rewrites a message as another encoder may write it: texts as `bin`, whole numbers as floats, empty maps as empty
+/// lists, keys in another order, and unknown keys of any type.
 pub fn same(random: &mut Rng, value: &Value) -> Value {
     let bin = random.bool();
     let floats = random.bool();

@@ -11,7 +11,7 @@ use super::Decoder;
 use super::wire::{GOSSIP, REPLIES};
 use natter_simulation::hostile::draw::Draw;
 
-/// MessagePack becomes JSON, and is no longer in it than so many times.
+/// Maximum length of MessagePack shown as JSON, as a multiple of its own length.
 const TIMES_MAX: usize = 40;
 
 /// `client decode`.

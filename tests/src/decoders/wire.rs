@@ -47,7 +47,7 @@ fn read<T: Serialize + DeserializeOwned + PartialEq + Debug>(format: Format, byt
     assert!(written.len() <= length_max, "{} bytes became {}", bytes.len(), written.len());
     let again: T = format.decode(&written).unwrap_or_else(|error| panic!("{message:?} does not read again: {error}"));
     assert_eq!(format.encode(&again).ok(), Some(written), "{message:?} reads as {again:?}");
-    // Only what is not a number differs from itself.
+    // Only a message with a NaN differs from itself.
     #[expect(clippy::eq_op, reason = "that is the question")]
     let is_itself = message == message;
     assert!(again == message || !is_itself, "{message:?} reads as {again:?}");
@@ -158,7 +158,7 @@ fn state(messages: &mut Messages<'_>) -> State {
     }
 }
 
-/// A frontend's reply as a client reads it, of whichever operation; and the body of an error.
+/// A frontend's reply to any operation, as a client reads it; and the body of an error.
 pub const CLIENT_REPLY: Decoder = Decoder {
     name: "client_reply",
     check: check_client_reply,
@@ -268,12 +268,12 @@ fn check_limits(query: &Query) {
     }
 }
 
-/// The same map means the same in both encodings.
+/// Checks that a map means the same in both encodings.
 fn check_other_encoding(operation: Operation, user: Option<&str>, bytes: &[u8]) {
     if Format::of(bytes) != Format::Json {
         return;
     }
-    // Of fields that come twice, the last one counts here.
+    // The last one counts here of fields that come twice.
     let Ok(map) = serde_json::from_slice::<Value>(bytes) else { return };
     let (json, packed) = (serde_json::to_vec(&map), rmp_serde::to_vec_named(&map));
     let (json, packed) = (json.expect("JSON again"), packed.expect("any map can be packed"));

@@ -21,7 +21,7 @@ impl Accounts {
         Self { operator: KeyPair::new_operator(), account: KeyPair::new_account() }
     }
 
-    /// The configuration of a server that lets in this account's users, and nobody else.
+    /// The configuration of a server that lets in only this account's users.
     pub fn configuration(&self) -> String {
         let operator = sign(&self.operator, &self.operator, None, json!({"type": "operator", "version": 2}));
         let limits = json!({"subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,

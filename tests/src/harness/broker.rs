@@ -114,7 +114,7 @@ impl Broker {
             .unwrap_or_default()
     }
 
-    /// Writes another configuration, and waits until the server has taken it over; one that does not run takes it when it
+    /// Writes another configuration, and waits until the server has taken it over. A stopped server takes it when it
     /// starts.
     pub async fn configure(&self, configuration: &str) {
         const TAKEN: &str = "Reloaded server configuration";
@@ -128,8 +128,8 @@ impl Broker {
     }
 }
 
-/// A port that nobody listens on, each only once. It is below those that systems give to whoever connects somewhere: while
-/// the broker is down, one of those who try to reach it could be given just its port.
+/// Returns a free port, each only once. It is below the ports that systems give to outgoing connections: while the
+/// broker is down, a process that tries to reach it could be given just its port.
 pub(super) fn free_port() -> u16 {
     static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
     let mut given = GIVEN.lock().unwrap();

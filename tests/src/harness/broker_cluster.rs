@@ -1,14 +1,14 @@
 //! Brokers that form one cluster, with every route between two of them over a way that can be cut.
 //!
-//! Each server knows the others by such ways only: what it advertises of itself leads nowhere. Messages are passed on over
-//! one route at most, so two servers without a route between them are apart, even where a third one hears both.
+//! Each server knows the others by such ways only: the address that it advertises leads nowhere. Messages are passed on
+//! over one route at most, so two servers without a route between them are apart, even where a third one hears both.
 
 use std::path::Path;
 
 use super::broker::free_port;
 use super::{Broker, Forwarder, Way};
 
-/// Nobody listens on this port.
+/// Port on which no process listens.
 const NOWHERE: u16 = 9;
 
 /// Settings of the servers.
@@ -18,7 +18,7 @@ pub struct BrokerPlan {
     pub servers: usize,
     /// Maximum bytes that may wait for one connection before it is closed as a slow consumer.
     pub max_pending: u64,
-    /// `mappings` of the configuration: (subject, destination, per cent); what is mapped to `lost.>` is lost.
+    /// `mappings` of the configuration: (subject, destination, per cent). Messages mapped to `lost.>` are lost.
     pub losses: Vec<(&'static str, &'static str, u32)>,
 }
 
@@ -32,9 +32,9 @@ impl Default for BrokerPlan {
 pub struct BrokerCluster {
     plan: BrokerPlan,
     servers: Vec<Broker>,
-    /// Of each server, where the others reach it.
+    /// Port at which the other servers reach each one.
     route_ports: Vec<u16>,
-    /// From the first to the second, by index: (first, second, way).
+    /// Ways from the first server to the second, by index: (first, second, way).
     routes: Vec<(usize, usize, Forwarder)>,
 }
 
@@ -96,7 +96,7 @@ impl BrokerCluster {
         self.servers.iter().map(Broker::url).collect()
     }
 
-    /// Of every loss that was planned, so many per cent from now on, at the servers that run.
+    /// Sets the rate of every planned loss, in per cent, at the servers that run.
     pub async fn lose(&mut self, per_cent: u32) {
         self.plan.losses.iter_mut().for_each(|loss| loss.2 = per_cent);
         for (n, server) in self.servers.iter().enumerate() {

@@ -30,15 +30,15 @@ impl<'w> ClusterPlan<'w> {
         }
     }
 
-    /// Another data set than the sample.
+    /// Uses another data set than the sample.
     #[must_use]
     pub fn database(mut self, path: &Path) -> Self {
         self.database = Some(path.to_owned());
         self
     }
 
-    /// Other brokers than that of the test, as `--server` takes them: `r1` and `f1` get the first, `r2` and `f2` the second,
-    /// and so on in a circle, by the number at the end of their name.
+    /// Uses other brokers than that of the test, as `--server` takes them: `r1` and `f1` get the first, `r2` and `f2`
+    /// the second, and so on in a circle, by the number at the end of their name.
     #[must_use]
     pub fn servers(mut self, servers: Vec<String>) -> Self {
         self.servers = servers;
@@ -95,7 +95,7 @@ impl<'w> ClusterPlan<'w> {
         format!("{}-{name}", self.prefix.replace('.', "-"))
     }
 
-    /// Nobody yet, but somebody who watches.
+    /// Starts without frontends and replicas, but with an observer.
     pub async fn empty(self) -> Cluster<'w> {
         let wire = Wire::connect(&self.servers[0], &self.prefix).await;
         let observer = Observer::start(&wire).await;
@@ -149,8 +149,8 @@ impl Cluster<'_> {
         self.adopt(self.plan.start_command(command, "frontend", name, arguments));
     }
 
-    /// Sets the wall clock of a process ahead by so many milliseconds, or behind; one that is started later has it from its
-    /// start.
+    /// Sets the wall clock of a process ahead, or behind with a negative offset. A process that is started later has it
+    /// from its start.
     pub fn set_clock_ahead(&self, name: &str, offset_ms: i64) {
         // Whole at every moment.
         let (file, new) = (self.plan.clock_file(name), self.plan.clock_file(&format!("{name}.new")));
@@ -311,7 +311,7 @@ impl Cluster<'_> {
         self.observer.assert_convergence();
     }
 
-    /// The same, and then ends every process as its operator would; each must obey.
+    /// Does the same, and then ends every process as its operator would; each must obey.
     pub async fn finish(mut self) {
         self.assert_sound();
         let mut running: Vec<&mut Member> =

@@ -14,9 +14,9 @@ const CHUNK: usize = 64 * 1024;
 /// Treatment of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// They pass.
+    /// Bytes pass.
     Open,
-    /// They wait, and pass when the way is open again: nobody is told.
+    /// Bytes wait, and pass when the way is open again: neither side is told.
     Blocked,
     /// Connections break, and new ones are closed at once.
     Cut,
@@ -55,7 +55,7 @@ impl Forwarder {
         self.port
     }
 
-    /// From now on.
+    /// Sets the way of the bytes from now on.
     pub fn set(&self, way: Way) {
         self.way.send_replace(way);
     }
@@ -78,7 +78,7 @@ impl Drop for Forwarder {
 }
 
 async fn accept(listener: TcpListener, target: u16, way: watch::Receiver<Way>, counts: Arc<Counts>) {
-    // Those under way end with this task.
+    // Connections that are open end with this task.
     let mut connections = JoinSet::new();
     while let Ok((incoming, _)) = listener.accept().await {
         if *way.borrow() == Way::Cut {
@@ -91,7 +91,7 @@ async fn accept(listener: TcpListener, target: u16, way: watch::Receiver<Way>, c
     }
 }
 
-/// Until either side ends it, or it is cut.
+/// Forwards a connection until either side ends it, or it is cut.
 async fn connect(incoming: TcpStream, outgoing: TcpStream, mut way: watch::Receiver<Way>, counts: Arc<Counts>) {
     let (mut from_in, mut to_in) = incoming.into_split();
     let (mut from_out, mut to_out) = outgoing.into_split();

@@ -30,7 +30,7 @@ type Key = (u64, u64);
 /// One write to a rating.
 #[derive(Clone, Debug)]
 struct Version {
-    /// None: it was deleted.
+    /// The rating, or none after a delete.
     rating: Option<f64>,
     id: String,
     is_acknowledged: bool,
@@ -119,7 +119,7 @@ impl Ledger {
         self.assert_right();
     }
 
-    /// Waits until so many more updates are acknowledged.
+    /// Waits until this many more updates are acknowledged.
     pub async fn until_acknowledged(&self, more: u64) {
         let (started, enough) = (Instant::now(), self.entries().acknowledged + more);
         while self.entries().acknowledged < enough {
@@ -309,7 +309,7 @@ impl Client {
         let value = &reply["value"];
         let (rating, id) = version.map_or((Value::Null, Value::Null), |v| (json!(v.rating), json!(v.id)));
         let mut entries = self.ledger.entries();
-        // Of a delete the id need not be known any more.
+        // The id of a delete need not be known any more.
         let id_fits = value["update_id"] == id || (rating.is_null() && value["update_id"].is_null());
         if value["rating"] == rating && id_fits {
             entries.reads += 1;

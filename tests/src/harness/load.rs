@@ -37,9 +37,9 @@ pub struct Failure {
 pub struct LoadReport {
     /// Number of requests that were answered.
     pub answered: u64,
-    /// Those that were not.
+    /// Requests that were not answered.
     pub failures: Vec<Failure>,
-    /// Answers that miss what the session has seen, or that nobody wrote.
+    /// Answers that miss a write that the session has seen, or that no client wrote.
     pub wrong: Vec<String>,
     /// The longest time an answer took.
     pub slowest: Duration,
@@ -107,7 +107,7 @@ impl Load {
         }
     }
 
-    /// Waits until so many more requests were answered.
+    /// Waits until this many more requests were answered.
     pub async fn until_answered(&self, more: u64) {
         let enough = self.so_far().answered + more;
         self.until(&format!("{more} more answers"), |report| report.answered >= enough).await;
@@ -180,7 +180,7 @@ impl Worker {
         };
         let value = &reply["value"];
         let mut report = self.report.lock().unwrap();
-        // Of a delete the id need not be known any more.
+        // The id of a delete need not be known any more.
         let id_fits = value["update_id"] == id || (rating.is_null() && value["update_id"].is_null());
         if value["rating"] != rating || !id_fits {
             report.wrong.push(format!("user {} wrote {rating} by {id} and reads {reply}", self.user));

@@ -1,4 +1,4 @@
-//! Watches presence and gossip, as anybody on the broker can.
+//! Watches presence and gossip, as any client of the broker can.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -29,7 +29,7 @@ pub struct Member {
     pub heard: Instant,
     /// Time of the last gossip message.
     pub gossip_heard: Instant,
-    /// Every status it showed, with the time, where it differs from the one before; with the mode of a replica.
+    /// All statuses that it showed, with the time, where they differ from the one before; with the mode of a replica.
     pub statuses: Vec<(Instant, String, String)>,
 }
 
@@ -43,15 +43,16 @@ impl Member {
 /// Everything that was seen.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// By id.
+    /// Processes, by id.
     pub members: BTreeMap<String, Member>,
-    /// Digests by value timestamp, with who showed them first: equal timestamps, equal digests.
+    /// Digests by value timestamp, with the replica that showed them first: equal timestamps, equal digests.
     digests: BTreeMap<String, (String, String)>,
     contradictions: Vec<String>,
 }
 
 impl Seen {
-    /// The process whose name (without the random ending) is `name`; of several lives the one that was heard last.
+    /// Returns the process whose name (without the random ending) is `name`; of several lives the one that was heard
+    /// last.
     pub fn named(&self, name: &str) -> Option<(&String, &Member)> {
         let is_it = |id: &str| id.rsplit_once('-').is_some_and(|(start, _)| start == name);
         let lives = self.members.iter().filter(|(id, member)| is_it(id) && !member.presence.is_null());
@@ -151,7 +152,7 @@ impl Observer {
         let presence = client.subscribe(wire.subject("presence.*.*")).await.unwrap();
         let gossip = client.subscribe(wire.subject("gossip.*")).await.unwrap();
         let mut messages = futures_util::stream::select(presence, gossip);
-        // Once this comes back, the subscriptions stand, whoever else subscribes. A lossy broker may lose it.
+        // The subscriptions stand once this comes back, even if others subscribe too. A lossy broker may lose it.
         let own = wire.subject(&format!("presence.nobody.{MADE_UP}-{:x}", fastrand::u64(..)));
         let mut again = tokio::time::interval(Duration::from_millis(50));
         loop {
@@ -202,7 +203,7 @@ impl Observer {
         }
     }
 
-    /// Waits for so long at most.
+    /// Waits until `is_so` finds a value, for `limit` at most.
     pub async fn until_within<T>(&self, limit: Duration, mut is_so: impl FnMut(&Seen) -> Option<T>) -> Option<T> {
         let deadline = tokio::time::Instant::now() + limit;
         let mut changed = self.changed.clone();

@@ -15,14 +15,14 @@ const DEPTH_MAX: usize = 32;
 /// The two encodings of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// For programs.
+    /// Encoding for programs.
     MessagePack,
-    /// For people.
+    /// Encoding for people.
     Json,
 }
 
 impl Encoding {
-    /// Both.
+    /// Both encodings.
     pub const BOTH: [Self; 2] = [Self::MessagePack, Self::Json];
 
     /// A map as bytes.
@@ -95,9 +95,9 @@ impl Answer {
 /// No reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
-    /// The broker says that nobody listens there.
+    /// The broker says that no process listens there.
     NoResponders,
-    /// Nobody answered in time.
+    /// No answer came in time.
     TimedOut,
     /// The request could not be sent.
     Disconnected,
@@ -144,7 +144,7 @@ impl Wire {
         self.send_within(rest, payload, encoding, PATIENCE).await
     }
 
-    /// The same, with another patience.
+    /// Does the same, with another patience.
     pub async fn send_within(
         &self,
         rest: &str,
@@ -168,7 +168,7 @@ impl Wire {
         });
         let body = match message.payload.len() {
             0 => Value::Null,
-            // Equal to nothing that anybody expects.
+            // A body that equals no expected one.
             _ => encoding.decode(&message.payload).unwrap_or_else(|error| json!({"undecodable": error})),
         };
         Ok(Answer { body, length: message.payload.len(), refusal, cluster: header("Natter-Cluster") })

@@ -19,20 +19,20 @@ pub struct World {
 }
 
 impl World {
-    /// With a running broker. `program` is `env!("CARGO_BIN_EXE_roles")`, which only a test can name.
+    /// Starts with a running broker. `program` is `env!("CARGO_BIN_EXE_roles")`, which only a test can name.
     pub async fn new(program: &str) -> Self {
         let world = Self::without_broker(program).await;
         world.broker.start().await;
         world
     }
 
-    /// With a port where no broker runs yet.
+    /// Starts with a port where no broker runs yet.
     pub async fn without_broker(program: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("natter-tests-").tempdir().unwrap();
         Self { program: PathBuf::from(program), broker: Broker::reserve(None).await, directory }
     }
 
-    /// With a running broker that has this configuration.
+    /// Starts with a running broker that has this configuration.
     pub async fn with_broker_configuration(program: &str, configuration: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("natter-tests-").tempdir().unwrap();
         let path = directory.path().join("nats.conf");
@@ -61,7 +61,7 @@ impl World {
         command
     }
 
-    /// The same from a shell that does `prelude` first; the role has the shell's process id.
+    /// Returns the same command from a shell that does `prelude` first; the role has the shell's process id.
     pub fn role_after(&self, prelude: &str, role: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{prelude}; exec \"$@\""), "sh"]).arg(&self.program).arg(role);
@@ -84,12 +84,12 @@ impl World {
         tokio::time::timeout(super::DEADLINE, output).await.expect("ends by itself").unwrap()
     }
 
-    /// A cluster under `prefix`, with nobody in it yet.
+    /// Returns the plan of an empty cluster under `prefix`.
     pub fn cluster(&self, prefix: &str) -> ClusterPlan<'_> {
         ClusterPlan::new(self, prefix)
     }
 
-    /// A cluster of so many frontends and replicas on the small data set, ready to serve.
+    /// Starts a cluster with this number of frontends and replicas on the small data set, and waits until it serves.
     pub async fn small_cluster(&self, frontends: usize, replicas: usize) -> Cluster<'_> {
         let database = super::data::write_small(self.directory());
         self.cluster("ratings").database(&database).start(frontends, replicas).await

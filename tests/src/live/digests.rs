@@ -13,7 +13,7 @@ use crate::harness::{Encoding, MADE_UP, Wire};
 /// Digests heard so far.
 #[derive(Debug, Default)]
 struct Heard {
-    /// By value timestamp: the digest, and who showed it first.
+    /// Digest by value timestamp, and the replica that showed it first.
     digests: BTreeMap<String, (String, String)>,
     /// Number of digests at a value timestamp that another replica had shown.
     compared: u64,
@@ -29,7 +29,7 @@ pub struct DigestWatch {
 }
 
 impl DigestWatch {
-    /// Listens on all these connections; on the first one also to what is lost on purpose, which goes to `lost.>`.
+    /// Listens on all these connections; on the first one also to messages lost on purpose, which go to `lost.>`.
     pub async fn start(wires: &[Wire]) -> Self {
         let mut all: Vec<BoxStream<'static, async_nats::Message>> = Vec::new();
         for wire in wires {

@@ -24,11 +24,11 @@ pub enum Fault {
     KillBroker,
     /// SIGKILL to all brokers, which start again.
     KillAllBrokers,
-    /// SIGSTOP to a broker: those who are connected to it hear and say nothing.
+    /// SIGSTOP to a broker: its clients hear nothing and cannot send.
     FreezeBroker,
     /// The route between two brokers is cut: each learns of it.
     CutRoute,
-    /// The route between two brokers is blocked: nobody learns of it, and what waited comes late.
+    /// The route between two brokers is blocked: neither learns of it, and waiting messages come late.
     BlockRoute,
     /// All routes of a broker are cut.
     IsolateBroker,
@@ -47,7 +47,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All.
+    /// All kinds.
     pub const ALL: [Self; 19] = [
         Self::KillInMemory,
         Self::KillDurable,
@@ -106,7 +106,7 @@ impl Fault {
                     | Self::JumpClock
             )
         };
-        // Of these, there is one cluster.
+        // Faults of brokers exclude each other, as there is one cluster of them.
         let is_of_brokers = |fault| {
             matches!(
                 fault,

@@ -9,20 +9,20 @@ use super::nemesis::Nemesis;
 use super::stage::Stage;
 use crate::harness::{Encoding, Way, Wire};
 
-/// Gone counts who was not heard for so long.
+/// Time after which a silent process counts as gone.
 const GONE_AFTER: Duration = Duration::from_millis(1500);
 /// Maximum wait for an effect that comes soon.
 const SOON: Duration = Duration::from_millis(2500);
 /// Distance by which a clock jumps, in milliseconds, ahead or behind.
 const JUMP_MS: std::ops::Range<i64> = 1_000..20_000;
-/// Of a hundred messages, so many are lost.
+/// Messages that are lost, in per cent.
 const LOST_PER_CENT: std::ops::Range<u32> = 2..20;
 /// One request to a replica may be lost: how long to wait before the next.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A fault that lasts, with what is needed to heal it and to tell its effect.
+/// A fault that lasts, with the state that heals it and tells its effect.
 pub(super) enum Wound {
-    /// To start again, under this name.
+    /// A killed process, to start again under this name.
     Killed {
         role: Role,
         name: String,
@@ -245,7 +245,7 @@ impl Nemesis {
         Wound::RoutesCut { broken_before }
     }
 
-    /// A process that stands still is sent so much that its broker closes the connection.
+    /// Sends so much to a frozen process that its broker closes the connection.
     async fn overwhelm(&mut self, stage: &mut Stage<'_>) -> Wound {
         let name = self.pick(&stage.replicas());
         let id = stage.cluster.id_of(&name).await;

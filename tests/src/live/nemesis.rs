@@ -12,9 +12,9 @@ use super::stage::Stage;
 
 /// Maximum faults at the same time.
 const AT_ONCE_MAX: usize = 3;
-/// They begin within so many milliseconds of each other.
+/// Maximum pause before each fault of a round begins, in milliseconds.
 const BEGIN_WITHIN_MS: u64 = 300;
-/// A fault that has no effect so often in a row is none.
+/// Maximum attempts in a row without an effect; then the test fails.
 const IN_VAIN_MAX: u32 = 5;
 
 /// Results of all rounds.
@@ -58,7 +58,7 @@ pub struct Nemesis {
 }
 
 impl Nemesis {
-    /// By this seed.
+    /// Draws faults by this seed.
     pub fn new(seed: u64) -> Self {
         Self {
             generator: Rng::with_seed(seed),
@@ -71,7 +71,7 @@ impl Nemesis {
         }
     }
 
-    /// Goes on for so long, and until every kind of fault had its effect.
+    /// Causes faults for this time, and until every kind of fault had its effect.
     pub async fn run(mut self, stage: &mut Stage<'_>, time: Duration) -> Report {
         let began = Instant::now();
         while began.elapsed() < time || self.report.faults.len() < Fault::ALL.len() {

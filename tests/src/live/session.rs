@@ -1,4 +1,4 @@
-//! One session: what it asks for, how often it asks again, and what it writes down.
+//! One session: its operations, its retries, and its records in the history.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +18,7 @@ use natter_simulation::history::{Kind, Outcome, Reason, Seen};
 const PATIENCE: Duration = Duration::from_secs(3);
 /// An operation is given up after this; replicas remember an update's id for longer.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(45);
-/// Between two attempts, in milliseconds.
+/// Pause between two attempts, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 10..100;
 
 /// Result of an attempt.
@@ -97,7 +97,7 @@ impl Worker {
             self.session.hop(&self.generator.choice(&self.wires).cloned().unwrap());
             let answer = self.session.try_ask(operation, map.clone(), PATIENCE).await;
             match self.take_in(&kind, answer) {
-                // An attempt without an answer may still be on its way, whatever became of a later one.
+                // An attempt without an answer may still be on its way, even if a later one was refused.
                 Attempt::Done(Outcome::Refused(_)) if is_write && is_uncertain => break Outcome::Unknown,
                 Attempt::Done(outcome) => break outcome,
                 Attempt::Again { may_have_effect, id } => {

@@ -47,7 +47,7 @@ fn initial() -> Vec<Row> {
 pub struct SessionsPlan {
     /// Number of sessions.
     pub sessions: u64,
-    /// After every operation a session waits for up to so long.
+    /// Maximum pause of a session after every operation.
     pub pause: Duration,
     /// Whether frontends may call a label's clock wrong, as their own are wrong by more than a minute.
     pub clocks_are_far_off: bool,
@@ -74,7 +74,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// They begin. Each operation takes any of the connections.
+    /// Starts the sessions. Each operation takes any of the connections.
     pub fn start(plan: &SessionsPlan, wires: &[Wire], seed: u64) -> Self {
         let shared = Arc::new(Shared {
             plan: plan.clone(),
@@ -101,7 +101,7 @@ impl Sessions {
         &self.shared.recorder
     }
 
-    /// Waits until so many more operations were answered.
+    /// Waits until this many more operations were answered.
     pub async fn until_answered(&self, more: u64) {
         let (started, enough) = (Instant::now(), self.tally().answered + more);
         while self.tally().answered < enough {

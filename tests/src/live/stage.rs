@@ -1,4 +1,4 @@
-//! Everything of one run: brokers, processes, sessions, those who watch, and the verdict.
+//! Everything of one run: brokers, processes, sessions, observers, and the verdict.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -79,9 +79,9 @@ pub struct Stage<'w> {
     pub sessions: Sessions,
     /// Listener to all gossip.
     pub digests: DigestWatch,
-    /// By name: the replicas with a directory, those in memory, and the frontends.
+    /// Names of the replicas with a directory.
     pub durable: Vec<String>,
-    /// Those in memory.
+    /// Names of the replicas in memory.
     pub in_memory: Vec<String>,
     /// The frontends.
     pub frontends: Vec<String>,
@@ -90,7 +90,7 @@ pub struct Stage<'w> {
 }
 
 impl<'w> Stage<'w> {
-    /// Starts everybody, and the sessions once all serve.
+    /// Starts all processes, and the sessions once all serve.
     pub async fn start(world: &'w World, plan: StagePlan, seed: u64) -> Self {
         let brokers = BrokerCluster::start(plan.brokers.clone(), world.directory()).await;
         let servers = if plan.know_all_brokers { vec![brokers.urls().join(",")] } else { brokers.urls() };

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 pub struct Tally {
     /// Operations that were answered, refusals that tell of the ratings among them.
     pub answered: u64,
-    /// Those of them that wrote something.
+    /// Number of answered updates.
     pub acknowledged: u64,
     /// Updates of which it is not known whether they took effect.
     pub unknown: u64,
@@ -23,7 +23,7 @@ pub struct Tally {
     pub silence: Duration,
     /// Answers that break the contract.
     pub wrong: Vec<String>,
-    /// Of the updates acknowledged by one replica alone: when, and by which.
+    /// Time and replica of each update that one replica alone acknowledged.
     pub alone: Vec<(Instant, String)>,
     last_answer: Instant,
     replicas: Map<String, Value>,

@@ -31,7 +31,7 @@ pub(crate) fn unreadable() -> Vec<(String, Vec<u8>)> {
     add("a map and more", [packed(&json!({"movie_id": 1})), vec![0x80]].concat());
     add("an open brace", b"{".to_vec());
     add("JSON and more", b"{\"movie_id\":1} {}".to_vec());
-    // Every place at which a message can be cut off.
+    // A message cut off at every place.
     let whole =
         packed(&json!({"user_id": 70_000, "movie_id": 1, "prev": {"replicas": {"a": 300}, "clock": 1_u64 << 60}}));
     for length in (1..whole.len()).step_by(7) {
@@ -190,7 +190,7 @@ fn record(origin: &str, seq: u64, movie_id: u64) -> Value {
         "request": {"method": "CREATE", "params": {"user_id": 9, "movie_id": movie_id, "rating": 1.0}}})
 }
 
-/// Gossip by those who don't exist, and in the name of those who do, with the sender's id.
+/// Gossip of made-up senders, and in the name of real ones, with the sender's id.
 pub(crate) fn absurd_gossip(ids: &[String]) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     let with = |field: &str, value: Value| {
@@ -227,7 +227,7 @@ pub(crate) fn absurd_gossip(ids: &[String]) -> Vec<(String, Vec<u8>)> {
         bad[field] = value;
         all.push((ids[0].clone(), packed(&gossip(&ids[0], &[bad]))));
     }
-    // Thousands who don't exist: with another digest at the timestamp of the first moment, with a film that isn't
+    // Thousands of made-up senders: with another digest at the timestamp of the first moment, with a film that isn't
     // there, with numbers out of range, with records in the name of the receivers, and with a later record than the
     // first, so that it would have to be kept until the ones before it come.
     for n in 0..3000 {
@@ -268,7 +268,7 @@ pub(crate) fn absurd_replies() -> Vec<(String, Vec<u8>)> {
     ]
 }
 
-/// Presence of those who don't exist, by kind and id: first malformed in the name of nobody, then thousands that look right.
+/// Presence of made-up processes, by kind and id: first malformed under a made-up name, then thousands that look right.
 pub(crate) fn made_up_presence(dataset: &Value) -> Vec<(&'static str, String, Vec<u8>)> {
     let whole = |id: &str| {
         json!({"role": "replica", "id": id, "status": "ACTIVE", "mode": "measured", "version": "9.9.9", "dataset": dataset,

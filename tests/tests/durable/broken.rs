@@ -1,4 +1,4 @@
-//! Directories that can't be used: each is refused with what is wrong and what to do, and nothing in it is changed.
+//! Directories that can't be used: each is refused with the reason and the next step, and nothing in it is changed.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ async fn is_refused(world: &World, directory: &Path, database: &Path, expected: 
     assert!(started.elapsed() < REFUSES_WITHIN, "refused after {:?}", started.elapsed());
 }
 
-/// The same, where the directory must be as it was then.
+/// Checks the same, and that the directory is as it was before.
 async fn is_refused_and_kept(world: &World, directory: &Path, database: &Path, expected: &str) {
     let files = || {
         let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -57,7 +57,7 @@ async fn paths_that_cannot_be_a_data_directory_are_refused() {
     let mut rights = fs::metadata(&read_only).unwrap().permissions();
     rights.set_readonly(true);
     fs::set_permissions(&read_only, rights.clone()).unwrap();
-    // Some users may write there all the same; but not here.
+    // A privileged user may write there, but not here.
     let may_write = fs::write(read_only.join("probe"), "").is_ok();
     let read_only = if may_write { Path::new("/sys/kernel") } else { &read_only };
     if may_write && !read_only.is_dir() {
@@ -85,7 +85,7 @@ async fn a_directory_in_use_is_refused_and_who_uses_it_goes_on() {
     ledger.until_acknowledged(50).await;
     clients.stop().await;
     assert!(ledger.entries().retries.is_empty(), "{}", ledger.summary());
-    // Also while it does nothing at all.
+    // The directory is refused even while its replica is paused.
     cluster.member("r1").pause();
     is_refused(&world, &data_dir(&world, "r1"), &database, &expected).await;
     cluster.member("r1").resume();
@@ -172,7 +172,7 @@ async fn damaged_newer_and_foreign_databases_are_refused_and_kept() {
         is_refused_and_kept(&world, &directory, &database, &expected).await;
     }
 
-    // As it was, it starts.
+    // The original file starts.
     fs::write(&path, &whole).unwrap();
     let since = Instant::now();
     start_durable(&mut cluster, &world, "r1", &[]);

@@ -10,7 +10,7 @@ use natter_tests::harness::{Compare, DEADLINE, Ledger, Mark, World, data};
 use crate::ROLES;
 use crate::support::{data_dir, durable_cluster, number};
 
-/// With two, each holds all that was acknowledged.
+/// Two replicas: each holds all that was acknowledged.
 const REPLICAS: [&str; 2] = ["r1", "r2"];
 
 const MAIN: &str = "replica.sqlite";
@@ -142,7 +142,7 @@ async fn a_copy_that_takes_so_long_that_the_log_begins_again_is_refused_or_whole
     }
 }
 
-/// On a broker where nobody else is. Gives why it is refused, if it is.
+/// Starts the copy alone on a broker of its own. Returns the reason if it is refused.
 async fn alone_with(copied: &Copied, ledger: &Ledger) -> Option<String> {
     let world = World::new(ROLES).await;
     let database = data::write_small(world.directory());

@@ -1,4 +1,4 @@
-//! A replica that can't save any more while it runs: it is OFFLINE, says why, and keeps nobody waiting.
+//! A replica that can't save any more while it runs: it is OFFLINE, says why, and delays no request.
 
 use std::fs;
 use std::path::Path;
@@ -166,7 +166,7 @@ async fn comes_back_when_there_is_room(
     }
     ledger.until_acknowledged(300).await;
     if why.contains("full") {
-        // Where only files are limited, moving the log into the database may make room for a while.
+        // A limit on the size of files only may leave room for a while, after the log is moved into the database.
         cluster.member("r1").until_logged("still cannot save").await;
     }
     let process = cluster.member("r1").process_id().unwrap();

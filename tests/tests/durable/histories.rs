@@ -77,7 +77,7 @@ async fn two_copies_of_a_directory_that_each_went_on_alone_meet_and_lose_nothing
     let ids = cluster.until_serve_since(&["d1", "d2", "d3"], since).await;
     cluster.until_shows("f4", "ACTIVE").await;
     println!("both histories and a third replica serve after {:?}", since.elapsed());
-    // The later one of the concurrent updates stands, for everybody.
+    // The later one of the concurrent updates stands, for every session.
     let mut standing = Vec::new();
     for _ in 0..READS {
         for author in &mut authors {
@@ -89,12 +89,12 @@ async fn two_copies_of_a_directory_that_each_went_on_alone_meet_and_lose_nothing
     assert!(standing.iter().all(|rating| *rating == authors[1].rating), "{standing:?}");
     cluster.until_ids_agree(&ids, Instant::now()).await;
     ledger.check(&cluster.wire, &ledger.mark(), Compare::Updates).await;
-    // A stranger to both histories sees both, whichever replica answers.
+    // A session without a label sees both histories, at any replica.
     for (author, id) in authors.iter().zip(ids.iter().cycle()) {
         let read = cluster.wire.ask("read", json!({"user_id": author.user, "movie_id": 2})).await.ok();
         assert_eq!(read["value"]["rating"], author.rating, "{id}: {read}");
     }
-    // They go on together: an update of one history's session reaches the other's.
+    // The histories go on together: an update of one history's session reaches the other's.
     let update = json!({"user_id": user, "movie_id": movie, "rating": 5.0});
     let updated = authors[0].session.ask("update", update).await.ok();
     authors[1].session.merge(&updated["label"]);

@@ -84,7 +84,8 @@ async fn a_kill_in_the_middle_of_a_commit_takes_back_nothing_that_was_acknowledg
     ends_well(cluster, &ledger, &ids).await;
 }
 
-/// The first one back lacks what the two others acknowledged: who has seen that is told to wait, and never less.
+/// The first replica back lacks updates that the two others acknowledged: a session that has seen them is told to wait,
+/// and never sees less.
 #[tokio::test]
 async fn replicas_that_come_back_one_after_the_other_show_no_session_less_than_it_has_seen() {
     let world = World::new(ROLES).await;
@@ -121,7 +122,7 @@ async fn replicas_that_come_back_one_after_the_other_show_no_session_less_than_i
     ends_well(cluster, &ledger, &ids).await;
 }
 
-/// Every rating is as it was acknowledged last, and all replicas agree.
+/// Checks that every rating is as it was acknowledged last, and that all replicas agree.
 async fn ends_well(cluster: Cluster<'_>, ledger: &Ledger, ids: &[String]) {
     ledger.check(&cluster.wire, &ledger.mark(), Compare::Updates).await;
     cluster.until_ids_agree(ids, Instant::now()).await;

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::ROLES;
 use crate::support::{durable_cluster, start_durable};
 
-/// From SIGTERM to the end of the process.
+/// Maximum time from SIGTERM to the end of the process.
 const LEAVES_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn a_replica_that_leaves_under_load_hands_over_what_it_accepted_and_no_req
     }
     ledger.check(&cluster.wire, &ledger.mark(), Compare::Updates).await;
     assert!(ledger.entries().retries.is_empty(), "{}", ledger.summary());
-    // Back on its directory it is who it was.
+    // The replica has its old id and state when it is back on its directory.
     let since = Instant::now();
     start_durable(&mut cluster, &world, "r1", &[]);
     ids[0] = cluster.until_serve_since(&["r1"], since).await.remove(0);

@@ -1,4 +1,4 @@
-//! The update log is as long as what is in flight, or unknown to somebody.
+//! The update log is as long as the records in flight, or unknown to a replica.
 
 use std::time::{Duration, Instant};
 

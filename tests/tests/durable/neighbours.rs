@@ -14,7 +14,7 @@ use crate::support::{data_dir, durable_cluster, kill_at_once, start_durable};
 
 const REPLICAS: [&str; 3] = ["r1", "r2", "r3"];
 
-/// Whether a program is there; otherwise says what is skipped.
+/// Whether a program is there. If not, prints which test is skipped.
 fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {

@@ -84,7 +84,7 @@ async fn a_replica_that_restarts_ten_times_under_load_leaves_nobody_waiting_for_
         let is_new = |seen: &Seen| seen.named("r1").map(|(id, _)| id.clone()).filter(|id| *id != before);
         ids[0] = cluster.observer.until("r1 shows a new id", is_new).await;
         lives.push(ids[0].clone());
-        // Most lives end while they still join.
+        // A life mostly ends while it still joins.
         if round % 4 != 3 && round + 1 != rounds {
             continue;
         }

@@ -89,14 +89,14 @@ async fn operations_have_their_outcomes(cluster: &Cluster<'_>, encoding: Encodin
     assert_eq!(outcomes[0]["replicas"].as_array().unwrap().len(), 2);
     let served: BTreeSet<&str> = reply["replicas"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
     assert!(outcomes[0]["replicas"].as_array().unwrap().iter().all(|id| served.contains(id.as_str().unwrap())));
-    // The label is that of the whole: whoever has it sees all.
+    // The label is that of the whole batch: a session with it sees all of it.
     let read = json!({"user_id": user, "movie_id": 9, "prev": reply["label"]});
     for _ in 0..6 {
         let read = send(wire, encoding, "frontend.read", read.clone()).await.ok();
         assert_eq!(read["value"]["rating"], 0.5);
         assert_eq!(read["value"]["update_id"], outcomes[12]["value"]["update_id"]);
     }
-    // And so does a batch that has it.
+    // A batch with this label sees it too.
     let batch = json!({"operations": [of("read", 9, Value::Null)], "prev": reply["label"]});
     assert_eq!(told(&send(wire, encoding, "frontend.batch", batch).await.ok()), [json!(0.5)]);
 }

@@ -49,7 +49,7 @@ async fn sessions_and_imports_go_on_in_their_cluster_at_any_address_and_in_no_ot
     }
     assert_eq!(imported(&world.run("client", &import).await), (json!(120), json!(0)));
     assert_eq!(imported(&world.run("client", &import).await), (json!(0), json!(120)));
-    // Another name of the same address: the same session, and the same import.
+    // Second name of the same address: the same session, and the same import.
     let mut command = world.role("client");
     command.args(["42", "read", "5", "--json", "--server", &localhost]).stdin(Stdio::null());
     let read = Command::from(command).output().await.unwrap();

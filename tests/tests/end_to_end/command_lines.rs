@@ -1,4 +1,4 @@
-//! The programs as a person runs them: what is wrong is said once, readably, and shows in the exit status.
+//! The programs as a person runs them: errors are told once, readably, and show in the exit status.
 
 use std::io::Write;
 use std::process::{Output, Stdio};
@@ -83,7 +83,7 @@ async fn a_wrong_command_line_is_refused_with_one_readable_error() {
 #[tokio::test]
 async fn the_client_is_a_tool_for_scripts_and_keeps_its_session_between_calls() {
     let world = World::new(ROLES).await;
-    // Nobody serves yet: that is said at once, and no broker soon.
+    // No frontend serves yet: the client says so at once. A missing broker is told soon.
     let started = Instant::now();
     let output = world.run("client", &["42", "read", "1", "--patience", "1s"]).await;
     assert!(!output.status.success() && told(&output).to_lowercase().contains("no frontend"), "{output:?}");

@@ -115,7 +115,7 @@ async fn what_may_be_left_out_or_added(wire: &Wire) {
     let refused = wire.send("frontend.read.42", Vec::new(), Encoding::MessagePack).await.unwrap();
     assert_eq!(refused.error().0, "400 BAD_REQUEST");
     for encoding in Encoding::BOTH {
-        // Fields that nobody knows, of any kind, and nil for what may be left out.
+        // Unknown fields of any kind, and nil for fields that may be left out.
         let map = json!({"user_id": 42, "movie_id": 1, "prev": null, "id": null, "later": {"a": [1, {"b": null}], "c": "d"},
             "rating_": 3.5, "": false});
         let read = value_of(wire.ask_in(encoding, "frontend.read", &map).await.unwrap());
@@ -181,7 +181,7 @@ async fn updates_answer_with_the_rating_and_two_replicas(
     assert!(gone["update_id"].is_null() || gone["update_id"] == json!(delete_id), "{gone}");
 }
 
-/// Whichever frontend gets the retry, and however often.
+/// Checks that an id takes effect once, at any frontend and for any number of retries.
 async fn an_id_takes_effect_once(wire: &Wire, user_id: u64, make_id: fn() -> String) {
     let mut session = Session::new(wire);
     let mut previous: Option<Value> = None;
@@ -213,7 +213,7 @@ async fn an_id_takes_effect_once(wire: &Wire, user_id: u64, make_id: fn() -> Str
         }
         previous = Some(first);
     }
-    // Another id is another update.
+    // A new id is another update.
     let map = json!({"user_id": user_id, "movie_id": 8, "rating": 5, "id": make_id()});
     assert_eq!(session.ask("create", map).await.error().0, "409 RATING_EXISTS");
 }
@@ -228,7 +228,7 @@ async fn labels_go_round(wire: &Wire) {
         let label = writer.label();
         assert!(label["clock"].as_u64().unwrap() > clock, "an update's stamp is above all that its session has seen");
         clock = label["clock"].as_u64().unwrap();
-        // Handed to somebody else, the label makes them see it too.
+        // The label makes another session see it too.
         reader.merge(&label);
         let all = reader.ask("all", json!({"user_id": 3001})).await.ok();
         let found = all["value"]["ratings"].as_array().unwrap();

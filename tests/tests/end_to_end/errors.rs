@@ -1,4 +1,4 @@
-//! Every row of the error table, with its code, its name and a text that says what was wrong.
+//! Each row of the error table, with its code, its name and a text that tells the problem.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::ROLES;
 
-/// A busy machine may take so much longer than a timeout says.
+/// Maximum time by which a busy machine may exceed a timeout.
 const SLACK: Duration = Duration::from_secs(4);
 
 fn assert_error(answer: &Answer, error: &str, text_has: &[&str]) {
@@ -160,7 +160,7 @@ async fn clocks_ahead(wire: &Wire) {
     assert_eq!(wire.ask("read", json!({"user_id": 13, "movie_id": 1})).await.ok()["value"]["rating"], 2.0);
 }
 
-/// Sends requests with a label of another cluster. Each is refused at once, whatever the operation.
+/// Sends requests with a label of another cluster. Each is refused at once, for any operation.
 async fn another_cluster(wire: &Wire, encoding: Encoding) {
     let reply = ask(wire, encoding, "average", &json!({"movie_id": 1})).await.ok();
     let ours = reply["cluster"].as_str().unwrap();
@@ -197,10 +197,10 @@ async fn stale(wire: &Wire, encoding: Encoding) {
         assert_error(&answer, "504 STALE", &["prev"]);
     }
     let thousands: serde_json::Map<String, Value> = (0..5000).map(|n| (format!("made-up-{n}"), json!(n + 1))).collect();
-    // As large as a message may be, with the longest ids there are.
+    // A label as large as a message may be, with the longest possible ids.
     let heavy: serde_json::Map<String, Value> = (0..13_000).map(|n| (format!("{n:0>64}"), json!(1))).collect();
     for answer in those_who_wait(wire, encoding, &[json!(thousands), json!(heavy)]).await {
-        // Where reading it takes the replicas long, they can't say in time that they lack it.
+        // Replicas that take long to read it can't say in time that they lack it.
         let (error, text) = answer.error();
         assert!(error == "504 STALE" || error == "504 TIMEOUT", "{error} {text}");
     }
@@ -212,7 +212,7 @@ async fn stale(wire: &Wire, encoding: Encoding) {
     }
 }
 
-/// The answers to requests that have seen what nobody has.
+/// Returns the answers to requests with labels that no replica covers.
 async fn those_who_wait(wire: &Wire, encoding: Encoding, prevs: &[Value]) -> Vec<Answer> {
     let asking = prevs.iter().flat_map(|replicas| {
         ["read", "create", "search"].map(|operation| {
@@ -301,7 +301,7 @@ async fn frontends_tell_when_they_are_full_too_few_hold_an_update_or_nobody_answ
 }
 
 async fn overloaded(wire: &Wire) {
-    // With one replica up, one copy is all there can be, and the reply says so.
+    // A single replica that is up gives one copy at most, and the reply says so.
     let alone = wire.ask("create", json!({"user_id": 3, "movie_id": 1, "rating": 1.0})).await.ok();
     assert_eq!(alone["replicas"].as_array().unwrap().len(), 1, "{alone}");
     let read = json!({"user_id": 1, "movie_id": 1});
@@ -358,10 +358,10 @@ async fn timeouts(cluster: &Cluster<'_>) {
     assert_error(&read, "504 TIMEOUT", &["700 ms"]);
     assert_error(&create, "504 TIMEOUT", &[&early, "may still take effect", "same id"]);
     assert!(started.elapsed() < Duration::from_millis(700) + SLACK, "{:?}", started.elapsed());
-    // An id that may be that of a retry is looked up first, which nobody answers either.
+    // An id that may be that of a retry is looked up first, which no replica answers either.
     let unanswered = wire.ask("create", with_id(3, &late)).await;
     let (error, text) = unanswered.error();
-    // By now the replicas may count as gone.
+    // The replicas may count as gone by now.
     assert!(["504 TIMEOUT", "503 UNAVAILABLE"].contains(&error.as_str()), "{error} {text}");
     cluster.resume_all_replicas();
     // Tried again until it is answered, under the same ids, both take effect once.

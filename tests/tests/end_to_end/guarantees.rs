@@ -105,7 +105,7 @@ async fn sessions_hop(cluster: &Cluster<'_>) {
     assert!(served.iter().all(|&count| count > SESSIONS * ROUNDS), "sessions met both frontends: {served:?}");
 }
 
-/// By the service's own statistics.
+/// Returns the number of requests by frontend, from the statistics of the services.
 async fn requests_by_frontend(wire: &Wire) -> Vec<(String, u64)> {
     let mut found: Vec<(String, u64)> = crate::services::ask_all(wire, "STATS.frontend", 2)
         .await
@@ -163,7 +163,7 @@ async fn overloaded_replicas_serve_when_there_are_no_others(cluster: &Cluster<'_
         let read = cluster.wire.ask("read", json!({"user_id": 300 + n, "movie_id": 2})).await.ok();
         asked += usize::from(read["replicas"] == json!([spared]));
     }
-    // Of the first, a frontend may not have heard yet.
+    // A frontend may not have heard of the mode before the first requests.
     assert!(asked <= 2, "others are asked first, but {spared} served {asked} times");
     cluster.set_all_modes("overloaded").await;
     let written = cluster.wire.ask("update", json!({"user_id": 300, "movie_id": 2, "rating": 1})).await.ok();
@@ -183,7 +183,8 @@ async fn one_that_was_offline_catches_up_first(cluster: &Cluster<'_>) {
         let replicas = written["replicas"].as_array().unwrap();
         assert!(replicas.len() == 2 && !replicas.contains(&json!(id)), "{written}");
     }
-    // As if it were not there: no answer, neither gossip in nor out; but it shows that it is OFFLINE.
+    // An OFFLINE replica behaves as if it were not there: no answer, neither gossip in nor out; but it shows that it is
+    // OFFLINE.
     let gossips = |cluster: &Cluster<'_>| cluster.observer.seen().members[&id].gossips;
     let before = gossips(cluster);
     let payload = json!({"requests": [{"n": 1, "prev": {}, "wait_ms": 100,
@@ -280,8 +281,8 @@ async fn replicas_of_arbitrary_status_give_right_answers_or_none() {
         report.failures_by_kind()
     );
     report.assert_right();
-    // A single attempt may also meet a moment at which those who hold what its session has seen are all OFFLINE, and
-    // another is not.
+    // A single attempt may also meet a moment at which all replicas that hold what its session has seen are OFFLINE,
+    // and another is not.
     let clear = ["503 UNAVAILABLE", "504 STALE", "504 TIMEOUT"];
     let (unavailable, others): (Vec<_>, Vec<_>) =
         report.failures.iter().partition(|failure| failure.why == "503 UNAVAILABLE");

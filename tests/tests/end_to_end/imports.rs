@@ -13,7 +13,7 @@ use crate::ROLES;
 
 const MOVIES: [u64; 8] = [1, 2, 3, 5, 7, 8, 9, 10];
 
-/// A file of so many users' ratings of the small data set's films, from a number on that nobody has there.
+/// Writes a file of ratings of the small data set's movies by this number of users, none of whom has ratings there.
 fn write_ratings(world: &World, users: u64) -> (PathBuf, BTreeMap<(u64, u64), f64>) {
     let ratings: BTreeMap<(u64, u64), f64> = (100_000..100_000 + users)
         .flat_map(|user| MOVIES.map(|movie| ((user, movie), ((user * 7 + movie) % 10 + 1) as f64 / 2.0)))
@@ -42,7 +42,7 @@ fn report(output: &Output) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{errors}"))
 }
 
-/// Waits until so many users have rated film 1, while the import runs.
+/// Waits until this number of users has rated movie 1, while the import runs.
 async fn until_rated(cluster: &Cluster<'_>, import: &mut Child, users: u64) {
     let started = Instant::now();
     loop {
@@ -89,7 +89,7 @@ async fn an_import_that_is_killed_goes_on_with_the_same_command_and_takes_effect
     let average = cluster.wire.ask("average", json!({"movie_id": 7})).await.ok();
     assert_eq!(average["value"]["count"], 4000);
 
-    // Somebody changes a rating; the same command again leaves it, and one that begins anew does not.
+    // Another client changes a rating. The same command again leaves it, and an import that begins anew does not.
     let change =
         json!({"user_id": 100_000, "movie_id": 1, "rating": if ratings[&(100_000, 1)] == 5.0 { 4.5 } else { 5.0 }});
     cluster.wire.ask("update", change.clone()).await.ok();
@@ -137,7 +137,7 @@ async fn what_is_not_imported_is_told_with_its_line_and_the_exit_status_says_so(
     assert!(errors.contains("bad.csv:4: ") && errors.contains("(MOVIE_NOT_FOUND)"), "{errors}");
     assert!(errors.contains("bad.csv:6: rating: \"9\" is none of"), "{errors}");
 
-    // From standard input.
+    // Import from standard input.
     let mut command = Command::from(world.role("client"));
     command.args(["import", "-", "--server", &world.broker.url()]);
     let mut import = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
@@ -148,7 +148,7 @@ async fn what_is_not_imported_is_told_with_its_line_and_the_exit_status_says_so(
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains(": 2 created, 0 updated, 0 unchanged, 0 refused"), "{text}");
 
-    // Another file, and no frontend.
+    // Import of a wrong file, and then one without a frontend.
     let output = end(start_import(&world, &[world.path("small/movies.csv").to_str().unwrap()])).await;
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && errors.contains("its first line is"), "{errors}");

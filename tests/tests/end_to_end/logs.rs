@@ -1,4 +1,4 @@
-//! No process waits for its logs, whatever standard error is.
+//! No process waits for its logs, for any kind of standard error.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -12,12 +12,12 @@ use serde_json::json;
 
 use crate::ROLES;
 
-/// Standard error is a pipe that nobody reads.
+/// Makes standard error a pipe that no process reads.
 fn to_fifo(fifo: &Path) -> String {
     format!("mkfifo '{0}'; exec 3<>'{0}' 2>&3", fifo.display())
 }
 
-/// The same, and it is full already.
+/// Does the same with a pipe that is full already.
 fn to_full_fifo(fifo: &Path) -> String {
     format!("{}; dd if=/dev/zero of='{}' oflag=nonblock bs=4096 2>/dev/null", to_fifo(fifo), fifo.display())
 }
@@ -75,7 +75,7 @@ async fn requests_are_answered_and_sigterm_is_obeyed_while_no_log_can_be_written
     assert!(dropped.contains(" WARN ") && !dropped.contains(" 0 log lines"), "{dropped}");
     ask_often(&cluster, 100).await;
 
-    // All obey, and those that nobody reads are late by what they wait for a reader at most.
+    // All processes obey. Those whose pipe no process reads are late by their maximum wait for a reader.
     for name in ["f2", "f1", "r1", "r2", "r3"] {
         cluster.member(name).terminate();
     }
@@ -93,7 +93,7 @@ async fn last_error_is_after_the_logs_and_its_writing_does_not_hold_up_the_end()
     let world = World::without_broker(ROLES).await;
     let nowhere = world.path("nowhere");
     let nowhere = ["--database", nowhere.to_str().unwrap()];
-    // Standard error takes nothing: nobody reads, or nobody can.
+    // Standard error takes nothing: no process reads it, or it cannot be written.
     let fifo = world.path("full.fifo");
     for prelude in [to_full_fifo(&fifo), "exec 2>/dev/full".to_owned(), "exec 2>&-".to_owned()] {
         let mut command = world.role_after(&prelude, "replica");

@@ -1,4 +1,5 @@
-//! An acknowledged update whose only holder dies: more losses than the fault tolerance covers, and nobody is silent about it.
+//! An acknowledged update whose only holder dies: more losses than the fault tolerance covers, and every role tells of
+//! it.
 
 use std::process::Output;
 use std::time::{Duration, Instant};

@@ -29,7 +29,8 @@ fn example() -> &'static str {
     block.split_once("users: [\n").and_then(|(_, rest)| rest.split_once("\n  ]")).expect("its users").0
 }
 
-/// A broker with these users, and one that may do everything for connections that name none.
+/// Returns the configuration of a broker with these users, and a user that may do everything for connections that name
+/// none.
 fn configuration(users: &str) -> String {
     format!("no_auth_user: tests\nauthorization {{\n users: [\n{{ user: tests, password: tests }}\n{users}\n ]\n}}\n")
 }
@@ -116,7 +117,7 @@ async fn each_role_works_with_exactly_the_documented_permissions() {
     ask("client42", &["import", own.to_str().unwrap(), "--own-subject"]).await;
     assert!(observed.next().await.is_some());
 
-    // One that comes late fetches logs or a snapshot.
+    // A replica that comes late fetches logs or a snapshot.
     cluster.start_replica("r3", &[]);
     cluster.until_ready().await;
     let id = cluster.id_of("r3").await;
@@ -253,7 +254,7 @@ async fn roles_outlive_the_loss_of_a_permission_with_their_state_and_id() {
     assert_eq!(now, ids);
     cluster.until_agreed(&["r1", "r2"]).await;
 
-    // They end when told to, and the others need not wait for permissions.
+    // Replicas without permissions end when told to, and the others need not wait for permissions.
     world.broker.configure(&configuration(&example_with(&deaf, &frontend))).await;
     for name in ["r1", "r2"] {
         cluster.until_shows(name, "OFFLINE").await;

@@ -1,4 +1,4 @@
-//! Every frontend and replica is a NATS micro service, which the broker's own tools show.
+//! Frontends and replicas as NATS micro services, which the broker's own tools show.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use crate::ROLES;
 /// The version of the `nats` command line that is tested.
 const NATS_CLI: &str = "github.com/nats-io/natscli/nats@v0.5.1";
 
-/// Asks all services at `$SRV.<verb>` and waits for so many answers, as JSON.
+/// Asks all services at `$SRV.<verb>` and waits for `count` answers, as JSON.
 pub(crate) async fn ask_all(wire: &Wire, verb: &str, count: usize) -> Vec<Value> {
     let client = wire.client();
     let inbox = client.new_inbox();
@@ -124,7 +124,7 @@ async fn by_the_command_line(world: &World, cluster: &natter_tests::harness::Clu
     assert!(status.contains(r#""status":"ACTIVE""#), "{status}");
 }
 
-/// On PATH, among Go's programs, in the user's cache, or installed there now.
+/// Finds the command line on PATH, among Go's programs or in the user's cache, or installs it now.
 fn nats_command_line() -> Option<PathBuf> {
     let works = |path: PathBuf| {
         let version = Command::new(&path).arg("--version").stdin(Stdio::null()).output();

@@ -61,8 +61,9 @@ async fn routes_between_brokers_are_cut_and_blocked() {
     let seed = seed();
     let world = World::without_broker(ROLES).await;
     let mut plan = StagePlan::new("routes_between_brokers_are_cut_and_blocked", KEEP_IN);
-    // At each broker a replica, at the first two a frontend. The replicas are durable: whoever lacks what only a replica in memory
-    // has, that was not heard for ten seconds, waits no more, and on a busy machine this may take longer.
+    // At each broker a replica, at the first two a frontend. The replicas are durable: replicas stop waiting for
+    // records that only a replica in memory holds once it was silent for ten seconds, and on a busy machine this test
+    // may take longer.
     plan.know_all_brokers = false;
     (plan.durable, plan.in_memory) = (3, 0);
     let mut stage = Stage::start(&world, plan, seed).await;
@@ -91,8 +92,8 @@ async fn routes_between_brokers_are_cut_and_blocked() {
     println!("{} connections between brokers broke; {}", stage.brokers.broken_routes(), stage.finish().await);
 }
 
-/// The first two brokers don't hear each other for longer than it takes until a replica in memory counts as dead, and the third
-/// hears both: nobody has died, and nothing is given up.
+/// The first two brokers don't hear each other for longer than it takes until a replica in memory counts as dead, and
+/// the third hears both: no replica has died, and nothing is given up.
 #[tokio::test]
 async fn replicas_in_memory_that_do_not_hear_each_other_for_long_lose_nothing_while_a_third_hears_both() {
     const DEAD_AFTER: Duration = Duration::from_millis(LOST_AFTER_MS + 2000);

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::ROLES;
 
-/// Every write to this fails as on a full disk. A durable replica with its log on the disk that is full ended, where it should
-/// have said OFFLINE.
+/// Every write to this device fails as on a full disk. A durable replica with its log on a full disk ended once,
+/// instead of showing OFFLINE.
 #[tokio::test]
 async fn a_replica_whose_log_cannot_be_written_serves_all_the_same() {
     let world = World::new(ROLES).await;

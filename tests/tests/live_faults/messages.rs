@@ -5,7 +5,7 @@ use natter_tests::live::{Stage, StagePlan};
 
 use crate::{KEEP_IN, LOSSES, ROLES, seed};
 
-/// Of a hundred messages so many are lost.
+/// Messages that are lost, in per cent.
 const LOST_PER_CENT: u32 = 5;
 
 #[tokio::test]

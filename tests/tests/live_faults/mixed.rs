@@ -1,4 +1,4 @@
-//! All faults, several at a time.
+//! Faults of all kinds, several at a time.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ async fn mixed_faults_break_no_promise() {
     let mut plan = StagePlan::new("mixed_faults_break_no_promise", KEEP_IN);
     plan.brokers = BrokerPlan { max_pending: 2 * 1024 * 1024, losses: LOSSES.to_vec(), ..BrokerPlan::default() };
     (plan.durable, plan.in_memory, plan.frontends) = (3, 2, 3);
-    // Some replicas answer clients themselves: frontend and acceptor die together.
+    // Replicas in memory answer clients themselves: frontend and acceptor die together.
     plan.in_memory_arguments = vec!["--frontend"];
     // A replica that is absent for long needs a snapshot, and ids of the dead are retired.
     plan.replica_arguments = vec!["--forget-after", "20s"];
