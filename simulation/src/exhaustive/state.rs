@@ -443,7 +443,7 @@ impl State {
     }
 }
 
-/// A request's number says whose it is.
+/// Session that a request belongs to, by the request's number.
 pub(super) fn id_of_session(n: u64) -> ReplicaId {
     id('s', (n >> 8) as usize)
 }

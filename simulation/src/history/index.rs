@@ -83,7 +83,7 @@ pub(super) struct Key {
     pub(super) may_be_deleted: bool,
     /// The writes of each chain, in order.
     pub(super) writes: BTreeMap<usize, Vec<usize>>,
-    /// Updates without an answer that nobody saw by name: (rating, when sent).
+    /// Updates without an answer that no session saw by name: (rating, when sent).
     pub(super) unseen: Vec<(Option<Stars>, u64)>,
     /// The glimpses of each chain, in order: those of nothing, and those of a rating.
     pub(super) glimpses: BTreeMap<usize, [Vec<usize>; 2]>,
@@ -96,7 +96,7 @@ pub(super) struct Index<'h> {
     pub(super) nodes: Vec<Node>,
     pub(super) keys: Vec<Key>,
     pub(super) by_key: HashMap<RatingKey, usize>,
-    /// The keys of each user, by film.
+    /// The keys of each user, by movie.
     pub(super) users: HashMap<UserId, BTreeMap<MovieId, usize>>,
     /// Number of sessions: theirs are the first chains.
     pub(super) sessions: usize,
@@ -104,7 +104,7 @@ pub(super) struct Index<'h> {
     pub(super) chains: Vec<Vec<usize>>,
     /// Ids of updates that were refused.
     pub(super) refused: HashMap<UpdateId, usize>,
-    /// Reads whose value nobody wrote: (node, key, what was seen).
+    /// Reads whose value no session wrote: (node, key, what was seen).
     pub(super) thin_air: Vec<(usize, usize, Cell)>,
     by_id: HashMap<UpdateId, usize>,
     /// Updates without an answer and without an id: (operation, rating, key), those that are still free.

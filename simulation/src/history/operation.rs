@@ -93,10 +93,10 @@ pub enum Kind {
     All {
         /// User of the ratings.
         user_id: UserId,
-        /// Only films with a greater id; 0 for all.
+        /// Only movies with a greater id; 0 for all.
         after: u32,
     },
-    /// The mean of a film's ratings.
+    /// The mean of a movie's ratings.
     Average {
         /// The movie.
         movie_id: MovieId,
@@ -128,7 +128,7 @@ pub enum Seen {
     Page {
         /// The ratings.
         rows: Vec<Row>,
-        /// The last film that the page speaks of; `None` on the last page.
+        /// The last movie that the page speaks of; `None` on the last page.
         until: Option<MovieId>,
     },
     /// A mean.

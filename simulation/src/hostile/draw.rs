@@ -118,7 +118,7 @@ impl<'bytes> Draw<'bytes> {
         UserId::new(number).unwrap()
     }
 
-    /// A film, now and then one that isn't there.
+    /// A movie, now and then one that isn't there.
     pub fn movie(&mut self) -> MovieId {
         let number = if self.once_in(16) { u32::MAX } else { 1 + u32::from(self.byte() % 4) };
         MovieId::new(number).unwrap()

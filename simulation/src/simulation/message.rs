@@ -62,7 +62,7 @@ pub enum Message {
     Merge,
     /// The disk of a replica manager to it: the commit has ended.
     Committed,
-    /// Replica manager to everybody.
+    /// Replica manager to all processes.
     Presence(Box<Presence>),
     /// The broker to the sender of a request: this process does not listen, and the updates of these numbers reached no
     /// replica.

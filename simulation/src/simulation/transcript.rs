@@ -31,7 +31,7 @@
 //! | `wait 500ms` | time passes |
 //! | `quiet` | what replica managers do in this step is left out, up to the next `show` |
 //! | `show` | what each replica manager holds and has applied |
-//! | `logs` | how long the log of each replica manager is, how many updates it remembers, and whom it has retired |
+//! | `logs` | length of the log of each replica manager, number of remembered updates, and retired replicas |
 //! | `pulls` | how many pulls there were since the last time |
 
 mod command;

@@ -12,7 +12,7 @@ use natter_common::value::{Commit, Digest, QueryError, Row, Value, ValueError};
 /// Row that stands for each key, deletion markers included.
 pub type Rows = BTreeMap<RatingKey, Row>;
 
-/// The films there are, by ascending number from 1.
+/// The movies there are, by ascending number from 1.
 pub const CATALOGUE: [&str; 6] =
     ["Metropolis (1927)", "Ikiru (1952)", "La dolce vita (1960)", "Solaris (1972)", "Stalker (1979)", "Ran (1985)"];
 
@@ -48,7 +48,7 @@ pub fn base_rows() -> Rows {
     Rows::from([(key(1, 1), Row { stars, timestamp: 1_000, stamp: Stamp::ZERO, update_id: None })])
 }
 
-/// The film's title.
+/// The movie's title.
 pub fn title(movie_id: MovieId) -> Option<&'static str> {
     CATALOGUE.get(movie_id.get() as usize - 1).copied()
 }

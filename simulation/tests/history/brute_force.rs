@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::tale::{Tale, by};
 
-/// A step of one of three sessions: a write to, or a read of, one of two films; a read sees one of the writes by
+/// A step of one of three sessions: a write to, or a read of, one of two movies; a read sees one of the writes by
 /// number.
 #[derive(Clone, Copy, Debug)]
 struct Step {
@@ -17,7 +17,7 @@ struct Step {
     sees: usize,
 }
 
-/// An operation: session, film, and the number of the write that it is, or sees; 0 is the data set.
+/// An operation: session, movie, and the number of the write that it is, or sees; 0 is the data set.
 #[derive(Clone, Copy)]
 struct Done {
     session: usize,
@@ -36,7 +36,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..12)
 }
 
-/// Writes are numbered from 1 on, six at most; a read sees one of those before it, of its film.
+/// Writes are numbered from 1 on, six at most; a read sees one of those before it, of its movie.
 fn done(steps: &[Step]) -> Vec<Done> {
     let mut all: Vec<Done> = Vec::new();
     for step in steps {

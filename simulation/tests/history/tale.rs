@@ -40,7 +40,7 @@ pub(crate) fn row(film: u32, cell: Cell) -> Row {
     Row { user_id: user(1), movie_id: movie(film), cell }
 }
 
-/// A history in the making. All keys are films of user 1.
+/// A history in the making. All keys are movies of user 1.
 #[derive(Clone, Default)]
 pub(crate) struct Tale {
     pub(crate) history: History,

@@ -1,4 +1,4 @@
-//! Requests to a replica manager with nobody else there.
+//! Requests to a replica that is alone.
 
 use natter_common::clock::{STAMP_AHEAD_MS_MAX, Stamp};
 use natter_common::messages::{Refusal, Reply, UpdateRequest};

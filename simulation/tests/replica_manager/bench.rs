@@ -50,7 +50,7 @@ pub(crate) fn config() -> Config {
     }
 }
 
-/// An update of the rating of film `movie` by user 7.
+/// An update of the rating of `movie` by user 7.
 pub(crate) fn create(movie: u32) -> Update {
     let rating = Stars::from_half_stars(8).unwrap();
     Update::Create { user_id: UserId::new(7).unwrap(), movie_id: MovieId::new(movie).unwrap(), rating }

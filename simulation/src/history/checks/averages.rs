@@ -1,5 +1,6 @@
 //! A mean is that of the ratings: at the end always; during the run where every rating that it could rest on is known,
-//! that is where each key of the film has one latest write, and no other was under way. Any mean must be of half stars.
+//! that is where each key of the movie has one latest write, and no other was under way. Any mean must be of half
+//! stars.
 
 use std::collections::HashMap;
 

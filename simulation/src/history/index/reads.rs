@@ -101,8 +101,8 @@ impl Index<'_> {
         }
     }
 
-    /// Finds an update for an id that nobody knows: one whose session had no answer and so never learned the id. Any
-    /// that fits will do: nothing is said of what it follows.
+    /// Finds an update for an id that belongs to no known update: one whose session had no answer and so never learned
+    /// the id. Any that fits will do: nothing is said of what it follows.
     fn adopt(&mut self, key: usize, id: UpdateId, cell: Cell) -> Option<usize> {
         if self.refused.contains_key(&id) {
             return None;

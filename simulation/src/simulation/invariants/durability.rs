@@ -14,7 +14,7 @@ use crate::simulation::cluster::Cluster;
 use crate::simulation::message::ClientAnswer;
 use crate::simulation::process::{Caller, Process};
 
-/// A frontend that listens for less has not heard of everybody, in microseconds.
+/// Minimum time for which a frontend listens before it has heard of all processes, in microseconds.
 const LISTENING_US: u64 = 1_500_000;
 
 /// Records that were acknowledged, and those that were shown.
