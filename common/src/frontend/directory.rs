@@ -65,6 +65,8 @@ pub(super) struct Directory {
     listening_since_ms: u64,
     /// Replicas in this frontend's own `prev` that are not heard.
     unheard: Vec<ReplicaId>,
+    /// Greatest stamp in the replies to updates.
+    replied_clock: Stamp,
     /// Records of those who are gone that a `prev` names and nobody shows.
     missed: Missed,
     /// Records that replicas present count as lost: by origin, the number of the last one before them.
@@ -90,6 +92,7 @@ impl Directory {
             preferred: None,
             listening_since_ms: now_ms,
             unheard: Vec::new(),
+            replied_clock: Stamp::ZERO,
             missed: Missed::default(),
             shown_lost: BTreeMap::new(),
         }
@@ -274,6 +277,7 @@ impl Directory {
         self.recent.0 = Timestamp::new();
         self.lagging.clear();
         self.unheard.clear();
+        self.replied_clock = Stamp::ZERO;
         self.missed = Missed::default();
     }
 
@@ -404,10 +408,16 @@ impl Directory {
         self.proven_up().map(|(_, member)| member.presence.clock.unwrap_or_default()).max()
     }
 
-    /// The greatest stamp that any replica present shows to hold, whether it has answered or not: good enough not to refuse
-    /// what agrees with it.
+    /// The greatest stamp that any present replica shows to hold, whether it has answered or not, and that replies to updates
+    /// told, which may be ahead of presence: good enough not to refuse a label that agrees with it.
     pub(super) fn clock_shown(&self) -> Stamp {
-        self.roster.present().filter_map(|(_, member)| member.presence.clock).max().unwrap_or_default()
+        let shown = self.roster.present().filter_map(|(_, member)| member.presence.clock).max();
+        shown.unwrap_or_default().max(self.replied_clock)
+    }
+
+    /// Notes the clock of a replica that holds an update.
+    pub(super) fn hear_clock(&mut self, clock: Stamp) {
+        self.replied_clock = self.replied_clock.max(clock);
     }
 
     /// Whether the replicas that are up and have answered are known to hold all of `prev` together.

@@ -261,9 +261,11 @@ impl Frontend {
                         update.retired.push((record.clone(), retired));
                     }
                 }
+                self.directory.hear_clock(clock);
                 update.is_held_by(replica, records, clock);
             }
             Outcome::Reply(Reply::Held { records, clock }) => {
+                self.directory.hear_clock(clock);
                 update.is_held_by(replica, records, clock);
                 // It may hold a record of an earlier attempt, and would say so again at once.
                 let leads = |leading: Leading| update.holders_at(leading.place).contains(replica);

@@ -3,7 +3,7 @@
 //! have seen it, and no other write which the reader knew of had replaced it.
 
 use crate::history::causality::Causality;
-use crate::history::index::{Glimpse, Index, NO_CHAIN, Source};
+use crate::history::index::{Glimpse, Index, NO_CHAIN, Read, Source};
 use crate::history::{Promise, Verdict, Violation};
 
 pub(in crate::history) fn check(index: &Index<'_>, causality: &Causality, verdict: &mut Verdict) {
@@ -29,6 +29,14 @@ pub(in crate::history) fn check(index: &Index<'_>, causality: &Causality, verdic
     }
 }
 
+/// Whether `write` is a delete whose answer says that it took away what `taken` wrote. It may have been accepted by two
+/// replicas: by one before `taken` was, and by one that tells its answer, after `taken`.
+fn took_away(index: &Index<'_>, write: usize, key: usize, taken: usize) -> bool {
+    let node = &index.nodes[write];
+    let is_of = |read: &Read| read.key == key && read.source == Source::Write(taken);
+    node.write.is_some_and(|write| write.stars.is_none()) && node.reads.iter().any(is_of)
+}
+
 fn is_explained(index: &Index<'_>, causality: &Causality, reader: usize, glimpse: &Glimpse, known: &[usize]) -> bool {
     let key = &index.keys[glimpse.key];
     if known.is_empty() && key.initial.is_some() == glimpse.is_there {
@@ -48,7 +56,8 @@ fn is_explained(index: &Index<'_>, causality: &Causality, reader: usize, glimpse
         let from = causality.prefix(reader, chain, writes, |&write| write);
         let later = writes[from..].iter().copied();
         let mut possible = later.take_while(|&write| {
-            write == reader || index.start_us(write) <= end_us && !causality.is_before(reader, write)
+            let may_precede = !causality.is_before(reader, write) || took_away(index, write, glimpse.key, reader);
+            write == reader || index.start_us(write) <= end_us && may_precede
         });
         possible.any(|write| write != reader && fits(write))
     })
