@@ -17,6 +17,9 @@ use crate::simulation::process::{Caller, Process};
 /// Minimum time for which a frontend listens before it has heard of all processes, in microseconds.
 const LISTENING_US: u64 = 1_500_000;
 
+/// Time within which a replica that begins to serve has shown itself to all, in microseconds.
+const SHOWN_US: u64 = 600_000;
+
 /// Records that were acknowledged, and those that were shown.
 #[derive(Debug, Default)]
 pub struct Durability {
@@ -102,7 +105,12 @@ impl Durability {
             let up = if now_us - frontend.started_us < LISTENING_US && cluster.network.weather.loss_permille == 0 {
                 let connected = |id: &ReplicaId| !cluster.network.cut.contains(&(id.clone(), frontend.id.clone()));
                 let serving = cluster.alive(Role::Replica).into_iter();
-                serving.filter(|id| cluster.is_serving(id) && connected(id)).count()
+                // Another process heard of it long enough ago.
+                let is_shown = |id: &ReplicaId| {
+                    let heard = cluster.processes.values().filter_map(|other| other.heard.get(id));
+                    heard.filter_map(|heard| heard.serving_since_us).any(|since_us| since_us + SHOWN_US < now_us)
+                };
+                serving.filter(|id| cluster.is_serving(id) && connected(id) && is_shown(id)).count()
             } else {
                 frontend.certainly_up(now_us)
             };
