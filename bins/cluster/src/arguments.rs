@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,10 +27,11 @@ Examples:
   cluster                       1 frontend, 3 replicas, and the menu for a random user
   cluster 2 4 42                2 frontends, 4 replicas, and the menu for user 42
   cluster --no-client           the same without a menu, until ctrl-c
+  cluster --observe             a live page of the cluster in a browser
   cluster --logs logs           every step of every process in logs/*.log
 
 The roles are in this program too, each with a --help of its own:
-  cluster client 42 read 1      also: cluster frontend, cluster replica";
+  cluster client 42 read 1      also: cluster frontend, replica, observer";
 
 /// Runs a whole Natter on this machine: a broker, frontends, replicas, and in this terminal a client
 ///
@@ -53,6 +55,14 @@ pub(crate) struct ClusterArgs {
     /// No menu: stay in the foreground until ctrl-c or SIGTERM
     #[arg(long, help_heading = CLUSTER)]
     pub(crate) no_client: bool,
+
+    /// Start the observer, a live page of the cluster, and print its address [default address: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:8080", help_heading = CLUSTER)]
+    pub(crate) observe: Option<SocketAddr>,
+
+    /// Let the observer's page set the status of replicas
+    #[arg(long, requires = "observe", help_heading = CLUSTER)]
+    pub(crate) control: bool,
 
     /// Keep a log of every step of each process in this folder; logs of an earlier run are moved into a folder in it
     /// [default: short logs in a temporary folder]
@@ -230,6 +240,8 @@ mod tests {
             (&["--port", "4300", "--server", "nats://a:1"], "--port is for a broker that is started here"),
             (&["--user", "ann"], "--user is for a broker that runs already"),
             (&["--databse", "x"], "--database"),
+            (&["--observe=8080"], "invalid socket address"),
+            (&["--control"], "--observe"),
             (&["--strict", "--fault-tolerance", "5", "1", "3"], "asks for 5 replicas to hold each update, but only 3"),
             (&["--strict", "1", "1"], "asks for 2 replicas"),
             (&["--together", "3", "2"], "each of the first 3 replicas, but only 2"),

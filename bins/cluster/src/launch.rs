@@ -15,6 +15,7 @@ use crate::foreground_client::ForegroundClient;
 use crate::log_folder::LogFolder;
 use crate::members::{self, Ended, Member};
 use crate::notices::{counted, tell};
+use crate::observer::Observer;
 use crate::outage::Outage;
 use crate::readiness::Lookout;
 use crate::signals::{Request, Signals};
@@ -28,6 +29,7 @@ const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
 /// All that runs. The order of the fields is that of stopping, should this be dropped instead.
 #[derive(Default)]
 struct Cluster {
+    observer: Option<Observer>,
     members: Vec<Member>,
     lookout: Option<Lookout>,
     broker: Option<Broker>,
@@ -81,7 +83,10 @@ impl Cluster {
             }
         }
         lookout.wait_until_ready(&mut self.members, arguments.ready_within()).await?;
-        tell(&summary(broker, &self.members, logs));
+        if let Some(listen) = arguments.observe {
+            self.observer = Some(Observer::start(listen, arguments.control, broker.options(), logs).await?);
+        }
+        tell(&summary(broker, &self.members, logs, self.observer.as_ref().map(Observer::url)));
         Ok(())
     }
 
@@ -146,6 +151,9 @@ impl Cluster {
                     for Ended { what, how, log } in self.members.iter_mut().filter_map(Member::newly_ended) {
                         tell(&format!("{what} {how}; the others go on (its log: {})", log.path().display()));
                     }
+                    if let Some(line) = self.observer.as_mut().and_then(Observer::newly_ended) {
+                        tell(&line);
+                    }
                     let replicas = self.members.iter().filter(|member| member.role() == Role::Replica);
                     let serving = replicas.clone().filter(|replica| replica.serves()).count();
                     let states = || replicas.clone().map(Member::state).collect::<Vec<_>>().join(", ");
@@ -162,6 +170,9 @@ impl Cluster {
 
     /// Frontends first, so that no request is left without a replica manager; the broker last.
     async fn stop(&mut self) {
+        if let Some(observer) = self.observer.take() {
+            observer.stop().await;
+        }
         members::stop_all(&mut self.members, Role::Frontend).await;
         members::stop_all(&mut self.members, Role::Replica).await;
         for member in &mut self.members {
@@ -175,6 +186,9 @@ impl Cluster {
     }
 
     fn kill(&mut self) {
+        if let Some(observer) = &self.observer {
+            observer.kill();
+        }
         for member in &self.members {
             member.kill();
         }

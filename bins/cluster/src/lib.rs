@@ -1,7 +1,7 @@
 //! The launcher: a broker, frontends, replicas and a client on one machine, with one command.
 //!
 //! - the command line: `arguments`; the roles that this executable carries: `roles`
-//! - the parts of a running cluster: `broker`, `members` (the processes of the roles), `foreground_client`
+//! - the parts of a running cluster: `broker`, `members` (the processes of the roles), `foreground_client`, `observer`
 //! - their logs: `log_folder`, the `log_file`s in it, and `log_pump`, which fills them
 //! - how they come and go: `launch` starts, watches and stops them; `readiness` waits until they serve; `outage` notices
 //!   when no replica does; `signals`
@@ -20,6 +20,7 @@ mod log_folder;
 mod log_pump;
 mod members;
 mod notices;
+mod observer;
 mod outage;
 mod readiness;
 mod roles;

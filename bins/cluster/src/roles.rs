@@ -7,12 +7,16 @@ use std::process::ExitCode;
 
 use natter_common::messages::Role;
 
+/// The first argument that makes this executable an observer.
+pub(crate) const OBSERVER: &str = "observer";
+
 /// Plays a role, where the second of these arguments names one.
 pub(crate) fn play(arguments: &[OsString]) -> Option<ExitCode> {
     let [program, word, rest @ ..] = arguments else { return None };
     let role: fn(Vec<OsString>) -> ExitCode = match word.to_str()? {
         "client" => |arguments| natter_client::main_with(arguments),
         "frontend" => |arguments| natter_frontend::main_with(arguments),
+        OBSERVER => |arguments| natter_observer::main_with(arguments),
         "replica" => |arguments| natter_replica::main_with(arguments),
         _ => return None,
     };

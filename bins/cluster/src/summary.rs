@@ -12,7 +12,7 @@ use crate::members::Member;
 use crate::notices::{counted, shell_word};
 
 /// A few lines: who is there, where the logs are, and how to look inside.
-pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFolder) -> String {
+pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFolder, observer: Option<&str>) -> String {
     let of = |role| members.iter().filter(move |member| member.role() == role);
     let frontends: Vec<&str> = members.iter().filter_map(Member::frontend_id).map(ReplicaId::as_str).collect();
     let replicas: Vec<&str> = of(Role::Replica).filter_map(Member::id).map(ReplicaId::as_str).collect();
@@ -29,6 +29,9 @@ pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFolder) -> 
     line("broker", &broker.url());
     if let Some(url) = broker.monitoring_url() {
         line("monitoring", url);
+    }
+    if let Some(url) = observer {
+        line("live page", url);
     }
     line("frontends", &frontends.join(", "));
     line("replicas", &replicas.join(", "));

@@ -54,7 +54,8 @@ impl Line {
         let live = Live::default();
         let service = start_service(&entrance, subjects, id, live.clone()).await?;
         let overheard = entrance.subscribe(subjects.all_presence(Role::Replica)).await?;
-        let replies = client.new_inbox();
+        // With the id in it, so that an observer sees which frontend asks.
+        let replies = format!("{}.{id}", client.new_inbox());
         let inbox = Inbox::subscribe(&client, subjects, &replies).await?;
         let (mut events, entrance_events) = (Events::from(events), Events::from(entrance_events));
         access::check(&client, &mut events, &entrance, &needs(subjects, presence)).await?;
