@@ -80,14 +80,15 @@ function drawArrow(row, event, start, end, y) {
   const turn = start < end ? 1 : -1;
   const angle = Math.atan2(bottom - top, end - start);
   const wing = (delta) => `${(end - 9 * Math.cos(angle + delta)).toFixed(1)} ${(bottom - 9 * Math.sin(angle + delta)).toFixed(1)}`;
-  row.append(draw("path", { class: classes, fill: "none", d: `M${start + 4 * turn} ${top}L${end} ${bottom}M${wing(0.42)}L${end} ${bottom}L${wing(-0.42)}` }));
+  row.append(draw("path", { class: classes, fill: "none", d: `M${start + 4 * turn} ${top}L${end} ${bottom}` }));
+  row.append(draw("path", { class: `${classes} head`, fill: "none", d: `M${wing(0.42)}L${end} ${bottom}L${wing(-0.42)}` }));
 }
 
 const cut = (words, room) => (words.length * 6.1 > room ? `${words.slice(0, Math.floor(room / 6.1) - 1)}…` : words);
 
 function sentence(event) {
   const kind = (KINDS[event.kind] || ["message"])[0];
-  return `${short(event.from)} to ${event.to.map(short).join(", ") || "nobody"}: ${kind}${event.reply ? ", reply" : ""}: ${shortAll(event.what)}`;
+  return `${short(event.from)} to ${event.to.map(short).join(", ") || "no process"}: ${kind}${event.reply ? ", reply" : ""}: ${shortAll(event.what)}`;
 }
 
 function choose(event) {

@@ -11,7 +11,7 @@ function exportDiagram() {
   const style = [
     "text{font-family:sans-serif}", `.name{font-size:14px;font-weight:600;fill:${value("text")}}`,
     `.small{font-size:11.5px;fill:${value("text")}}`, `.soft{fill:${value("soft")}}`, `.life{stroke:${value("line")};stroke-width:2}`,
-    ...kinds, `.mark.reply{fill:${value("panel")}}`, ".arrow{fill:none;stroke-width:1.8}.arrow.reply{stroke-dasharray:5 3}.arrow.failed{stroke-width:3}",
+    ...kinds, `.mark.reply{fill:${value("panel")}}`, ".arrow{fill:none;stroke-width:1.8}.arrow.reply:not(.head){stroke-dasharray:5 3}.arrow.failed{stroke-width:3}",
     ".hit{fill:none;stroke:none}.row.dim{opacity:.16}.row.way .arrow{stroke-width:3.2}",
   ].join("");
   const svg = draw("svg", { xmlns: SVG, width: geometry.width, height, viewBox: `0 0 ${geometry.width} ${height}` });

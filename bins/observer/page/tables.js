@@ -46,7 +46,7 @@ function renderProcesses() {
 function processRow(process) {
   const { id, replica, frontend } = process;
   const roles = [frontend ? "frontend" : "", replica ? "replica" : ""].filter(Boolean).join(" and ");
-  const status = make("td", {});
+  const status = make("td", { class: "keep" });
   for (const role of [replica, frontend].filter(Boolean)) status.append(icon(statusMark(role.status)), role.status, " ");
   const number = (content) => make("td", { class: "number" }, content);
   const details = [];

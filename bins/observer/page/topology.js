@@ -69,7 +69,8 @@ function placeNode(svg, node, x, y, boxWidth) {
     group.append(text(0, 40, "client", "small soft", "middle"));
   }
   svg.append(group);
-  topology.places.set(node.id, [x, y + 25]);
+  // Messages begin and end at the edge that faces the broker.
+  topology.places.set(node.id, [x, node.role.includes("replica") ? y : y + 50]);
 }
 
 function text(x, y, content, className, anchor) {

@@ -1,4 +1,4 @@
-//! What the observer knows of a cluster, without input or output: messages in, events and a view of the whole out.
+//! Knowledge of a cluster, without input or output: messages in, events and a view of the whole out.
 //!
 //! - `event`: one message as the page shows it; `history`: events of the last minute
 //! - `processes`: frontends and replicas by presence; `clients`: programs that ask frontends

@@ -156,10 +156,10 @@ impl Model {
             self.history.add(draft, now);
             return Ok(());
         }
-        // The broker's word that nobody listens has neither a body nor such a header.
+        // The broker's message that there is no subscriber has neither a body nor such a header.
         if arrival.payload.is_empty() {
             draft.failed = true;
-            "nobody listens there".clone_into(&mut draft.what);
+            "there is no subscriber".clone_into(&mut draft.what);
             self.history.add(draft, now);
             return Ok(());
         }

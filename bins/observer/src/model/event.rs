@@ -66,7 +66,7 @@ pub struct Item {
     /// Update id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update: Option<String>,
-    /// What is done to which rating.
+    /// Operation and rating.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub what: String,
     /// Timestamp that the update depends on.
