@@ -3,6 +3,10 @@
 
 #[path = "launcher/logs.rs"]
 mod logs;
+#[path = "launcher/observer.rs"]
+mod observer;
+#[path = "launcher/page.rs"]
+mod page;
 mod support;
 
 use std::net::{TcpListener, TcpStream};
@@ -180,7 +184,7 @@ fn wrong_lines_are_refused_before_anything_starts() {
 #[test]
 fn roles_are_in_the_program() {
     let place = Place::new();
-    for role in ["client", "frontend", "replica"] {
+    for role in ["client", "frontend", "replica", "observer"] {
         let output = place.run(&[role, "--help"], "");
         assert!(output.status.success());
         assert!(text(&output.stdout).contains(&format!("Usage: cluster {role} ")), "{}", text(&output.stdout));

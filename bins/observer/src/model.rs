@@ -144,6 +144,23 @@ impl Model {
         }
     }
 
+    /// Place of a message among those that arrived in the same instant: causes before effects, as far as subjects tell.
+    pub fn phase(&self, subject: &str) -> u8 {
+        let prefix = self.subjects.prefix();
+        let Some(rest) = subject.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) else {
+            let names_frontend = self.is_to_frontend(subject);
+            let is_to_process = self.pending.of(subject).is_some_and(|asked| asked.kind != Kind::Request);
+            return if names_frontend || is_to_process { 5 } else { 6 };
+        };
+        match rest.split('.').next() {
+            Some("presence") => 0,
+            Some("frontend") => 1,
+            Some("gossip") => 3,
+            _ if rest.ends_with(".acknowledge") => 4,
+            _ => 2,
+        }
+    }
+
     /// Answers of replicas and frontends. A reply to a request that was not seen is not looked at.
     fn hear_reply(&mut self, arrival: Arrival<'_>, now: Micros) -> Result<(), Unreadable> {
         let Some(asked) = self.pending.of(arrival.subject).cloned() else { return Ok(()) };

@@ -81,15 +81,15 @@ async fn observe(
     listener.follow(wanted(&model, &replies)).await.map_err(|_| ObserverError::ConnectionEnded)?;
     loop {
         tokio::select! {
-            delivery = listener.next() => {
-                let mut delivery = delivery;
-                for _ in 0..TURN {
-                    let Some(next) = delivery.take() else { break };
-                    hear(next, &mut model, &mut listener, &mut malformed);
-                    delivery = listener.try_next();
+            Some(first) = listener.next() => {
+                let mut together = vec![first];
+                while together.len() < TURN && let Some(next) = listener.try_next() {
+                    together.push(next);
                 }
-                if let Some(last) = delivery {
-                    hear(last, &mut model, &mut listener, &mut malformed);
+                // Each subscription keeps its order, but which of two was first in one instant is not known.
+                together.sort_by_cached_key(|(_, message)| model.phase(&message.subject));
+                for delivery in together {
+                    hear(delivery, &mut model, &mut listener, &mut malformed);
                 }
             }
             event = next_event(&mut events) => follow_connection(event, &mut model, &mut listener, &mut stream),

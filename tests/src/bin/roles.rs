@@ -1,6 +1,6 @@
 //! The roles as one program, for the tests: `cargo test` builds the binaries of this package and of no other.
 //!
-//! `roles replica|frontend|client|observer ARGUMENTS`. A replica or frontend started with the variable `NATTER_TEST_LIFELINE` ends
+//! `roles replica|frontend|client ARGUMENTS`. A replica or frontend started with the variable `NATTER_TEST_LIFELINE` ends
 //! with its standard input, so that nothing stays behind where the test itself is killed. With `NATTER_TEST_CLOCK`, its wall
 //! clock is ahead by as many milliseconds as the file of that name says, and follows that when it changes.
 
@@ -20,10 +20,6 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::iter::once(role.clone()).chain(arguments).collect();
     match role.to_str() {
         Some("client") => natter_client::main_with(arguments),
-        Some("observer") => {
-            end_with_standard_input();
-            natter_observer::main_with(arguments)
-        }
         Some("frontend") => {
             end_with_standard_input();
             follow_clock();
@@ -35,7 +31,7 @@ fn main() -> ExitCode {
             natter_replica::main_with(arguments)
         }
         _ => {
-            eprintln!("roles replica|frontend|client|observer ARGUMENTS");
+            eprintln!("roles replica|frontend|client ARGUMENTS");
             ExitCode::from(2)
         }
     }

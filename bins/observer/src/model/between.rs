@@ -242,6 +242,12 @@ impl Model {
         }
     }
 
+    /// Whether a reply subject names a frontend that is there.
+    pub(super) fn is_to_frontend(&self, subject: &str) -> bool {
+        let named = subject.rsplit('.').nth(2);
+        named.is_some_and(|id| self.processes.of(Role::Frontend).contains_key(id))
+    }
+
     /// The request of a client that a frontend passes on now is one that this frontend received.
     fn claim(
         &mut self,

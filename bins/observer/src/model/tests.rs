@@ -265,3 +265,19 @@ fn made_up_processes_are_refused_beyond_the_size_of_a_cluster() {
         assert_eq!(stage.try_hear(&format!("ratings.presence.replica.{id}"), None, &presence).is_ok(), n < 128);
     }
 }
+
+#[test]
+fn messages_of_one_instant_are_in_the_order_of_cause_and_effect() {
+    let mut stage = Stage::with(&["f1"], &["r1"]);
+    stage.create("_INBOX.client.1");
+    let chain = [
+        "ratings.presence.replica.r1",
+        "ratings.frontend.create.42",
+        "ratings.replica.r1.update",
+        "ratings.gossip.r1",
+        "ratings.replica.r1.acknowledge",
+        "_INBOX.abc.f1.r1.7-8",
+        "_INBOX.client.1",
+    ];
+    assert!(chain.map(|subject| stage.model.phase(subject)).is_sorted());
+}
