@@ -59,7 +59,8 @@ async fn observe(
     mut stream: Stream,
     mut orders: tokio::sync::mpsc::Receiver<Order>,
 ) -> Result<(), ObserverError> {
-    let settings = ConnectionSettings { name: "observer".to_owned(), no_echo: true, patience: Patience::Forever };
+    // Its own requests, with `--control`, are messages of the cluster like others.
+    let settings = ConnectionSettings { name: "observer".to_owned(), no_echo: false, patience: Patience::Forever };
     let (sender, mut events) = unbounded_channel();
     let mut model = Model::new(subjects.clone());
     // The page is there before the broker is.

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::page::Page;
-use crate::support::{Place, Running, assert_refused, signal_to, text};
+use crate::support::{Place, Running, assert_refused, signal_to, text, until};
 
 /// A page on any free port that may set statuses.
 const OBSERVE: [&str; 5] = ["--port", "0", "--no-client", "--observe=127.0.0.1:0", "--control"];
@@ -69,7 +69,8 @@ fn other_pages_and_names_can_neither_read_nor_change_anything() {
     assert_eq!(set_status(&address, &body, &format!("{own}X-Natter-Token: wrong\r\n")), 403, "with a wrong token");
     assert_eq!(set_status(&address, "{}", &format!("{own}{token}")), 400, "without a replica");
     assert_eq!(set_status(&address, &body.replace(replica, "r9"), &format!("{own}{token}")), 502, "of no replica");
-    assert_eq!(set_status(&address, &body, &format!("{own}{token}")), 200);
+    // Presence may come only now.
+    until("the status is set", || set_status(&address, &body, &format!("{own}{token}")) == 200);
 
     let second = place.run(&["observer", "--listen", &address, "--server", &cluster.url()], "");
     let complaint = text(&second.stderr);
