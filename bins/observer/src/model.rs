@@ -208,9 +208,10 @@ impl Model {
         self.processes.excuse(now);
     }
 
-    /// Share of the time in which requests of clients are listened to, 1 where nothing is sampled.
-    pub fn set_share(&mut self, share: f64) {
-        self.rates.set_share(share);
+    /// Shares of the time in which requests of clients are listened to, 1 where nothing is sampled: those without the user
+    /// in the subject, then those with it.
+    pub fn set_shares(&mut self, shares: [f64; 2]) {
+        self.rates.set_shares(shares);
     }
 
     /// The subscriptions that fit what is there now. Subjects of a process are among them only while it shows itself, so

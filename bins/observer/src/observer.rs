@@ -103,7 +103,8 @@ async fn observe(
                     if period.elapsed() >= PERIOD {
                         period = Instant::now();
                         listener.next_period().await.map_err(|_| ObserverError::ConnectionEnded)?;
-                        model.set_share(listener.sampling.share(&Wanted::Clients));
+                        let share = |wanted| listener.sampling.share(wanted);
+                        model.set_shares([share(&Wanted::Clients), share(&Wanted::ClientsWithUser)]);
                     }
                 }
                 stream.sampled = listener.sampling.sampled();

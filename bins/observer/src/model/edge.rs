@@ -55,7 +55,7 @@ impl Model {
             ClientRequest::Query { request, .. } => (vec![SingleOperation::Query(request.clone())], false),
             ClientRequest::Batch(batch) => (batch.operations.iter().flatten().cloned().collect(), true),
         };
-        self.rates.requested(operations.len().max(1), now);
+        self.rates.requested(operations.len().max(1), user.is_some(), now);
         let what = match &operations[..] {
             [only] if !is_batch => described_operation(only),
             several => format!("batch of {}", counted(several.len(), "operation")),

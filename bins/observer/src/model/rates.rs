@@ -31,12 +31,12 @@ pub(super) struct Rates {
     slots: VecDeque<Slot>,
     /// The second of the last slot.
     second: u64,
-    share: f64,
+    shares: [f64; 2],
 }
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { slots: VecDeque::new(), second: 0, share: 1.0 }
+        Self { slots: VecDeque::new(), second: 0, shares: [1.0; 2] }
     }
 }
 
@@ -56,12 +56,13 @@ pub(super) struct RatesShown {
 }
 
 impl Rates {
-    pub(super) fn set_share(&mut self, share: f64) {
-        self.share = share.clamp(0.001, 1.0);
+    pub(super) fn set_shares(&mut self, shares: [f64; 2]) {
+        self.shares = shares.map(|share| share.clamp(0.001, 1.0));
     }
 
-    pub(super) fn requested(&mut self, operations: usize, now: Micros) {
-        let share = self.share;
+    /// Counts a request, for as many as its sample stands for.
+    pub(super) fn requested(&mut self, operations: usize, has_user_in_subject: bool, now: Micros) {
+        let share = self.shares[usize::from(has_user_in_subject)];
         self.slot(now).requested += operations as f64 / share;
     }
 

@@ -281,3 +281,15 @@ fn messages_of_one_instant_are_in_the_order_of_cause_and_effect() {
     ];
     assert!(chain.map(|subject| stage.model.phase(subject)).is_sorted());
 }
+
+#[test]
+fn sampled_requests_count_for_those_that_were_not_seen() {
+    let mut stage = Stage::with(&["f1"], &["r1"]);
+    stage.model.set_shares([1.0, 0.1]);
+    let read = json!({"user_id": 42, "movie_id": 2});
+    stage.hear("ratings.frontend.read", Some("_INBOX.client.1"), &read);
+    stage.hear("ratings.frontend.read.42", Some("_INBOX.client.2"), &read);
+    stage.now += SECOND;
+    stage.model.tick(stage.now);
+    assert_eq!(stage.view()["rates"]["now"], 11.0);
+}
