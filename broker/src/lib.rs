@@ -9,6 +9,7 @@
 //!   that others cause, told of in moderation
 //! - [`role`]: what frontends and replica managers have in common as programs; [`live`]: what their STATS show
 //! - [`streams`]: what waits, read together; [`publisher`]: publishing without standing still
+//! - [`metrics`]: metrics and health over HTTP
 //! - [`clocks`] and [`pulse`]: time for the shells; [`signals`] and [`shutdown`]: signals for all programs
 //! - [`service`]: answers to the questions of `nats micro`; [`service_error`]: errors as headers
 //! - [`server`]: finding, fetching and running `nats-server`
@@ -27,6 +28,7 @@ mod identity;
 pub mod live;
 pub mod log_queue;
 pub mod logs;
+pub mod metrics;
 pub mod moderation;
 pub mod options;
 pub mod owned_process;

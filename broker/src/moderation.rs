@@ -52,6 +52,11 @@ pub struct Malformed {
 }
 
 impl Malformed {
+    /// Number of messages so far.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
     /// Counts one, and tells of it.
     pub fn count(&mut self, subject: &str, reason: &dyn Display) {
         self.total += 1;

@@ -28,13 +28,22 @@ pub struct Publisher {
     /// Whether the connection took no message for [`PUBLISH_TIMEOUT`]. Then a message goes only where it takes one at once.
     stalled: bool,
     dropped: u64,
+    /// All that were ever dropped.
+    dropped_total: u64,
     moderation: Moderation,
 }
 
 impl Publisher {
     /// Over this connection, which is up.
     pub fn new(client: Client) -> Self {
-        Self { client, connected: true, stalled: false, dropped: 0, moderation: Moderation::default() }
+        Self {
+            client,
+            connected: true,
+            stalled: false,
+            dropped: 0,
+            dropped_total: 0,
+            moderation: Moderation::default(),
+        }
     }
 
     /// The connection.
@@ -62,8 +71,14 @@ impl Publisher {
         }
     }
 
+    /// Number of messages that were dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped_total + self.dropped
+    }
+
     fn tell_dropped(&mut self) {
         let dropped = std::mem::take(&mut self.dropped);
+        self.dropped_total += dropped;
         if dropped > 0 {
             warn!(dropped, "messages were dropped while the broker was gone");
         }

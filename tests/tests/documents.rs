@@ -20,10 +20,11 @@ use serde_json::Value;
 
 /// The roles, which cargo builds before the tests.
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "docs/ARCHITECTURE.md",
     "docs/BENCHMARKS.md",
+    "docs/METRICS.md",
     "docs/PERFORMANCE.md",
     "docs/PROTOCOL.md",
     "docs/TESTING.md",
@@ -34,9 +35,9 @@ const PROGRAMS: [(&str, &[&str]); 7] = [
     ("client", &["bins/client/src/commands.rs", "broker/src/options.rs"]),
     ("cluster", &["bins/cluster/src/arguments.rs", "broker/src/options.rs"]),
     ("dataset", &["bins/dataset/src/main.rs", "bins/dataset/src/export.rs", "broker/src/options.rs"]),
-    ("frontend", &["bins/frontend/src/lib.rs", "broker/src/options.rs"]),
+    ("frontend", &["bins/frontend/src/lib.rs", "broker/src/metrics/options.rs", "broker/src/options.rs"]),
     ("parts", &["bins/parts/src/main.rs"]),
-    ("replica", &["bins/replica/src/lib.rs", "broker/src/options.rs"]),
+    ("replica", &["bins/replica/src/lib.rs", "broker/src/metrics/options.rs", "broker/src/options.rs"]),
 ];
 
 fn root() -> PathBuf {

@@ -25,6 +25,8 @@ use natter_common::wire::{Format, WireError};
 use tokio::sync::watch;
 use tracing::error;
 
+use crate::metrics::FrontendMetrics;
+
 /// How many requests are handled together at most: what waits goes in one batch.
 const BATCH_MAX: usize = 8192;
 const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
@@ -52,6 +54,7 @@ pub(crate) struct Arrival {
 
 /// A client that waits for its answer.
 struct Waiting {
+    operation: Operation,
     request: Box<Request>,
     format: Format,
     /// The value of the header that tells which updates of the session are lost.
@@ -80,6 +83,7 @@ pub(crate) struct Clients {
     entrance: Client,
     /// Whether answers leave by the other connection: the one that clients come in by is being drained, or is lost.
     answers_elsewhere: bool,
+    metrics: Option<Arc<FrontendMetrics>>,
 }
 
 /// One subject of a place in the queue group, until that is given up.
@@ -128,7 +132,18 @@ impl Clients {
             malformed: Malformed::default(),
             entrance,
             answers_elsewhere: false,
+            metrics: None,
         }
+    }
+
+    /// Counts answers in `metrics` from now on.
+    pub(crate) fn measure(&mut self, metrics: Arc<FrontendMetrics>) {
+        self.metrics = Some(metrics);
+    }
+
+    /// Number of requests without a reply subject that could not be decoded.
+    pub(crate) fn malformed(&self) -> u64 {
+        self.malformed.total()
     }
 
     /// Takes one more place in the queue group of all operations, each with and without the user in its subject.
@@ -203,7 +218,7 @@ impl Clients {
         let format = Format::of(&message.payload);
         // A batch that waits for its answer need not be kept.
         request.message.payload = Bytes::new();
-        self.waiting.put(client, Waiting { request, format, lost: None, retired: None });
+        self.waiting.put(client, Waiting { operation, request, format, lost: None, retired: None });
         (client, decoded)
     }
 
@@ -233,7 +248,8 @@ impl Clients {
         let spare = if answer.is_err() { HEADERS_BYTES } else { 0 } + waiting.headers_bytes();
         let bytes_max = self.bytes_max(publisher).saturating_sub(spare);
         let reply = edge::encode_reply_within(&answer, cluster, waiting.format, bytes_max);
-        self.respond(waiting, reply, publisher).await;
+        let outcome = FrontendMetrics::outcome(answer.as_ref().err());
+        self.respond(waiting, reply, outcome, publisher).await;
     }
 
     /// Answers a client that sent a batch.
@@ -247,7 +263,10 @@ impl Clients {
         let Some(waiting) = self.take(client) else { return };
         let bytes_max = self.bytes_max(publisher).saturating_sub(waiting.headers_bytes());
         let reply = edge::encode_batch_reply(&answer, cluster, waiting.format, bytes_max);
-        self.respond(waiting, reply, publisher).await;
+        if let Some(metrics) = &self.metrics {
+            metrics.count_batch(&answer);
+        }
+        self.respond(waiting, reply, FrontendMetrics::outcome(None), publisher).await;
     }
 
     /// The largest answer that the broker takes, in bytes, on the connection that answers leave by.
@@ -261,8 +280,15 @@ impl Clients {
         waiting
     }
 
-    async fn respond(&self, waiting: Waiting, reply: Result<EncodedReply, WireError>, publisher: &mut Publisher) {
-        let Waiting { request, lost, retired, .. } = waiting;
+    /// Sends a reply. `outcome` is for the metrics.
+    async fn respond(
+        &self,
+        waiting: Waiting,
+        reply: Result<EncodedReply, WireError>,
+        outcome: usize,
+        publisher: &mut Publisher,
+    ) {
+        let Waiting { operation, request, lost, retired, .. } = waiting;
         let request = *request;
         let EncodedReply { body, error, cluster } = match reply {
             Ok(reply) => reply,
@@ -279,7 +305,10 @@ impl Clients {
                 headers.insert(name, value);
             }
         }
-        request.count(error.as_ref().map(|(code, text)| (*code, text.as_str())));
+        let duration = request.count(error.as_ref().map(|(code, text)| (*code, text.as_str())));
+        if let Some(metrics) = &self.metrics {
+            metrics.count_answer(operation, outcome, error.is_some(), duration);
+        }
         if self.answers_elsewhere {
             return publisher.publish_with_headers(subject, headers, body.into()).await;
         }

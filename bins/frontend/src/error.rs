@@ -2,6 +2,7 @@
 
 use natter_broker::access::AccessError;
 use natter_broker::connection::ConnectError;
+use natter_broker::metrics::MetricsError;
 
 /// Why a frontend does not run.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,9 @@ pub enum FrontendError {
     /// The subject prefix is not one.
     #[error("--prefix: {0:?} is not tokens of A-Z a-z 0-9 _ - joined by dots")]
     Prefix(String),
+    /// Metrics and health cannot be shown.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The broker is not to be had.
     #[error(transparent)]
     Connect(#[from] ConnectError),

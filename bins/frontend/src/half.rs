@@ -3,6 +3,7 @@
 //! A process that is only a frontend drives it in `shell`. A replica that answers clients drives it beside its own half.
 
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -27,6 +28,7 @@ use crate::attendance::Attendance;
 use crate::clients::{Arrival, Clients};
 use crate::inbox::{Delivery, Inbox};
 use crate::line::{self, Line};
+use crate::metrics::{FrontendMetrics, OF_CLIENTS, OF_REPLICAS, State as Shown};
 use crate::outbox::Outbox;
 use crate::permits::Permits;
 use crate::sides::{Change, Side};
@@ -60,6 +62,9 @@ pub struct Half {
     subjects: Subjects,
     permits: Permits,
     moderation: Moderation,
+    metrics: Option<Arc<FrontendMetrics>>,
+    /// Maximum number of requests that may wait.
+    queue_length_max: usize,
 }
 
 /// What there is to do.
@@ -122,7 +127,39 @@ impl Half {
             subjects: subjects.clone(),
             permits: Permits::default(),
             moderation: Moderation::default(),
+            metrics: None,
+            queue_length_max: arguments.options.queue_length as usize,
         })
+    }
+
+    /// Counts in `metrics` from now on, as the frontend with this id.
+    pub fn measure(&mut self, metrics: Arc<FrontendMetrics>, id: &ReplicaId) {
+        metrics.identify(id);
+        self.clients.measure(Arc::clone(&metrics));
+        self.metrics = Some(metrics);
+    }
+
+    /// Its loop does not turn from now on, for this reason: probes are told so.
+    pub fn stop_showing(&self, reason: &str) {
+        if let Some(metrics) = &self.metrics {
+            metrics.wait(reason);
+        }
+    }
+
+    /// Shows metrics and health, at a tick.
+    fn show(&self, core: &Frontend) {
+        let Some(metrics) = &self.metrics else { return };
+        let publisher = &self.outbox.publisher;
+        let state = Shown {
+            missing: self.permits.missing().map(str::to_owned),
+            places: self.clients.places(),
+            has_served: self.attendance.has_served(),
+            pending: core.pending(),
+            queue_length_max: self.queue_length_max,
+            unsent: publisher.dropped(),
+            malformed: self.inbox.malformed() + self.clients.malformed(),
+        };
+        metrics.show(publisher.client(), &self.entrance, state);
     }
 
     /// Waits for what replicas sent, and for what clients sent, each by itself: a tick goes between the two, so that nothing
@@ -198,15 +235,21 @@ impl Half {
     fn read_replicas(&mut self, batch: Vec<Delivery>, inputs: &mut Vec<Input>) {
         for delivery in batch {
             self.inbox.read(delivery, &mut self.outbox.witness, inputs);
-            if let Some(Input::Presence(presence)) = inputs.last()
-                && presence.status != Status::Left
-            {
-                self.attendance.heard_replica(presence.id.as_str());
+            if let Some(Input::Presence(presence)) = inputs.last() {
+                if presence.status != Status::Left {
+                    self.attendance.heard_replica(presence.id.as_str());
+                }
+                if let Some(metrics) = &self.metrics {
+                    metrics.hear(presence);
+                }
             }
         }
     }
 
     fn hear(&mut self, event: ConnectionEvent, inputs: &mut Vec<Input>) {
+        if let Some(metrics) = &self.metrics {
+            metrics.connections.hear(OF_REPLICAS, &event);
+        }
         match event {
             ConnectionEvent::Connected => {
                 self.attendance.connected();
@@ -233,6 +276,9 @@ impl Half {
 
     /// While the connection that clients come in by is lost, answers leave by the other one.
     fn hear_of_entrance(&mut self, event: ConnectionEvent) {
+        if let Some(metrics) = &self.metrics {
+            metrics.connections.hear(OF_CLIENTS, &event);
+        }
         match event {
             ConnectionEvent::Connected => {
                 self.attendance.entrance_connected();
@@ -304,6 +350,7 @@ impl Half {
     ///
     /// The broker refuses a place in the queue group.
     pub async fn attend(&mut self, core: &mut Frontend, clock: Now) -> Result<(), FrontendError> {
+        self.show(core);
         self.outbox.ask_about_the_silent().await;
         let now = Instant::now();
         self.attendance.tick(now);
@@ -387,6 +434,9 @@ impl Half {
     pub async fn perform(&mut self, core: &Frontend, outputs: &mut Vec<Output>) {
         for output in outputs.iter() {
             steps::log_output(core.id(), output, &mut self.moderation);
+        }
+        if let Some(metrics) = &self.metrics {
+            outputs.iter().for_each(|output| metrics.count_output(output));
         }
         // It gives way only where the connection takes no more.
         unconstrained(self.outbox.perform(outputs, core.cluster(), &mut self.clients)).await;

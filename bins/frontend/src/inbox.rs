@@ -56,6 +56,11 @@ impl Inbox {
         self.deliveries.next().await
     }
 
+    /// Number of messages that could not be decoded.
+    pub(crate) fn malformed(&self) -> u64 {
+        self.malformed.total()
+    }
+
     /// Whether the last batch left something for the next.
     pub(crate) fn is_more_left(&self) -> bool {
         self.deliveries.is_more_left()

@@ -8,7 +8,7 @@
 //! - `clients`: the service that clients talk to, and the way back to each of them
 //! - `attendance`: whether it takes part in the queue group; `hearing`: whether replicas are heard; `ghosts`: places in
 //!   the queue group that a frozen server keeps
-//! - `steps`: the log of each step
+//! - `steps`: the log of each step; `metrics`: metrics and health
 
 mod attendance;
 mod clients;
@@ -18,6 +18,7 @@ pub mod half;
 mod hearing;
 mod inbox;
 mod line;
+mod metrics;
 mod outbox;
 mod permits;
 mod shell;
@@ -31,12 +32,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use natter_broker::duration::parse_duration;
+use natter_broker::metrics::MetricsOptions;
 use natter_broker::options::BrokerOptions;
 use natter_broker::{role, shutdown};
 use natter_common::ids::ReplicaId;
 use natter_common::record::COPIES_MAX;
 
 pub use error::FrontendError;
+pub use metrics::FrontendMetrics;
 pub use shell::{new_core, run};
 
 /// One frontend: takes requests from clients, has them served by replicas, and answers.
@@ -50,6 +53,10 @@ pub struct FrontendArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "the help of this struct's fields would be replaced by it")]
     pub options: FrontendOptions,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the help of this struct's fields would be replaced by it")]
+    pub metrics: MetricsOptions,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "the help of this struct's fields would be replaced by it")]

@@ -30,6 +30,11 @@ impl Permits {
         self.missing.is_none()
     }
 
+    /// The text of what was missing at the last check.
+    pub(crate) fn missing(&self) -> Option<&str> {
+        self.missing.as_deref()
+    }
+
     /// Whether everything has to be subscribed anew: what the broker took away does not come back by itself.
     pub(crate) fn lost_subscriptions(&self) -> bool {
         self.lost_subscriptions

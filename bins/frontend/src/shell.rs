@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use natter_broker::clocks::Clocks;
+use natter_broker::metrics::{Exposition, MetricsError};
 use natter_broker::pulse::{Pulse, TICK};
 use natter_common::frontend::{Config, Frontend, Input, Output};
 use natter_common::ids::ReplicaId;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::half::{Gathered, Half};
-use crate::{FrontendArgs, FrontendError};
+use crate::{FrontendArgs, FrontendError, FrontendMetrics};
 
 /// A frontend with everything around it.
 struct Shell {
@@ -41,20 +42,26 @@ pub fn new_core(arguments: &FrontendArgs, id: ReplicaId, clocks: &Clocks) -> Fro
 ///
 /// # Errors
 ///
-/// The broker cannot be reached as the command line says, or refuses something that a frontend needs at its start.
+/// The broker cannot be reached as the command line says, or refuses something that a frontend needs at its start. The
+/// address for metrics is in use.
 pub async fn run(arguments: FrontendArgs, shutdown: impl Future<Output = ()>) -> Result<(), FrontendError> {
     let id = arguments.new_id()?;
     let subjects = Subjects::new(&arguments.broker.prefix)
         .ok_or_else(|| FrontendError::Prefix(arguments.broker.prefix.clone()))?;
+    let exposition = Exposition::start(&arguments.metrics)?;
+    let metrics = exposition.as_ref().map(FrontendMetrics::define).transpose().map_err(MetricsError::from)?;
     let clocks = Clocks::start();
     let core = new_core(&arguments, id, &clocks);
     tokio::pin!(shutdown);
     let presence = core.presence(clocks.now());
-    let half = tokio::select! {
+    let mut half = tokio::select! {
         biased;
         () = &mut shutdown => return Ok(()),
         half = Half::open(&arguments, &subjects, &presence) => half?,
     };
+    if let Some(metrics) = metrics {
+        half.measure(metrics, core.id());
+    }
     let shell = Shell { core, clocks, half, inputs: Vec::new(), outputs: Vec::new() };
     shell.run(shutdown, arguments.options.timeout).await
 }
@@ -117,6 +124,7 @@ impl Shell {
     /// LEFT first, then no more requests, then the answers to those that came, then the last messages.
     async fn leave(mut self, mut pulse: Pulse, farewell: Duration) {
         info!(frontend = %self.core.id(), prev = %self.core.prev(), "leaves");
+        self.half.stop_showing("leaves");
         self.core.leave(self.clocks.now(), &mut self.outputs);
         self.handle_turn().await;
         self.half.close_entrance().await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use natter_broker::clocks::Clocks;
+use natter_broker::metrics::MetricsOptions;
 use natter_broker::pulse::TICK;
 use natter_common::colocated::{Colocated, Outputs};
 use natter_common::frontend::{Frontend, Input, Output};
@@ -14,6 +15,7 @@ use tokio::time::{Instant, interval, sleep};
 use tracing::info;
 
 use crate::core::Core;
+use crate::metrics::Instruments;
 use crate::{ReplicaArgs, ReplicaError};
 
 /// The frontend half.
@@ -46,9 +48,13 @@ impl Entrance {
         subjects: &Subjects,
         core: &Colocated,
         clocks: &Clocks,
+        instruments: Option<&Instruments>,
     ) -> Result<Self, ReplicaError> {
         let presence = core.frontend().presence(clocks.now());
-        let half = Half::open(&as_frontend(arguments), subjects, &presence).await?;
+        let mut half = Half::open(&as_frontend(arguments), subjects, &presence).await?;
+        if let Some(metrics) = instruments.and_then(|instruments| instruments.frontend.clone()) {
+            half.measure(metrics, core.frontend().id());
+        }
         Ok(Self { half, inputs: Vec::new(), timeout: arguments.options.timeout })
     }
 
@@ -111,6 +117,7 @@ impl Entrance {
 
     /// Takes no more requests until [`Entrance::attend`] finds that it can serve.
     pub(crate) async fn stop_serving(&mut self, core: &mut Colocated, clocks: &Clocks) {
+        self.half.stop_showing("takes no requests while the broker refuses something that its replica needs");
         self.half.stop_serving(core.frontend_mut());
         let presence = core.frontend().presence(clocks.now());
         let mut outputs = vec![Output::Presence(Box::new(presence))];
@@ -120,6 +127,7 @@ impl Entrance {
     /// Says LEFT, and takes no more requests but those that are on their way. Returns until when these are answered.
     pub(crate) async fn begin_leaving(&mut self, core: &mut Colocated, clocks: &Clocks) -> Instant {
         info!(frontend = %core.frontend().id(), prev = %core.frontend().prev(), "leaves");
+        self.half.stop_showing("leaves");
         let mut outputs = Outputs::default();
         core.frontend_mut().leave(clocks.now(), &mut outputs.frontend);
         self.perform(core, &mut outputs).await;
@@ -131,6 +139,7 @@ impl Entrance {
     /// pending at the local one. `outputs` is what the frontend half has asked for in the turn that failed: answers among it
     /// rest on what was committed.
     pub(crate) async fn leave_without_replica(mut self, core: Colocated, clocks: Clocks, mut outputs: Vec<Output>) {
+        self.half.stop_showing("leaves: its replica cannot save any more");
         let mut core = core.into_frontend(clocks.now(), &mut outputs);
         info!(frontend = %core.id(), prev = %core.prev(), "leaves: its replica cannot save any more");
         core.step(clocks.now(), self.inputs.drain(..), &mut outputs);
@@ -173,5 +182,11 @@ impl Entrance {
 }
 
 fn as_frontend(arguments: &ReplicaArgs) -> FrontendArgs {
-    FrontendArgs { name: arguments.name.clone(), options: arguments.options.clone(), broker: arguments.broker.clone() }
+    FrontendArgs {
+        name: arguments.name.clone(),
+        options: arguments.options.clone(),
+        // The process shows the metrics of both halves at one address.
+        metrics: MetricsOptions::default(),
+        broker: arguments.broker.clone(),
+    }
 }

@@ -2,6 +2,7 @@
 
 use natter_broker::access::AccessError;
 use natter_broker::connection::ConnectError;
+use natter_broker::metrics::MetricsError;
 use natter_common::replica_manager::RecoverError;
 use natter_common::value::ValueError;
 use natter_database::error::how_to_read_out;
@@ -19,6 +20,9 @@ pub enum ReplicaError {
     /// The subject prefix is not one.
     #[error("--prefix: {0:?} is not tokens of A-Z a-z 0-9 _ - joined by dots")]
     Prefix(String),
+    /// Metrics and health cannot be shown.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The broker is not to be had.
     #[error(transparent)]
     Connect(#[from] ConnectError),

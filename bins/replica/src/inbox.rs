@@ -33,16 +33,6 @@ const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
 /// A request that has no answer after this will never have one.
 const FORGET_REQUEST_AFTER: Duration = Duration::from_secs(90);
 
-/// The endpoints of the service, by name.
-const ENDPOINTS: [(&str, Endpoint); 6] = [
-    ("update", Endpoint::Update),
-    ("query", Endpoint::Query),
-    ("confirm", Endpoint::Confirm),
-    ("log", Endpoint::Log),
-    ("snapshot", Endpoint::Snapshot),
-    ("status", Endpoint::Status),
-];
-
 /// A request to this replica manager.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Endpoint {
@@ -52,6 +42,24 @@ pub(crate) enum Endpoint {
     Log,
     Snapshot,
     Status,
+}
+
+impl Endpoint {
+    /// All endpoints, in the order of their declaration.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Update, Self::Query, Self::Confirm, Self::Log, Self::Snapshot, Self::Status];
+
+    /// The name of the endpoint within the service.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Update => "update",
+            Self::Query => "query",
+            Self::Confirm => "confirm",
+            Self::Log => "log",
+            Self::Snapshot => "snapshot",
+            Self::Status => "status",
+        }
+    }
 }
 
 /// What is not a request.
@@ -81,10 +89,11 @@ impl Delivery {
     }
 }
 
-/// A request that has no answer yet.
-struct Open {
-    request: Request,
-    format: Format,
+/// A message with requests that has no answer yet.
+pub(crate) struct Open {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) request: Request,
+    pub(crate) format: Format,
     since: Instant,
 }
 
@@ -111,7 +120,8 @@ pub(crate) async fn subscribe(
 ) -> Result<Inbox, SubscribeError> {
     let (mut requests, mut gossip) =
         (Streams::new(BATCH_MAX, Delivery::bytes), Streams::new(BATCH_MAX, Delivery::bytes));
-    for (name, endpoint) in ENDPOINTS {
+    for endpoint in Endpoint::ALL {
+        let name = endpoint.name();
         let (served, messages) = service.serve(name, subjects.replica(own, name), QUEUE).await?;
         requests.push(messages.map(move |message| {
             let request = Request::new(Arc::clone(&served), message);
@@ -173,9 +183,9 @@ impl Inbox {
         }
     }
 
-    /// The first answer to the request whose reply subject this is, and in which encoding.
-    pub(crate) fn take_request(&mut self, reply: &str) -> Option<(Request, Format)> {
-        self.open.remove(reply).map(|open| (open.request, open.format))
+    /// Takes out the message whose reply subject this is, for the first answer to it.
+    pub(crate) fn take_request(&mut self, reply: &str) -> Option<Open> {
+        self.open.remove(reply)
     }
 
     /// Forgets requests that nobody answers: those that came while OFFLINE.
@@ -203,7 +213,7 @@ impl Inbox {
                 // A message without requests in it has no answer to wait for.
                 if inputs.len() > before {
                     request.message.payload = Bytes::new();
-                    self.open.insert(subject, Open { request, format, since: Instant::now() });
+                    self.open.insert(subject, Open { endpoint, request, format, since: Instant::now() });
                 }
             }
             Err(error) => {

@@ -2,7 +2,7 @@
 //!
 //! - [`run`]: the way of a message: `inbox` decodes it, the core handles it, the store commits, `outbox` performs what
 //!   the core asks for
-//! - `steps`: the log of each step
+//! - `steps`: the log of each step; `metrics`: metrics and health
 //! - `core`: the protocol core, with or without a frontend; `entrance`: the frontend half of a replica that answers clients
 //! - `storage`: in memory, or in a directory that outlives the process; `wait`: while another program has that open
 //! - `line`: all that connects it with the broker
@@ -15,6 +15,7 @@ mod error;
 mod inbox;
 mod life;
 mod line;
+mod metrics;
 mod offline;
 mod outbox;
 mod shell;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use natter_broker::duration::parse_duration;
+use natter_broker::metrics::MetricsOptions;
 use natter_broker::options::BrokerOptions;
 use natter_broker::size::{ByteSize, parse_size};
 use natter_broker::{role, shutdown};
@@ -83,6 +85,10 @@ pub struct ReplicaArgs {
     /// Who is gone for longer is forgotten
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     pub forget_after: Duration,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the help of this struct's fields would be replaced by it")]
+    pub metrics: MetricsOptions,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "the help of this struct's fields would be replaced by it")]

@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use natter_broker::clocks::Clocks;
+use natter_broker::metrics::{Exposition, MetricsError};
 use natter_common::colocated::Colocated;
 use natter_common::replica_manager::{Config, ReplicaManager};
 use natter_common::subjects::Subjects;
@@ -12,6 +14,7 @@ use tracing::{Level, enabled, info};
 use crate::core::Core;
 use crate::entrance::Entrance;
 use crate::line::{Connection, Line};
+use crate::metrics::Instruments;
 use crate::offline::Offline;
 use crate::shell::{End, Shell};
 use crate::storage::Storage;
@@ -22,13 +25,19 @@ use crate::{ReplicaArgs, ReplicaError};
 pub async fn run(arguments: ReplicaArgs, shutdown: impl Future<Output = ()>) -> Result<(), ReplicaError> {
     let subjects =
         Subjects::new(&arguments.broker.prefix).ok_or_else(|| ReplicaError::Prefix(arguments.broker.prefix.clone()))?;
+    let exposition = Exposition::start(&arguments.metrics)?;
+    let define = |exposition: &Exposition| Instruments::define(exposition, arguments.frontend);
+    let instruments = exposition.as_ref().map(define).transpose().map_err(MetricsError::from)?;
+    if let Some(instruments) = &instruments {
+        instruments.replica.wait("starts: opens its data");
+    }
     tokio::pin!(shutdown);
     let Some(mut storage) = until_free(&arguments, Storage::open, shutdown.as_mut()).await? else { return Ok(()) };
     let counts = storage.store.counts();
     info!(replica = %storage.id, movies = counts.movies, ratings = counts.ratings,
         dataset = %storage.store.fingerprint(), "loaded the data set");
     loop {
-        match live(&arguments, &subjects, storage, shutdown.as_mut()).await? {
+        match live(&arguments, &subjects, storage, instruments.as_ref(), shutdown.as_mut()).await? {
             Some(next) => storage = next,
             None => return Ok(()),
         }
@@ -40,8 +49,13 @@ async fn live(
     arguments: &ReplicaArgs,
     subjects: &Subjects,
     storage: Storage,
+    instruments: Option<&Instruments>,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Option<Storage>, ReplicaError> {
+    if let Some(instruments) = instruments {
+        instruments.replica.identify(&storage.id, &storage.store.fingerprint().to_string());
+        instruments.replica.wait("starts, and is not connected to the broker yet");
+    }
     let Some(connection) = unless(shutdown.as_mut(), Connection::open(arguments, &storage.id)).await else {
         storage.store.close_cleanly()?;
         return Ok(None);
@@ -70,7 +84,7 @@ async fn live(
     core.be_quiet(!enabled!(Level::DEBUG));
     let introduction = core.introduction(clocks.now(), &store);
     let opening = Line::open(connection, arguments, subjects, &introduction);
-    let line = match unless(shutdown.as_mut(), opening).await {
+    let mut line = match unless(shutdown.as_mut(), opening).await {
         Some(Ok(line)) => line,
         Some(Err(error)) => {
             store.close_cleanly()?;
@@ -81,9 +95,11 @@ async fn live(
             return Ok(None);
         }
     };
+    line.outbox.metrics = instruments.map(|instruments| Arc::clone(&instruments.replica));
     let (core, entrance) = if arguments.frontend {
         let core = Colocated::new(Entrance::core(arguments, &id, &clocks)?, core);
-        let entrance = match unless(shutdown.as_mut(), Entrance::open(arguments, subjects, &core, &clocks)).await {
+        let opening = Entrance::open(arguments, subjects, &core, &clocks, instruments);
+        let entrance = match unless(shutdown.as_mut(), opening).await {
             Some(Ok(entrance)) => Some(entrance),
             refused => {
                 store.close_cleanly()?;

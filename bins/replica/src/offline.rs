@@ -31,6 +31,9 @@ impl Offline {
     pub(crate) async fn stay(mut self, shutdown: impl Future<Output = ()>) -> Result<Storage, ReplicaError> {
         let replica = self.remains.presence.id.clone();
         error!(%replica, error = %self.remains.failure, "is OFFLINE: it cannot save any more, and takes no requests until it can");
+        if let Some(metrics) = &self.remains.line.outbox.metrics {
+            metrics.wait(format!("is OFFLINE, as it cannot save any more: {}", self.remains.failure));
+        }
         self.remains.presence.status = Status::Offline;
         self.remains.presence.digest = None;
         let mut show = interval(Duration::from_millis(PRESENCE_INTERVAL_MS));

@@ -6,7 +6,6 @@ use async_nats::Client;
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
-use natter_broker::service::Request;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Reply, Role};
 use natter_common::packing::{ReplyPacker, encode_replies};
@@ -16,7 +15,8 @@ use natter_common::wire::{Format, WireError, encode};
 use serde::Serialize;
 use tracing::error;
 
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Open};
+use crate::metrics::ReplicaMetrics;
 
 /// Why a replica manager must not run.
 pub(crate) struct Refusal(pub(crate) String);
@@ -31,6 +31,8 @@ pub(crate) struct Outbox {
     /// What was shown last.
     presence: Option<Presence>,
     replies: ReplyPacker,
+    /// Present with `--metrics`.
+    pub(crate) metrics: Option<Arc<ReplicaMetrics>>,
 }
 
 impl Outbox {
@@ -41,7 +43,8 @@ impl Outbox {
         pull_replies: String,
         live: Live,
     ) -> Self {
-        Self { publisher, subjects, own, pull_replies, live, presence: None, replies: ReplyPacker::default() }
+        let replies = ReplyPacker::default();
+        Self { publisher, subjects, own, pull_replies, live, presence: None, replies, metrics: None }
     }
 
     /// Performs all `outputs`. `Err` is why this replica manager must not run.
@@ -79,8 +82,8 @@ impl Outbox {
     pub(crate) async fn send_replies(&mut self, inbox: &mut Inbox) {
         for (subject, mut replies) in self.replies.take(&self.own, self.publisher.message_bytes()) {
             let payload = encode_replies(&mut replies, self.publisher.max_payload());
-            let request = inbox.take_request(&subject).map(|(request, _)| request);
-            self.send_answer(&subject, request, payload).await;
+            let open = inbox.take_request(&subject);
+            self.send_answer(&subject, open, payload).await;
         }
     }
 
@@ -107,6 +110,9 @@ impl Outbox {
 
     /// The connection is lost, or there again.
     pub(crate) fn hear(&mut self, event: &ConnectionEvent) {
+        if let Some(metrics) = &self.metrics {
+            metrics.hear(event);
+        }
         match event {
             ConnectionEvent::Connected => self.publisher.set_connected(true),
             ConnectionEvent::Disconnected => self.publisher.set_connected(false),
@@ -123,18 +129,26 @@ impl Outbox {
 
     /// Answers in the encoding of the request, and counts the request with its first answer.
     pub(crate) async fn respond(&mut self, subject: &Arc<str>, answer: &impl Serialize, inbox: &mut Inbox) {
-        let request = inbox.take_request(subject);
-        let format = request.as_ref().map_or(Format::MessagePack, |(_, format)| *format);
-        self.send_answer(subject, request.map(|(request, _)| request), format.encode(answer)).await;
+        let open = inbox.take_request(subject);
+        let format = open.as_ref().map_or(Format::MessagePack, |open| open.format);
+        self.send_answer(subject, open, format.encode(answer)).await;
     }
 
-    async fn send_answer(&mut self, subject: &str, request: Option<Request>, payload: Result<Vec<u8>, WireError>) {
+    async fn send_answer(&mut self, subject: &str, open: Option<Open>, payload: Result<Vec<u8>, WireError>) {
         let Some(payload) = encoded(payload) else { return };
-        if let Some(request) = request {
-            request.count(None);
+        if let Some(open) = open {
+            let duration = open.request.count(None);
+            if let Some(metrics) = &self.metrics {
+                metrics.count_answer(open.endpoint, duration);
+            }
         }
         // A connection that takes no message for long is lost; the frontend asks again.
         self.publisher.publish(subject.to_owned(), payload.into()).await;
+    }
+
+    /// Number of messages that were dropped so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.publisher.dropped()
     }
 
     /// The largest message that the broker takes on the present connection, in bytes.

@@ -27,6 +27,7 @@ use crate::core::Core;
 use crate::entrance::Entrance;
 use crate::inbox::{self, Inbox};
 use crate::line::{Line, is_dispensable};
+use crate::metrics::Timed;
 use crate::outbox::{Outbox, Refusal};
 use crate::suspended::Suspended;
 use crate::{ReplicaError, steps};
@@ -215,6 +216,9 @@ impl Shell {
             }
             self.take_in_what_waits().await?;
             self.handle_batch().await?;
+            if has_ticked {
+                self.show();
+            }
             if has_ticked && let (Core::Colocated(core), Some(entrance)) = (&mut self.core, &mut self.entrance) {
                 tokio::select! {
                     biased;
@@ -358,6 +362,14 @@ impl Shell {
         self.inputs.extend(inputs);
     }
 
+    /// Shows metrics and health, at a tick.
+    fn show(&self) {
+        if let Some(metrics) = &self.outbox.metrics {
+            let (dropped, malformed) = (self.outbox.dropped(), self.inbox.malformed.total());
+            metrics.show(self.core.replica(), self.ticks, self.outbox.client(), dropped, malformed);
+        }
+    }
+
     /// Handles all inputs in one turn. The core gives out what may be told.
     async fn handle_batch(&mut self) -> Result<(), Stop> {
         self.look_after()?;
@@ -368,11 +380,32 @@ impl Shell {
         }
         let mut nothing = Vec::new();
         let of_clients = self.entrance.as_mut().map_or(&mut nothing, |entrance| &mut entrance.inputs);
-        if self.core.step(now, of_clients, &mut self.inputs, &mut self.store, &mut self.outputs)? {
+        let metrics = self.outbox.metrics.as_deref();
+        if let Some(metrics) = metrics {
+            self.inputs.iter().for_each(|input| metrics.count_input(self.core.replica().id(), input));
+        }
+        let is_changed = match metrics {
+            Some(metrics) => {
+                let mut store = Timed::new(&mut self.store, &metrics.store);
+                self.core.step(now, of_clients, &mut self.inputs, &mut store, &mut self.outputs)?
+            }
+            None => self.core.step(now, of_clients, &mut self.inputs, &mut self.store, &mut self.outputs)?,
+        };
+        if is_changed {
             self.written_ticks = self.ticks;
         }
         if self.sync.is_none() && self.core.replica().is_committing() {
-            self.sync = self.store.log_sync().map(|log| spawn_blocking(move || log.wait()));
+            let metrics = self.outbox.metrics.clone();
+            self.sync = self.store.log_sync().map(|log| {
+                spawn_blocking(move || {
+                    let begun = Instant::now();
+                    let synced = log.wait();
+                    if let Some(metrics) = metrics {
+                        metrics.store.sync.observe(begun.elapsed().as_secs_f64());
+                    }
+                    synced
+                })
+            });
         }
         self.perform().await
     }
@@ -380,6 +413,9 @@ impl Shell {
     async fn perform(&mut self) -> Result<(), Stop> {
         for output in &self.outputs.replica {
             steps::log_output(self.core.replica().id(), output, &mut self.moderation);
+        }
+        if let Some(metrics) = &self.outbox.metrics {
+            self.outputs.replica.iter().for_each(|output| metrics.count_output(output));
         }
         // It gives way only where the connection takes no more.
         unconstrained(self.outbox.perform(&mut self.outputs.replica, &mut self.inbox)).await.map_err(Stop::Told)?;
@@ -406,6 +442,9 @@ impl Shell {
     /// The frontend half leaves first, with the answers to what came. Then what only this one holds is handed over, then
     /// LEFT, then what was on its way.
     async fn leave(&mut self) -> Result<(), Stop> {
+        if let Some(metrics) = &self.outbox.metrics {
+            metrics.wait("leaves");
+        }
         if let (Core::Colocated(core), Some(entrance)) = (&mut self.core, &mut self.entrance) {
             let deadline = entrance.begin_leaving(core, &self.clocks).await;
             let is_empty = |shell: &Self| shell.entrance.as_ref().is_none_or(|entrance| entrance.is_empty(&shell.core));

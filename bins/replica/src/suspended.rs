@@ -51,6 +51,9 @@ impl Suspended {
             entrance.stop_serving(core, &self.clocks).await;
         }
         let mut told: Option<String> = None;
+        if let Some(metrics) = &self.line.outbox.metrics {
+            metrics.wait(format!("was refused to {}, and looks at what the broker permits", self.denial));
+        }
         loop {
             let introduction = self.core.replica().introduction(self.clocks.now(), &self.store);
             let checking = timeout(RETRY_LIMIT, self.line.renew(arguments, subjects, &introduction, &self.denial));
@@ -64,6 +67,9 @@ impl Suspended {
                     let text = error.to_string();
                     if told.as_ref() != Some(&text) {
                         let every_s = RETRY.as_secs();
+                        if let Some(metrics) = &self.line.outbox.metrics {
+                            metrics.wait(format!("stops serving: {text}"));
+                        }
                         warn!(%replica, "stops serving, keeps its state and tries again every {every_s} s: {text}");
                         told = Some(text);
                     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_nats::Message;
 
@@ -82,15 +82,17 @@ impl Request {
         Self { message, endpoint, arrived: Instant::now() }
     }
 
-    /// Counts the request as answered, with an error if there is one.
-    pub fn count(&self, error: Option<(u16, &str)>) {
+    /// Counts the request as answered, with an error if there is one. Returns the time since it arrived.
+    pub fn count(&self, error: Option<(u16, &str)>) -> Duration {
         let endpoint = &self.endpoint;
-        let elapsed = u64::try_from(self.arrived.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let elapsed = self.arrived.elapsed();
+        let elapsed_ns = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         endpoint.requests.fetch_add(1, Ordering::Relaxed);
-        endpoint.processing_ns.fetch_add(elapsed, Ordering::Relaxed);
+        endpoint.processing_ns.fetch_add(elapsed_ns, Ordering::Relaxed);
         if let Some((code, text)) = error {
             endpoint.errors.fetch_add(1, Ordering::Relaxed);
             *endpoint.last_error.lock().unwrap_or_else(PoisonError::into_inner) = format!("{code}:{text}");
         }
+        elapsed
     }
 }
