@@ -8,6 +8,7 @@
 //! - [`logs`]: logs on standard error, as text or as JSON; [`log_queue`]: no core waits for a log; [`moderation`]: lines
 //!   that others cause, told of in moderation
 //! - [`role`]: what frontends and replica managers have in common as programs; [`live`]: what their STATS show
+//! - [`trail`]: lines of the debug log by which messages are joined with their receivers
 //! - [`streams`]: what waits, read together; [`publisher`]: publishing without standing still
 //! - [`metrics`]: metrics and health over HTTP
 //! - [`clocks`] and [`pulse`]: time for the shells; [`signals`] and [`shutdown`]: signals for all programs
@@ -44,3 +45,4 @@ pub mod signals;
 pub mod size;
 pub mod streams;
 pub mod target;
+pub mod trail;

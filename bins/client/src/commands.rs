@@ -1,23 +1,29 @@
-//! The command line.
+//! The command line: [`values`] reads its values.
+
+mod values;
 
 use std::convert::Infallible;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use natter_broker::duration::{parse_duration, parse_duration_or_zero};
 use natter_broker::options::BrokerOptions;
-use natter_common::edge::TITLE_BYTES_MAX;
 use natter_common::ids::{MovieId, UpdateId, UserId};
+use natter_common::messages::Mode;
 use natter_common::rating::Stars;
 use natter_common::request::{SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX};
 
+pub(crate) use self::values::{parse_movie, parse_stars, parse_title};
+use self::values::{parse_movie_name, parse_source, parse_user, refuse_command};
 use crate::import::Source;
 
 const SESSION: &str = "Session";
 
-const COMMANDS: &str = "create, update, delete, read, all, average, search, import, decode";
+const COMMANDS: &str = "create, update, delete, read, all, average, search, import, status, replica, tap, trace, shiviz, completions, man, decode";
 
 /// Half of what a frontend takes, so that others find room beside an import.
 const IN_FLIGHT_DEFAULT: u32 = 4096;
@@ -89,6 +95,10 @@ pub struct ClientArgs {
     #[arg(skip)]
     pub forget_session: bool,
 
+    /// The command line itself.
+    #[arg(skip)]
+    given: Vec<OsString>,
+
     #[allow(missing_docs)] // a comment here would become a part of the help
     #[command(flatten)]
     pub broker: BrokerOptions,
@@ -101,11 +111,45 @@ impl ClientArgs {
     ///
     /// Where it is wrong, or asks for help or the version.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let arguments = Self::try_parse_from(arguments)?;
+        let given: Vec<OsString> = arguments.into_iter().collect();
+        let arguments = Self { given: given.clone(), ..Self::try_parse_from(given)? };
         match arguments.contradiction() {
             Some((kind, contradiction)) => Err(Self::command().error(kind, contradiction)),
             None => Ok(arguments),
         }
+    }
+
+    /// The command that `trace` is to do: this command line without the word `trace`.
+    ///
+    /// # Errors
+    ///
+    /// Where the rest is no command line, or not one of a single request.
+    pub(crate) fn traced(&self) -> Result<Self, clap::Error> {
+        let is_request = |command: &Command| {
+            matches!(
+                command,
+                Command::Create { .. }
+                    | Command::Update { .. }
+                    | Command::Delete { .. }
+                    | Command::Read { .. }
+                    | Command::All { .. }
+                    | Command::Average { .. }
+                    | Command::Search { .. }
+            )
+        };
+        let text = "`trace` needs a command of one request, such as `client trace 42 read 1`";
+        let mut error = Self::command().error(ErrorKind::InvalidValue, text);
+        // An option may have the word as its value.
+        for place in (1..self.given.len()).filter(|place| self.given[*place] == "trace") {
+            let mut rest = self.given.clone();
+            rest.remove(place);
+            match Self::read(rest) {
+                Ok(traced) if traced.command.as_ref().is_some_and(is_request) => return Ok(traced),
+                Ok(_) => {}
+                Err(reason) => error = reason,
+            }
+        }
+        Err(error)
     }
 
     fn contradiction(&self) -> Option<(ErrorKind, String)> {
@@ -124,7 +168,11 @@ impl ClientArgs {
                 let text = format!("`{name}` takes no user: leave out {user_id}, as the users are in its input");
                 Some((ErrorKind::ArgumentConflict, text))
             }
-            (Users::Several, None) if self.new_session => {
+            (Users::None, Some(user_id)) => {
+                let text = format!("`{name}` takes no user: leave out {user_id}, as it looks at the whole cluster");
+                Some((ErrorKind::ArgumentConflict, text))
+            }
+            (Users::Several | Users::None, None) if self.new_session => {
                 let text = format!("`{name}` has no session, so it can't begin a new one: leave out --new-session");
                 Some((ErrorKind::ArgumentConflict, text))
             }
@@ -142,6 +190,17 @@ enum Users {
     Any,
     /// Those in its input.
     Several,
+    /// None: it looks at the cluster.
+    None,
+}
+
+/// A movie as a person names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MovieName {
+    /// By its number.
+    Id(MovieId),
+    /// By a part of its title.
+    Title(String),
 }
 
 /// What to do.
@@ -149,9 +208,9 @@ enum Users {
 pub enum Command {
     /// Rate a movie that the user has not rated
     Create {
-        /// The movie's number; `search` finds it
-        #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
-        movie_id: MovieId,
+        /// The movie's number, or a part of its title that only this movie has
+        #[arg(value_name = "MOVIE", value_parser = parse_movie_name)]
+        movie: MovieName,
         /// 0.5, 1.0, 1.5, ... 5.0
         #[arg(value_name = "RATING", value_parser = parse_stars, allow_negative_numbers = true)]
         rating: Stars,
@@ -161,9 +220,9 @@ pub enum Command {
     },
     /// Change a rating
     Update {
-        /// The movie's number
-        #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
-        movie_id: MovieId,
+        /// The movie's number, or a part of its title
+        #[arg(value_name = "MOVIE", value_parser = parse_movie_name)]
+        movie: MovieName,
         /// 0.5, 1.0, 1.5, ... 5.0
         #[arg(value_name = "RATING", value_parser = parse_stars, allow_negative_numbers = true)]
         rating: Stars,
@@ -173,18 +232,18 @@ pub enum Command {
     },
     /// Take a rating away
     Delete {
-        /// The movie's number
-        #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
-        movie_id: MovieId,
+        /// The movie's number, or a part of its title
+        #[arg(value_name = "MOVIE", value_parser = parse_movie_name)]
+        movie: MovieName,
         /// The id of an update that may not have been done, to try it again
         #[arg(long, value_name = "UUID")]
         id: Option<UpdateId>,
     },
     /// Show one rating of the user; "no rating" is an answer too
     Read {
-        /// The movie's number
-        #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
-        movie_id: MovieId,
+        /// The movie's number, or a part of its title
+        #[arg(value_name = "MOVIE", value_parser = parse_movie_name)]
+        movie: MovieName,
     },
     /// Show all ratings of the user, by ascending movie number
     All {
@@ -197,9 +256,9 @@ pub enum Command {
     },
     /// Show the average of a movie's ratings
     Average {
-        /// The movie's number
-        #[arg(value_name = "MOVIE_ID", value_parser = parse_movie)]
-        movie_id: MovieId,
+        /// The movie's number, or a part of its title
+        #[arg(value_name = "MOVIE", value_parser = parse_movie_name)]
+        movie: MovieName,
     },
     /// Find movies by a part of their title
     Search {
@@ -228,6 +287,63 @@ pub enum Command {
         #[arg(long, value_name = "N", default_value_t = IN_FLIGHT_DEFAULT, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
         in_flight: u32,
     },
+    /// Show the frontends and replicas on one screen: status, uptime, timestamps, lag, logs, digests, converged or not
+    Status {
+        /// Go on until ctrl-c: redraw on a terminal, elsewhere print again whenever something changes
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Show the status of a replica, or set its mode
+    Replica {
+        /// The replica's id, or its short name where that is clear: r2
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// active, overloaded, offline, arbitrary or measured [default: leave it as it is]
+        #[arg(value_name = "MODE")]
+        mode: Option<Mode>,
+    },
+    /// Print one line for each message of the cluster as it travels, until ctrl-c
+    ///
+    /// Replies are shown with the time since their request, heartbeats are counted. It listens as an ordinary client of the
+    /// broker, whose permissions may hide messages: a line says so.
+    Tap {
+        /// Only what concerns this update, and the replicas that apply it
+        #[arg(long, value_name = "UPDATE_ID")]
+        follow: Option<UpdateId>,
+        /// End after this time
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+        duration: Option<Duration>,
+    },
+    /// Do a command and draw the way of its request: client, frontend, replicas, each step with its time
+    ///
+    /// For example `client trace 42 create 1 4.5` or `client trace search toy`. It listens as `tap` does.
+    Trace {
+        /// The command as it stands after `client`
+        #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
+    /// Turn the debug logs of a run into a log for ShiViz, on standard output; needs no broker
+    ///
+    /// ShiViz reads it with its default expression. Logs in which lines were dropped are refused.
+    Shiviz {
+        /// The folder of the logs, as `cluster --logs` wrote them
+        #[arg(value_name = "LOGDIR")]
+        folder: PathBuf,
+    },
+    /// Print completions of this command line for a shell; needs no broker
+    ///
+    /// For bash: source <(client completions bash)
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the man page, or write one for each command into a folder; needs no broker
+    Man {
+        /// The folder [default: print the page of `client`]
+        #[arg(value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
     /// Read MessagePack on standard input, write JSON on standard output; needs no broker
     ///
     /// For looking inside with the nats CLI: nats sub 'ratings.>' --translate 'client decode'
@@ -246,6 +362,13 @@ impl Command {
             Self::Average { .. } => "average",
             Self::Search { .. } => "search",
             Self::Import { .. } => "import",
+            Self::Status { .. } => "status",
+            Self::Replica { .. } => "replica",
+            Self::Tap { .. } => "tap",
+            Self::Trace { .. } => "trace",
+            Self::Shiviz { .. } => "shiviz",
+            Self::Completions { .. } => "completions",
+            Self::Man { .. } => "man",
             Self::Decode => "decode",
         }
     }
@@ -255,168 +378,12 @@ impl Command {
             Self::Create { .. } | Self::Update { .. } | Self::Delete { .. } | Self::Read { .. } | Self::All { .. } => {
                 Users::One
             }
-            Self::Average { .. } | Self::Search { .. } => Users::Any,
-            Self::Import { .. } | Self::Decode => Users::Several,
+            Self::Average { .. } | Self::Search { .. } | Self::Trace { .. } => Users::Any,
+            Self::Import { .. } | Self::Completions { .. } | Self::Man { .. } | Self::Decode => Users::Several,
+            Self::Status { .. } | Self::Replica { .. } | Self::Tap { .. } | Self::Shiviz { .. } => Users::None,
         }
     }
-}
-
-fn parse_source(text: &str) -> Result<Source, Infallible> {
-    Ok(Source::of(text))
-}
-
-fn parse_user(text: &str) -> Result<UserId, String> {
-    match text.parse::<u64>() {
-        Ok(number) => UserId::try_from(number).map_err(|error| error.to_string()),
-        Err(_) if text.is_empty() => Err("the user is empty: write its number, like 42".to_owned()),
-        Err(_) if text.bytes().all(|b| b.is_ascii_digit()) => Err(format!("{text} is too large")),
-        Err(_) => Err(format!("this is neither a user's number nor one of the commands {COMMANDS}")),
-    }
-}
-
-fn refuse_command(_: &str) -> Result<Infallible, String> {
-    Err(format!("this is none of the commands {COMMANDS}"))
-}
-
-/// A movie's number, or why the text is none.
-pub(crate) fn parse_movie(text: &str) -> Result<MovieId, String> {
-    match text.parse::<u64>() {
-        Ok(number) => MovieId::try_from(number).map_err(|error| error.to_string()),
-        Err(_) => Err("a movie is named by its number, from 1 to 4294967295; `search` finds it".to_owned()),
-    }
-}
-
-/// A rating, with the reason where it is none.
-pub(crate) fn parse_stars(text: &str) -> Result<Stars, String> {
-    const SCALE: &str = "a rating is one of 0.5, 1.0, 1.5, ... 5.0";
-    let number: f64 = text.trim().parse().map_err(|_| SCALE.to_owned())?;
-    Stars::try_from(number).map_err(|_| SCALE.to_owned())
-}
-
-/// A part of a title, or why it can't be searched for. An empty one finds all movies.
-pub(crate) fn parse_title(text: &str) -> Result<String, String> {
-    if text.len() > TITLE_BYTES_MAX {
-        return Err(format!("a part of the title has at most {TITLE_BYTES_MAX} bytes"));
-    }
-    Ok(text.to_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    fn parse(line: &[&str]) -> Result<ClientArgs, String> {
-        let line = std::iter::once(&"client").chain(line).map(OsString::from);
-        ClientArgs::read(line).map_err(|error| error.to_string())
-    }
-
-    fn movie(number: u32) -> MovieId {
-        MovieId::new(number).unwrap()
-    }
-
-    #[test]
-    fn definition_is_sound() {
-        ClientArgs::command().debug_assert();
-    }
-
-    #[test]
-    fn command_lines_of_the_design_mean_what_they_say() {
-        let stars = Stars::try_from(4.5).unwrap();
-        let search = |title: &str, limit| Command::Search { title: title.to_owned(), limit };
-        for (line, user, command) in [
-            (
-                &["42", "create", "1", "4.5"][..],
-                Some(42),
-                Some(Command::Create { movie_id: movie(1), rating: stars, id: None }),
-            ),
-            (
-                &["42", "update", "1", "4.5"],
-                Some(42),
-                Some(Command::Update { movie_id: movie(1), rating: stars, id: None }),
-            ),
-            (&["42", "delete", "1"], Some(42), Some(Command::Delete { movie_id: movie(1), id: None })),
-            (&["42", "read", "1", "--json"], Some(42), Some(Command::Read { movie_id: movie(1) })),
-            (&["--json", "42", "read", "1"], Some(42), Some(Command::Read { movie_id: movie(1) })),
-            (&["42", "all"], Some(42), Some(Command::All { limit: None, after: 0 })),
-            (&["42", "all", "--limit", "5", "--after", "7"], Some(42), Some(Command::All { limit: Some(5), after: 7 })),
-            (&["average", "1"], None, Some(Command::Average { movie_id: movie(1) })),
-            (&["7", "average", "1"], Some(7), Some(Command::Average { movie_id: movie(1) })),
-            (&["search", "toy story"], None, Some(search("toy story", 20))),
-            (&["search", "42", "--limit", "3"], None, Some(search("42", 3))),
-            (&["search", ""], None, Some(search("", 20))),
-            (&["42", "search", "search"], Some(42), Some(search("search", 20))),
-            (
-                &["import", "r.csv", "--again"],
-                None,
-                Some(Command::Import { source: Source::File("r.csv".into()), again: true, in_flight: 4096 }),
-            ),
-            (
-                &["import", "-", "--in-flight", "100"],
-                None,
-                Some(Command::Import { source: Source::StandardInput, again: false, in_flight: 100 }),
-            ),
-            (&["decode"], None, Some(Command::Decode)),
-            (&["42"], Some(42), None),
-            (&[], None, None),
-            (&["42", "--new-session"], Some(42), None),
-        ] {
-            let args = parse(line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
-            assert_eq!((args.user_id.map(UserId::get), args.command), (user, command), "{line:?}");
-        }
-    }
-
-    #[test]
-    fn options_may_stand_anywhere() {
-        for line in [
-            ["--no-state", "--patience", "2s", "-s", "nats://a:1", "42", "read", "1"],
-            ["42", "--no-state", "read", "--patience", "2s", "1", "-s", "nats://a:1"],
-        ] {
-            let args = parse(&line).unwrap();
-            assert!(args.no_state && !args.new_session && !args.json);
-            assert_eq!(args.patience, Duration::from_secs(2));
-            assert_eq!(args.broker.server.as_deref(), Some("nats://a:1"));
-        }
-    }
-
-    #[test]
-    fn wrong_lines_are_answered_in_words() {
-        for (line, why) in [
-            (&["0"][..], "0 is out of range"),
-            (&["4294967296", "all"], "out of range"),
-            (&["99999999999999999999999", "all"], "too large"),
-            (&["serch", "x"], "neither a user's number nor one of the commands"),
-            (&["42", "serch", "x"], "none of the commands create, update"),
-            (&["42", "43"], "none of the commands"),
-            (&["42", "create", "1"], "RATING"),
-            (&["42", "create", "1", "4.3"], "one of 0.5, 1.0, 1.5"),
-            (&["42", "create", "1", "NaN"], "one of 0.5"),
-            (&["42", "create", "1", "-1"], "one of 0.5"),
-            (&["42", "create", "toy", "4"], "named by its number"),
-            (&["42", "create", "1", "4", "--id", "x"], "--id"),
-            (&["42", "all", "--limit", "0"], "--limit"),
-            (&["search", "x", "--limit", "101"], "1..=100"),
-            (&["42", "read", "1", "--timeout", "0s"], "zero"),
-            (&["", "read", "1"], "the user is empty"),
-            (&["create", "1", "4"], "`create` needs a user"),
-            (&["delete", "1"], "`delete` needs a user: put its number before the command, like `client 42 delete"),
-            (&["all", "--json"], "`all` needs a user"),
-            (&["42", "import", "r.csv"], "`import` takes no user: leave out 42"),
-            (&["42", "decode"], "`decode` takes no user"),
-            (&["import", "r.csv", "--new-session"], "--new-session"),
-            (&["42", "--json"], "--json needs a command"),
-        ] {
-            let error = parse(line).unwrap_err();
-            assert!(error.contains(why), "{line:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn help_names_every_command() {
-        let help = ClientArgs::command().render_help().to_string();
-        let commands = ["create", "update", "delete", "read", "all", "average", "search", "import", "decode"];
-        for word in commands.into_iter().chain(["--json", "[USER_ID]"]) {
-            assert!(help.contains(word), "{word}: {help}");
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 //!   with exit statuses and JSON: [`failure`]
 //! - how it gets to a frontend: [`transport`]; what a session has seen, and where: [`memory`]; between runs: [`state`]
 //! - the program: [`commands`] (the command line), [`perform`] (one command), [`import`] (a file),
-//!   [`menu`], [`decode`], and [`show`], the words
+//!   [`menu`], [`decode`], and [`show`], the words; [`watch`]: commands that look at a running cluster
 //!
 //! [`main_with`] is the whole program; [`run`] is the same with arguments already parsed, inside a runtime.
 
@@ -15,6 +15,7 @@ pub mod error;
 pub mod failure;
 #[cfg(test)]
 mod fake;
+mod generated;
 pub mod import;
 pub mod memory;
 pub mod menu;
@@ -23,7 +24,10 @@ pub mod requests;
 mod retry;
 pub mod show;
 pub mod state;
+mod traced;
 pub mod transport;
+pub mod watch;
+mod watching;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -100,9 +104,17 @@ pub async fn run(args: ClientArgs) -> ExitCode {
             ended = import_ratings(&args, source, *again, *in_flight) => ended,
             () = signals::interrupt() => Err(interrupted("interrupted: to go on, give the same command again", None)),
         },
+        Some(Command::Completions { shell }) => Ok(generated::completions(*shell)),
+        Some(Command::Man { folder }) => generated::man(folder.as_deref()),
+        Some(Command::Shiviz { folder }) => watching::shiviz(folder),
+        Some(Command::Trace { .. }) => traced::trace(&args).await,
+        Some(Command::Status { watch }) => watching::status(&args, *watch).await,
+        Some(Command::Replica { name, mode }) => watching::replica(&args, name, *mode).await,
+        Some(Command::Tap { follow, duration }) => watching::tap(&args, *follow, *duration).await,
         Some(command) => run_command(&args, command).await,
     };
     match ended {
+        Ok(text) if text.is_empty() => ExitCode::SUCCESS,
         Ok(text) => print(&text),
         Err(failure) => fail(&failure, json),
     }

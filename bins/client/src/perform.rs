@@ -1,16 +1,20 @@
 //! One command: asked, and its reply as text for standard output.
 
 use natter_common::edge::ReplyOf;
-use natter_common::ids::{ReplicaId, UserId};
+use natter_common::ids::{MovieId, ReplicaId, UserId};
 use natter_common::label::Label;
-use natter_common::request::Update;
+use natter_common::rating::Movie;
+use natter_common::request::{SEARCH_LIMIT_MAX, Update};
 use serde::Serialize;
 
 use crate::api::Client;
-use crate::commands::Command;
+use crate::commands::{Command, MovieName};
 use crate::error::{ClientError, ErrorName};
 use crate::show;
 use crate::transport::Transport;
+
+/// Maximum movies that an error lists.
+const CHOICES_MAX: usize = 10;
 
 /// Does what `command` says, for `user_id` where it concerns a user, and gives the text to print: with `json` one JSON
 /// object `{value, label, replicas}`, else words for people; without the last line's end.
@@ -25,19 +29,21 @@ pub async fn perform<T: Transport>(
     json: bool,
 ) -> Result<String, ClientError> {
     match (command, user_id) {
-        (Command::Create { movie_id, rating, id }, Some(user_id)) => {
-            let update = Update::Create { user_id, movie_id: *movie_id, rating: *rating };
+        (Command::Create { movie, rating, id }, Some(user_id)) => {
+            let update = Update::Create { user_id, movie_id: found(client, movie).await?, rating: *rating };
             write(client, update, *id, json).await
         }
-        (Command::Update { movie_id, rating, id }, Some(user_id)) => {
-            let update = Update::Update { user_id, movie_id: *movie_id, rating: *rating };
+        (Command::Update { movie, rating, id }, Some(user_id)) => {
+            let update = Update::Update { user_id, movie_id: found(client, movie).await?, rating: *rating };
             write(client, update, *id, json).await
         }
-        (Command::Delete { movie_id, id }, Some(user_id)) => {
-            write(client, Update::Delete { user_id, movie_id: *movie_id }, *id, json).await
+        (Command::Delete { movie, id }, Some(user_id)) => {
+            let movie_id = found(client, movie).await?;
+            write(client, Update::Delete { user_id, movie_id }, *id, json).await
         }
-        (Command::Read { movie_id }, Some(user_id)) => {
-            let reply = client.read(user_id, *movie_id).await?;
+        (Command::Read { movie }, Some(user_id)) => {
+            let movie_id = found(client, movie).await?;
+            let reply = client.read(user_id, movie_id).await?;
             text(&reply, json, |reply| read_from(show::rating(reply), &reply.replicas))
         }
         (Command::All { limit, after }, Some(user_id)) => {
@@ -47,8 +53,9 @@ pub async fn perform<T: Transport>(
                 table(show::rating_rows(&reply.value.ratings), summary)
             })
         }
-        (Command::Average { movie_id }, _) => {
-            let reply = client.average(*movie_id).await?;
+        (Command::Average { movie }, _) => {
+            let movie_id = found(client, movie).await?;
+            let reply = client.average(movie_id).await?;
             text(&reply, json, |reply| read_from(show::average(reply), &reply.replicas))
         }
         (Command::Search { title, limit }, _) => {
@@ -58,8 +65,49 @@ pub async fn perform<T: Transport>(
                 table(show::movie_rows(&reply.value.movies), summary)
             })
         }
-        (Command::Import { .. } | Command::Decode, _) | (_, None) => {
-            Err(ClientError::new(400, ErrorName::BadRequest, "this command is no single request of a user"))
+        (_, _) => Err(ClientError::new(400, ErrorName::BadRequest, "this command is no single request of a user")),
+    }
+}
+
+/// The movie that a person names: by its number, or by a part of its title that no other movie has. A whole title wins over
+/// titles that it is a part of; the year may be left out.
+///
+/// # Errors
+///
+/// No movie has it in its title, or several have.
+pub async fn found<T: Transport>(client: &mut Client<T>, movie: &MovieName) -> Result<MovieId, ClientError> {
+    let title = match movie {
+        MovieName::Id(movie_id) => return Ok(*movie_id),
+        MovieName::Title(title) => title,
+    };
+    let movies = client.search(title, SEARCH_LIMIT_MAX).await?.value.movies;
+    let wanted = title.trim().to_lowercase();
+    let is_whole = |movie: &&Movie| {
+        let title = movie.title.to_lowercase();
+        let without_year = title.rsplit_once(" (").map_or(title.as_str(), |(name, _)| name);
+        title == wanted || without_year == wanted
+    };
+    let whole: Vec<&Movie> = movies.iter().filter(is_whole).collect();
+    match (&whole[..], &movies[..]) {
+        ([movie], _) => Ok(movie.movie_id),
+        ([], [movie]) => Ok(movie.movie_id),
+        ([], []) => {
+            let text = format!("no movie has \"{}\" in its title: `search` finds movies", show::clean(title));
+            Err(ClientError::new(404, ErrorName::MovieNotFound, text))
+        }
+        _ => {
+            let listed: Vec<String> = movies
+                .iter()
+                .take(CHOICES_MAX)
+                .map(|movie| format!("{} {}", movie.movie_id, show::clean(&movie.title)))
+                .collect();
+            let more = if movies.len() > CHOICES_MAX { ", and others" } else { "" };
+            let text = format!(
+                "several movies have \"{}\" in their titles: name one by its number: {}{more}",
+                show::clean(title),
+                listed.join(", ")
+            );
+            Err(ClientError::new(400, ErrorName::BadRequest, text))
         }
     }
 }
@@ -152,6 +200,24 @@ mod tests {
         ] {
             assert_eq!(done(&mut client, line).await.as_deref(), Ok(answer), "{line}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn movie_is_named_by_its_number_or_a_part_of_its_title() {
+        let frontend = FakeFrontend::default();
+        let mut client = client(&frontend);
+        let mut found = async |title: &str| {
+            let movie = super::found(&mut client, &MovieName::Title(title.to_owned())).await;
+            movie.map(MovieId::get).map_err(|error| error.to_string())
+        };
+        // It is a part of the second title too.
+        assert_eq!(found("toy story").await, Ok(1));
+        assert_eq!(found("Toy Story (1995)").await, Ok(1));
+        assert_eq!(found("story 2").await, Ok(3114));
+        let error = found("toy").await.unwrap_err();
+        assert!(error.contains("1 Toy Story (1995), 3114 Toy Story 2 (1999)"), "{error}");
+        let error = found("xyz").await.unwrap_err();
+        assert!(error.contains("no movie has \"xyz\" in its title"), "{error}");
     }
 
     #[tokio::test(start_paused = true)]

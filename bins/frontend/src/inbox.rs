@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use natter_broker::ask::CapturingStreams;
 use natter_broker::moderation::Malformed;
 use natter_broker::streams::Streams;
+use natter_broker::trail::Sighting;
 use natter_common::frontend::Input;
 use natter_common::ids::ReplicaId;
 use natter_common::incoming::{Channel, Ignored, frontend_input};
@@ -36,8 +37,8 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Listens. `replies` is where replica managers answer, with the replica manager's id and the numbers of the updates as
-    /// the last two tokens.
+    /// Listens. `replies` is where replica managers answer, the id of this frontend as its last token; the replica manager's
+    /// id and the numbers of the updates follow it.
     pub(crate) async fn subscribe(
         client: &Client,
         subjects: &Subjects,
@@ -101,6 +102,9 @@ impl Inbox {
         }
         match frontend_input(Channel::Replies, replica.as_str(), &message.payload) {
             Ok(input) => {
+                let process = &tokens.next().unwrap_or_default();
+                let (subject, payload) = (message.subject.as_str(), &message.payload[..]);
+                Sighting { process, kind: "replies", subject, reply: "", payload }.log_received();
                 witness.has_replied(&replica);
                 inputs.push(input);
             }

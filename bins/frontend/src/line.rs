@@ -22,7 +22,7 @@ pub(crate) struct Line {
     pub(crate) client: Client,
     pub(crate) events: Events,
     pub(crate) inbox: Inbox,
-    /// Where replica managers answer, without the last two tokens.
+    /// Where replica managers answer, without the last two tokens: an inbox and the id of this frontend.
     pub(crate) replies: String,
     /// The connection that clients come in by.
     pub(crate) entrance: Client,
@@ -54,7 +54,7 @@ impl Line {
         let live = Live::default();
         let service = start_service(&entrance, subjects, id, live.clone()).await?;
         let overheard = entrance.subscribe(subjects.all_presence(Role::Replica)).await?;
-        // With the id in it, so that an observer sees which frontend asks.
+        // The id tells observers which frontend asks.
         let replies = format!("{}.{id}", client.new_inbox());
         let inbox = Inbox::subscribe(&client, subjects, &replies).await?;
         let (mut events, entrance_events) = (Events::from(events), Events::from(entrance_events));

@@ -2,6 +2,7 @@
 
 use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
+use natter_broker::trail::Sighting;
 use natter_common::cluster::ClusterId;
 use natter_common::frontend::Output;
 use natter_common::ids::ReplicaId;
@@ -70,6 +71,8 @@ impl Outbox {
             let Some(payload) = encoded(payload) else { continue };
             let reply = format!("{}.{replica}.{}", self.replies, numbers_token(&numbers));
             let subject = self.subjects.replica(&replica, kind.endpoint());
+            let process = &self.own;
+            Sighting { process, kind: kind.endpoint(), subject: &subject, reply: &reply, payload: &payload }.log_sent();
             self.publisher.publish_with_reply(subject, reply, payload.into()).await;
             self.witness.was_asked(&replica);
         }

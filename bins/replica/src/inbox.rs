@@ -14,6 +14,7 @@ use natter_broker::publisher::within;
 use natter_broker::service::{Description, Request, Service};
 use natter_broker::service_error::headers;
 use natter_broker::streams::Streams;
+use natter_broker::trail::Sighting;
 use natter_common::ids::ReplicaId;
 use natter_common::incoming::{self, Ignored};
 use natter_common::messages::{LogRequest, Role, SnapshotRequest, StatusRequest};
@@ -34,7 +35,7 @@ const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
 const FORGET_REQUEST_AFTER: Duration = Duration::from_secs(90);
 
 /// A request to this replica manager.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     Update,
     Query,
@@ -212,6 +213,8 @@ impl Inbox {
             Ok(format) => {
                 // A message without requests in it has no answer to wait for.
                 if inputs.len() > before {
+                    let (received_at, payload) = (request.message.subject.as_str(), &request.message.payload[..]);
+                    self.receives(endpoint.name(), received_at, &subject, payload);
                     request.message.payload = Bytes::new();
                     self.open.insert(subject, Open { endpoint, request, format, since: Instant::now() });
                 }
@@ -225,6 +228,11 @@ impl Inbox {
                 let _ = within(RESPOND_TIMEOUT, answering).await;
             }
         }
+    }
+
+    /// Logs that a message came in.
+    fn receives(&self, kind: &str, subject: &str, reply: &str, payload: &[u8]) {
+        Sighting { process: &self.own, kind, subject, reply, payload }.log_received();
     }
 
     fn read_message(&mut self, channel: Channel, message: &Message, inputs: &mut Vec<Input>) {
@@ -244,7 +252,18 @@ impl Inbox {
             Channel::Acknowledgement => incoming::Channel::Acknowledgement,
         };
         match incoming::replica_input(channel, &self.own, sender, &message.payload) {
-            Ok(input) => inputs.push(input),
+            Ok(input) => {
+                let kind = match &input {
+                    Input::Gossip(gossip) if !gossip.records.is_empty() => Some("gossip"),
+                    Input::Acknowledgement(_) => Some("acknowledge"),
+                    Input::LogPage(_) | Input::SnapshotReply(_) => Some("replies"),
+                    _ => None,
+                };
+                if let Some(kind) = kind {
+                    self.receives(kind, &message.subject, "", &message.payload);
+                }
+                inputs.push(input);
+            }
             // What comes back from a broker that echoes is no news.
             Err(Ignored::Own) => {}
             Err(Ignored::Form(_)) if is_answer && self.streams.sent(message) => {}

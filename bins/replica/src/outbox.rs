@@ -6,6 +6,7 @@ use async_nats::Client;
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
+use natter_broker::trail::Sighting;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Reply, Role};
 use natter_common::packing::{ReplyPacker, encode_replies};
@@ -55,9 +56,13 @@ impl Outbox {
                 Output::Status(to, reply) => self.respond(&to.subject, &reply, inbox).await,
                 Output::Log(to, page) => self.respond(&to.subject, &page, inbox).await,
                 Output::Snapshot(to, chunk) => self.respond(&to.subject, &chunk, inbox).await,
-                Output::Gossip(gossip) => self.publish(self.subjects.gossip(&self.own), &gossip).await,
+                Output::Gossip(gossip) => {
+                    let kind = (!gossip.records.is_empty()).then_some("gossip");
+                    self.publish(kind, self.subjects.gossip(&self.own), &gossip).await;
+                }
                 Output::Acknowledge(peer, acknowledgement) => {
-                    self.publish(self.subjects.replica(&peer, "acknowledge"), &acknowledgement).await;
+                    let subject = self.subjects.replica(&peer, "acknowledge");
+                    self.publish(Some("acknowledge"), subject, &acknowledgement).await;
                 }
                 Output::Pull(peer, request) => self.ask(&peer, "log", &request).await,
                 Output::FetchSnapshot(peer, request) => self.ask(&peer, "snapshot", &request).await,
@@ -90,7 +95,7 @@ impl Outbox {
     /// Shows itself.
     pub(crate) async fn show(&mut self, role: Role, presence: &Presence) {
         self.live.show(presence);
-        self.publish(self.subjects.presence(role, &self.own), presence).await;
+        self.publish(None, self.subjects.presence(role, &self.own), presence).await;
     }
 
     /// The connection.
@@ -142,6 +147,7 @@ impl Outbox {
                 metrics.count_answer(open.endpoint, duration);
             }
         }
+        self.sends("replies", subject, "", &payload);
         // A connection that takes no message for long is lost; the frontend asks again.
         self.publisher.publish(subject.to_owned(), payload.into()).await;
     }
@@ -156,17 +162,27 @@ impl Outbox {
         self.publisher.max_payload()
     }
 
+    /// Logs that a message leaves.
+    fn sends(&self, kind: &str, subject: &str, reply: &str, payload: &[u8]) {
+        Sighting { process: &self.own, kind, subject, reply, payload }.log_sent();
+    }
+
     /// Asks another replica manager; its answer, or that nobody is there, comes to the inbox.
     async fn ask(&mut self, peer: &ReplicaId, endpoint: &str, request: &impl Serialize) {
         if let Some(payload) = encoded(encode(request)) {
             let subject = self.subjects.replica(peer, endpoint);
             let reply = format!("{}.{endpoint}.{peer}", self.pull_replies);
+            self.sends(endpoint, &subject, &reply, &payload);
             self.publisher.publish_with_reply(subject, reply, payload.into()).await;
         }
     }
 
-    async fn publish(&mut self, subject: String, message: &impl Serialize) {
+    /// Sends a message. Those without a `kind` are heartbeats.
+    async fn publish(&mut self, kind: Option<&str>, subject: String, message: &impl Serialize) {
         if let Some(payload) = encoded(encode(message)) {
+            if let Some(kind) = kind {
+                self.sends(kind, &subject, "", &payload);
+            }
             self.publisher.publish(subject, payload.into()).await;
         }
     }

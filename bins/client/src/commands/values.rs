@@ -1,0 +1,61 @@
+//! Values of arguments, or why the text is none.
+
+use std::convert::Infallible;
+
+use natter_common::edge::TITLE_BYTES_MAX;
+use natter_common::ids::{MovieId, UserId};
+use natter_common::rating::Stars;
+
+use super::{COMMANDS, MovieName};
+use crate::import::Source;
+
+pub(super) fn parse_source(text: &str) -> Result<Source, Infallible> {
+    Ok(Source::of(text))
+}
+
+pub(super) fn parse_user(text: &str) -> Result<UserId, String> {
+    match text.parse::<u64>() {
+        Ok(number) => UserId::try_from(number).map_err(|error| error.to_string()),
+        Err(_) if text.is_empty() => Err("the user is empty: write its number, like 42".to_owned()),
+        Err(_) if text.bytes().all(|b| b.is_ascii_digit()) => Err(format!("{text} is too large")),
+        Err(_) => Err(format!("this is neither a user's number nor one of the commands {COMMANDS}")),
+    }
+}
+
+pub(super) fn refuse_command(_: &str) -> Result<Infallible, String> {
+    Err(format!("this is none of the commands {COMMANDS}"))
+}
+
+/// A movie's number, or why the text is none.
+pub(crate) fn parse_movie(text: &str) -> Result<MovieId, String> {
+    match text.parse::<u64>() {
+        Ok(number) => MovieId::try_from(number).map_err(|error| error.to_string()),
+        Err(_) => Err("a movie is named by its number, from 1 to 4294967295; `search` finds it".to_owned()),
+    }
+}
+
+/// A movie's number, or a part of its title; digits are always a number.
+pub(super) fn parse_movie_name(text: &str) -> Result<MovieName, String> {
+    if text.is_empty() {
+        return Err("the movie is empty: write its number, or a part of its title".to_owned());
+    }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return parse_movie(text).map(MovieName::Id);
+    }
+    parse_title(text).map(MovieName::Title)
+}
+
+/// A rating, with the reason where it is none.
+pub(crate) fn parse_stars(text: &str) -> Result<Stars, String> {
+    const SCALE: &str = "a rating is one of 0.5, 1.0, 1.5, ... 5.0";
+    let number: f64 = text.trim().parse().map_err(|_| SCALE.to_owned())?;
+    Stars::try_from(number).map_err(|_| SCALE.to_owned())
+}
+
+/// A part of a title, or why it can't be searched for. An empty one finds all movies.
+pub(crate) fn parse_title(text: &str) -> Result<String, String> {
+    if text.len() > TITLE_BYTES_MAX {
+        return Err(format!("a part of the title has at most {TITLE_BYTES_MAX} bytes"));
+    }
+    Ok(text.to_owned())
+}

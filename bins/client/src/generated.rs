@@ -1,0 +1,36 @@
+//! Completions and man pages, made from the definitions of the command line.
+
+use std::path::Path;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::commands::ClientArgs;
+use crate::failure::Failure;
+
+/// The completions for a shell.
+pub(crate) fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut ClientArgs::command(), "client", &mut script);
+    String::from_utf8_lossy(&script).trim_end().to_owned()
+}
+
+/// The man page of the program; with a folder, those of all commands are written there.
+pub(crate) fn man(folder: Option<&Path>) -> Result<String, Failure> {
+    let command = ClientArgs::command();
+    match folder {
+        None => {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(command).render(&mut page);
+            rendered.map_err(|error| Failure::file(format!("the man page can't be made: {error}")))?;
+            Ok(String::from_utf8_lossy(&page).trim_end().to_owned())
+        }
+        Some(folder) => {
+            let failed =
+                |error| Failure::file(format!("{}: man pages can't be written there: {error}", folder.display()));
+            std::fs::create_dir_all(folder).map_err(failed)?;
+            clap_mangen::generate_to(command, folder).map_err(failed)?;
+            Ok(String::new())
+        }
+    }
+}
