@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use super::message::{Heard, What};
 use natter_common::edge::ClientRequest;
 use natter_common::ids::UpdateId;
+use natter_common::request::Query;
 
 /// Something that one message makes possible and another one needs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +20,8 @@ enum Link {
     Client(UpdateId),
     /// A frontend's request to accept this id.
     Accept(UpdateId),
+    /// A client's query, as text: it has no id.
+    Query(String),
 }
 
 /// Merges messages, each with the number of its subscription.
@@ -65,7 +68,7 @@ fn depth(message: &Heard) -> u8 {
 fn gives(message: &Heard) -> Vec<Link> {
     let mut links: Vec<Link> = message.reply.iter().cloned().map(Link::Reply).collect();
     match &message.what {
-        What::Asked(_, request) => links.extend(client_id(request).map(Link::Client)),
+        What::Asked(_, request) => links.extend(of_client(request)),
         What::Updates(_, requests) => links.extend(requests.iter().map(|request| Link::Accept(request.id))),
         _ => {}
     }
@@ -77,14 +80,20 @@ fn needs(message: &Heard) -> Vec<Link> {
         What::Answer => vec![Link::Reply(message.subject.clone())],
         What::Updates(_, requests) => requests.iter().map(|request| Link::Client(request.id)).collect(),
         What::Confirms(_, requests) => requests.iter().map(|request| Link::Client(request.id)).collect(),
+        What::Queries(_, requests) => requests.iter().map(|query| link_of(&query.request)).collect(),
         What::Gossip(gossip) => gossip.records.iter().map(|record| Link::Accept(record.id)).collect(),
         _ => Vec::new(),
     }
 }
 
-fn client_id(request: &ClientRequest) -> Option<UpdateId> {
+fn of_client(request: &ClientRequest) -> Option<Link> {
     match request {
-        ClientRequest::Update { id, .. } => *id,
-        ClientRequest::Query { .. } | ClientRequest::Batch(_) => None,
+        ClientRequest::Update { id, .. } => id.map(Link::Client),
+        ClientRequest::Query { request, .. } => Some(link_of(request)),
+        ClientRequest::Batch(_) => None,
     }
+}
+
+fn link_of(query: &Query) -> Link {
+    Link::Query(format!("{query:?}"))
 }
