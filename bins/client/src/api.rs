@@ -1,7 +1,9 @@
-//! The typed calls: a session that asks frontends, and asks again where that may help.
+//! Typed calls of a session, which asks frontends, and asks again where that may help.
 //!
 //! An update is retried under the same id, which carries its stamp, so that it takes effect once however often and
 //! through however many frontends it was sent. A query is simply asked again. Both end after [`Settings::patience`].
+
+pub mod batch;
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,14 +30,14 @@ use crate::show;
 use crate::state::StateError;
 use crate::transport::{COPY_AFTER, Transport};
 
-/// How a client waits and whom it tells.
+/// Timeouts of a client, and where it tells of delays.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How long one attempt may take: a little longer than frontends take to say TIMEOUT.
+    /// Maximum time of one attempt: a little longer than frontends take to say TIMEOUT.
     pub timeout: Duration,
-    /// How long all attempts of one request may take.
+    /// Maximum time of all attempts of one request.
     pub patience: Duration,
-    /// Told, in a sentence, what a person who waits may want to know.
+    /// Function that gets a sentence for the waiting person: why a call takes long, and what the session lost.
     pub notify: fn(&str),
 }
 
@@ -78,6 +80,11 @@ impl<T: Transport> Client<T> {
         self.memory.label()
     }
 
+    /// The cluster that this session belongs to, once an answer has named it.
+    pub fn cluster(&self) -> Option<&ClusterId> {
+        self.memory.cluster()
+    }
+
     /// What was asked when a call was dropped before its end.
     pub fn pending(&self) -> Option<&Question> {
         self.pending.as_ref()
@@ -99,7 +106,7 @@ impl<T: Transport> Client<T> {
         self.memory.session().update_id(u64::try_from(wall_ms).unwrap_or(0), fastrand::u64(..))
     }
 
-    /// Rates a film that the user has not rated.
+    /// Rates a movie that the user has not rated.
     ///
     /// # Errors
     ///
@@ -152,12 +159,12 @@ impl<T: Transport> Client<T> {
     ///
     /// # Errors
     ///
-    /// Where there is no such film, or no answer.
+    /// Where there is no such movie, or no answer.
     pub async fn read(&mut self, user_id: UserId, movie_id: MovieId) -> Result<RatingReply, ClientError> {
         self.ask(Question::Query(Query::Read { user_id, movie_id })).await
     }
 
-    /// A page of a user's ratings, in ascending movie id, of films above `after`.
+    /// A page of a user's ratings, in ascending movie id, of movies above `after`.
     ///
     /// # Errors
     ///
@@ -166,7 +173,7 @@ impl<T: Transport> Client<T> {
         self.ask(Question::Query(Query::All { user_id, limit, after })).await
     }
 
-    /// A user's ratings of films above `after`, at most `limit` of them, by as many pages as it takes.
+    /// A user's ratings of movies above `after`, at most `limit` of them, by as many pages as it takes.
     ///
     /// The reply has the last page's `total` and `next`, and all replicas that served a page.
     ///
@@ -191,7 +198,7 @@ impl<T: Transport> Client<T> {
         Ok(all)
     }
 
-    /// The mean of a film's ratings.
+    /// The mean of a movie's ratings.
     ///
     /// # Errors
     ///
@@ -200,7 +207,7 @@ impl<T: Transport> Client<T> {
         self.ask(Question::Query(Query::Average { movie_id })).await
     }
 
-    /// The films whose title contains `title`, whatever its case; at most `limit`, which is at most 100.
+    /// The movies whose title contains `title`, whatever its case; at most `limit`, which is at most 100.
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
 //! Natter's client: rates movies by a menu or by single commands, and keeps the session's promises.
 //!
+//! - the library: [`session`], with a [`Session`](session::Session) that connects by itself
 //! - requests: [`requests`]; the typed calls, with retries: [`api`]; errors of requests: [`error`], and of the program,
 //!   with exit statuses and JSON: [`failure`]
 //! - how it gets to a frontend: [`transport`]; what a session has seen, and where: [`memory`]; between runs: [`state`]
@@ -22,6 +23,7 @@ pub mod menu;
 pub mod perform;
 pub mod requests;
 mod retry;
+pub mod session;
 pub mod show;
 pub mod state;
 mod traced;

@@ -28,6 +28,11 @@ impl Memory {
         Self::default()
     }
 
+    /// Goes on with a session whose label and cluster the caller kept. It ends with the program.
+    pub fn of(label: Label, cluster: Option<ClusterId>) -> Self {
+        Self { session: Session::from(label), cluster, ..Self::default() }
+    }
+
     /// Goes on with the session of earlier runs, or begins a new one in its place. Returns what was wrong with the files.
     pub fn open(store: SessionStore, is_new: bool) -> (Self, Vec<StateError>) {
         let mut memory = Self { is_new, ..Self::default() };
