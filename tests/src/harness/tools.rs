@@ -50,9 +50,10 @@ pub async fn node_packages(cache: &Path, packages: &[&str]) -> Option<PathBuf> {
     }
 }
 
-/// The program of a Go module in `source`, built under `cache`.
+/// The program of a Go module in `source`, built under `cache` and named after the folder around `source`.
 pub async fn go_program(cache: &Path, source: &Path) -> Option<PathBuf> {
-    let program = cache.join("go-encoder");
+    let around = source.parent().and_then(Path::file_name).unwrap_or_default();
+    let program = cache.join(format!("go-{}", around.to_string_lossy()));
     let mut build = Command::new("go");
     build.current_dir(source).args(["build", "-o"]).arg(&program).arg(".");
     match ran(&mut build).await {
