@@ -5,6 +5,7 @@
 //! body beside an error, lists endpoints in random order, and clones its connection for each request.
 
 mod answers;
+mod contract;
 mod endpoint;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use crate::live::Live;
 use crate::service::answers::Verb;
 pub use crate::service::endpoint::{Endpoint, Request};
 
-/// How a service describes itself.
+/// Description of a service.
 #[derive(Clone, Debug)]
 pub struct Description {
     /// The kind of service, which all instances share: `frontend` or `replica`.

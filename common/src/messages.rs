@@ -1,5 +1,5 @@
 //! Messages between frontends and replica managers; what both show of themselves is in [`crate::presence`], snapshots are
-//! in `snapshot`. `docs/PROTOCOL.md` describes them for any language.
+//! in `snapshot`. `docs/REPLICA_PROTOCOL.md` describes them for any language.
 
 mod records;
 mod replies;

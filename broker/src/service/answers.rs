@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::service::{Description, State};
+use crate::service::{Description, State, contract};
 
 /// The question that a subject of `$SRV` stands for.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ struct EndpointInfo<'a> {
     name: &'a str,
     subject: &'a str,
     queue_group: &'static str,
-    metadata: Value,
+    metadata: std::collections::BTreeMap<&'static str, String>,
 }
 
 #[derive(Serialize)]
@@ -92,7 +92,7 @@ impl State {
                     name: endpoint.name(),
                     subject: endpoint.subject(),
                     queue_group: endpoint.queue_group(),
-                    metadata: Value::Object(serde_json::Map::new()),
+                    metadata: contract::metadata(self.description.name, endpoint.name()),
                 });
                 serde_json::to_vec(&Info {
                     identity: self.identity("io.nats.micro.v1.info_response"),

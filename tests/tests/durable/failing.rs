@@ -13,7 +13,7 @@ use crate::support::{data_dir, durable_cluster, service_ids, start_durable};
 
 const REPLICAS: [&str; 3] = ["r1", "r2", "r3"];
 
-/// A query to one replica, as a frontend sends it (docs/PROTOCOL.md), and how long the answer takes.
+/// A query to one replica, as a frontend sends it (docs/REPLICA_PROTOCOL.md), and how long the answer takes.
 async fn ask_replica(cluster: &Cluster<'_>, id: &str) -> (Value, Duration) {
     let request = json!({"n": 7, "prev": {}, "wait_ms": 3000,
         "request": {"method": "READ", "params": {"user_id": 1, "movie_id": 1}}});

@@ -53,7 +53,7 @@ async fn replicas_agree_within_a_gossip_interval(cluster: &Cluster<'_>) {
     assert!(*best <= GOSSIP_INTERVAL + Duration::from_millis(50), "{times:?}");
 }
 
-/// A query to one replica, as a frontend sends it (docs/PROTOCOL.md): its reply to this one request.
+/// A query to one replica, as a frontend sends it (docs/REPLICA_PROTOCOL.md): its reply to this one request.
 async fn ask_replica(wire: &Wire, id: &str, user_id: u64, movie_id: u64, prev: &Value) -> Result<Value, Silence> {
     let request = json!({"n": 7, "prev": prev, "wait_ms": 3000,
         "request": {"method": "READ", "params": {"user_id": user_id, "movie_id": movie_id}}});
