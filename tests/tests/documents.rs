@@ -20,14 +20,19 @@ use serde_json::Value;
 
 /// The roles, which cargo builds before the tests.
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "docs/ARCHITECTURE.md",
     "docs/BENCHMARKS.md",
+    "docs/INSPECTING.md",
     "docs/METRICS.md",
+    "docs/OBSERVER.md",
     "docs/PERFORMANCE.md",
     "docs/PROTOCOL.md",
+    "docs/REPLICA_PROTOCOL.md",
     "docs/TESTING.md",
+    "docs/WATCHING.md",
+    "examples/README.md",
 ];
 /// Programs of Natter, and where their options are defined.
 const PROGRAMS: [(&str, &[&str]); 7] = [
@@ -228,7 +233,7 @@ fn options_that_the_documents_name_are_defined() {
         for command in commands(&document) {
             let words = words(&command);
             let Some((_, files)) = PROGRAMS.iter().find(|(program, _)| *program == words[0]) else {
-                let known = ["bash", "cargo", "export", "nats", "nats-server", "sort"];
+                let known = ["bash", "cargo", "echo", "export", "nats", "nats-server", "sort", "tail"];
                 assert!(known.contains(&words[0].as_str()), "{name}: what is {:?}?", words[0]);
                 continue;
             };
@@ -239,7 +244,7 @@ fn options_that_the_documents_name_are_defined() {
             }
         }
         let spans = code_spans(&prose(&document));
-        let ours = spans.iter().filter(|span| !span.contains("cargo "));
+        let ours = spans.iter().filter(|span| !span.contains("cargo ") && !span.starts_with("nats "));
         for option in ours.flat_map(|span| span.split(' ')).filter(|word| word.starts_with("--")) {
             assert!(all.contains(option), "{name} names {option}, which no program has");
             used += 1;
@@ -348,7 +353,8 @@ fn is_batch(value: &Value) -> bool {
 #[test]
 fn messages_in_the_contract_are_messages() {
     let mut count = 0;
-    for block in blocks(&read("docs/PROTOCOL.md"), "json") {
+    let contract = read("docs/PROTOCOL.md") + &read("docs/REPLICA_PROTOCOL.md");
+    for block in blocks(&contract, "json") {
         for value in serde_json::Deserializer::from_str(&block).into_iter::<Value>() {
             let value = value.unwrap_or_else(|error| panic!("{error} in\n{block}"));
             let known = [
