@@ -1,4 +1,4 @@
-//! The command line: [`values`] reads its values.
+//! The command line: module `values` reads its values.
 
 mod values;
 

@@ -1,7 +1,7 @@
 //! Commands that look at a running cluster: they listen as an ordinary client of the broker, and change nothing.
 //!
 //! - [`listen`]: subscriptions, and what comes in by them; [`message`]: messages, decoded; [`order`]: causes before effects
-//! - [`exchange`]: replies matched to their requests; [`names`]: short names of processes; [`line`]: a message in words
+//! - [`exchange`]: replies matched to their requests; [`names`]: short names of processes; [`mod@line`]: a message in words
 //! - [`trace`]: the way of one request; [`diagram`]: that as a picture of text
 //! - [`shiviz`]: logs of a run for ShiViz
 //! - [`tap`]: one line for each message; [`status`]: the state of all processes, and [`screen`]: that on one screen
