@@ -20,12 +20,12 @@ use tracing::debug;
 use crate::connection::{Access, ConnectionEvent, Denial};
 use crate::publisher::within;
 
-/// How long the broker may take to bring our own message, while the connection stands.
+/// Maximum time for the broker to deliver our own message while the connection stands.
 const PROOF_LIMIT: Duration = Duration::from_secs(15);
 /// Pause before the message is sent again: it can be lost, as when a connection breaks just then, or when another server
 /// of the broker's cluster does not know of the subscription yet.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// How long one message may wait for its connection.
+/// Maximum time that one message may wait for its connection.
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(500);
 /// Turns that the task which reads the connection gets, so that what it has read is told to us.
 const TURNS: usize = 16;
@@ -38,7 +38,7 @@ pub const RETRY: Duration = Duration::from_secs(2);
 /// Time for one such check. Beyond it nothing is known, and the next check follows.
 pub const RETRY_LIMIT: Duration = Duration::from_secs(2);
 
-/// What a role needs of the broker.
+/// Permissions that a role needs from the broker.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
     /// The role, for errors: `replica`.
@@ -189,8 +189,8 @@ impl Check<'_> {
         publish(self.client, &self.needs.own, None, Bytes::new()).await;
     }
 
-    /// Subscribes what the role subscribes later, and gives it up again. Without the queue group, as requests must not be
-    /// taken away from those who serve; in the group only where permissions name that.
+    /// Subscribes what the role subscribes later, and gives it up again. Without the queue group, so that it takes no
+    /// requests from processes that serve; in the group only where permissions name that.
     async fn try_to_subscribe(&mut self) -> Result<(), AccessError> {
         let mut tried = Vec::new();
         for subject in &self.needs.subscribes {
@@ -250,7 +250,7 @@ impl Check<'_> {
                         }
                     }
                     Some(event) => {
-                        // What was on its way when the connection broke is gone.
+                        // Messages in flight when the connection broke are lost, so they are sent again.
                         if event == ConnectionEvent::Connected {
                             self.try_to_publish().await;
                         }
@@ -372,7 +372,7 @@ async fn publish(client: &Client, subject: &str, reply: Option<&str>, payload: B
             None => client.publish(subject, payload).await,
         }
     };
-    // What is not sent is not answered, and sent again.
+    // A message that times out here gets no answer, and is sent again.
     let _ = within(PUBLISH_TIMEOUT, sent).await;
 }
 

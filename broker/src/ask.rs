@@ -43,7 +43,7 @@ pub enum AskError {
     /// No right answer came in time.
     #[error("no answer came{}", AndAnswered(wrong.as_ref()))]
     NoAnswer {
-        /// What came instead.
+        /// Wrong answer that came instead, if any.
         wrong: Option<WrongAnswer>,
     },
 }
@@ -63,9 +63,9 @@ pub enum WrongAnswer {
 }
 
 impl WrongAnswer {
-    /// What a wrong answer is; `reason` is why it cannot be read.
+    /// Classifies a wrong answer; `reason` says why it cannot be read.
     pub fn of(message: &Message, reason: &dyn fmt::Display) -> Self {
-        /// What JetStream answers to a publish.
+        /// JetStream's answer to a publish.
         #[derive(Deserialize)]
         struct Acknowledgement {
             stream: String,
@@ -177,7 +177,7 @@ pub async fn ask_with_copies<T>(
             let message = tokio::select! {
                 () = sleep_until(copy_at) => {
                     copy_at = Instant::now() + copy_after;
-                    // What is published without a connection waits for it, copies too.
+                    // Without a connection, published messages wait for it, so copies would pile up.
                     if client.connection_state() == State::Connected {
                         is_first = false;
                         let _ = send().await;

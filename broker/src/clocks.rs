@@ -5,11 +5,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use natter_common::clock::Now;
 
-/// How far the wall clock is set wrong for this process, in milliseconds.
+/// Offset added to the wall clock of this process as a fault, in milliseconds; negative if it is behind.
 static OFFSET_MS: AtomicI64 = AtomicI64::new(0);
 
-/// Sets the wall clock wrong for this process from now on, as a fault to test with: ahead by so many milliseconds, behind
-/// where they are negative. No program of Natter's calls this; the tests' own does.
+/// Sets the wall clock wrong for this process from now on, as a fault to test with: ahead by `offset_ms`, or behind
+/// if it is negative. No program of Natter's calls this; the tests' own does.
 pub fn set_wall_clock_ahead(offset_ms: i64) {
     OFFSET_MS.store(offset_ms, Ordering::Relaxed);
 }
@@ -26,7 +26,7 @@ impl Clocks {
         Self { started: Instant::now() }
     }
 
-    /// What the clocks say.
+    /// Readings of both clocks.
     pub fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall_ms = (wall.as_millis() as u64).saturating_add_signed(OFFSET_MS.load(Ordering::Relaxed));

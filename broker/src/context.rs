@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::environment::Environment;
 
-/// What a context says. Every field may be missing; an empty text counts as missing. Unknown fields are ignored.
+/// Contents of a context. Every field may be missing; an empty text counts as missing. Unknown fields are ignored.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Context {
@@ -32,7 +32,7 @@ pub struct Context {
     pub key: String,
     /// The path of the certificate authority's certificate (PEM).
     pub ca: String,
-    /// What reply subjects begin with, in place of `_INBOX`.
+    /// First words of reply subjects, in place of `_INBOX`.
     pub inbox_prefix: String,
     /// TLS before the server's first word.
     pub tls_first: bool,
@@ -81,7 +81,7 @@ pub enum ContextError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// The file is no context.
@@ -91,7 +91,7 @@ pub enum ContextError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong there.
+        /// Problem on that line.
         reason: String,
     },
 }

@@ -8,7 +8,7 @@
 //!   stops them in the order it wants.
 //! - A guard hands SIGTERM, SIGINT and SIGHUP on to the child as SIGTERM, and ends with the child's status. SIGINT and
 //!   SIGHUP stay ignored where the launcher ignores them, as below `nohup`. SIGTERM is the launcher's own word to guard and
-//!   child, so neither ignores it, whatever the launcher was started with.
+//!   child, so neither ignores it, even if the launcher was started with it ignored.
 //! - Should the guard itself be killed, the child is killed too, on Linux: the guard starts it by way of
 //!   `guard --exec`, which asks the kernel for that and then becomes the child. (What is asked for outlasts `exec`, and is
 //!   asked by the process itself, so no unsafe code has to run between `fork` and `exec`.)
@@ -33,7 +33,7 @@ use crate::signals::{Signal, let_children_receive};
 /// The first argument that makes an executable a guard.
 pub const WORD: &str = "guard";
 
-/// How long a child may take to end after its guard's owner has gone.
+/// Maximum time for a child to end after its guard's owner has gone.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A guard's status where its child can't be run, as the shell has it.
@@ -73,7 +73,7 @@ pub fn arguments() -> Option<Vec<OsString>> {
     (arguments.next()? == WORD).then(|| arguments.collect())
 }
 
-/// What a guard was started to do.
+/// Task that a guard was started for.
 #[derive(Debug, PartialEq, Eq)]
 struct Task {
     scratch: Option<PathBuf>,

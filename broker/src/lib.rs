@@ -1,15 +1,15 @@
 //! Everything about the broker that is not the protocol.
 //!
 //! - [`options`]: the command-line options that every binary shares; [`duration`]: durations among them
-//! - [`context`]: the `nats` CLI's contexts; [`target`]: options and context together, where to connect and as whom
+//! - [`context`]: the `nats` CLI's contexts; [`target`]: options and context together: servers and identity
 //! - [`connection`]: connecting, staying connected, and telling of it
 //! - [`access`]: proof that the broker hears a process and permits what it needs; [`ask`]: a request that waits for the right
 //!   answer
 //! - [`logs`]: logs on standard error, as text or as JSON; [`log_queue`]: no core waits for a log; [`moderation`]: lines
 //!   that others cause, told of in moderation
-//! - [`role`]: what frontends and replica managers have in common as programs; [`live`]: what their STATS show
+//! - [`role`]: parts that frontends and replica managers share as programs; [`live`]: presence for their STATS
 //! - [`trail`]: lines of the debug log by which messages are joined with their receivers
-//! - [`streams`]: what waits, read together; [`publisher`]: publishing without standing still
+//! - [`streams`]: streams that are read together; [`publisher`]: publishing without standing still
 //! - [`metrics`]: metrics and health over HTTP
 //! - [`clocks`] and [`pulse`]: time for the shells; [`signals`] and [`shutdown`]: signals for all programs
 //! - [`service`]: answers to the questions of `nats micro`; [`service_error`]: errors as headers

@@ -1,4 +1,4 @@
-//! What a service's STATS show of its process: its last presence.
+//! Last presence of a process, which the STATS of its service show.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

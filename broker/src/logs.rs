@@ -114,7 +114,7 @@ impl Write for StandardError {
     }
 }
 
-/// What one event is written to.
+/// Writer of one event into the queue.
 struct QueueWriter(LogQueue);
 
 impl Write for QueueWriter {
@@ -165,7 +165,7 @@ where
     let environment = Environment::of_process();
     let colours = std::io::stderr().is_terminal() && environment.get("NO_COLOR").is_none();
     let (filter, complaint) = filter(&environment, verbosity, default_level);
-    // What cannot be written, as on a full disk, is lost: complaining of it to standard error would end the process.
+    // Lines that cannot be written, as on a full disk, are lost: an error on standard error would end the process.
     let logs = tracing_subscriber::fmt().log_internal_errors(false);
     let logs = logs.with_env_filter(filter).with_writer(writer).with_ansi(colours);
     // An error means that a test or a caller has started logging already.

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-/// For so long at most [`LINES_MAX`] lines of a kind are told.
+/// Length of a period, in which at most [`LINES_MAX`] lines of a kind are logged.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How many lines of a kind are told in a period.
+/// Maximum lines of a kind that are logged in a period. More are only counted.
 const LINES_MAX: u32 = 8;
 
 /// Counts what happened of each kind, and says what to tell.

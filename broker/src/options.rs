@@ -1,4 +1,4 @@
-//! The options that every binary shares: which broker, as whom, and how to log.
+//! Options that every binary shares: broker, identity and logs.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ const PREFIX_BYTES_MAX: usize = 128;
 const BROKER: &str = "Broker";
 const LOGS: &str = "Logs";
 
-/// Which broker to use, as whom, and how to log: flattened into the arguments of every binary.
+/// Options for the broker, the identity and the logs, flattened into the arguments of every binary.
 #[derive(clap::Args, Clone)]
 pub struct BrokerOptions {
     /// The broker's URL, or several with commas between them [default: nats://127.0.0.1:4222]
@@ -42,11 +42,11 @@ pub struct BrokerOptions {
     #[arg(long, value_name = "PASSWORD", env = "NATS_PASSWORD", hide_env_values = true, global = true, help_heading = BROKER)]
     pub password: Option<String>,
 
-    /// What all subjects begin with: one for each cluster on a broker
+    /// First words of all subjects; each cluster on a broker has its own
     #[arg(long, value_name = "SUBJECT", default_value = DEFAULT_PREFIX, value_parser = parse_prefix, global = true, help_heading = BROKER)]
     pub prefix: String,
 
-    /// How to write the logs, which go to standard error
+    /// Format of the logs, which go to standard error
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text, global = true, help_heading = LOGS)]
     pub log_format: LogFormat,
 
@@ -60,7 +60,7 @@ fn any_path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
-/// How to write the logs.
+/// Format of the logs.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// A line for people: time, level, message, fields
@@ -80,7 +80,7 @@ impl LogFormat {
 }
 
 impl Default for BrokerOptions {
-    /// What an empty command line in an empty environment gives.
+    /// Options of an empty command line in an empty environment.
     fn default() -> Self {
         Self {
             server: None,
@@ -96,16 +96,16 @@ impl Default for BrokerOptions {
 }
 
 impl BrokerOptions {
-    /// The same prefix and logs, but another broker, to which nobody need prove who they are: one that the caller started.
+    /// Returns the same prefix and logs for another broker, which the caller started and which needs no credentials.
     pub fn for_own_server(&self, url: &str) -> Self {
         Self { server: Some(url.to_owned()), context: None, creds: None, user: None, password: None, ..self.clone() }
     }
 
     /// Hands all of this on to a child process that takes [`BrokerOptions`] too, so that it gets these and no others.
     ///
-    /// What is or may hold a secret (user, token, password, a URL with a password) goes by the environment, where other
-    /// users of the machine don't see it; the rest by arguments. Variables that would add something that is not in these
-    /// options are taken from the child's environment.
+    /// Values that may hold a secret (user, token, password, a URL with a password) go by the environment, where other
+    /// users of the machine don't see them. The rest goes by arguments. Variables that would add something that is not
+    /// in these options are removed from the child's environment.
     pub fn apply_to(&self, command: &mut Command) {
         for variable in ["NATS_URL", "NATS_CONTEXT", "NATS_CREDS", "NATS_USER", "NATS_PASSWORD"] {
             command.env_remove(variable);

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::Child;
 
-/// How long a process may take to end after it was asked to, unless its owner allows another time.
+/// Maximum time for a process to end after SIGTERM, unless its owner sets another one.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
-/// How often dropping looks whether the process has ended.
+/// Interval at which dropping checks whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A child process that is stopped, and waited for, when this is dropped: asked to end (SIGTERM), and killed where it has
@@ -63,7 +63,7 @@ impl OwnedProcess {
         self.child.id()
     }
 
-    /// How the process ended; `None` while it runs.
+    /// Exit status of the process; `None` while it runs.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ use crate::moderation::Moderation;
 /// Time that one message may wait for the connection. Beyond that messages are dropped until the connection takes one at
 /// once: core NATS would lose them anyway, and everything else would stand still.
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(500);
-/// Messages that hold what waits have about so many bytes at most, where the broker takes twice as much.
+/// Approximate maximum size of a packed message, in bytes. It is half the broker's limit if that is less.
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// Publishes messages, and drops them while the connection is lost: a client's own command queue would fill up and block
 /// everything else.
@@ -140,7 +140,7 @@ impl Publisher {
     }
 }
 
-/// What `future` gives within `duration`. Mostly that is there at once, and no timer is made.
+/// Output of `future`, if it completes within `duration`. Mostly it is ready at once, and no timer is made.
 ///
 /// # Errors
 ///

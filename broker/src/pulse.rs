@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-/// How often time passes for a core.
+/// Interval of ticks, at which time passes for a core.
 pub const TICK: Duration = Duration::from_millis(20);
-/// After so many ticks that a backlog kept from being seen, time passes all the same.
+/// Number of ticks missed because of a backlog after which time passes all the same.
 const OVERDUE_TICKS: u32 = 5;
 
 /// Ticks. A loop that polls it only when nothing waits to be read knows, when it ticks, that it has heard everything;

@@ -1,4 +1,4 @@
-//! What frontends and replica managers have in common as programs: an id, a runtime, an exit status.
+//! Parts that frontends and replica managers share as programs: an id, a runtime, an exit status.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -16,7 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The longest name, in bytes, that leaves room for the random ending of an id.
 pub const NAME_BYTES_MAX: usize = 48;
-/// How many random letters end an id.
+/// Number of random letters at the end of an id.
 const ENDING_LETTERS: usize = 8;
 
 /// For clap: what an id may begin with.
@@ -35,7 +35,7 @@ pub fn new_id(name: &str) -> Result<ReplicaId, IdError> {
 }
 
 /// Runs a role to its end on a runtime of one thread, which is faster here than several under load. `life` is called within
-/// the runtime and before anything is logged. What stopped it goes to standard error after the name of the role.
+/// the runtime and before anything is logged. An error that ends it goes to standard error after the name of the role.
 pub fn run<L, E>(role: &str, options: &BrokerOptions, life: impl FnOnce() -> L) -> ExitCode
 where
     L: Future<Output = Result<(), E>>,
@@ -64,9 +64,9 @@ fn fail(role: &str, error: &dyn Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What clap has to say of a command line that it doesn't take, or of `--help`.
+/// Prints clap's message about a command line that it does not accept, or its answer to `--help`.
 pub fn print_usage(error: &clap::Error) -> ExitCode {
-    // Whoever closed standard output wants to hear no more.
+    // Printing fails if the reader has closed the output; then there is nothing more to tell.
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

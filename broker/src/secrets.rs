@@ -1,4 +1,4 @@
-//! What must not be shown.
+//! Secrets, which must not be shown.
 
 /// A URL (or several with commas between them) without user names and passwords.
 pub(crate) fn without_secrets(url: &str) -> String {

@@ -47,7 +47,7 @@ pub struct Service {
     answering: JoinHandle<()>,
 }
 
-/// What the answers are made of.
+/// State from which the answers are made.
 #[derive(Debug)]
 struct State {
     description: Description,

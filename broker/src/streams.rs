@@ -16,7 +16,7 @@ use tokio::task::unconstrained;
 /// silent.
 pub struct Streams<T> {
     streams: Vec<Source<T>>,
-    /// Who waits for any of them.
+    /// Waker of the task that waits for any of them.
     reader: Arc<AtomicWaker>,
     /// Which one is read first the next time: where much waits, none is left behind.
     first: usize,
@@ -50,7 +50,7 @@ impl Wake for Signal {
     }
 }
 
-/// A batch takes no more once its messages have so many bytes: whoever reads it must not be long in showing itself.
+/// Bytes of messages after which a read ends, so that the reader soon shows its presence again. The rest is read next.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
 impl<T> Streams<T> {
@@ -80,7 +80,7 @@ impl<T> Streams<T> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<T>>> {
-        // Before the signals are looked at: whatever is raised after that wakes.
+        // Before the signals are checked, so that a signal raised later wakes the reader.
         self.reader.register(context.waker());
         let (mut batch, mut bytes) = (Vec::new(), 0);
         let mut ended = Vec::new();

@@ -1,4 +1,4 @@
-//! Where to connect and as whom: the command line's options and the context that they name, put together.
+//! Servers and identity for a connection: the command line's options and the context that they name, put together.
 //!
 //! A server or credentials among the options win over the context's; credentials as a whole, so that a user on the command
 //! line is never sent with a context's password.
@@ -19,7 +19,7 @@ use crate::identity::{Identity, read};
 use crate::options::{BrokerOptions, DEFAULT_SERVER};
 use crate::secrets::without_secrets;
 
-/// Where to connect and as whom.
+/// Servers and identity for a connection.
 #[derive(Clone)]
 pub struct Target {
     servers: Vec<ServerAddr>,
@@ -50,7 +50,7 @@ pub enum TargetError {
         context: String,
         /// The field that asks for it.
         field: &'static str,
-        /// What to do instead.
+        /// Advice on what to do instead.
         instead: &'static str,
     },
     /// A server's URL is none.
@@ -58,17 +58,17 @@ pub enum TargetError {
     Server {
         /// The URL as given, without its password.
         server: String,
-        /// What is wrong with it.
+        /// Reason why it can't be used.
         reason: String,
     },
     /// A file that the options or the context name can't be used.
     #[error("can't use the {what} {}: {reason}", path.display())]
     File {
-        /// What the file is for.
+        /// Purpose of the file.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Reason why it can't be used.
         reason: String,
     },
     /// A password without a user.

@@ -101,7 +101,7 @@ async fn servers_advertising(address: SocketAddr) -> [NatsServer; 2] {
     [a, b]
 }
 
-/// What a server tells of itself.
+/// Returns the information that a server gives about itself.
 async fn info_of(server: &NatsServer) -> ServerInfo {
     let options = BrokerOptions::default().for_own_server(server.url());
     connect(&options, &settings(), None).await.unwrap().server_info()

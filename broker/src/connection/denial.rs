@@ -1,8 +1,8 @@
-//! What a broker does not permit a connection, read from the text of its complaint.
+//! Denials: operations that a broker does not permit a connection, read from the text of its error.
 
 use std::fmt;
 
-/// What a connection wanted to do.
+/// Operation that a connection tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Access {
     /// Publish to a subject.
@@ -23,7 +23,7 @@ impl fmt::Display for Access {
 /// A publish or a subscription that the broker refused, because the user's permissions do not include it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Denial {
-    /// What was refused.
+    /// Operation that was refused.
     pub access: Access,
     /// The subject, as the connection gave it.
     pub subject: String,
@@ -36,7 +36,7 @@ impl Denial {
         let text = text.trim_start_matches("nats: ");
         let rest = text.get(START.len()..).filter(|_| text[..START.len()].eq_ignore_ascii_case(START))?;
         let (what, rest) = rest.split_once('"')?;
-        // What follows the subject is a queue group, or the number of a subscription.
+        // After the subject comes a queue group, or the number of a subscription.
         let subject = rest.split('"').next()?.to_owned();
         let access = match what.split(' ').next()?.to_ascii_lowercase().as_str() {
             "publish" => Access::Publish,

@@ -20,9 +20,9 @@ pub enum ConnectError {
     Refused {
         /// The servers' URLs.
         servers: String,
-        /// As whom we came.
+        /// Identity that we gave, without secrets.
         identity: String,
-        /// What the broker said.
+        /// Message of the broker.
         reason: String,
         /// Whether we came without any credentials.
         anonymous: bool,
@@ -35,7 +35,7 @@ pub enum ConnectError {
     Untrusted {
         /// The servers' URLs.
         servers: String,
-        /// What is wrong.
+        /// Reason why TLS failed.
         reason: String,
     },
     /// Nobody answered for as long as the caller was ready to wait.
@@ -47,9 +47,9 @@ pub enum ConnectError {
     NoBroker {
         /// The servers' URLs.
         servers: String,
-        /// What the last attempt met.
+        /// Failure of the last attempt.
         reason: String,
-        /// How long attempts were made.
+        /// Time for which attempts were made.
         waited: Duration,
     },
 }
@@ -66,7 +66,7 @@ fn advice(anonymous: bool) -> &'static str {
     }
 }
 
-/// What a failed attempt means for the next one.
+/// Failure of an attempt, by its meaning for the next one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The next one may succeed.

@@ -1,8 +1,8 @@
 //! Connecting to the broker, staying connected, and telling of it.
 //!
 //! **For callers.** `request()` and `publish()` of the client wait without limit while the connection is down and the queue
-//! of commands is full; a request's own timeout does not cover that. Wrap both in `tokio::time::timeout`. What was in flight
-//! when the connection broke is gone.
+//! of commands is full; a request's own timeout does not cover that. Wrap both in `tokio::time::timeout`. Messages in
+//! flight when the connection breaks are lost.
 
 mod choice;
 mod denial;
@@ -30,38 +30,38 @@ use self::error::Failure;
 use self::reporter::Reporter;
 pub use self::siblings::Siblings;
 
-/// How long to wait between attempts at the first connection.
+/// Pause between attempts at the first connection.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// A pause shorter than this is none: time is up.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often to say again that there is still no broker.
+/// Interval of warnings that there is still no broker.
 const REMIND_EVERY: Duration = Duration::from_secs(30);
 
-/// How long one attempt may take, with TLS and the exchange of credentials.
+/// Maximum time for one attempt, with TLS and the exchange of credentials.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Interval of pings to a silent broker. The third one without any sign of life ends the connection: a server that froze is
-/// noticed after 1.5 s, before clients lose their patience. Whatever the broker sends counts as a sign of life, so that a
-/// busy one is not given up.
+/// noticed after 1.5 s, before requests of clients time out. Everything that the broker sends counts as a sign of life,
+/// so that a busy one is not given up.
 const PING_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Messages that one subscription holds for its reader before it loses any.
 const SUBSCRIPTION_CAPACITY: usize = 256 * 1024;
 
-/// How to connect.
+/// Settings of a connection.
 #[derive(Clone, Debug)]
 pub struct ConnectionSettings {
     /// The connection's name, which the broker's own reports show: `replica-<id>`.
     pub name: String,
     /// Whether the broker spares this connection what it published itself.
     pub no_echo: bool,
-    /// How long to go on when there is no broker at the start.
+    /// Time for which the first connection is tried when there is no broker.
     pub patience: Patience,
 }
 
-/// How long to go on when there is no broker at the start. Once connected, lost connections are always made again, for ever.
+/// Time for which the first connection is tried when there is no broker. Connections lost later are always made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
     /// Until there is one: for servers.
@@ -70,7 +70,7 @@ pub enum Patience {
     GiveUpAfter(Duration),
 }
 
-/// What happened to a connection.
+/// Event of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectionEvent {
     /// The connection is up: the first time, or again after [`ConnectionEvent::Disconnected`]. Subscriptions are being made
@@ -80,7 +80,7 @@ pub enum ConnectionEvent {
     Disconnected,
     /// Subscriptions were full and lost messages. At most one such event comes in a second.
     SlowConsumer {
-        /// How many messages were lost since the last such event, at least.
+        /// Minimum number of messages lost since the last such event.
         dropped: u64,
     },
     /// The broker refused a publish or a subscription. One event comes for each refusal.

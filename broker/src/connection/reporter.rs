@@ -1,4 +1,4 @@
-//! What happens to a connection, told to the log and to the caller, and never more often than anyone can read.
+//! Reports of a connection's events to the log and to the caller, at a rate that people can read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

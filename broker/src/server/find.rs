@@ -17,10 +17,10 @@ pub const OLDEST_VERSION: Version = Version { major: 2, minor: 9, patch: 0 };
 /// The variable that names a `nats-server`, before PATH.
 pub(super) const VARIABLE: &str = "NATTER_NATS_SERVER";
 
-/// How long a program may take to say its version.
+/// Maximum time for a program to print its version.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often, and after which pause, to try again to run a file that some process still has open for writing.
+/// Maximum retries, and the pause between them, for a file that can't be run because a process has it open for writing.
 const BUSY_ATTEMPTS: u32 = 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 

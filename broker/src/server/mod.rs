@@ -25,7 +25,7 @@ pub use self::version::Version;
 pub struct Found {
     /// The executable.
     pub path: PathBuf,
-    /// What it says it is.
+    /// Version that it prints.
     pub version: Version,
     /// Where it comes from.
     pub origin: Origin,

@@ -16,16 +16,16 @@ use super::ServerError;
 use crate::guard;
 use crate::owned_process::OwnedProcess;
 
-/// How often to ask a starting server whether it is ready.
+/// Interval at which a starting server is asked whether it is ready.
 const ASK_EVERY: Duration = Duration::from_millis(10);
 
-/// How long one such question may wait for its answer.
+/// Maximum time for the answer to one such question.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a server may take to end: it closes connections, and is then gone in milliseconds.
+/// Maximum time for a server to end. It closes its connections, and then ends within milliseconds.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// How to run a `nats-server`. It always listens on loopback only, whatever its configuration says.
+/// Settings to run a `nats-server` with. It listens on loopback only, even if its configuration says otherwise.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
     /// The executable; [`super::find_or_fetch`] gives one.
@@ -40,7 +40,7 @@ pub struct ServerSettings {
     pub arguments: Vec<OsString>,
     /// A file to append the log to; `None` keeps it in the server's own temporary directory.
     pub log: Option<PathBuf>,
-    /// How long the server may take until it answers.
+    /// Maximum time until the server answers.
     pub ready_within: Duration,
 }
 

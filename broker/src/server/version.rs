@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A version: major, minor and patch, compared in this order. What follows a hyphen (`-beta.1`) is left out.
+/// A version: major, minor and patch, compared in this order. The part after a hyphen (`-beta.1`) is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// Raised with incompatible changes.

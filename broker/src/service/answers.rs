@@ -8,11 +8,11 @@ use crate::service::{Description, State, contract};
 /// The question that a subject of `$SRV` stands for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Verb {
-    /// Which instances are there?
+    /// Asks for the instances that are there.
     Ping,
-    /// Which endpoints does an instance have?
+    /// Asks an instance for its endpoints.
     Info,
-    /// What has an instance done so far?
+    /// Asks an instance for its statistics.
     Stats,
 }
 
@@ -31,7 +31,7 @@ impl Verb {
     }
 }
 
-/// What every answer begins with.
+/// Fields that every answer begins with.
 #[derive(Serialize)]
 struct Identity<'a> {
     #[serde(rename = "type")]

@@ -1,4 +1,4 @@
-//! What the tests share: a real `nats-server`, waiting with a deadline, and looking whether a process runs.
+//! Helpers that the tests share: a real `nats-server`, waiting with a deadline, and checking whether a process runs.
 #![allow(dead_code, reason = "each test program uses another part")]
 
 use std::path::PathBuf;
