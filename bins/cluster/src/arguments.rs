@@ -40,15 +40,15 @@ The roles are in this program too, each with a --help of its own:
 #[derive(Clone, Debug, Parser)]
 #[command(name = "cluster", version, after_help = EXAMPLES)]
 pub(crate) struct ClusterArgs {
-    /// How many frontends, from 1 to 64
+    /// Number of frontends, from 1 to 64
     #[arg(value_name = "FRONTENDS", default_value = "1", value_parser = parse_count)]
     pub(crate) frontends: u8,
 
-    /// How many replicas, from 1 to 64
+    /// Number of replicas, from 1 to 64
     #[arg(value_name = "REPLICAS", default_value = "3", value_parser = parse_count)]
     pub(crate) replicas: u8,
 
-    /// Who rates, a number [default: a random one from 1 to 610]
+    /// User of the menu, a number [default: a random one from 1 to 610]
     #[arg(value_name = "USER_ID", value_parser = parse_user)]
     pub(crate) user_id: Option<UserId>,
 
@@ -73,7 +73,7 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "PORT", help_heading = CLUSTER)]
     pub(crate) port: Option<u16>,
 
-    /// How long to wait until all frontends and replicas serve [default: 30s, with --database 10m]
+    /// Maximum time until all frontends and replicas serve [default: 30s, with --database 10m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = CLUSTER)]
     pub(crate) ready_within: Option<Duration>,
 
@@ -81,7 +81,7 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "PATH", help_heading = REPLICAS)]
     pub(crate) database: Option<PathBuf>,
 
-    /// What decides the replicas' status: active, overloaded, offline, arbitrary or measured
+    /// Source of the replicas' status: active, overloaded, offline, arbitrary or measured
     #[arg(long, value_name = "MODE", default_value_t = Mode::Measured, help_heading = REPLICAS)]
     pub(crate) status: Mode,
 
@@ -101,7 +101,7 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration, help_heading = REPLICAS)]
     pub(crate) forget_after: Duration,
 
-    /// At least so often each replica gossips where it stands
+    /// Maximum time between two gossip messages of a replica
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration, help_heading = REPLICAS)]
     pub(crate) gossip_interval: Duration,
 
@@ -109,7 +109,7 @@ pub(crate) struct ClusterArgs {
     #[arg(long, help_heading = FRONTENDS)]
     pub(crate) together: bool,
 
-    /// How many replicas hold an update before it is acknowledged
+    /// Number of replicas that hold an update before it is acknowledged
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = parse_copies(), help_heading = FRONTENDS)]
     pub(crate) fault_tolerance: u32,
 
@@ -117,7 +117,7 @@ pub(crate) struct ClusterArgs {
     #[arg(long, help_heading = FRONTENDS)]
     pub(crate) strict: bool,
 
-    /// How long a frontend tries to answer a request
+    /// Maximum time for a frontend to answer a request
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration, help_heading = FRONTENDS)]
     pub(crate) timeout: Duration,
 
@@ -144,7 +144,7 @@ impl ClusterArgs {
         given(&self.broker.server) || given(&self.broker.context)
     }
 
-    /// How long to wait until all serve.
+    /// Maximum time until all serve.
     pub(crate) fn ready_within(&self) -> Duration {
         // A large data set takes its time; a process that can't go on ends, which is noticed at once.
         let seconds = if self.database.is_some() { 600 } else { 30 };

@@ -37,7 +37,7 @@ impl Broker {
         Ok(Self { options, server: Some(server) })
     }
 
-    /// How to reach it.
+    /// Options to connect to it with.
     pub(crate) fn options(&self) -> &BrokerOptions {
         &self.options
     }
@@ -80,7 +80,7 @@ impl Broker {
     /// Stops it, where it was started here.
     pub(crate) async fn stop(self) {
         if let Some(server) = self.server {
-            // What the system won't say about its end does not matter here.
+            // Errors in finding out how it ended do not matter here.
             let _ = server.stop().await;
         }
     }

@@ -29,9 +29,9 @@ pub(crate) enum ClusterError {
     /// The data set can't be read.
     #[error("--database: can't read {}: {source}", path.display())]
     Database {
-        /// What was given.
+        /// Path that was given.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// The place for the logs can't be used.
@@ -39,7 +39,7 @@ pub(crate) enum ClusterError {
     Logs {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// The folder for the logs is another cluster's.
@@ -53,7 +53,7 @@ pub(crate) enum ClusterError {
     Start {
         /// Which.
         what: String,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// A process ended while all were starting.
@@ -61,7 +61,7 @@ pub(crate) enum ClusterError {
     EndedEarly {
         /// Which.
         what: String,
-        /// How it ended.
+        /// Description of its end, such as `ended with status 1`.
         how: String,
         /// The end of its log.
         last_words: String,
@@ -72,15 +72,15 @@ pub(crate) enum ClusterError {
         format_duration(*waited)
     )]
     NotReady {
-        /// How long they had.
+        /// Time that was allowed.
         waited: Duration,
-        /// Who was waited for, and what they said last.
+        /// Members that were not ready, each with its last state.
         waiting: String,
     },
     /// The broker that was started here ended by itself: without it nothing works.
     #[error("nats-server {how}, and nothing works without it: {last_words}")]
     BrokerEnded {
-        /// How it ended.
+        /// Description of its end, such as `ended with status 1`.
         how: String,
         /// The end of its log.
         last_words: String,

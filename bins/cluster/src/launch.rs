@@ -21,9 +21,9 @@ use crate::readiness::Lookout;
 use crate::signals::{Request, Signals};
 use crate::summary::summary;
 
-/// How often to look whether a process has ended.
+/// Interval at which to check whether a process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How long the client may take to end after ctrl-c.
+/// Maximum time for the client to end after ctrl-c.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
 
 /// All that runs. The order of the fields is that of stopping, should this be dropped instead.
@@ -52,7 +52,7 @@ pub(crate) async fn run(arguments: ClusterArgs) -> ExitCode {
         Ok(()) => cluster.converse(&arguments, &mut signals).await,
         Err(status) => status,
     };
-    // Whoever is in a hurry asks twice.
+    // A second signal ends the wait, and all processes are killed.
     let stopped = tokio::select! {
         () = cluster.stop() => true,
         _ = signals.next() => false,
@@ -99,7 +99,7 @@ impl Cluster {
         }
     }
 
-    /// With a client, whose end is the cluster's.
+    /// Runs the client, and returns the exit status when it, or the cluster, ends.
     async fn converse(&mut self, arguments: &ClusterArgs, signals: &mut Signals) -> ExitCode {
         let Some(broker) = &self.broker else { return ExitCode::FAILURE };
         // The menu writes to the terminal by itself.

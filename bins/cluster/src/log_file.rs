@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 /// Maximum size of a bounded log's file, in bytes; of the two together, twice as much. Older lines are lost.
 pub(crate) const BOUND: u64 = 4 << 20;
 
-/// How much of the end of a log is looked through for its last words.
+/// Bytes at the end of a log that are searched for its last words.
 const TAIL_BYTES: u64 = 16 * 1024;
-/// How many lines of a log are shown to people.
+/// Maximum lines of a log that are shown to people.
 const LINES_MAX: usize = 8;
-/// How much of a line is shown to people, in characters.
+/// Maximum characters of a line that are shown to people.
 const LINE_CHARS_MAX: usize = 2000;
-/// What the roles' last words begin with, when they end because something is wrong.
+/// Beginnings of a role's last words when it ends because something is wrong.
 const COMPLAINTS: [&str; 3] = ["error: ", "replica: ", "frontend: "];
 
 /// A log file that is written to.

@@ -16,11 +16,11 @@ use tokio::time::timeout;
 use crate::log_file::LogFile;
 use crate::notices::tell;
 
-/// How much is read at once. A longer line is written in parts.
+/// Maximum bytes read at once. A longer line is written in parts.
 const READ_BYTES: usize = 64 * 1024;
 /// Time between two reports of one member in the terminal; those between are counted.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
-/// How long to wait for the last lines of a member that has ended.
+/// Maximum time to wait for the last lines of a member that has ended.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// A member's log.

@@ -38,7 +38,7 @@ pub(crate) struct Member {
     seen: Option<(ReplicaId, Status)>,
     /// Whether it is a replica that answers clients.
     has_entrance: bool,
-    /// What its frontend half showed last.
+    /// Id and status that its frontend half showed last.
     seen_entrance: Option<(ReplicaId, Status)>,
     /// When it showed itself last.
     heard: Instant,
@@ -185,11 +185,11 @@ impl Member {
 /// Stops all members of a role, at the same time, and waits for their end.
 pub(crate) async fn stop_all(members: &mut [Member], role: Role) {
     let stopping = members.iter_mut().filter(|member| member.role == role).map(|member| member.process.stop());
-    // What the system won't say about an end does not matter here.
+    // Errors in finding out how a process ended do not matter here.
     join_all(stopping).await;
 }
 
-/// How a process ended, for people; `None` while it runs.
+/// Describes for people how a process ended; `None` while it runs.
 pub(crate) fn how_it_ended(ended: io::Result<Option<ExitStatus>>) -> Option<String> {
     match ended {
         Ok(None) => None,

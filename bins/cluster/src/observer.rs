@@ -86,7 +86,7 @@ impl Observer {
 
     /// Ends it and completes its log.
     pub(crate) async fn stop(mut self) {
-        // How it ended does not matter here.
+        // The exit status does not matter here.
         let _ = self.process.stop().await;
         self.log.complete().await;
     }

@@ -17,14 +17,14 @@ use crate::log_file;
 use crate::members::Member;
 use crate::notices::tell;
 
-/// How long a broker that is said to run may take to answer.
+/// Maximum time for a broker that should be running to answer.
 const BROKER_PATIENCE: Duration = Duration::from_secs(5);
-/// How often to look whether a process has ended.
+/// Interval at which to check whether a process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How often to tell who is being waited for.
+/// Interval of notices that name the members that are not ready.
 const TELL_EVERY: Duration = Duration::from_secs(3);
 
-/// Sees who is there.
+/// Receives the presence of frontends and replicas.
 pub(crate) struct Lookout {
     // Dropped last, as the connection lives as long as it.
     frontends: Subscriber,
@@ -47,7 +47,7 @@ impl Lookout {
         Ok(Self { frontends, replicas, events })
     }
 
-    /// Waits until all members are ready; who ends meanwhile, or is not ready in time, is an error.
+    /// Waits until all members are ready. It is an error if a member ends meanwhile, or is not ready in time.
     pub(crate) async fn wait_until_ready(
         &mut self,
         members: &mut [Member],

@@ -20,7 +20,7 @@ pub(crate) fn play(arguments: &[OsString]) -> Option<ExitCode> {
         "replica" => |arguments| natter_replica::main_with(arguments),
         _ => return None,
     };
-    // What usage and help call the program.
+    // Name of the program in usage and help.
     let mut name = std::path::Path::new(program).file_name().unwrap_or(OsStr::new("cluster")).to_owned();
     name.push(" ");
     name.push(word);

@@ -1,4 +1,4 @@
-//! What a person is told once all are ready.
+//! Summary for people, shown once all members are ready.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::log_folder::LogFolder;
 use crate::members::Member;
 use crate::notices::{counted, shell_word};
 
-/// A few lines: who is there, where the logs are, and how to look inside.
+/// A few lines: the members, the place of the logs, and ways to look inside.
 pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFolder, observer: Option<&str>) -> String {
     let of = |role| members.iter().filter(move |member| member.role() == role);
     let frontends: Vec<&str> = members.iter().filter_map(Member::frontend_id).map(ReplicaId::as_str).collect();

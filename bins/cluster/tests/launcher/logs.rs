@@ -133,7 +133,7 @@ fn signals_ignored_at_the_start_stay_ignored_in_all_processes_and_the_rest_ends_
         let natters = place.processes().into_iter().filter(|(_, line)| !line.contains("nats-server"));
         let signalled: Vec<u32> = match ignored {
             Signal::HUP => natters.map(|(id, _)| id).collect(),
-            // What the launcher says to its children.
+            // The launcher ends its children with this signal, so the test sends it to the launcher only.
             _ => vec![cluster.id()],
         };
         assert!(

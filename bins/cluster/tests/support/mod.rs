@@ -1,4 +1,4 @@
-//! What the tests share: a cluster with temporary folders of its own, so that what it leaves behind can be seen.
+//! Helpers that the tests share: a cluster with its own temporary folders, so that a test sees what it leaves behind.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,7 +12,7 @@ use tokio::signal::unix::SignalKind;
 
 /// No wait of a test is longer than this.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
-/// What is left of a killed launcher ends within this: the guards' grace, and some for a busy machine.
+/// Maximum time until the children of a killed launcher end: the guards' grace, and some for a busy machine.
 pub(crate) const REMAINS: Duration = Duration::from_secs(10);
 
 /// Folders for one cluster, and commands that run in them. Its processes are known by the temporary folder in their
@@ -140,7 +140,7 @@ pub(crate) struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// What it has told on standard error.
+    /// Text that it has written to standard error.
     pub(crate) fn told(&self) -> String {
         std::fs::read_to_string(self.place.path("told")).unwrap()
     }
