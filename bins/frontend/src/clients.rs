@@ -27,7 +27,7 @@ use tracing::error;
 
 use crate::metrics::FrontendMetrics;
 
-/// How many requests are handled together at most: what waits goes in one batch.
+/// Maximum requests handled together; the rest waits for the next turn.
 const BATCH_MAX: usize = 8192;
 const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
 /// Updates that the session has seen and that are lost: `<replica id>:<number>`, separated by commas.
@@ -180,7 +180,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Gives up all places but so many. Requests that have come by now are still read.
+    /// Gives up all but `places` places. Requests that have come by now are still read.
     pub(crate) fn keep_places(&mut self, places: usize) {
         self.places.truncate(places);
     }

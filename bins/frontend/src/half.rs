@@ -34,7 +34,7 @@ use crate::permits::Permits;
 use crate::sides::{Change, Side};
 use crate::{FrontendArgs, FrontendError, steps, witness};
 
-/// How long the last messages may take.
+/// Maximum time for the last messages to be sent.
 const DRAIN: Duration = Duration::from_secs(2);
 /// Time for a command to a connection. It waits where the connection is lost and much is to be sent.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
@@ -67,7 +67,7 @@ pub struct Half {
     queue_length_max: usize,
 }
 
-/// What there is to do.
+/// Next work of the loop.
 pub enum Gathered {
     /// Something happened to the connection to the replicas.
     Event(ConnectionEvent),
@@ -79,7 +79,7 @@ pub enum Gathered {
     Clients(FromClients),
     /// Replicas showed themselves on the connection that clients come in by.
     Overheard(Overheard),
-    /// What the broker permits has to be checked, with [`Half::check_permits`].
+    /// Permissions have to be checked, with [`Half::check_permits`].
     Permits,
     /// No client will ever send anything more.
     ClientsEnd,
@@ -328,7 +328,7 @@ impl Half {
         self.permits.add_refused(&mut needs);
         access::check(&client, &mut self.events, &self.entrance, &needs).await?;
         if has_lost {
-            // What replicas sent meanwhile was not heard.
+            // Messages that replicas sent meanwhile are lost.
             inputs.extend([Input::Disconnected, Input::Connected]);
             if self.clients.places() > 0 {
                 self.clients.renew_place(&self.service, &self.subjects).await?;
@@ -446,7 +446,7 @@ impl Half {
     pub async fn close_entrance(&mut self) {
         self.is_leaving = true;
         self.clients.answer_elsewhere(true);
-        // What was answered by the entrance so far is on its way before it is drained.
+        // Answers given through the entrance so far are sent before it is drained.
         let _ = timeout(DRAIN, self.entrance.flush()).await;
         let _ = timeout(DRAIN, self.entrance.drain()).await;
         self.is_open &= self.clients.places() > 0;

@@ -49,7 +49,7 @@ impl Hearing {
     pub(crate) fn connected(&mut self, now: Instant) {
         self.down_since = None;
         let excused = (now + FIRST_PRESENCE).checked_sub(DEAF_AFTER);
-        // Who was deaf before stays so until a replica is heard.
+        // A frontend that was deaf before the connection broke stays deaf until it hears a replica.
         if !self.is_silent(now, DEAF_AFTER + DOWN_MAX) {
             self.heard = self.heard.max(excused);
         }

@@ -1,4 +1,4 @@
-//! What replica managers send: presence and replies.
+//! Messages from replica managers: presence and replies.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ use tracing::info;
 
 use crate::witness::Witness;
 
-/// How many messages are handled together at most.
+/// Maximum messages handled together; the rest waits for the next turn.
 const BATCH_MAX: usize = 8192;
 
 /// The last token of the reply subject of a question about a replica to the broker.

@@ -46,7 +46,7 @@ pub use shell::{new_core, run};
 #[derive(Parser, Clone, Debug)]
 #[command(name = "frontend", version)]
 pub struct FrontendArgs {
-    /// What its id begins with: letters, digits, _ and -, at most 48; a random ending is added
+    /// Beginning of its id: letters, digits, _ and -, at most 48; a random ending is added
     #[arg(long, value_name = "NAME", default_value = "frontend", value_parser = role::parse_name)]
     pub name: String,
 
@@ -66,7 +66,7 @@ pub struct FrontendArgs {
 /// Options of a frontend, whether it has a process of its own or shares one with a replica.
 #[derive(Args, Clone, Debug)]
 pub struct FrontendOptions {
-    /// How many replicas must hold an update before it is acknowledged (those that are up, where they are fewer)
+    /// Number of replicas that must hold an update before it is acknowledged (all that are up, if they are fewer)
     #[arg(long, value_name = "COPIES", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=i64::from(COPIES_MAX)))]
     pub fault_tolerance: u32,
 
@@ -78,7 +78,7 @@ pub struct FrontendOptions {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
     pub timeout: Duration,
 
-    /// How many requests may wait here before new ones are refused as OVERLOADED
+    /// Maximum requests that may wait here; more are refused as OVERLOADED
     #[arg(long, value_name = "REQUESTS", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub queue_length: u32,
 }

@@ -85,9 +85,9 @@ pub struct FrontendMetrics {
     peers: Mutex<Peers>,
 }
 
-/// What is wrong with a frontend, apart from its connections.
+/// Facts about a frontend for its health and metrics, apart from its connections.
 pub(crate) struct State {
-    /// What the broker does not permit.
+    /// Permissions that the broker does not grant, in words.
     pub(crate) missing: Option<String>,
     /// Number of its places in the queue group.
     pub(crate) places: usize,

@@ -1,4 +1,4 @@
-//! What goes out: the core's outputs, performed. Requests that go to one replica manager go in one message.
+//! Performs the core's outputs. Requests that go to one replica manager go in one message.
 
 use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;

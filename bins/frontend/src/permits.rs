@@ -12,7 +12,7 @@ const REFUSED_MAX: usize = 16;
 /// The permissions of this frontend, as far as they are known.
 #[derive(Debug, Default)]
 pub(crate) struct Permits {
-    /// What was missing at the last check.
+    /// Permissions that were missing at the last check, in words.
     missing: Option<String>,
     /// Whether a subscription was refused since everything was permitted.
     lost_subscriptions: bool,

@@ -1,5 +1,5 @@
-//! The log of each step of the protocol: what came in, who is asked, what goes back. At level debug, but for what an
-//! operator should know.
+//! The log of each step of the protocol: requests, the replicas asked, and replies. Its level is debug, except for
+//! events that an operator should know.
 
 use std::fmt;
 

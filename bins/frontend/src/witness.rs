@@ -2,7 +2,7 @@
 //!
 //! "No responders" tells at once that a replica is gone, but not where another program subscribes to everything. The
 //! server of the broker at which a replica is connected also lists the connections that subscribe to the replica's subject.
-//! Where that list lacks the replica, the replica is gone, whoever else subscribes.
+//! Where that list lacks the replica, the replica is gone, even if other programs subscribe.
 
 use std::collections::BTreeMap;
 
