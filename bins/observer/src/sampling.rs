@@ -1,4 +1,4 @@
-//! How much is subscribed to. A subscription that brings more than its budget becomes a sample: once a second it is made
+//! Limits of subscriptions. A subscription that brings more than its budget becomes a sample: once a second it is made
 //! anew with a maximum number of messages, after which the broker ends it. So the broker itself sends less.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub(crate) const PERIOD: Duration = Duration::from_secs(1);
 /// Periods in a row in which a sample has to be complete before everything is subscribed to again.
 const CALM_PERIODS: u32 = 3;
 
-/// Messages in a second that a subscription may bring, if so many of its kind are there.
+/// Maximum messages in a second that a subscription may bring, with this number of replicas.
 fn budget(wanted: &Wanted, replicas: u64) -> u64 {
     let share = match wanted {
         // Presence tells what else to subscribe to. It comes twice a second from each process.

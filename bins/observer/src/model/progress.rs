@@ -1,4 +1,4 @@
-//! How far each replica is: timestamps, lag behind all records known, and digests.
+//! Progress of each replica: timestamps, lag behind all records known, and digests.
 
 use std::collections::{BTreeMap, VecDeque};
 
