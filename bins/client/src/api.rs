@@ -60,7 +60,7 @@ pub struct Client<T> {
     transport: T,
     memory: Memory,
     settings: Settings,
-    /// What was asked and not yet answered; stays where a call was dropped before its end.
+    /// The request that is not yet answered; it stays if a call was dropped before its end.
     pending: Option<Question>,
     /// Updates of the session that are lost, as far as that was told.
     told_lost: Timestamp,
@@ -75,7 +75,7 @@ impl<T: Transport> Client<T> {
         Self { transport, memory, settings, pending: None, told_lost, retired }
     }
 
-    /// What was seen so far.
+    /// The label of all that the session has seen so far.
     pub fn label(&self) -> &Label {
         self.memory.label()
     }
@@ -85,7 +85,7 @@ impl<T: Transport> Client<T> {
         self.memory.cluster()
     }
 
-    /// What was asked when a call was dropped before its end.
+    /// The request of a call that was dropped before its end.
     pub fn pending(&self) -> Option<&Question> {
         self.pending.as_ref()
     }

@@ -58,11 +58,11 @@ pub struct ClientArgs {
     #[arg(value_name = "USER_ID", value_parser = parse_user)]
     pub user_id: Option<UserId>,
 
-    /// Where a command is expected but another word stands: to say so.
+    /// Word in the place of a command that is none: it is refused with an error.
     #[arg(value_name = "COMMAND", value_parser = refuse_command, hide = true)]
     not_a_command: Vec<Infallible>,
 
-    /// What to do [default: the menu]
+    /// Command [default: the menu]
     #[command(subcommand)]
     pub command: Option<Command>,
 
@@ -203,7 +203,7 @@ pub enum MovieName {
     Title(String),
 }
 
-/// What to do.
+/// A command with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Rate a movie that the user has not rated
@@ -247,7 +247,7 @@ pub enum Command {
     },
     /// Show all ratings of the user, by ascending movie number
     All {
-        /// How many at most [default: all]
+        /// Maximum number of ratings [default: all]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         limit: Option<u32>,
         /// Only movies with a greater number
@@ -265,7 +265,7 @@ pub enum Command {
         /// The part of the title, whatever its case; "" finds all
         #[arg(value_name = "TITLE", value_parser = parse_title)]
         title: String,
-        /// How many at most
+        /// Maximum number of movies
         #[arg(long, value_name = "N", default_value_t = SEARCH_LIMIT_DEFAULT,
               value_parser = clap::value_parser!(u32).range(1..=i64::from(SEARCH_LIMIT_MAX)))]
         limit: u32,
@@ -283,7 +283,7 @@ pub enum Command {
         /// Import it from its beginning, even if it was imported before, or in part
         #[arg(long)]
         again: bool,
-        /// How many ratings may be on their way at the same time; fewer are where frontends or replicas take no more
+        /// Maximum number of ratings in flight; the import uses fewer while frontends or replicas take no more
         #[arg(long, value_name = "N", default_value_t = IN_FLIGHT_DEFAULT, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
         in_flight: u32,
     },

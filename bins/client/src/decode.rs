@@ -1,15 +1,15 @@
 //! `client decode`: MessagePack in, a line of JSON for each value out. For `nats sub 'ratings.>' --translate 'client decode'`.
 //!
-//! What is read is somebody else's: nesting is bounded, and no length is believed before its bytes have come.
+//! Input is not trusted: nesting is bounded, and no length is believed before its bytes have come.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, Read, Write};
 
 use rmp::Marker;
 
-/// How deep values may nest: Natter's own stay below 32, and readers of JSON commonly stop at 128.
+/// Maximum nesting of values: Natter's own stay below 32, and readers of JSON commonly stop at 128.
 pub const DEPTH_MAX: usize = 100;
-/// How large one value may be, in bytes: as large as a broker's largest message.
+/// Maximum size of one value, in bytes: that of a broker's largest message.
 pub const VALUE_BYTES_MAX: u64 = 64 << 20;
 
 /// Why the input can't be shown.
@@ -18,9 +18,9 @@ pub enum DecodeError {
     /// The input is not MessagePack.
     #[error("this is not MessagePack: {reason} (at byte {position})")]
     Malformed {
-        /// What is wrong.
+        /// Description of the problem.
         reason: String,
-        /// How many bytes were read before.
+        /// Number of bytes that were read before it.
         position: u64,
     },
     /// The input can't be read.
@@ -99,7 +99,7 @@ impl<R: BufRead> Decoder<R> {
         }
     }
 
-    /// So many bytes, which are reserved only as they come.
+    /// Reads `length` bytes. Memory for them is reserved only as they come.
     fn run(&mut self, length: u64) -> Result<Vec<u8>, DecodeError> {
         if self.position + length > self.value_end {
             return self.malformed(format!("a length of {length} bytes is more than a message holds"));

@@ -120,15 +120,15 @@ pub struct ClientError {
     pub code: u16,
     /// Which error.
     pub name: ErrorName,
-    /// What was wrong, and what to do.
+    /// Description of the problem, and advice.
     pub text: String,
     /// The update's id where it may have taken effect or still may: a retry with this id is safe.
     pub doubtful: Option<UpdateId>,
     /// The cluster of the frontend that said so, if that names one.
     pub cluster: Option<ClusterId>,
-    /// How often it was tried; 0 for what was not sent.
+    /// Number of attempts; 0 if the request was not sent.
     pub attempts: u32,
-    /// How long it was tried.
+    /// Time spent on all attempts.
     pub waited: Duration,
 }
 
@@ -210,7 +210,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
 }
 
-/// What is to be said after the reason: how long it was tried, and that an update may still take effect.
+/// End of the error message: the number and time of the attempts, and that an update may still take effect.
 struct Doubt<'a>(&'a ClientError);
 
 impl fmt::Display for Doubt<'_> {

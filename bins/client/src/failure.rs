@@ -1,4 +1,4 @@
-//! What the program says and returns where it did not do what it was asked: an exit status, a sentence, a JSON object.
+//! Report of a request that was not done: an exit status, a sentence and a JSON object.
 
 use std::process::ExitCode;
 

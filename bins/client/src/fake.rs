@@ -27,7 +27,7 @@ use crate::transport::{Response, Transport, TransportError};
 /// 2026-07-30.
 const TIMESTAMP: i64 = 1_785_369_600;
 
-/// What a script has happen to a request, which is executed before where `true` stands.
+/// A fault that a test injects into a request. `executed` tells whether the request is executed before it.
 pub(crate) enum Mishap {
     Error(u16, &'static str),
     Lost { executed: bool },
@@ -39,7 +39,7 @@ pub(crate) enum Mishap {
 #[derive(Default)]
 pub(crate) struct FakeFrontend {
     state: RefCell<State>,
-    /// After so many more requests there is no frontend.
+    /// Number of requests until there is no frontend.
     left: Option<Cell<usize>>,
     /// Size of the largest request that the broker takes, in bytes.
     max_payload: Option<usize>,
@@ -69,14 +69,14 @@ pub(crate) fn client(frontend: &FakeFrontend) -> Client<&FakeFrontend> {
 }
 
 impl FakeFrontend {
-    /// What goes wrong with the next requests, one by one.
+    /// A frontend with faults for the next requests, one each.
     pub(crate) fn with(mishaps: impl IntoIterator<Item = Mishap>) -> Self {
         let fake = Self::default();
         fake.state.borrow_mut().mishaps.extend(mishaps);
         fake
     }
 
-    /// After so many more requests there is no frontend.
+    /// Takes the frontend away after this number of further requests.
     pub(crate) fn answers_at_most(&mut self, requests: usize) {
         self.left = Some(Cell::new(requests));
     }
@@ -93,7 +93,7 @@ impl FakeFrontend {
         self.names.replace(ClusterNames { id: Some(id(cluster)), aliases });
     }
 
-    /// How many updates took effect, each id counted once.
+    /// Number of updates that took effect, each id counted once.
     pub(crate) fn executed(&self) -> usize {
         self.state.borrow().executed.values().filter(|answer| answer.is_ok()).count()
     }

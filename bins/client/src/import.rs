@@ -33,7 +33,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Where ratings are read from.
+/// The source of the ratings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A file, in whose import a later run can go on.
@@ -67,7 +67,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// What became of the lines of a file.
+/// Numbers of lines of a file, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Ratings that were not there before.
@@ -86,7 +86,7 @@ impl Counts {
         self.created + self.updated + self.unchanged + self.refused
     }
 
-    /// What came on top of `before`.
+    /// The difference to `before`.
     fn since(&self, before: Self) -> Self {
         Self {
             created: self.created.saturating_sub(before.created),

@@ -242,7 +242,7 @@ async fn import_ratings(args: &ClientArgs, source: &Source, again: bool, in_flig
     Err(failure.with_details(imported.to_object()))
 }
 
-/// Where journals of imports are kept, if they are.
+/// The directory of the journals of imports; `None` if none are kept.
 fn state(args: &ClientArgs, environment: &Environment, target: &Target) -> Option<State> {
     if args.no_state {
         return None;
@@ -256,7 +256,7 @@ fn state(args: &ClientArgs, environment: &Environment, target: &Target) -> Optio
     state
 }
 
-/// What earlier runs have seen.
+/// The session of earlier runs: its label and cluster. Complaints about its files go to standard error.
 fn memory(args: &ClientArgs, user_id: Option<UserId>, environment: &Environment, target: &Target) -> Memory {
     if args.no_state {
         return Memory::unkept();

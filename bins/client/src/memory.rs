@@ -1,4 +1,4 @@
-//! What a client knows of its session: the label, the cluster that it belongs to, and where both are kept between runs.
+//! The session of a client: its label, the cluster that it belongs to, and the files that keep both between runs.
 
 use natter_common::cluster::ClusterId;
 use natter_common::label::Label;
@@ -11,7 +11,7 @@ use crate::state::{Loaded, SessionStore, StateError};
 #[derive(Debug, Default)]
 pub struct Memory {
     session: Session,
-    /// The cluster that answers, once it is known. What was seen was seen in it.
+    /// The cluster that answers, once it is known. The label of the session counts records of this cluster.
     cluster: Option<ClusterId>,
     store: Option<SessionStore>,
     /// Whether files of an earlier session are still to be replaced.
@@ -51,7 +51,7 @@ impl Memory {
         loaded.complaints
     }
 
-    /// What was seen so far.
+    /// The label of all that the session has seen so far.
     pub fn label(&self) -> &Label {
         self.session.label()
     }
@@ -125,7 +125,7 @@ impl Memory {
         if !is_news && !self.is_new && !self.is_found {
             return Ok(());
         }
-        // What was borrowed stays with those that have seen it.
+        // Without a user, the label is merged from all users' sessions: only the new answer's label is kept.
         let own = if store.has_user() { self.session.label() } else { label };
         let renamed = before.filter(|before| before != cluster && !self.is_new);
         let kept = renamed

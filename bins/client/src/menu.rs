@@ -1,6 +1,6 @@
 //! The numbered menu: for a terminal, and for input from a pipe.
 //!
-//! What is read is bounded, wrong input is answered by a sentence, and the end of the input ends the menu.
+//! Input lines are bounded, wrong input is answered by a sentence, and the end of the input ends the menu.
 
 use std::io::{self, Write};
 
@@ -19,12 +19,12 @@ use crate::transport::Transport;
 
 /// A longer line is cut: no title is as long.
 const LINE_BYTES_MAX: usize = 4096;
-/// How many rows of a table a person at a terminal gets at a time.
+/// Number of table rows shown at a time to a person at a terminal.
 const ROWS_AT_A_TIME: usize = 20;
 
 const CHOICES: &str = "1 average  2 create  3 read  4 update  5 delete  6 all  7 search  8 quit";
 
-/// How the menu talks.
+/// The manner in which the menu talks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     /// With a person at a terminal, who sees what they type: long tables come in parts.
@@ -42,7 +42,7 @@ pub struct Menu<'a, T, R, W> {
     manner: Manner,
 }
 
-/// How the menu ended.
+/// Reason for the end of the menu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MenuEnd {
     /// The user quit.

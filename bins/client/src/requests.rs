@@ -10,7 +10,7 @@ use natter_common::subjects::Operation;
 use natter_common::wire::{self, WireError};
 use serde::Serialize;
 
-/// What is asked.
+/// A request of the client: an update or a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// To modify, under an id.
@@ -20,7 +20,7 @@ pub enum Question {
 }
 
 impl Question {
-    /// Where it is asked.
+    /// The operation, whose endpoint takes the request.
     pub fn operation(&self) -> Operation {
         match self {
             Self::Update(Update::Create { .. }, _) => Operation::Create,

@@ -1,4 +1,4 @@
-//! When to ask again, when to give up, and with which reason. Reads no clock.
+//! Retries of a request: the time of the next attempt, and the reason when the client gives up. Reads no clock.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_millis(1_600);
 /// With less time than this left, another attempt has no chance.
 const ATTEMPT_MIN: Duration = Duration::from_millis(250);
-/// How long to look for the reason of a STALE.
+/// Maximum time to look for the reason of a STALE.
 pub(crate) const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The attempts of one request.
@@ -30,7 +30,7 @@ impl Patience {
         Self { timeout, patience, attempts: 0, overloaded: 0 }
     }
 
-    /// How many attempts have ended.
+    /// Number of attempts that have ended.
     pub(crate) fn attempts(&self) -> u32 {
         self.attempts
     }

@@ -62,11 +62,11 @@ pub struct SessionOptions {
     /// The user whose own subjects are used, for a broker that ties a connection to one user. Such a session asks on
     /// behalf of this user only.
     pub own_subject: Option<UserId>,
-    /// What an earlier session has seen: this one goes on from there. The default begins a new session.
+    /// The state of an earlier session: this one goes on from there. The default begins a new session.
     pub seen: Seen,
 }
 
-/// What a session has seen. It may be stored, and handed to another program.
+/// The state of a session: its label and cluster. It may be stored, and handed to another program.
 ///
 /// ```
 /// use natter_client::session::Seen;
@@ -142,7 +142,7 @@ impl Session {
         Ok(Self::new(transport, Memory::of(seen.label, seen.cluster), settings))
     }
 
-    /// What this session has seen so far, to be stored or handed on.
+    /// The state of this session so far, to be stored or handed on.
     pub fn seen(&self) -> Seen {
         Seen { label: self.label().clone(), cluster: self.cluster().cloned() }
     }

@@ -7,7 +7,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::rating::{Movie, Rating, Stars};
 use natter_common::request::Update;
 
-/// What an update did: one line.
+/// The effect of an update, in one line.
 pub fn update(update: &Update, reply: &RatingReply) -> String {
     let rating = &reply.value;
     let (user, title) = (rating.user_id, clean(&rating.title));
@@ -49,7 +49,7 @@ pub fn rating_rows(ratings: &[Rating]) -> Vec<String> {
     rows
 }
 
-/// How many of a user's ratings a table has: one line.
+/// Number of a user's ratings in a table, in one line.
 pub fn ratings_summary(user_id: impl std::fmt::Display, reply: &RatingsReply) -> String {
     let (shown, total) = (reply.value.ratings.len() as u64, reply.value.total);
     let mut line = match total {
@@ -152,7 +152,7 @@ mod tests {
         ] {
             assert_eq!(date(seconds), day);
         }
-        // Whatever another program wrote, nothing overflows.
+        // No timestamp of another program makes the date overflow.
         let _ = (date(i64::MIN), date(i64::MAX));
     }
 

@@ -1,4 +1,4 @@
-//! What a client keeps between runs, in small JSON files. It belongs to a cluster and a user, not to an address.
+//! State that a client keeps between runs, in small JSON files. It belongs to a cluster and a user, not to an address.
 //!
 //! - `clusters/<cluster>/<user>.json`: the label of a user's session with a cluster; of no particular user, `anybody.json`
 //! - `clusters/<cluster>/<file>.import`: how far the import of a file into that cluster is
@@ -26,8 +26,8 @@ use serde::de::DeserializeOwned;
 pub const STATE_VARIABLE: &str = "NATTER_STATE";
 /// A larger file is none of ours.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// How long to wait for another run that keeps its label: far longer than that takes. Then go on without the lock: at
-/// worst the later of the two wins.
+/// Maximum wait for another run that is writing its label; writing takes far less. After it, this run goes on without
+/// the lock: at worst the later of the two labels wins.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// Maximum clusters, and maximum addresses, that files are kept of. A developer starts some dozens a day.
 const DIRECTORIES_MAX: usize = 256;
@@ -43,7 +43,7 @@ pub enum StateError {
     Broken {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the problem.
         reason: String,
     },
     /// The file or its directory can't be used.
@@ -52,11 +52,11 @@ pub enum StateError {
         path.display()
     )]
     File {
-        /// What was being done.
+        /// The operation that failed.
         what: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         reason: String,
     },
 }

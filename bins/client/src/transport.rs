@@ -1,4 +1,4 @@
-//! How requests get to a frontend and answers back.
+//! Transport of requests to a frontend and of answers back.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use serde::de::IgnoredAny;
 use tokio::sync::broadcast;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// What a frontend sent back.
+/// The answer of a frontend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
     /// `Nats-Service-Error-Code` and `Nats-Service-Error`, for an error.

@@ -11,7 +11,7 @@ use crate::error::ErrorName;
 use crate::state::{self, State};
 use crate::transport::Transport;
 
-/// Where an import belongs.
+/// The cluster of an import, and its journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Home {
     /// The cluster that answers, if it has a name.

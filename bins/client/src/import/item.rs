@@ -6,7 +6,7 @@ use natter_common::rating::Rating;
 use super::rows::Row;
 use crate::error::ClientError;
 
-/// What is tried with a rating.
+/// The operation that is tried for a rating.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Create,
@@ -25,18 +25,18 @@ pub(super) struct Item {
     /// To create and to update it.
     pub(super) ids: [UpdateId; 2],
     pub(super) stage: Stage,
-    /// How often it was begun anew.
+    /// Number of new starts.
     pub(super) rounds: u32,
     /// The number of its chunk.
     pub(super) chunk: u64,
 }
 
-/// What became of one operation.
+/// The outcome of one operation.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Outcome {
     /// The update was done.
     Done,
-    /// What stands there.
+    /// The rating that the replicas hold.
     Read(Rating),
     /// Why it was not done.
     Failed(ClientError),

@@ -1,9 +1,9 @@
-//! What is kept of an import between runs: a file of JSON lines, only ever appended to.
+//! Progress of an import that is kept between runs: a file of JSON lines, only ever appended to.
 //!
 //! The first line names the file that is imported. Then, before any rating of it is sent, each chunk has its line, with
-//! the first of its stamps; and now and then there is a line for what is done. What was sent after that is sent again by
-//! the next run, under the same ids. Nothing is synced: where a power loss takes lines away, ratings are sent again under
-//! other ids, found to be there, and left alone.
+//! the first of its stamps. Now and then there is a line for the part that is done. The next run sends the ratings after
+//! that part again, under the same ids. Nothing is synced: where a power loss takes lines away, ratings are sent again
+//! under other ids, found to be there, and left alone.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
@@ -18,7 +18,7 @@ use super::Counts;
 use super::rows::Place;
 use crate::state;
 
-/// How many ids each rating has: to create and to update.
+/// Number of update ids of each rating: one to create it, one to update it.
 const IDS_OF_A_RATING: u64 = 2;
 
 /// Tells the file that is imported from others, and from what it was at another time.
@@ -26,7 +26,7 @@ const IDS_OF_A_RATING: u64 = 2;
 pub(super) struct Identity {
     pub(super) file: PathBuf,
     pub(super) bytes: u64,
-    /// When it was last written, in Unix milliseconds.
+    /// Time of its last modification, in Unix milliseconds.
     pub(super) modified_ms: u64,
 }
 
@@ -43,18 +43,18 @@ impl Identity {
 /// A run of ratings in the file, sent together at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Chunk {
-    /// How many ratings are before it.
+    /// Number of ratings before it.
     pub(super) position: u64,
-    /// How many it has.
+    /// Number of ratings in it.
     pub(super) count: u64,
     /// The first stamp of its ids.
     pub(super) stamp: Stamp,
 }
 
-/// What is done: all before a place, and what became of it.
+/// The part that is done: all lines before a place, and their outcomes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Done {
-    /// How many lines with ratings, good or bad, are before it.
+    /// Number of lines with ratings, good or bad, before the place.
     pub(super) position: u64,
     pub(super) place: Place,
     pub(super) counts: Counts,
@@ -87,7 +87,7 @@ pub enum JournalError {
     File {
         /// The journal.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         error: io::Error,
     },
@@ -138,7 +138,7 @@ impl Journal {
         let known = if again { None } else { Self::read(&file).map_err(failed)? };
         if let Some((of, mut journal, bytes)) = known {
             if of == *identity {
-                // What was only half written is written over.
+                // A line that was only half written is written over.
                 file.set_len(bytes).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
                 journal.file = Some((file, path.to_owned()));
                 return Ok(journal);
@@ -155,7 +155,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// What a file holds, as far as it can be read, and how many bytes that are. `None` where it is no journal.
+    /// Contents of a journal, as far as they can be read, and their size in bytes. `None` if the file is no journal.
     fn read(file: &File) -> io::Result<Option<(Identity, Self, u64)>> {
         let mut reader = BufReader::new(file);
         let mut line = Vec::new();
@@ -192,12 +192,12 @@ impl Journal {
         self.is_finished
     }
 
-    /// What earlier runs did.
+    /// The part that earlier runs have done.
     pub(super) fn done(&self) -> Done {
         self.done
     }
 
-    /// How many ratings each chunk has that an earlier run began and did not finish, in their order.
+    /// Numbers of ratings in the chunks that an earlier run began and did not finish, in the order of the chunks.
     pub(super) fn unfinished(&self) -> Vec<u64> {
         self.chunks.iter().map(|chunk| chunk.count).collect()
     }

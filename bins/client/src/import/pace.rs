@@ -1,15 +1,15 @@
-//! How many operations may be on their way: as many as frontends and replicas take. Reads no clock.
+//! Limit of operations in flight: as many as frontends and replicas take. Reads no clock.
 //!
 //! A window, as TCP has it: it grows with what is answered, is halved when a frontend has no room or no time, and then
 //! grows slowly.
 
 use std::time::Duration;
 
-/// It never falls below this.
+/// Minimum of the window.
 const WINDOW_MIN: usize = 100;
-/// Where it begins.
+/// Number of operations in flight at the beginning.
 const WINDOW_FIRST: usize = 2_000;
-/// How long nothing is sent after a frontend had no room.
+/// Time for which nothing is sent after a frontend had no room.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// The window.
@@ -30,12 +30,12 @@ impl Pace {
         Self { window: WINDOW_FIRST.min(most), most, threshold: most, halved_at: 0 }
     }
 
-    /// How many operations may be on their way.
+    /// Maximum number of operations in flight.
     pub(super) fn window(&self) -> usize {
         self.window
     }
 
-    /// So many operations were answered, none of them for want of room or time.
+    /// Widens the window: `operations` were answered, none of them with an error for want of room or time.
     pub(super) fn went_well(&mut self, operations: usize) {
         let step = if self.window < self.threshold { operations } else { operations * WINDOW_MIN / self.window };
         self.window = (self.window + step.max(1)).min(self.most);

@@ -1,4 +1,4 @@
-//! What is to be sent next, and what an outcome means: a state machine without I/O.
+//! Plan of an import: the operations to be sent next, and the effect of each outcome. A state machine without I/O.
 //!
 //! Ratings come in chunks, go out in batches, come back with outcomes, and go out again where that is needed. A chunk is
 //! done when all of its ratings are; what is done is all before the first chunk that is not. A rating whose user and movie
@@ -15,7 +15,7 @@ use super::journal::Done;
 use super::rows::{Place, Row};
 use crate::error::{ClientError, ErrorName};
 
-/// So often a rating may be found to be there, and then not, because of what somebody else does.
+/// Maximum number of new starts of one rating, because another client creates and deletes it meanwhile.
 const ROUNDS_MAX: u32 = 5;
 
 /// A line that is not imported, and why.
@@ -33,7 +33,7 @@ pub(super) type Planned = (u64, Result<(Row, [UpdateId; 2]), String>);
 struct Open {
     left: usize,
     counts: Counts,
-    /// How many lines it has, and where it ends.
+    /// Number of its lines, and the place of its end.
     lines: u64,
     end: Place,
 }
@@ -47,7 +47,7 @@ pub(super) struct Plan {
     ready: VecDeque<Item>,
     /// Ratings on their way, each with those on the same that wait for it.
     keys: HashMap<RatingKey, VecDeque<Item>>,
-    /// What was counted so far, in all chunks.
+    /// Lines of all chunks so far, by outcome.
     counts: Counts,
 }
 
@@ -69,7 +69,7 @@ impl Plan {
         self.done
     }
 
-    /// What became of all lines so far.
+    /// All lines so far, by outcome.
     pub(super) fn counts(&self) -> Counts {
         self.counts
     }
@@ -79,12 +79,12 @@ impl Plan {
         self.chunks.is_empty()
     }
 
-    /// How many lines are not done.
+    /// Number of lines that are not done.
     pub(super) fn left(&self) -> usize {
         self.chunks.iter().map(|open| open.left).sum()
     }
 
-    /// How many ratings can be sent now.
+    /// Number of ratings that can be sent now.
     pub(super) fn ready(&self) -> usize {
         self.ready.len()
     }
@@ -118,7 +118,7 @@ impl Plan {
         }
     }
 
-    /// What is to be sent next, at most so many.
+    /// Takes out the next `most` ratings to be sent, or fewer if fewer are ready.
     pub(super) fn next_batch(&mut self, most: usize) -> Vec<Item> {
         self.ready.drain(..most.min(self.ready.len())).collect()
     }
@@ -130,7 +130,7 @@ impl Plan {
         }
     }
 
-    /// What became of an operation. `Some` where it is sent again, as it was.
+    /// Takes in the outcome of an operation. Returns its error if the operation is sent again, unchanged.
     pub(super) fn take_in(
         &mut self,
         mut item: Item,

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often the line changes in a terminal.
+/// Interval at which the line changes in a terminal.
 const PERIOD_IN_TERMINAL: Duration = Duration::from_millis(200);
-/// How often there is a line elsewhere.
+/// Interval of the lines elsewhere.
 const PERIOD_ELSEWHERE: Duration = Duration::from_secs(2);
 
 /// Shows progress now and then.
 pub(super) struct Progress {
     is_terminal: bool,
     is_shown: bool,
-    /// When it was shown last, and how many ratings were done then.
+    /// Time at which it was shown last, and number of ratings that were done then.
     last: (Instant, u64),
 }
 
 impl Progress {
-    /// So many ratings are done already.
+    /// Begins with `done` ratings that earlier runs have done.
     pub(super) fn new(done: u64) -> Self {
         Self { is_terminal: io::stderr().is_terminal(), is_shown: false, last: (Instant::now(), done) }
     }

@@ -1,4 +1,4 @@
-//! How to import, and what came of it.
+//! Options of an import, and its result.
 
 use std::fmt;
 use std::io;
@@ -14,35 +14,35 @@ use super::rows::HeaderError;
 use super::{Counts, Source};
 use crate::error::{ClientError, seconds};
 
-/// How to import.
+/// Options of an import.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
-    /// Where ratings are read from.
+    /// The source of the ratings.
     pub source: Source,
     /// The cluster that they are for, if it has a name: no other one takes them.
     pub cluster: Option<ClusterId>,
-    /// Where it is kept how far the import is; `None` to keep nothing.
+    /// The file that keeps the progress of the import; `None` to keep nothing.
     pub journal: Option<PathBuf>,
     /// Whether a file that was imported before, or in part, is imported from its beginning.
     pub again: bool,
-    /// How many operations may be on their way at most.
+    /// Maximum number of operations in flight.
     pub in_flight: usize,
-    /// How long a batch may take.
+    /// Maximum time for the answer to a batch.
     pub timeout: Duration,
-    /// For how long nothing may get on.
+    /// Maximum time without progress; after it the import stops.
     pub patience: Duration,
     /// Told of each line that is refused.
     pub notify: fn(&str),
 }
 
-/// What was done, in this run and before.
+/// The result of this run and of earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Imported {
-    /// What became of the lines of this run.
+    /// Lines of this run, by outcome.
     pub counts: Counts,
-    /// What became of those of earlier runs, into the same cluster.
+    /// Lines of earlier runs into the same cluster, by outcome.
     pub before: Counts,
-    /// How long this run took.
+    /// Duration of this run.
     pub took: Duration,
 }
 
@@ -107,7 +107,7 @@ pub enum ImportError {
     Unreadable {
         /// The source.
         source_name: String,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         error: io::Error,
     },
@@ -116,23 +116,23 @@ pub enum ImportError {
     Header {
         /// The source.
         source_name: String,
-        /// What is wrong.
+        /// The error.
         #[source]
         error: HeaderError,
     },
-    /// What is kept between runs.
+    /// The journal cannot be read or written.
     #[error("{source_name} can't be imported: {error}")]
     Journal {
         /// The source.
         source_name: String,
-        /// What is wrong.
+        /// The error.
         #[source]
         error: JournalError,
     },
     /// Frontends don't answer, or not what was expected.
     #[error("stopped after {} ratings: {error}", grouped(*.done))]
     Stopped {
-        /// How many lines were done.
+        /// Number of lines that were done.
         done: u64,
         /// Why.
         #[source]

@@ -23,22 +23,22 @@ use crate::retry::Reason;
 use crate::show;
 use crate::transport::{Response, Transport, TransportError};
 
-/// How many operations go in one batch.
+/// Maximum number of operations in a batch.
 const BATCH: usize = 1000;
-/// How many lines are read ahead of the first that is not done, at most.
+/// Maximum number of lines read ahead of the first that is not done.
 const AHEAD_MAX: usize = 64 * BATCH;
-/// How many chunks wait to be taken from the reader.
+/// Maximum number of chunks that wait to be taken from the reader.
 const CHUNKS_READ: usize = 4;
-/// How often what is done is kept, and progress shown.
+/// Interval at which the journal is written and progress is shown.
 const TICK: Duration = Duration::from_millis(200);
-/// So many lines that were refused are told one by one.
+/// Maximum number of refused lines that are reported one by one; further ones are only counted.
 const TOLD_MAX: usize = 100;
 
 /// Imports all of the source.
 ///
 /// # Errors
 ///
-/// Where it stops before the end. What was done until then is kept.
+/// It stops before the end. The journal keeps the part that is done.
 pub async fn import<T: Transport>(transport: &T, options: &ImportOptions) -> Result<Imported, ImportError> {
     let source_name = options.source.to_string();
     let unreadable = |error| ImportError::Unreadable { source_name: source_name.clone(), error };
@@ -112,17 +112,17 @@ struct Run<'a, T> {
     journal: Journal,
     pace: Pace,
     lines: Receiver<Lines>,
-    /// How long the source is, where that is known.
+    /// Size of the source, if it is known.
     bytes: Option<u64>,
     is_read: bool,
-    /// How many lines were read, in all runs.
+    /// Number of lines that were read, in all runs.
     position: u64,
     batch_max: usize,
-    /// How many operations are on their way.
+    /// Number of operations in flight.
     in_flight: usize,
     batches: u64,
     paused_until: Option<Instant>,
-    /// When something got on last.
+    /// Time of the last progress.
     moved_at: Instant,
     /// Why nothing got on since it last did.
     reason: Reason,
@@ -168,7 +168,7 @@ impl<T: Transport> Run<'_, T> {
         !self.is_read && self.in_flight + self.plan.ready() < room && self.plan.left() < AHEAD_MAX
     }
 
-    /// What is to be sent now, if anything.
+    /// The batch to be sent now, if any.
     fn next_batch(&mut self) -> Option<Vec<Item>> {
         let most = self.plan.ready().min(self.batch_max).min(self.pace.window());
         let is_whole = most == self.batch_max.min(self.pace.window()) || !self.wants_lines();
@@ -288,7 +288,7 @@ impl<T: Transport> Run<'_, T> {
         Ok(())
     }
 
-    /// How long nothing may get on. A batch on its way that may still be answered has its whole timeout.
+    /// Maximum time without progress. A batch in flight that may still be answered has its whole timeout.
     fn patience(&self) -> Duration {
         if self.reason.known().is_some() {
             self.options.patience

@@ -54,7 +54,7 @@ pub(super) fn encode(items: &[Item], cluster: Option<&ClusterId>) -> Result<Vec<
     wire::encode(&Batch { answers: "brief", cluster, operations: Operations(items) })
 }
 
-/// The outcomes in a reply to so many operations. Fails with what is wrong with it.
+/// The outcomes in a reply to a batch of `operations` operations. The error is a sentence that describes the problem.
 pub(super) fn decode(body: &[u8], operations: usize) -> Result<Vec<Outcome>, String> {
     let reply: BatchReplyOf<Rating> = wire::decode(body).map_err(|error| error.to_string())?;
     if reply.outcomes.len() != operations {

@@ -26,18 +26,18 @@ struct Pointer {
     cluster: ClusterId,
 }
 
-/// What was found of earlier runs.
+/// The session of earlier runs, as it was found.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// The cluster that the session belongs to. `None` where nothing was seen.
     pub cluster: Option<ClusterId>,
-    /// What was seen in it.
+    /// The label of all that was seen in it.
     pub label: Label,
-    /// What was wrong with the files.
+    /// Files that could not be read.
     pub complaints: Vec<StateError>,
 }
 
-/// Where one session is kept: a user's, or that of no particular user.
+/// The files of one session: a user's, or that of no particular user.
 #[derive(Clone, Debug)]
 pub struct SessionStore {
     state: State,
@@ -61,7 +61,7 @@ impl SessionStore {
         self.user_id.is_some()
     }
 
-    /// What was seen in earlier runs at this address.
+    /// Reads the session of earlier runs at this address.
     pub fn load(&self) -> Loaded {
         match read::<Pointer>(&self.pointer()) {
             Ok(Some(Pointer { cluster })) => self.load_of(&cluster),
@@ -70,8 +70,8 @@ impl SessionStore {
         }
     }
 
-    /// What was seen of a cluster, at whatever address: by the user, or where there is no particular one, by all, as the
-    /// person at the keyboard is the same.
+    /// Reads the session with a cluster, at any address: that of the user, or without a particular user those of all,
+    /// as the person at the keyboard is the same.
     pub fn load_of(&self, cluster: &ClusterId) -> Loaded {
         let mut loaded = Loaded::default();
         for path in self.sources(cluster) {

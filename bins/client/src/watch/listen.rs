@@ -56,7 +56,7 @@ pub struct Shown {
     pub times: u64,
 }
 
-/// What a listener tells.
+/// An event that a listener reports.
 #[derive(Debug)]
 pub enum Happening {
     /// Messages that came in together, causes before effects.

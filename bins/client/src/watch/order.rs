@@ -1,8 +1,8 @@
 //! Messages of several subscriptions in an order in which causes come before their effects.
 //!
-//! The connection brings messages in the right order, but each subscription is read by itself. What was read together is
-//! merged again: each subscription keeps its order, no reply comes before its request, and no request of a frontend before
-//! the request of the client that causes it.
+//! The connection brings messages in the right order, but each subscription is read by itself. Messages that were read
+//! together are merged again: each subscription keeps its order, no reply comes before its request, and no request of a
+//! frontend before the request of the client that causes it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 

@@ -24,7 +24,7 @@ const FOLD_EVERY: Duration = Duration::from_secs(10);
 /// Maximum reply subjects of requests that concern a followed update.
 const FOLLOWED_MAX: usize = 1000;
 
-/// How to tap.
+/// Options of `client tap`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TapOptions {
     /// One JSON object a line.

@@ -98,7 +98,7 @@ async fn a_stale_session_of_a_user_fails_no_command_of_no_user() {
     let frontend = FakeFrontend::default();
     frontend.serve("c1", &[]);
     run(&frontend, root.path(), Some(42), HERE, false).create(user(), movie(1), stars()).await.unwrap();
-    // What the user has seen goes along, and is not made anybody's own.
+    // The label of user 42 goes along, and is not added to the session of no particular user.
     run(&frontend, root.path(), None, HERE, false).average(movie(1)).await.unwrap();
     assert_eq!(prevs(&frontend).last().map(String::as_str), Some("{r1:1}"));
     assert_eq!(TOLD.take(), [""; 0]);

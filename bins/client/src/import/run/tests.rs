@@ -27,7 +27,7 @@ fn options(path: &Path) -> ImportOptions {
     }
 }
 
-/// A file of so many users' ratings of four films, in half stars.
+/// Writes a file with ratings of four movies by each of `users` users, in half stars.
 fn write(folder: &Path, users: u32, half_stars: impl Fn(u32) -> u32) -> PathBuf {
     let path = folder.join("ratings.csv");
     let rows = (1..=users).flat_map(|user| MOVIES.map(|movie| (user, movie)));

@@ -119,7 +119,7 @@ pub fn read(folder: &Path) -> Result<Run, LogError> {
         else {
             continue;
         };
-        // What was moved out of a log comes before the rest of it.
+        // Lines that were moved out of a log come before the rest of it.
         let (name, is_rest) = stem.strip_suffix(".1").map_or((stem, true), |name| (name, false));
         if name != BROKER && path.is_file() {
             files.push((name.to_owned(), is_rest, path));
