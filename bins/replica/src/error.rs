@@ -41,12 +41,12 @@ pub enum ReplicaError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// What is in the data directory does not fit together.
+    /// The contents of the data directory do not fit together.
     #[error("--data-dir {path}: {problem}: the directory is damaged; {}", how_to_read_out(.path))]
     Recover {
         /// The directory.
         path: String,
-        /// What is wrong.
+        /// The problem that recovery found.
         problem: RecoverError,
     },
     /// After the store failed, its files are gone.

@@ -1,4 +1,4 @@
-//! What comes in: subscriptions and service endpoints, and their messages as inputs of the core.
+//! Incoming messages: subscriptions and service endpoints, whose messages become inputs of the core.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use natter_common::replica_manager::{Input, ReplyTo};
 use natter_common::subjects::Subjects;
 use natter_common::wire::{Format, WireError, decode};
 
-/// How many messages are handled together at most: what waits goes in one batch.
+/// Maximum number of messages that one group of subscriptions hands to a turn.
 const BATCH_MAX: usize = 8192;
 
 /// Queue group of the endpoints, of which this process is the only member.
@@ -63,7 +63,7 @@ impl Endpoint {
     }
 }
 
-/// What is not a request.
+/// Messages that are not requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Channel {
     Gossip,
@@ -102,7 +102,7 @@ pub(crate) struct Open {
 pub(crate) struct Inbox {
     own: ReplicaId,
     client: Client,
-    /// What other replica managers tell. Read before the requests, so that a backlog of those hides nobody's presence.
+    /// Messages of other replica managers. Read before the requests, so that a backlog of those hides no presence.
     pub(crate) gossip: Streams<Delivery>,
     pub(crate) requests: Streams<Delivery>,
     open: HashMap<Arc<str>, Open>,
@@ -175,7 +175,7 @@ pub(crate) async fn start_service(
 }
 
 impl Inbox {
-    /// What came in, whatever it is. Cancel safe.
+    /// Waits for the next messages of either kind. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Vec<Delivery>> {
         tokio::select! {
             biased;
@@ -194,7 +194,7 @@ impl Inbox {
         self.open.retain(|_, open| open.since.elapsed() < FORGET_REQUEST_AFTER);
     }
 
-    /// Decodes a message and appends what it asks of the core. Who sent what cannot be read is told so.
+    /// Decodes a message and appends its inputs for the core. Replies to an undecodable request with an error.
     pub(crate) async fn read(&mut self, delivery: Delivery, inputs: &mut Vec<Input>) {
         match delivery {
             Delivery::Request(endpoint, request) => self.read_request(endpoint, *request, inputs).await,
@@ -264,7 +264,7 @@ impl Inbox {
                 }
                 inputs.push(input);
             }
-            // What comes back from a broker that echoes is no news.
+            // Messages of this replica, which a broker that echoes sends back, are ignored.
             Err(Ignored::Own) => {}
             Err(Ignored::Form(_)) if is_answer && self.streams.sent(message) => {}
             Err(ignored) => self.malformed.count(&message.subject, &ignored),

@@ -46,7 +46,7 @@ pub use life::run;
 #[derive(Parser, Clone, Debug)]
 #[command(name = "replica", version)]
 pub struct ReplicaArgs {
-    /// What its id begins with: letters, digits, _ and -, at most 48; a random ending is added
+    /// Beginning of its id: letters, digits, _ and -, at most 48; a random ending is added
     #[arg(long, value_name = "NAME", default_value = "replica", value_parser = role::parse_name)]
     pub name: String,
 
@@ -66,7 +66,7 @@ pub struct ReplicaArgs {
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
-    /// When what it says to hold is safe: full (from power loss) or normal (from the end of the process only)
+    /// Failures that acknowledged updates survive: full (also power loss) or normal (the end of the process only)
     #[arg(long, value_name = "WHEN", default_value = "full", requires = "data_dir", value_parser = parse_sync)]
     pub sync: Sync,
 
@@ -74,15 +74,15 @@ pub struct ReplicaArgs {
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub cache: ByteSize,
 
-    /// What decides its status: active, overloaded, offline, arbitrary (drawn at random again and again) or measured
+    /// Mode of its status: active, overloaded, offline, arbitrary (drawn at random again and again) or measured
     #[arg(long, value_name = "MODE", default_value = "measured")]
     pub status: Mode,
 
-    /// At least so often it gossips where it stands
+    /// Interval of anti-entropy gossip, which tells the other replicas what this one holds
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration)]
     pub gossip_interval: Duration,
 
-    /// Who is gone for longer is forgotten
+    /// Time after which a replica that is gone is forgotten
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     pub forget_after: Duration,
 
@@ -96,7 +96,7 @@ pub struct ReplicaArgs {
 }
 
 impl ReplicaArgs {
-    /// Where the ratings come from.
+    /// The source of the ratings.
     pub fn source(&self) -> Result<DataSource, ReplicaError> {
         DataSource::at(self.database.as_deref()).map_err(ReplicaError::Data)
     }

@@ -130,7 +130,7 @@ async fn live(
     }
 }
 
-/// What `work` gives; `None` where `shutdown` comes first. No wait of a start outlasts a signal.
+/// Returns the result of `work`, or `None` if `shutdown` comes first. No wait of a start outlasts a signal.
 async fn unless<T>(shutdown: Pin<&mut impl Future<Output = ()>>, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;

@@ -29,7 +29,7 @@ use lag::Lag;
 
 /// Time behind the others after which a replica is not ready.
 const LAG_MAX: Duration = Duration::from_secs(5);
-/// The lag is found out once in so many ticks, as it takes a look at each replica.
+/// Interval at which the lag is found out, in ticks: each time takes a look at each replica.
 const LAG_TICKS: u64 = 5;
 
 /// Kinds of replies, as a label names them.

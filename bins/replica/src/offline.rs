@@ -15,12 +15,12 @@ use crate::shell::Remains;
 use crate::storage::Storage;
 use crate::{ReplicaArgs, ReplicaError};
 
-/// How long the last messages may take.
+/// Maximum time for the last messages.
 const LAST: Duration = Duration::from_secs(2);
-/// How often it is tried to open the store again.
+/// Interval of attempts to open the store again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What shows itself in place of a replica manager whose store failed.
+/// Stand-in for a replica manager whose store failed: it shows itself as OFFLINE and refuses requests.
 pub(crate) struct Offline {
     pub(crate) arguments: ReplicaArgs,
     pub(crate) remains: Remains,
@@ -79,7 +79,7 @@ impl Offline {
     /// Nobody must find what is left of this life beside the next one.
     async fn end(self) -> ReplicaError {
         let Remains { failure, line, .. } = self.remains;
-        // Whatever becomes of the goodbye, this is the end.
+        // This life ends even if the last messages are not sent.
         let _ = tokio::time::timeout(LAST, line.end()).await;
         failure
     }

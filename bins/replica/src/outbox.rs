@@ -1,4 +1,4 @@
-//! What goes out: the core's outputs, performed.
+//! Outgoing messages: performs the outputs of the core.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(crate) struct Outbox {
     own: ReplicaId,
     pull_replies: String,
     live: Live,
-    /// What was shown last.
+    /// The presence that was shown last.
     presence: Option<Presence>,
     replies: ReplyPacker,
     /// Present with `--metrics`.
@@ -103,12 +103,12 @@ impl Outbox {
         self.publisher.client()
     }
 
-    /// Where answers to pulls come, without the last two tokens.
+    /// The reply subject of pulls, without its last two tokens.
     pub(crate) fn pull_replies(&self) -> &str {
         &self.pull_replies
     }
 
-    /// What was shown last.
+    /// The presence that was shown last.
     pub(crate) fn last_presence(&self) -> Option<Presence> {
         self.presence.clone()
     }

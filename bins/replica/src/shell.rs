@@ -1,5 +1,5 @@
-//! The loop: everything that waits is handled in one turn. What it tells of a durable store leaves when the disk has it; the
-//! loop goes on meanwhile, and whatever is to be saved by then is the next commit.
+//! The loop: everything that waits is handled in one turn. Messages that tell of a durable store leave when the disk
+//! has the commit. The loop goes on meanwhile, and the changes until then are the next commit.
 
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -32,19 +32,19 @@ use crate::outbox::{Outbox, Refusal};
 use crate::suspended::Suspended;
 use crate::{ReplicaError, steps};
 
-/// How long handing over what only this one holds may take.
+/// Maximum time for handing over the records that only this replica holds.
 const HAND_OVER: Duration = Duration::from_secs(2);
-/// After LEFT, requests that were on their way are still answered for so long.
+/// Time for which requests that were in flight are still answered after LEFT.
 const FAREWELL: Duration = Duration::from_millis(300);
-/// How long the last messages may take.
+/// Maximum time for the last messages.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// How often requests that nobody will answer are looked for, and the files of the store looked at, in ticks.
+/// Interval at which old unanswered requests are dropped and the files of the store are checked, in ticks.
 const SECOND_TICKS: u64 = 50;
-/// A store to which nothing was written for so long is idle, in ticks.
+/// Time without a write after which the store is idle, in ticks.
 const IDLE_TICKS: u64 = 250;
 
-/// How a life ends.
+/// Reason for the end of a life.
 pub(crate) enum End {
     /// It said goodbye.
     Left,
@@ -54,13 +54,13 @@ pub(crate) enum End {
     StoreFailed(Box<Remains>),
 }
 
-/// What is left of a life whose store failed.
+/// The parts that are left of a life whose store failed.
 pub(crate) struct Remains {
-    /// How it failed.
+    /// The error of the store.
     pub(crate) failure: ReplicaError,
-    /// What was shown last, when all of that was committed.
+    /// The presence that was shown last, when all of it was committed.
     pub(crate) presence: Presence,
-    /// What still comes in, and the way out.
+    /// The inbox with the messages that still come in, and the outbox.
     pub(crate) line: Line,
     /// The frontend half on its way out, where there is one.
     pub(crate) frontend: Option<Pin<Box<dyn Future<Output = ()>>>>,
@@ -103,13 +103,13 @@ pub(crate) struct Shell {
     moderation: Moderation,
     pulse: Pulse,
     ticks: u64,
-    /// When something was written to the store last, in ticks.
+    /// Time of the last write to the store, in ticks.
     written_ticks: u64,
     /// The greatest batch since the last tick: how many messages waited.
     queue_length: usize,
 }
 
-/// What there is to do.
+/// An event for the loop.
 enum Gathered {
     Event(ConnectionEvent),
     Gossip(Vec<inbox::Delivery>),
@@ -239,7 +239,7 @@ impl Shell {
         }
     }
 
-    /// Whatever has come meanwhile is handled in the same batch.
+    /// Takes in all that has come meanwhile, for the same turn.
     async fn take_in_what_waits(&mut self) -> Result<(), Stop> {
         if let Some(batch) = self.inbox.gossip.next().now_or_never().flatten() {
             self.take_in(Gathered::Gossip(batch)).await?;
@@ -427,7 +427,7 @@ impl Shell {
         Ok(())
     }
 
-    /// What is done now and then, between batches.
+    /// Does the work of every second and of idle times, between turns.
     fn look_after(&mut self) -> Result<(), Stop> {
         if self.ticks.is_multiple_of(SECOND_TICKS) {
             self.inbox.sweep();

@@ -1,4 +1,4 @@
-//! Where a replica manager's state is: in memory, or in a directory that outlives the process.
+//! Storage of a replica manager's state: in memory, or in a directory that outlives the process.
 
 use natter_broker::role;
 use natter_common::ids::ReplicaId;
@@ -14,7 +14,7 @@ pub(crate) struct Storage {
     pub(crate) id: ReplicaId,
     /// Ids of earlier lives, the last one last.
     pub(crate) former: Vec<ReplicaId>,
-    /// What an earlier life saved; `None` in memory.
+    /// The state that an earlier life saved; `None` in memory.
     pub(crate) saved: Option<Saved>,
 }
 

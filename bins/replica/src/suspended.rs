@@ -151,7 +151,7 @@ impl Suspended {
         }
         let presence = self.presence(Status::Left);
         self.line.outbox.show(Role::Replica, &presence).await;
-        // Whatever becomes of the goodbye, this is the end.
+        // The process ends even if the last messages are not sent.
         let _ = timeout(LAST, self.line.end()).await;
         self.store.close_cleanly()?;
         Ok(None)

@@ -8,8 +8,8 @@ use natter_common::timestamp::Timestamp;
 #[derive(Debug, Default)]
 pub(super) struct Lag {
     records: u64,
-    /// What the others held when this replica lacked something of it, and when that was. It goes once all of that is
-    /// applied: under load, other records are missing by then.
+    /// Records that the others held when this replica began to lack one of them, and that time. `None` once all of them
+    /// are applied: under load, other records are missing by then.
     goal: Option<(Timestamp, Instant)>,
 }
 
