@@ -128,7 +128,7 @@ async fn ask(wire: &Wire, subject: &str, encoding: Encoding, request: &Value) ->
     (Value::Object(headers), body)
 }
 
-/// What `nats micro info` shows of each endpoint: its operation in this document, and a section of a document in words.
+/// Checks the metadata of each endpoint: it names the operation in this document, and a section of another document.
 async fn check_metadata(contract: &Contract, wire: &Wire) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for service in ["frontend", "replica"] {
@@ -258,7 +258,7 @@ async fn every_operation_reply_and_error_is_as_the_schemas_say() {
             assert_eq!(contract.ask(wire, name, encoding, request).await.1, expected, "{name} {request}");
         }
     }
-    // What the schemas refuse, frontends refuse.
+    // Requests that the schemas refuse, frontends refuse too.
     for (name, request) in [
         ("create", with("user_id", json!(0))),
         ("create", with("user_id", json!(4_294_967_296_u64))),

@@ -182,7 +182,7 @@ async fn commands_of_the_inspecting_page_print_what_it_shows() {
         commands += step.commands.len();
     }
     assert!(commands > 25, "only {commands} found: does the test still read the page?");
-    // What the page says of the exact bytes, and of instances that answer late.
+    // Claims of the page about the exact bytes, and about instances that answer late.
     let reply = std::fs::read(world.path("reply.json")).unwrap();
     assert!(serde_json::from_slice::<serde_json::Value>(&reply).is_ok() && reply.ends_with(b"}"));
     answer_late(cluster.wire.client()).await;

@@ -54,7 +54,7 @@ fn assert_clocks(events: &[(String, Clock, String)]) {
         let learns = clock.iter().any(|(id, count)| id != host && before.get(id) != Some(count));
         if learns {
             assert!(text.starts_with("receives "), "only a receive learns of others: {host} {clock:?} {text}");
-            // What it learns is what one earlier event of another process knew, merged with what it knew itself.
+            // The new clock is the one before, merged with the clock of one earlier event of another process.
             let merged = |other: &Clock| {
                 let mut merged = before.clone();
                 for (id, count) in other {
