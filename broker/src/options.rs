@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use clap::Parser;
 
-    /// What the program is for
+    /// Purpose of the program
     #[derive(Parser, Debug)]
     struct Program {
         #[command(flatten)]
@@ -207,7 +207,7 @@ mod tests {
         let about = Program::command().get_about().map(ToString::to_string);
         assert_eq!(
             about.as_deref(),
-            Some("What the program is for"),
+            Some("Purpose of the program"),
             "the shared options must not speak for the program"
         );
     }
