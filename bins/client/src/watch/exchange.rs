@@ -96,10 +96,16 @@ impl Exchanges {
         if let What::Asked(_, request) = &heard.what {
             self.clients.insert(content_of_client(request), reply.clone());
         }
-        // A client sends a request again with the same reply subject: the time counts from the first.
-        if !self.open.contains_key(reply) {
-            self.order.push_back((heard.at, reply.clone()));
-            self.open.insert(reply.clone(), Open { request: heard.clone(), frontend: None });
+        // A client sends a request again with the same reply subject: the time counts from the first. A frontend uses the
+        // reply subjects of earlier requests for others.
+        let is_copy = matches!(heard.what, What::Asked(..));
+        match self.open.get_mut(reply) {
+            Some(_) if is_copy => {}
+            Some(open) => open.request = heard.clone(),
+            None => {
+                self.order.push_back((heard.at, reply.clone()));
+                self.open.insert(reply.clone(), Open { request: heard.clone(), frontend: None });
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::message::{Heard, What};
 use natter_common::edge::ClientRequest;
-use natter_common::ids::UpdateId;
+use natter_common::ids::{ReplicaId, UpdateId};
 use natter_common::request::Query;
 
 /// Something that one message makes possible and another one needs.
@@ -22,6 +22,8 @@ enum Link {
     Accept(UpdateId),
     /// A client's query, as text: it has no id.
     Query(String),
+    /// Gossip of this replica, which others acknowledge.
+    Gossip(ReplicaId),
 }
 
 /// Merges messages, each with the number of its subscription.
@@ -70,6 +72,7 @@ fn gives(message: &Heard) -> Vec<Link> {
     match &message.what {
         What::Asked(_, request) => links.extend(of_client(request)),
         What::Updates(_, requests) => links.extend(requests.iter().map(|request| Link::Accept(request.id))),
+        What::Gossip(gossip) => links.push(Link::Gossip(gossip.id.clone())),
         _ => {}
     }
     links
@@ -80,6 +83,7 @@ fn needs(message: &Heard) -> Vec<Link> {
         What::Answer => vec![Link::Reply(message.subject.clone())],
         What::Updates(_, requests) => requests.iter().map(|request| Link::Client(request.id)).collect(),
         What::Confirms(_, requests) => requests.iter().map(|request| Link::Client(request.id)).collect(),
+        What::Acknowledgement(to, _) => vec![Link::Gossip(to.clone())],
         What::Queries(_, requests) => requests.iter().map(|query| link_of(&query.request)).collect(),
         What::Gossip(gossip) => gossip.records.iter().map(|record| Link::Accept(record.id)).collect(),
         _ => Vec::new(),
