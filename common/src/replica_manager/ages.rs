@@ -15,17 +15,21 @@ use crate::messages::Replicas;
 /// Updates by the time at which they were known, as counted by all lives of a directory together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ages {
-    /// Time for which earlier lives ran, in milliseconds, less the time on this life's clock when it started.
+    /// Running time of earlier lives, in milliseconds.
     earlier_ms: u64,
+    /// Time on this life's clock when it started, in milliseconds.
     started_ms: u64,
     /// At most two, [`RETENTION_MS`] apart or more, the earlier one first.
     known: Vec<KnownAt>,
+    /// Running time of all lives at the last look at what is known, in milliseconds.
+    looked_ms: u64,
 }
 
 impl Ages {
     /// Ages for a life that starts `now`, after lives that ran for `ran_ms`.
     pub(super) fn recovered(ran_ms: u64, known: Vec<KnownAt>, now: Now) -> Self {
-        Self { earlier_ms: ran_ms, started_ms: now.monotonic_ms, known }
+        let looked_ms = known.last().map_or(0, |last| last.ran_ms);
+        Self { earlier_ms: ran_ms, started_ms: now.monotonic_ms, known, looked_ms }
     }
 
     /// Time for which all lives have run, in milliseconds.
@@ -40,20 +44,19 @@ impl Ages {
         self.known.iter().any(|known| known.ran_ms <= latest_ms && seq <= known.updates.replicas.get(origin))
     }
 
-    /// Whether it is time to note again what is known.
+    /// Whether it is time to look again at what is known: as often where nothing changes.
     fn is_due(&self, now: Now) -> bool {
-        let last_ms = self.known.last().map_or(0, |last| last.ran_ms);
-        self.ran_ms(now).saturating_sub(last_ms) >= RETENTION_MS
+        self.ran_ms(now).saturating_sub(self.looked_ms) >= RETENTION_MS
     }
 
     /// Notes what is known, if that is more than last time. Gives all that is to be kept for the next life.
     fn note(&mut self, updates: Replicas, now: Now) -> Option<Vec<KnownAt>> {
+        self.looked_ms = self.ran_ms(now);
         let is_same = |last: &KnownAt| last.updates == updates;
         if self.known.last().map_or(updates.replicas.is_empty(), is_same) {
             return None;
         }
-        let ran_ms = self.ran_ms(now);
-        self.known.push(KnownAt { ran_ms, updates });
+        self.known.push(KnownAt { ran_ms: self.looked_ms, updates });
         if self.known.len() > 2 {
             self.known.remove(0);
         }
