@@ -355,7 +355,7 @@ impl ReplicaManager {
             Input::Status(to, mode) => self.handle_status(to, mode, &mut step)?,
             Input::Presence(presence) => self.hear_presence(*presence, &mut step),
             Input::MessageLimit(bytes_max) => self.config.message_bytes_max = bytes_max,
-            Input::Connected => self.roster.connected(now.monotonic_ms),
+            Input::Connected => self.connected(&mut step),
             Input::Disconnected => self.roster.disconnected(),
             Input::Unreachable(id) => self.roster.unreachable(&id),
             Input::Committed => {}

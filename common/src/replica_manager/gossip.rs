@@ -50,6 +50,20 @@ impl ReplicaManager {
         }
     }
 
+    /// This process listens and sends again: messages that were on their way with the connection before may be lost, in
+    /// both directions. Own records that a present replica was not heard to hold go out once more, and all learn what is
+    /// held here. Of many records only the latest message is repeated: a replica that lacks more pulls.
+    pub(super) fn connected(&mut self, step: &mut Step<'_>) {
+        self.roster.connected(step.now.monotonic_ms);
+        let own = &self.config.id;
+        let accepted = self.log.replica_timestamp().get(own);
+        let heard = |id: &ReplicaId| self.table.get(id).map_or(0, |entry| entry.replica_timestamp.get(own));
+        let acknowledged = self.roster.up().map(|(id, _)| heard(id)).min().unwrap_or(accepted);
+        let repeated_after = acknowledged.max(accepted.saturating_sub(GOSSIP_RECORDS_MAX as u64));
+        self.gossiped = self.gossiped.min(repeated_after);
+        self.acknowledge_to_all = true;
+    }
+
     pub(super) fn gossip(&self, records: Vec<Arc<Record>>, step: &Step<'_>) -> Gossip {
         Gossip {
             id: self.config.id.clone(),

@@ -9,8 +9,8 @@ use natter_common::timestamp::{COUNT_MAX, Timestamp};
 use natter_common::value::{Digest, Value};
 
 use crate::bench::{
-    Bench, config, confirm, create, dropped, gossips, id, named, numbered, presence, presences, pulls, read, record,
-    replicas, timestamp, to, update,
+    Bench, config, confirm, create, delete, dropped, gossips, id, named, numbered, presence, presences, pulls, read,
+    record, replicas, timestamp, to, update,
 };
 
 fn page(name: &str, holds: &[(&str, u64)], start: &[(&str, u64)], records: Vec<Record>) -> Input {
@@ -124,6 +124,39 @@ fn what_was_taken_in_is_acknowledged_to_its_origin_and_to_all_where_more_copies_
     assert_eq!((acknowledgements(&outputs).len(), gossips(&outputs).len()), (0, 1));
     let again = bench.gossip("b", &[("b", 1)], vec![record("b", 1, 2, create(3))]);
     assert!(acknowledgements(&again).is_empty() && gossips(&again).is_empty());
+}
+
+#[test]
+fn records_that_may_be_lost_with_a_connection_are_sent_again_by_the_next() {
+    let mut bench = Bench::serving_beside(&["a", "b"]);
+    let sent = |outputs: &[Output]| -> Vec<Vec<u64>> {
+        gossips(outputs).iter().map(|gossip| gossip.records.iter().map(|record| record.seq).collect()).collect()
+    };
+    let empty: Vec<u64> = Vec::new();
+    assert_eq!(sent(&bench.hear(Input::Connected)), vec![empty.clone()], "nothing is missing; all learn what is held");
+    for n in 1..=3 {
+        bench.update(update(n, create(1 + n as u32)));
+    }
+    for (name, holds) in [("a", 3), ("b", 1)] {
+        let replica_timestamp = replicas(&[("own", holds)]);
+        bench.hear(Input::Acknowledgement(Acknowledgement { id: id(name), replica_timestamp }));
+    }
+    bench.hear(Input::Disconnected);
+    assert_eq!(sent(&bench.hear(Input::Connected)), vec![vec![2, 3]], "b may lack them");
+    bench.hear(Input::Acknowledgement(Acknowledgement { id: id("b"), replica_timestamp: replicas(&[("own", 3)]) }));
+    assert_eq!(sent(&bench.hear(Input::Connected)), vec![empty]);
+}
+
+#[test]
+fn of_many_records_the_next_connection_repeats_only_the_latest() {
+    let mut bench = Bench::serving_beside(&["a"]);
+    for n in 0..1_500 {
+        bench.update(update(n + 1, if n % 2 == 0 { create(2) } else { delete(2) }));
+    }
+    let outputs = bench.hear(Input::Connected);
+    let again: Vec<_> =
+        gossips(&outputs).into_iter().flat_map(|gossip| gossip.records).map(|record| record.seq).collect();
+    assert_eq!(again, (501..=1_500).collect::<Vec<_>>(), "the others are pulled");
 }
 
 #[test]
