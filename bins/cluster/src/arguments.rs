@@ -28,6 +28,7 @@ Examples:
   cluster 2 4 42                2 frontends, 4 replicas, and the menu for user 42
   cluster --no-client           the same without a menu, until ctrl-c
   cluster --observe             a live page of the cluster in a browser
+  cluster --console             kill, pause and add processes by words like `kill r2`
   cluster --logs logs           every step of every process in logs/*.log
 
 The roles are in this program too, each with a --help of its own:
@@ -55,6 +56,10 @@ pub(crate) struct ClusterArgs {
     /// No menu: stay in the foreground until ctrl-c or SIGTERM
     #[arg(long, help_heading = CLUSTER)]
     pub(crate) no_client: bool,
+
+    /// No menu: read verbs from standard input, one a line, like `kill r2` or `add replica` (`help` lists all)
+    #[arg(long, conflicts_with = "no_client", help_heading = CLUSTER)]
+    pub(crate) console: bool,
 
     /// Start the observer, a live page of the cluster, and print its address [default address: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:8080", help_heading = CLUSTER)]
@@ -242,6 +247,7 @@ mod tests {
             (&["--databse", "x"], "--database"),
             (&["--observe=8080"], "invalid socket address"),
             (&["--control"], "--observe"),
+            (&["--console", "--no-client"], "--no-client"),
             (&["--strict", "--fault-tolerance", "5", "1", "3"], "asks for 5 replicas to hold each update, but only 3"),
             (&["--strict", "1", "1"], "asks for 2 replicas"),
             (&["--together", "3", "2"], "each of the first 3 replicas, but only 2"),

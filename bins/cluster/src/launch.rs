@@ -6,10 +6,13 @@ use std::time::Duration;
 use natter_broker::logs;
 use natter_client::menu::MenuEnd;
 use natter_common::messages::{Presence, Role};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::arguments::ClusterArgs;
 use crate::broker::Broker;
+use crate::console::{Console, ConsoleEnd};
+use crate::control::{Controls, Order};
 use crate::error::ClusterError;
 use crate::foreground_client::ForegroundClient;
 use crate::log_folder::LogFolder;
@@ -27,13 +30,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
 
 /// All that runs. The order of the fields is that of stopping, should this be dropped instead.
-#[derive(Default)]
-struct Cluster {
+pub(crate) struct Cluster {
+    pub(crate) arguments: ClusterArgs,
     observer: Option<Observer>,
-    members: Vec<Member>,
-    lookout: Option<Lookout>,
-    broker: Option<Broker>,
-    logs: Option<LogFolder>,
+    pub(crate) members: Vec<Member>,
+    pub(crate) lookout: Option<Lookout>,
+    pub(crate) broker: Option<Broker>,
+    pub(crate) logs: Option<LogFolder>,
+    pub(crate) controls: Controls,
+    orders: mpsc::Receiver<Order>,
+    pub(crate) is_asked_to_end: bool,
 }
 
 /// Runs a cluster until its client ends or a signal comes.
@@ -42,14 +48,15 @@ pub(crate) async fn run(arguments: ClusterArgs) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return complain(&error),
     };
-    let mut cluster = Cluster::default();
+    let mut cluster = Cluster::new(arguments);
     let started = tokio::select! {
-        started = cluster.start(&arguments) => started.map_err(|error| complain(&error)),
+        started = cluster.start() => started.map_err(|error| complain(&error)),
         request = signals.next() => Err(request.status()),
     };
     let status = match started {
-        Ok(()) if arguments.no_client => cluster.wait_for_signal(&mut signals).await,
-        Ok(()) => cluster.converse(&arguments, &mut signals).await,
+        Ok(()) if cluster.arguments.no_client => cluster.wait_for_signal(&mut signals).await,
+        Ok(()) if cluster.arguments.console => cluster.run_console(&mut signals).await,
+        Ok(()) => cluster.converse(&mut signals).await,
         Err(status) => status,
     };
     // A second signal ends the wait, and all processes are killed.
@@ -64,7 +71,25 @@ pub(crate) async fn run(arguments: ClusterArgs) -> ExitCode {
 }
 
 impl Cluster {
-    async fn start(&mut self, arguments: &ClusterArgs) -> Result<(), ClusterError> {
+    /// A cluster of which nothing runs yet.
+    pub(crate) fn new(arguments: ClusterArgs) -> Self {
+        let (controls, orders) = Controls::new();
+        Self {
+            arguments,
+            observer: None,
+            members: Vec::new(),
+            lookout: None,
+            broker: None,
+            logs: None,
+            controls,
+            orders,
+            is_asked_to_end: false,
+        }
+    }
+
+    /// Starts everything, and waits until it serves. On an error, [`Cluster::stop`] stops what was started.
+    pub(crate) async fn start(&mut self) -> Result<(), ClusterError> {
+        let arguments = &self.arguments;
         if let Some(path) = &arguments.database {
             std::fs::metadata(path).map_err(|source| ClusterError::Database { path: path.clone(), source })?;
         }
@@ -95,12 +120,30 @@ impl Cluster {
         tell("ready: ctrl-c stops it");
         tokio::select! {
             _ = signals.next() => ExitCode::SUCCESS,
-            error = self.watch() => complain(&error),
+            ended = self.watch() => status_of(ended),
+        }
+    }
+
+    /// Reads verbs, and returns the exit status when they, or the cluster, end. A signal is a way to end it, and no failure.
+    async fn run_console(&mut self, signals: &mut Signals) -> ExitCode {
+        // The console writes to the terminal by itself.
+        logs::flush();
+        let console = Console::new(self.controls());
+        tokio::select! {
+            _ = signals.next() => ExitCode::SUCCESS,
+            ended = self.watch() => status_of(ended),
+            end = console.run() => {
+                if end == ConsoleEnd::EndOfInput {
+                    tell("standard input is at its end, so the console ends, and the cluster with it (--no-client keeps it running)");
+                }
+                ExitCode::SUCCESS
+            }
         }
     }
 
     /// Runs the client, and returns the exit status when it, or the cluster, ends.
-    async fn converse(&mut self, arguments: &ClusterArgs, signals: &mut Signals) -> ExitCode {
+    async fn converse(&mut self, signals: &mut Signals) -> ExitCode {
+        let arguments = &self.arguments;
         let Some(broker) = &self.broker else { return ExitCode::FAILURE };
         // The menu writes to the terminal by itself.
         logs::flush();
@@ -119,7 +162,7 @@ impl Cluster {
                 }
                 status
             }
-            error = self.watch() => complain(&error),
+            ended = self.watch() => status_of(ended),
             request = signals.next() => match request {
                 // The client got it too, and knows what it means to it.
                 Request::Interrupt => match timeout(INTERRUPT_GRACE, client.ended()).await {
@@ -131,22 +174,26 @@ impl Cluster {
         }
     }
 
-    /// Tells of frontends and replicas that end by themselves, and of times when no replica serves; completes where nothing
-    /// works any more.
-    async fn watch(&mut self) -> ClusterError {
+    /// Performs verbs, and tells of frontends and replicas that end by themselves and of times when no replica serves.
+    /// Completes when a verb asks for the end, and with an error where nothing works any more.
+    pub(crate) async fn watch(&mut self) -> Result<(), ClusterError> {
         let mut outage = Outage::default();
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                presence = next_presence(self.lookout.as_mut()) => {
-                    for member in &mut self.members {
-                        member.notice(&presence);
+                presence = next_presence(self.lookout.as_mut()) => self.notice(&presence),
+                Some(Order { verb, outcome }) = self.orders.recv() => {
+                    let performed = self.perform(verb).await;
+                    // A sender that is gone needs no outcome.
+                    let _ = outcome.send(performed);
+                    if self.is_asked_to_end {
+                        return Ok(());
                     }
                 }
                 _ = look.tick() => {
                     if let Some(error) = self.broker.as_mut().and_then(Broker::ended) {
-                        return error;
+                        return Err(error);
                     }
                     for Ended { what, how, log } in self.members.iter_mut().filter_map(Member::newly_ended) {
                         tell(&format!("{what} {how}; the others go on (its log: {})", log.path().display()));
@@ -168,8 +215,15 @@ impl Cluster {
         }
     }
 
-    /// Frontends first, so that no request is left without a replica manager; the broker last.
-    async fn stop(&mut self) {
+    /// Notes what a process shows of itself.
+    pub(crate) fn notice(&mut self, presence: &Presence) {
+        for member in &mut self.members {
+            member.notice(presence);
+        }
+    }
+
+    /// Stops everything: frontends first, so that no request is left without a replica; the broker last.
+    pub(crate) async fn stop(&mut self) {
         if let Some(observer) = self.observer.take() {
             observer.stop().await;
         }
@@ -198,10 +252,18 @@ impl Cluster {
     }
 }
 
-async fn next_presence(lookout: Option<&mut Lookout>) -> Presence {
+/// The next presence message. Nothing is lost where this is dropped.
+pub(crate) async fn next_presence(lookout: Option<&mut Lookout>) -> Presence {
     match lookout {
         Some(lookout) => lookout.next().await,
         None => std::future::pending().await,
+    }
+}
+
+fn status_of(ended: Result<(), ClusterError>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error),
     }
 }
 

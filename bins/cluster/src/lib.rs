@@ -3,6 +3,7 @@
 //! - the command line: `arguments`; the roles that this executable carries: `roles`
 //! - the parts of a running cluster: `broker`, `members` (the processes of the roles), `foreground_client`, `observer`
 //! - their logs: `log_folder`, the `log_file`s in it, and `log_pump`, which fills them
+//! - changes of it while it runs: `control` performs verbs such as `kill r2`, `console` reads them
 //! - how they come and go: `launch` starts, watches and stops them; `readiness` waits until they serve; `outage` notices
 //!   when no replica does; `signals`
 //! - what is told: `summary`, `notices`, and `error`, why there is no cluster
@@ -12,6 +13,8 @@
 
 mod arguments;
 mod broker;
+mod console;
+mod control;
 mod error;
 mod foreground_client;
 mod launch;

@@ -35,6 +35,13 @@ impl LogFile {
         Ok(Self { path: path.to_owned(), bound, file: Some(file), length: 0, failure: None })
     }
 
+    /// One that goes on where an earlier process ended.
+    pub(crate) fn append(path: &Path, bound: Option<u64>) -> io::Result<Self> {
+        let file = File::options().create(true).append(true).open(path)?;
+        let length = file.metadata()?.len();
+        Ok(Self { path: path.to_owned(), bound, file: Some(file), length, failure: None })
+    }
+
     /// Why the last write failed, if it did.
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
@@ -151,6 +158,8 @@ mod tests {
         let mut all = LogFile::create(&path, None).unwrap();
         (0..50).for_each(|_| all.write_all(b"line\n").unwrap());
         assert_eq!(read(&path).len(), 250);
+        LogFile::append(&path, None).unwrap().write_all(b"line\n").unwrap();
+        assert_eq!(read(&path).len(), 255);
     }
 
     #[test]

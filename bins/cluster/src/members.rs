@@ -1,6 +1,7 @@
 //! The processes of the roles, below guards.
 
 use std::io;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use natter_common::roster::{MISSED_INTERVALS_MAX, PRESENCE_INTERVAL_MS};
 use tokio::time::Instant;
 
 use crate::arguments::ClusterArgs;
+use crate::control::Names;
 use crate::error::ClusterError;
 use crate::log_file::{BOUND, LogFile};
 use crate::log_folder::LogFolder;
@@ -31,9 +33,11 @@ const GONE_AFTER: Duration = Duration::from_millis(MISSED_INTERVALS_MAX * PRESEN
 #[derive(Debug)]
 pub(crate) struct Member {
     role: Role,
+    number: u8,
     name: String,
     log: Log,
     process: OwnedProcess,
+    condition: Condition,
     started: Instant,
     seen: Option<(ReplicaId, Status)>,
     /// Whether it is a replica that answers clients.
@@ -42,7 +46,19 @@ pub(crate) struct Member {
     seen_entrance: Option<(ReplicaId, Status)>,
     /// When it showed itself last.
     heard: Instant,
-    ended: bool,
+}
+
+/// Condition of a process, as far as the launcher knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// It runs.
+    Running,
+    /// A verb has frozen it.
+    Paused,
+    /// A verb has ended it.
+    Killed,
+    /// It ended by itself.
+    Ended,
 }
 
 /// That a member ended by itself.
@@ -66,40 +82,38 @@ impl Member {
         logs: &LogFolder,
     ) -> Result<Self, ClusterError> {
         let name = format!("{}{n}", if role == Role::Frontend { 'f' } else { 'r' });
-        let (path, kept) = (logs.log_of(&name), logs.scratch().is_none());
-        let file = LogFile::create(&path, (!kept).then_some(BOUND))
-            .map_err(|source| ClusterError::Logs { path: path.clone(), source })?;
-        let cannot_start = |source| ClusterError::Start { what: described(role, &name), source };
-        let (log, output) =
-            Log::start(&described(role, &name), &path, file, broker.log_format).map_err(cannot_start)?;
-        let program = std::env::current_exe().map_err(cannot_start)?;
-        let mut command = guard::command(program, logs.scratch()).map_err(cannot_start)?;
-        command.arg(roles::word(role)).arg("--name").arg(&name);
         let has_entrance = arguments.together && role == Role::Replica && n <= arguments.frontends;
-        match role {
-            Role::Frontend => set_frontend_arguments(&mut command, arguments),
-            Role::Replica => set_replica_arguments(&mut command, &name, arguments),
-        }
-        if has_entrance {
-            command.arg("--frontend");
-            set_frontend_arguments(&mut command, arguments);
-        }
-        BrokerOptions { verbose: broker.verbose.max(kept.into()), ..broker.clone() }.apply_to(&mut command);
-        command.stdout(output.try_clone().map_err(cannot_start)?).stderr(output);
-        let process = guard::spawn(command).map_err(cannot_start)?;
+        let plan = Plan { role, name: &name, has_entrance };
+        let (log, process) = plan.spawn(LogFile::create, arguments, broker, logs)?;
         let now = Instant::now();
         Ok(Self {
             role,
+            number: n,
             name,
             log,
             process,
+            condition: Condition::Running,
             started: now,
             seen: None,
             has_entrance,
             seen_entrance: None,
             heard: now,
-            ended: false,
         })
+    }
+
+    /// Starts it again, after its end. Its log goes on.
+    pub(crate) fn start_again(
+        &mut self,
+        arguments: &ClusterArgs,
+        broker: &BrokerOptions,
+        logs: &LogFolder,
+    ) -> Result<(), ClusterError> {
+        let plan = Plan { role: self.role, name: &self.name, has_entrance: self.has_entrance };
+        let (log, process) = plan.spawn(LogFile::append, arguments, broker, logs)?;
+        (self.log, self.process, self.condition) = (log, process, Condition::Running);
+        (self.seen, self.seen_entrance) = (None, None);
+        (self.started, self.heard) = (Instant::now(), Instant::now());
+        Ok(())
     }
 
     /// Notes what a process shows of itself, where it is this one. On a broker that others use too there may be other
@@ -132,6 +146,42 @@ impl Member {
         self.seen.as_ref().map(|(id, _)| id)
     }
 
+    /// Its name: `r1`.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its number among those of its role.
+    pub(crate) fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// `replica r1`.
+    pub(crate) fn what(&self) -> String {
+        described(self.role, &self.name)
+    }
+
+    /// All that a person may call it.
+    pub(crate) fn names(&self) -> Names<'_> {
+        let ids = [&self.seen, &self.seen_entrance].into_iter().flatten().map(|(id, _)| id.as_str());
+        Names { name: &self.name, ids: ids.collect() }
+    }
+
+    /// Its condition.
+    pub(crate) fn condition(&self) -> Condition {
+        self.condition
+    }
+
+    /// Whether it has not ended, as far as was noticed; it may be paused.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.condition, Condition::Running | Condition::Paused)
+    }
+
+    /// Whether it has ended, noticed or not.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
+    }
+
     /// Its role.
     pub(crate) fn role(&self) -> Role {
         self.role
@@ -148,13 +198,15 @@ impl Member {
     /// Whether it takes requests, as far as it shows.
     pub(crate) fn serves(&self) -> bool {
         let serves = matches!(self.seen, Some((_, Status::Active | Status::Overloaded)));
-        serves && !self.ended && self.heard.elapsed() < GONE_AFTER
+        serves && self.condition == Condition::Running && self.heard.elapsed() < GONE_AFTER
     }
 
     /// Its name and what it said last: `r1 (JOINING)`.
     pub(crate) fn state(&self) -> String {
         match &self.seen {
-            _ if self.ended => format!("{} (ended)", self.name),
+            _ if self.condition == Condition::Ended => format!("{} (ended)", self.name),
+            _ if self.condition == Condition::Killed => format!("{} (killed)", self.name),
+            _ if self.condition == Condition::Paused => format!("{} (paused)", self.name),
             Some((_, status)) if self.heard.elapsed() >= GONE_AFTER => format!("{} (silent, was {status})", self.name),
             Some((_, status)) => format!("{} ({status})", self.name),
             None => format!("{} (not heard of)", self.name),
@@ -163,12 +215,12 @@ impl Member {
 
     /// Whether it has ended by itself; told once.
     pub(crate) fn newly_ended(&mut self) -> Option<Ended> {
-        if self.ended {
+        if !self.is_running() {
             return None;
         }
         let how = how_it_ended(self.process.try_wait())?;
-        self.ended = true;
-        Some(Ended { what: described(self.role, &self.name), how, log: self.log.clone() })
+        self.condition = Condition::Ended;
+        Some(Ended { what: self.what(), how, log: self.log.clone() })
     }
 
     /// Waits until the last line of a member that has ended is in its log.
@@ -179,6 +231,75 @@ impl Member {
     /// Ends it without asking.
     pub(crate) fn kill(&self) {
         self.process.kill();
+    }
+
+    /// Ends it without asking, as a verb wants it, and waits for its end.
+    pub(crate) async fn end_now(&mut self) {
+        self.condition = Condition::Killed;
+        self.process.kill();
+        // Errors in finding out how a process ended do not matter here and below.
+        let _ = self.process.wait().await;
+        self.log.complete().await;
+    }
+
+    /// Asks it to end, as a verb wants it, and waits for its end.
+    pub(crate) async fn end(&mut self) {
+        if self.is_running() {
+            self.condition = Condition::Killed;
+            let _ = self.process.stop().await;
+        }
+        self.log.complete().await;
+    }
+
+    /// Freezes it.
+    pub(crate) fn pause(&mut self) {
+        self.condition = Condition::Paused;
+        self.process.pause();
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&mut self) {
+        self.condition = Condition::Running;
+        self.process.resume();
+    }
+}
+
+/// All that makes the command of a member.
+struct Plan<'a> {
+    role: Role,
+    name: &'a str,
+    has_entrance: bool,
+}
+
+impl Plan<'_> {
+    fn spawn(
+        &self,
+        open: fn(&Path, Option<u64>) -> io::Result<LogFile>,
+        arguments: &ClusterArgs,
+        broker: &BrokerOptions,
+        logs: &LogFolder,
+    ) -> Result<(Log, OwnedProcess), ClusterError> {
+        let Self { role, name, has_entrance } = *self;
+        let (path, kept) = (logs.log_of(name), logs.scratch().is_none());
+        let file = open(&path, (!kept).then_some(BOUND))
+            .map_err(|source| ClusterError::Logs { path: path.clone(), source })?;
+        let cannot_start = |source| ClusterError::Start { what: described(role, name), source };
+        let (log, output) = Log::start(&described(role, name), &path, file, broker.log_format).map_err(cannot_start)?;
+        let program = std::env::current_exe().map_err(cannot_start)?;
+        let mut command = guard::command(program, logs.scratch()).map_err(cannot_start)?;
+        command.arg(roles::word(role)).arg("--name").arg(name);
+        match role {
+            Role::Frontend => set_frontend_arguments(&mut command, arguments),
+            Role::Replica => set_replica_arguments(&mut command, name, arguments),
+        }
+        if has_entrance {
+            command.arg("--frontend");
+            set_frontend_arguments(&mut command, arguments);
+        }
+        BrokerOptions { verbose: broker.verbose.max(kept.into()), ..broker.clone() }.apply_to(&mut command);
+        command.stdout(output.try_clone().map_err(cannot_start)?).stderr(output);
+        let process = guard::spawn(command).map_err(cannot_start)?;
+        Ok((log, process))
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use async_nats::Subscriber;
+use async_nats::{Client, Subscriber};
 use futures_util::StreamExt;
+use natter_broker::ask::{WrongAnswer, ask};
 use natter_broker::connection::{ConnectionEvent, ConnectionSettings, Denial, Patience, connect};
 use natter_broker::options::BrokerOptions;
-use natter_common::messages::{Presence, Role};
+use natter_common::ids::ReplicaId;
+use natter_common::messages::{Mode, Presence, Role, StatusReply, StatusRequest};
 use natter_common::subjects::Subjects;
-use natter_common::wire::Format;
+use natter_common::wire::{Format, encode};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -19,6 +21,8 @@ use crate::notices::tell;
 
 /// Maximum time for a broker that should be running to answer.
 const BROKER_PATIENCE: Duration = Duration::from_secs(5);
+/// Maximum time for a replica to answer.
+const REPLICA_PATIENCE: Duration = Duration::from_secs(3);
 /// Interval at which to check whether a process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Interval of notices that name the members that are not ready.
@@ -26,6 +30,8 @@ const TELL_EVERY: Duration = Duration::from_secs(3);
 
 /// Receives the presence of frontends and replicas.
 pub(crate) struct Lookout {
+    client: Client,
+    subjects: Subjects,
     // Dropped last, as the connection lives as long as it.
     frontends: Subscriber,
     replicas: Subscriber,
@@ -44,7 +50,7 @@ impl Lookout {
         let failed = |error: async_nats::SubscribeError| ClusterError::Subscribe(error.to_string());
         let frontends = client.subscribe(subjects.all_presence(Role::Frontend)).await.map_err(failed)?;
         let replicas = client.subscribe(subjects.all_presence(Role::Replica)).await.map_err(failed)?;
-        Ok(Self { frontends, replicas, events })
+        Ok(Self { client, subjects, frontends, replicas, events })
     }
 
     /// Waits until all members are ready. It is an error if a member ends meanwhile, or is not ready in time.
@@ -91,6 +97,18 @@ impl Lookout {
     /// The next presence message that can be read. Nothing is lost where this is dropped.
     pub(crate) async fn next(&mut self) -> Presence {
         next_presence(&mut self.frontends, &mut self.replicas).await
+    }
+
+    /// Sets the mode of a replica, and returns its answer, or in words why there is none.
+    pub(crate) async fn set_mode(&self, id: &ReplicaId, mode: Mode) -> Result<StatusReply, String> {
+        let request = encode(&StatusRequest { mode: Some(mode) }).map_err(|error| error.to_string())?;
+        let read = |message: &async_nats::Message| {
+            let payload = &message.payload;
+            Format::of(payload).decode(payload).map_err(|error| WrongAnswer::of(message, &error))
+        };
+        let subject = self.subjects.replica(id, "status");
+        let answered = ask(&self.client, subject, request.into(), REPLICA_PATIENCE, None, read).await;
+        answered.map_err(|error| error.to_string())
     }
 }
 

@@ -1,6 +1,8 @@
 //! The launcher as people run it: the real program, with a broker on a free port.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "launcher/console.rs"]
+mod console;
 #[path = "launcher/logs.rs"]
 mod logs;
 #[path = "launcher/observer.rs"]
