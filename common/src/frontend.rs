@@ -16,6 +16,7 @@
 //! session has seen, so that concurrent updates resolve everywhere alike. An update is acknowledged when
 //! `FAULT_TOLERANCE` replica managers hold it, and not when one has accepted it.
 
+mod attempts;
 mod batch;
 mod clocks;
 mod directory;
@@ -32,7 +33,6 @@ mod verdict;
 pub use io::{Input, Notice, Output};
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use crate::clock::{HybridLogicalClock, Now, Stamp};
 use crate::cluster::{ClusterId, ClusterNames};
@@ -107,6 +107,8 @@ enum Stage {
 
 /// The number of attempts whose reply is welcome, but awaited by no request.
 const NOT_AWAITED: u64 = 0;
+/// Silence of a replica after which messages to it count as lost, in milliseconds: it shows itself twice within this time.
+const CUT_OFF_MS: u64 = 2 * PRESENCE_INTERVAL_MS + PRESENCE_INTERVAL_MS / 2;
 /// First numbers of attempts. Each frontend draws its own, so that an old reply to another frontend, which some program on
 /// the broker sends again, answers no attempt of this one.
 const FIRST_ATTEMPTS: std::ops::Range<u64> = 1 << 32..1 << 62;
@@ -189,7 +191,12 @@ impl Frontend {
                 self.fail_attempts_at(&replica, &undelivered, &mut step);
             }
             Input::Presence(presence) => self.hear_presence(*presence, &mut step),
-            Input::Connected => self.directory.connected(now.monotonic_ms),
+            Input::Connected => {
+                self.directory.connected(now.monotonic_ms);
+                // The replica in the same process is not asked over the connection.
+                let here = self.directory.preferred().cloned();
+                self.repeat_attempts_at(|replica| here.as_ref() != Some(replica), &mut step);
+            }
             Input::Disconnected => self.directory.disconnected(),
             Input::Tick { listened } => self.tick(listened, &mut step),
         }
@@ -297,43 +304,27 @@ impl Frontend {
         }
     }
 
-    /// Hands the outcome of an attempt to the request that it was for.
-    fn conclude(&mut self, attempt: Attempt, outcome: Outcome, step: &mut Step<'_>) {
-        // Taken out while it is handled, so that it and the rest of the frontend can both be changed.
-        let Some(mut pending) = self.pending.take(attempt.token) else { return };
-        let wake_ms = match &mut pending {
-            Pending::Query(query) => self.query_outcome(query, &attempt, outcome, step),
-            Pending::Update(update) => self.update_outcome(update, &attempt, outcome, step),
-        };
-        self.put_back(attempt.token, pending, wake_ms);
-    }
-
-    fn fail_attempts_at(&mut self, replica: &ReplicaId, undelivered: &Range<u64>, step: &mut Step<'_>) {
-        // Later requests come back undelivered by themselves.
-        let until = if undelivered.is_empty() { u64::MAX } else { undelivered.end };
-        let is_lost = |attempt: &&Attempt| attempt.replica == *replica && attempt.n < until;
-        let lost: Vec<u64> = self.attempts.iter().filter(is_lost).map(|attempt| attempt.n).collect();
-        for n in lost {
-            if let Some(attempt) = self.attempts.take(n) {
-                let outcome = if undelivered.contains(&n) { Outcome::Undelivered } else { Outcome::Gone };
-                self.conclude(attempt, outcome, step);
-            }
-        }
-    }
-
     fn hear_presence(&mut self, presence: Presence, step: &mut Step<'_>) {
         let id = presence.id.clone();
         let was_up = self.directory.is_up(&id);
+        let silent_ms = self.directory.silent_ms(&id, step.now.monotonic_ms);
         self.retired.forget(&id);
         for former in self.directory.heard(presence, step.now.monotonic_ms) {
             step.notice(Notice::ReplicaGone(former.clone()));
             self.fail_attempts_at(&former, &(0..0), step);
         }
         match (was_up, self.directory.is_up(&id)) {
-            (false, true) => step.notice(Notice::ReplicaJoined(id.clone())),
+            (false, true) => {
+                step.notice(Notice::ReplicaJoined(id.clone()));
+                self.ask_newcomer(step);
+            }
             (true, false) => {
                 step.notice(Notice::ReplicaGone(id.clone()));
                 self.fail_attempts_at(&id, &(0..0), step);
+            }
+            // Presence was lost on its way, and other messages with it.
+            (true, true) if silent_ms > CUT_OFF_MS && self.directory.silent_ms(&id, step.now.monotonic_ms) == 0 => {
+                self.repeat_attempts_at(|replica| *replica == id, step);
             }
             _ => {}
         }
@@ -397,13 +388,6 @@ impl Frontend {
                 self.pending.end(token);
             }
         }
-    }
-
-    /// A number for an attempt of the request `token` at `replica`.
-    fn attempt(&mut self, token: u64, replica: &ReplicaId, kind: Kind) -> u64 {
-        let n = self.attempts.reserve();
-        self.attempts.put(n, Attempt { n, token, replica: replica.clone(), kind });
-        n
     }
 
     /// By when a request that begins now has its answer.

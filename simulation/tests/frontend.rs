@@ -11,6 +11,8 @@ mod clocks;
 mod clusters;
 #[path = "frontend/losses.rs"]
 mod losses;
+#[path = "frontend/lost.rs"]
+mod lost;
 #[path = "frontend/queries.rs"]
 mod queries;
 #[path = "frontend/retired.rs"]

@@ -34,6 +34,27 @@ const FIRST_USER_ID: u32 = 9001;
 struct Gap {
     longest: Duration,
     last: Instant,
+    /// Answers other than success since the last one, and those of the longest time.
+    trail: Vec<String>,
+    longest_trail: Vec<String>,
+}
+
+impl Gap {
+    /// Another answer came, or none.
+    fn note(&mut self, answer: &str) {
+        let note = format!("{:.2?} {answer}", self.last.elapsed());
+        self.trail.push(note);
+    }
+
+    /// An answer came.
+    fn end(&mut self) {
+        let trail = std::mem::take(&mut self.trail);
+        if self.last.elapsed() > self.longest {
+            self.longest = self.last.elapsed();
+            self.longest_trail = trail;
+        }
+        self.last = Instant::now();
+    }
 }
 
 /// A reader and a writer at one server.
@@ -53,11 +74,21 @@ impl Probe {
             let (sender, events) = unbounded_channel();
             let client = connect(&options, &settings, Some(sender)).await.unwrap();
             let transport = NatsTransport::new(client, Subjects::new("ratings").unwrap(), url, events);
-            let gap = Arc::new(Mutex::new(Gap { longest: Duration::ZERO, last: Instant::now() }));
+            let gap = Arc::new(Mutex::new(Gap {
+                longest: Duration::ZERO,
+                last: Instant::now(),
+                trail: Vec::new(),
+                longest_trail: Vec::new(),
+            }));
             tasks.spawn(ask(transport, operation, user_id, Arc::clone(&gap)));
             gaps.push((operation, gap));
         }
         Self { gaps: gaps.try_into().unwrap_or_else(|_| unreachable!("two")), _tasks: tasks }
+    }
+
+    /// Answers other than success in the longest time.
+    fn trails(&self) -> Vec<Vec<String>> {
+        self.gaps.iter().map(|(_, gap)| gap.lock().unwrap().longest_trail.clone()).collect()
     }
 
     /// The longest time without an answer, until now, for the reader and the writer.
@@ -86,15 +117,18 @@ async fn ask(transport: NatsTransport, operation: Operation, user_id: u32, gap: 
             // A rating that exists is updated from then on.
             let exists =
                 answer.as_ref().is_ok_and(|answer| answer.error.as_ref().is_some_and(|(code, _)| code == "409"));
+            let error = match &answer {
+                Ok(answer) => format!("{:?}", answer.error),
+                Err(failure) => format!("{failure:?}"),
+            };
             if exists || answer.is_ok_and(|answer| answer.error.is_none()) {
-                let mut gap = gap.lock().unwrap();
-                gap.longest = gap.longest.max(gap.last.elapsed());
-                gap.last = Instant::now();
+                gap.lock().unwrap().end();
                 if writes {
                     operation = Operation::Update;
                 }
                 break;
             }
+            gap.lock().unwrap().note(&error);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -138,7 +172,8 @@ async fn clients_of_healthy_brokers_are_answered_while_one_of_three_is_frozen_or
         for (n, probe) in &probes {
             let longest = probe.longest();
             println!("s{} {trouble:?}: longest time without an answer at s{}: {longest:.1?}", sick + 1, n + 1);
-            assert!(longest.iter().all(|(_, longest)| *longest <= SILENCE_MAX), "s{}: {longest:?}", n + 1);
+            let is_short = longest.iter().all(|(_, longest)| *longest <= SILENCE_MAX);
+            assert!(is_short, "s{}: {longest:?}, with {:?}", n + 1, probe.trails());
         }
         drop(probes);
         stage.until_well().await;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use natter_common::roster::{MISSED_INTERVALS_MAX, PRESENCE_INTERVAL_MS};
 use tokio::time::Instant;
 
-/// Silence of all replicas after which another server of the broker is tried.
-const HOP_AFTER: Duration = Duration::from_millis(PRESENCE_INTERVAL_MS * MISSED_INTERVALS_MAX);
+/// Silence of all replicas after which another server of the broker is tried. Shorter than the silence after which they
+/// count as gone: if this connection is the reason, they are asked again at once.
+const HOP_AFTER: Duration = Duration::from_millis(PRESENCE_INTERVAL_MS * (MISSED_INTERVALS_MAX - 1));
 /// Silence of all replicas after which no more requests are taken. Longer, so that a quick change of the server goes unnoticed.
 const DEAF_AFTER: Duration = Duration::from_millis(PRESENCE_INTERVAL_MS * (MISSED_INTERVALS_MAX + 1));
 /// Time that replicas have to be heard on a new connection.
@@ -153,7 +154,7 @@ mod tests {
                 hops.push(ms);
             }
         }
-        assert_eq!(hops, [1_520, 2_520, 4_520, 8_520, 16_520, 32_520]);
+        assert_eq!(hops, [1_020, 2_020, 4_020, 8_020, 16_020, 32_020]);
         hearing.heard(at(start, 60_000));
         assert!(!hearing.takes_a_hop(at(start, 60_020)));
     }

@@ -163,6 +163,16 @@ impl Directory {
         self.preferred = Some(id.clone());
     }
 
+    /// The replica in the same process, if there is one.
+    pub(super) fn preferred(&self) -> Option<&ReplicaId> {
+        self.preferred.as_ref()
+    }
+
+    /// Time since the last presence of a replica that was not OFFLINE, in milliseconds; 0 where none was heard.
+    pub(super) fn silent_ms(&self, id: &ReplicaId, now_ms: u64) -> u64 {
+        self.roster.get(id).map_or(0, |member| now_ms.saturating_sub(member.heard_ms))
+    }
+
     /// Takes notice of what a replica is known to have applied.
     pub(super) fn holds(&mut self, id: &ReplicaId, value_timestamp: &Timestamp) {
         if let Some(holds) = self.holds.get_mut(id)

@@ -21,7 +21,7 @@ pub(super) struct Attempt {
     pub(super) kind: Kind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Query,
     Accept,
@@ -38,6 +38,8 @@ pub(super) enum Outcome {
     Gone,
     /// The request reached no replica.
     Undelivered,
+    /// The request or its reply is most likely lost; the replica manager is there and can be asked again.
+    Lost,
 }
 
 impl Pending {

@@ -44,6 +44,15 @@ impl PendingQuery {
         self.client
     }
 
+    pub(super) fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// Whether every replica that can be asked was asked, and may still answer.
+    pub(super) fn waits_for_the_asked(&self) -> bool {
+        self.wake_ms == self.deadline_ms
+    }
+
     /// The time by which the client has its answer.
     pub(super) fn deadline_ms(&self) -> u64 {
         self.deadline_ms
@@ -88,7 +97,7 @@ impl Frontend {
     }
 
     /// Asks somebody who was not asked yet. Gives the time to look again, or `None` where the client has its answer.
-    fn send_query(&mut self, query: &mut PendingQuery, step: &mut Step<'_>) -> Option<u64> {
+    pub(super) fn send_query(&mut self, query: &mut PendingQuery, step: &mut Step<'_>) -> Option<u64> {
         let now_ms = step.now.monotonic_ms;
         let wait_ms = self.wait_ms(query.deadline_ms, step);
         if query.behind && wait_ms == 0 {
@@ -158,7 +167,9 @@ impl Frontend {
                 return None;
             }
             Outcome::Reply(Reply::Behind) => query.behind = true,
-            Outcome::Reply(_) | Outcome::Gone | Outcome::Undelivered => {}
+            Outcome::Reply(_) => {}
+            // It can be asked again when it is there.
+            Outcome::Gone | Outcome::Undelivered | Outcome::Lost => query.asked.retain(|id| *id != attempt.replica),
         }
         self.send_query(query, step)
     }

@@ -224,11 +224,19 @@ impl Frontend {
         let replica = &attempt.replica;
         // Answers to an earlier look-up do not count for the present one.
         let looked_up = update.looking_up.iter().position(|(n, _)| *n == attempt.n);
+        if let (Some(place), Outcome::Lost) = (looked_up, &outcome) {
+            let n = self.attempt(update.token, replica, Kind::LookUp);
+            update.attempts.push(n);
+            update.looking_up[place].0 = n;
+            let request = ConfirmRequest { n, id: update.id, acceptor: None, wait_ms: 0 };
+            step.outputs.push(Output::Confirm(replica.clone(), request));
+            return Some(update.deadline_ms.min(step.now.monotonic_ms + self.patience_ms()));
+        }
         if let Some(place) = looked_up {
             update.looking_up.remove(place);
             update.held_by_nobody &= match &outcome {
                 Outcome::Reply(reply) => *reply == Reply::NotHeld,
-                Outcome::Gone | Outcome::Undelivered => self.directory.is_dead(replica),
+                Outcome::Gone | Outcome::Undelivered | Outcome::Lost => self.directory.is_dead(replica),
             };
             let is_news = update.may_be_fresh
                 && update.held_by_nobody
@@ -240,7 +248,7 @@ impl Frontend {
         }
         if attempt.kind == Kind::Confirm {
             update.confirming.retain(|id| id != replica);
-            if !matches!(outcome, Outcome::Reply(Reply::Held { .. })) {
+            if !matches!(outcome, Outcome::Reply(Reply::Held { .. }) | Outcome::Lost) {
                 update.declined.push(replica.clone());
             }
         }
@@ -305,6 +313,7 @@ impl Frontend {
             Outcome::Reply(Reply::Behind) => update.behind = true,
             Outcome::Reply(Reply::NotHeld | Reply::NotServing | Reply::Answered { .. }) => {}
             Outcome::Gone | Outcome::Undelivered => {}
+            Outcome::Lost => update.asked.retain(|id| id != replica),
         }
         self.drive(update, step)
     }

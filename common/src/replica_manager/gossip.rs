@@ -62,6 +62,8 @@ impl ReplicaManager {
         let repeated_after = acknowledged.max(accepted.saturating_sub(GOSSIP_RECORDS_MAX as u64));
         self.gossiped = self.gossiped.min(repeated_after);
         self.acknowledge_to_all = true;
+        // Others may count it as gone meanwhile.
+        self.presence_due_ms = step.now.monotonic_ms;
     }
 
     pub(super) fn gossip(&self, records: Vec<Arc<Record>>, step: &Step<'_>) -> Gossip {

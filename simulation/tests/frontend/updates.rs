@@ -23,7 +23,7 @@ fn made(ago_ms: u64, bench: &Bench) -> UpdateId {
 }
 
 /// A version 4, which shows no age.
-fn unknown() -> UpdateId {
+pub(crate) fn unknown() -> UpdateId {
     "919108f7-52d1-4320-9bac-f847db4148a8".parse().unwrap()
 }
 

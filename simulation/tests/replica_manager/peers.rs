@@ -143,6 +143,7 @@ fn records_that_may_be_lost_with_a_connection_are_sent_again_by_the_next() {
     }
     bench.hear(Input::Disconnected);
     assert_eq!(sent(&bench.hear(Input::Connected)), vec![vec![2, 3]], "b may lack them");
+    assert_eq!(presences(&bench.pass(20)).len(), 1, "others may count it as gone");
     bench.hear(Input::Acknowledgement(Acknowledgement { id: id("b"), replica_timestamp: replicas(&[("own", 3)]) }));
     assert_eq!(sent(&bench.hear(Input::Connected)), vec![empty]);
 }
