@@ -29,6 +29,7 @@ Examples:
   cluster --no-client           the same without a menu, until ctrl-c
   cluster --observe             a live page of the cluster in a browser
   cluster --console             kill, pause and add processes by words like `kill r2`
+  cluster --sites 2 --console   two sites, and `cut` and `heal` for the link between them
   cluster --logs logs           every step of every process in logs/*.log
 
 The roles are in this program too, each with a --help of its own:
@@ -60,6 +61,11 @@ pub(crate) struct ClusterArgs {
     /// No menu: read verbs from standard input, one a line, like `kill r2` or `add replica` (`help` lists all)
     #[arg(long, conflicts_with = "no_client", help_heading = CLUSTER)]
     pub(crate) console: bool,
+
+    /// Number of sites, 2: each gets a broker of its own, members belong to them by turns, and `cut` parts the two
+    /// [default: one broker]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=2), help_heading = CLUSTER)]
+    pub(crate) sites: Option<u8>,
 
     /// Start the observer, a live page of the cluster, and print its address [default address: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:8080", help_heading = CLUSTER)]
@@ -172,6 +178,19 @@ impl ClusterArgs {
                 self.frontends, self.replicas
             ));
         }
+        if self.sites.is_some() && self.replicas < 2 {
+            return Some(
+                "--sites 2 gives the replicas to two sites by turns, but only 1 is started: start more replicas"
+                    .to_owned(),
+            );
+        }
+        if self.sites.is_some() && self.names_a_broker() {
+            return Some(
+                "--sites starts a broker for each site, but one is named already (by --server, --context, NATS_URL or \
+                 NATS_CONTEXT): leave out one of the two"
+                    .to_owned(),
+            );
+        }
         if self.names_a_broker() {
             return self.port.map(|_| {
                 "--port is for a broker that is started here, but one is named already (by --server, --context, NATS_URL \
@@ -248,6 +267,9 @@ mod tests {
             (&["--observe=8080"], "invalid socket address"),
             (&["--control"], "--observe"),
             (&["--console", "--no-client"], "--no-client"),
+            (&["--sites", "3"], "3"),
+            (&["--sites", "2", "1", "1"], "start more replicas"),
+            (&["--sites", "2", "--server", "nats://a:1"], "one is named already"),
             (&["--strict", "--fault-tolerance", "5", "1", "3"], "asks for 5 replicas to hold each update, but only 3"),
             (&["--strict", "1", "1"], "asks for 2 replicas"),
             (&["--together", "3", "2"], "each of the first 3 replicas, but only 2"),

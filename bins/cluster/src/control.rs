@@ -23,10 +23,12 @@ pub(crate) use self::error::ControlError;
 pub(crate) use self::names::Names;
 pub(crate) use self::verb::{Name, Verb};
 use crate::arguments::MEMBERS_MAX;
+use crate::broker::Broker;
 use crate::error::ClusterError;
 use crate::launch::{Cluster, next_presence};
 use crate::log_file;
 use crate::members::{Condition, Member};
+use crate::sites::{Link, Site};
 
 /// Verbs that may wait for the launcher.
 const WAITING_MAX: usize = 16;
@@ -90,7 +92,8 @@ impl Cluster {
             Verb::Restart(name) => self.restart(&name).await,
             Verb::Add(role) => self.add(role).await,
             Verb::Set(name, mode) => self.set_mode(&name, mode).await,
-            Verb::Cut | Verb::Heal => Err(ControlError::OneSite),
+            Verb::Cut => self.cut().await,
+            Verb::Heal => self.heal().await,
             Verb::Status => Ok(self.status()),
             Verb::Help => Ok(format!("verbs: {}", verb::VERBS)),
             Verb::Quit => {
@@ -102,7 +105,39 @@ impl Cluster {
 
     /// The state of every process, in one line.
     pub(crate) fn status(&self) -> String {
-        self.members.iter().map(Member::state).collect::<Vec<_>>().join(", ")
+        let states =
+            |members: &mut dyn Iterator<Item = &Member>| members.map(Member::state).collect::<Vec<_>>().join(", ");
+        let Some((sites, link)) = self.broker.as_ref().and_then(|broker| Some((broker.sites(), broker.link()?))) else {
+            return states(&mut self.members.iter());
+        };
+        let of_site = |site: &Site| {
+            let states = states(&mut self.members.iter().filter(|member| member.site() == *site));
+            format!("{site}: {states}; ")
+        };
+        let link = if link.is_cut() { "the link is cut" } else { "the link works" };
+        sites.iter().map(of_site).collect::<String>() + link
+    }
+
+    async fn cut(&self) -> Result<String, ControlError> {
+        let link = self.link()?;
+        if link.is_cut() {
+            return Err(ControlError::AlreadyCut);
+        }
+        link.cut().await;
+        Ok("the link between the sites is cut".to_owned())
+    }
+
+    async fn heal(&self) -> Result<String, ControlError> {
+        let link = self.link()?;
+        if !link.is_cut() {
+            return Err(ControlError::NotCut);
+        }
+        let words = if link.heal().await { "is healed" } else { "is open again, but the brokers do not use it yet" };
+        Ok(format!("the link between the sites {words}"))
+    }
+
+    fn link(&self) -> Result<&Link, ControlError> {
+        self.broker.as_ref().and_then(Broker::link).ok_or(ControlError::OneSite)
     }
 
     async fn add(&mut self, role: Role) -> Result<String, ControlError> {
@@ -114,7 +149,7 @@ impl Cluster {
         let last = self.members.iter().filter(|member| member.role() == role).map(Member::number).max();
         let number = last.unwrap_or(0).checked_add(1).ok_or(ControlError::TooMany(role))?;
         let (Some(broker), Some(logs)) = (&self.broker, &self.logs) else { return Err(ControlError::Ending) };
-        let member = Member::start(role, number, &self.arguments, broker.options(), logs)?;
+        let member = Member::start(role, number, &self.arguments, broker, logs)?;
         self.members.push(member);
         self.until_serving(self.members.len() - 1, "added").await
     }
@@ -123,7 +158,7 @@ impl Cluster {
         let index = self.find("restart", name)?;
         self.members[index].end().await;
         let (Some(broker), Some(logs)) = (&self.broker, &self.logs) else { return Err(ControlError::Ending) };
-        self.members[index].start_again(&self.arguments, broker.options(), logs)?;
+        self.members[index].start_again(&self.arguments, broker, logs)?;
         self.until_serving(index, "restarted").await
     }
 
@@ -163,7 +198,7 @@ impl Cluster {
         let (Some(lookout), Some(id)) = (&self.lookout, member.id()) else {
             return Err(ControlError::NotSeen(member.what()));
         };
-        let reply = lookout.set_mode(id, mode).await;
+        let reply = lookout.set_mode(member.site(), id, mode).await;
         let reply = reply.map_err(|reason| ControlError::NoAnswer { what: member.what(), reason })?;
         Ok(format!("replica {} is {} (mode {})", reply.id, reply.status, reply.mode))
     }

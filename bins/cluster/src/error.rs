@@ -14,6 +14,12 @@ pub(crate) enum ClusterError {
     /// No broker could be started.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The brokers of the two sites do not find each other.
+    #[error("the brokers of the two sites do not connect: {last_words}")]
+    NoRoute {
+        /// The end of the first one's log.
+        last_words: String,
+    },
     /// The broker could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),

@@ -95,7 +95,7 @@ impl Cluster {
         }
         let logs = self.logs.insert(LogFolder::at(arguments.logs.as_deref())?);
         let broker = self.broker.insert(Broker::open(arguments, logs).await?);
-        let lookout = self.lookout.insert(Lookout::connect(broker.options()).await?);
+        let lookout = self.lookout.insert(Lookout::connect(broker).await?);
         tell(&format!(
             "starting {} and {}",
             counted(arguments.frontends.into(), "frontend"),
@@ -104,7 +104,7 @@ impl Cluster {
         let separate = if arguments.together { 0 } else { arguments.frontends };
         for (role, count) in [(Role::Replica, arguments.replicas), (Role::Frontend, separate)] {
             for n in 1..=count {
-                self.members.push(Member::start(role, n, arguments, broker.options(), logs)?);
+                self.members.push(Member::start(role, n, arguments, broker, logs)?);
             }
         }
         lookout.wait_until_ready(&mut self.members, arguments.ready_within()).await?;
@@ -207,7 +207,7 @@ impl Cluster {
                     if let Some(line) = outage.look(serving, states, Instant::now()) {
                         tell(&line);
                     }
-                    if let Some(broker) = &self.broker {
+                    if let Some(broker) = &mut self.broker {
                         broker.bound_log();
                     }
                 }

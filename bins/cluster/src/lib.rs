@@ -2,6 +2,7 @@
 //!
 //! - the command line: `arguments`; the roles that this executable carries: `roles`
 //! - the parts of a running cluster: `broker`, `members` (the processes of the roles), `foreground_client`, `observer`
+//! - two `sites` with a broker each, and the `relay` between them
 //! - their logs: `log_folder`, the `log_file`s in it, and `log_pump`, which fills them
 //! - changes of it while it runs: `control` performs verbs such as `kill r2`, `console` reads them
 //! - how they come and go: `launch` starts, watches and stops them; `readiness` waits until they serve; `outage` notices
@@ -26,8 +27,10 @@ mod notices;
 mod observer;
 mod outage;
 mod readiness;
+mod relay;
 mod roles;
 mod signals;
+mod sites;
 mod summary;
 
 use std::ffi::OsString;

@@ -15,6 +15,8 @@ use crate::error::ClusterError;
 
 /// The log of the broker, without its ending.
 pub(crate) const BROKER: &str = "nats-server";
+/// The log of the broker of the second site, without its ending.
+pub(crate) const SECOND_BROKER: &str = "nats-server-2";
 
 /// The folder of the logs.
 #[derive(Debug)]
@@ -133,7 +135,7 @@ fn is_log_name(name: &str) -> bool {
     let Some(stem) = name.strip_suffix(".log") else { return false };
     let stem = stem.strip_suffix(".1").unwrap_or(stem);
     let number = stem.strip_prefix(['f', 'r']);
-    stem == BROKER
+    [BROKER, SECOND_BROKER].contains(&stem)
         || number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
@@ -176,10 +178,15 @@ mod tests {
         foreign.iter().for_each(|name| write(name, "somebody else's"));
         let mut moved = Vec::new();
         for run in ["first", "second"] {
-            ["f1.log", "nats-server.log", "r1.log", "r12.1.log", "r12.log"].iter().for_each(|name| write(name, run));
+            ["f1.log", "nats-server-2.log", "nats-server.log", "r1.log", "r12.1.log", "r12.log"]
+                .iter()
+                .for_each(|name| write(name, run));
             let folder = LogFolder::at(Some(root.path())).unwrap();
             let earlier = folder.earlier().unwrap().to_owned();
-            assert_eq!(names(&earlier), ["f1.log", "nats-server.log", "r1.log", "r12.1.log", "r12.log"]);
+            assert_eq!(
+                names(&earlier),
+                ["f1.log", "nats-server-2.log", "nats-server.log", "r1.log", "r12.1.log", "r12.log"]
+            );
             assert_eq!(std::fs::read_to_string(earlier.join("r12.log")).unwrap(), run);
             moved.push(earlier.file_name().unwrap().to_str().unwrap().to_owned());
         }

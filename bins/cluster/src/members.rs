@@ -16,12 +16,14 @@ use natter_common::roster::{MISSED_INTERVALS_MAX, PRESENCE_INTERVAL_MS};
 use tokio::time::Instant;
 
 use crate::arguments::ClusterArgs;
+use crate::broker::Broker;
 use crate::control::Names;
 use crate::error::ClusterError;
 use crate::log_file::{BOUND, LogFile};
 use crate::log_folder::LogFolder;
 use crate::log_pump::Log;
 use crate::roles;
+use crate::sites::Site;
 
 /// A process's first presence can say that it is this much older than it is: clocks are read at different moments.
 const UPTIME_SLACK: Duration = Duration::from_millis(100);
@@ -34,6 +36,7 @@ const GONE_AFTER: Duration = Duration::from_millis(MISSED_INTERVALS_MAX * PRESEN
 pub(crate) struct Member {
     role: Role,
     number: u8,
+    site: Site,
     name: String,
     log: Log,
     process: OwnedProcess,
@@ -78,17 +81,19 @@ impl Member {
         role: Role,
         n: u8,
         arguments: &ClusterArgs,
-        broker: &BrokerOptions,
+        broker: &Broker,
         logs: &LogFolder,
     ) -> Result<Self, ClusterError> {
         let name = format!("{}{n}", if role == Role::Frontend { 'f' } else { 'r' });
         let has_entrance = arguments.together && role == Role::Replica && n <= arguments.frontends;
         let plan = Plan { role, name: &name, has_entrance };
-        let (log, process) = plan.spawn(LogFile::create, arguments, broker, logs)?;
+        let site = broker.site_of(n);
+        let (log, process) = plan.spawn(LogFile::create, arguments, broker.options_at(site), logs)?;
         let now = Instant::now();
         Ok(Self {
             role,
             number: n,
+            site,
             name,
             log,
             process,
@@ -105,11 +110,11 @@ impl Member {
     pub(crate) fn start_again(
         &mut self,
         arguments: &ClusterArgs,
-        broker: &BrokerOptions,
+        broker: &Broker,
         logs: &LogFolder,
     ) -> Result<(), ClusterError> {
         let plan = Plan { role: self.role, name: &self.name, has_entrance: self.has_entrance };
-        let (log, process) = plan.spawn(LogFile::append, arguments, broker, logs)?;
+        let (log, process) = plan.spawn(LogFile::append, arguments, broker.options_at(self.site), logs)?;
         (self.log, self.process, self.condition) = (log, process, Condition::Running);
         (self.seen, self.seen_entrance) = (None, None);
         (self.started, self.heard) = (Instant::now(), Instant::now());
@@ -154,6 +159,11 @@ impl Member {
     /// Its number among those of its role.
     pub(crate) fn number(&self) -> u8 {
         self.number
+    }
+
+    /// Its site.
+    pub(crate) fn site(&self) -> Site {
+        self.site
     }
 
     /// `replica r1`.

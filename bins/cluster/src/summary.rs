@@ -27,6 +27,13 @@ pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFolder, obs
         let _ = writeln!(text, "  {what:<12} {value}");
     };
     line("broker", &broker.url());
+    if let Some(url) = broker.second_url() {
+        line("site 2", &format!("{url} (the broker above is that of site 1)"));
+        for site in broker.sites() {
+            let names: Vec<&str> = members.iter().filter(|member| member.site() == *site).map(Member::name).collect();
+            line(&format!("at {site}"), &names.join(", "));
+        }
+    }
     if let Some(url) = broker.monitoring_url() {
         line("monitoring", url);
     }

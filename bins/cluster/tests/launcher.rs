@@ -9,6 +9,8 @@ mod logs;
 mod observer;
 #[path = "launcher/page.rs"]
 mod page;
+#[path = "launcher/sites.rs"]
+mod sites;
 mod support;
 
 use std::net::{TcpListener, TcpStream};

@@ -66,6 +66,7 @@ pub struct NatsServer {
     process: OwnedProcess,
     url: String,
     monitoring_url: Option<String>,
+    route_url: Option<String>,
     log: PathBuf,
     directory: TempDir,
 }
@@ -76,6 +77,8 @@ struct Ports {
     nats: Vec<String>,
     #[serde(default)]
     monitoring: Vec<String>,
+    #[serde(default)]
+    cluster: Vec<String>,
 }
 
 impl NatsServer {
@@ -126,7 +129,7 @@ impl NatsServer {
         set_arguments(&mut command, &settings, directory.path());
         command.stdout(file.try_clone().map_err(cannot_run)?).stderr(file);
         let process = spawn(command).map_err(cannot_run)?.with_grace(GRACE);
-        let mut server = Self { process, url: String::new(), monitoring_url: None, log, directory };
+        let mut server = Self { process, url: String::new(), monitoring_url: None, route_url: None, log, directory };
         server.wait_until_ready(&settings).await?;
         Ok(server)
     }
@@ -144,6 +147,7 @@ impl NatsServer {
             {
                 self.url = url;
                 self.monitoring_url = ports.monitoring.into_iter().next();
+                self.route_url = ports.cluster.into_iter().next();
                 return Ok(());
             }
             if started.elapsed() >= settings.ready_within {
@@ -161,7 +165,12 @@ impl NatsServer {
 
     /// The port for clients.
     pub fn port(&self) -> Option<u16> {
-        self.url.rsplit(':').next().and_then(|port| port.parse().ok())
+        port_of(&self.url)
+    }
+
+    /// The port for routes of other servers, where the arguments make it a server of a cluster.
+    pub fn route_port(&self) -> Option<u16> {
+        port_of(self.route_url.as_deref()?)
     }
 
     /// Where the server's own reports are: `http://127.0.0.1:PORT`. `None` where the arguments have switched them off.
@@ -187,6 +196,10 @@ impl NatsServer {
     pub async fn stop(mut self) -> std::io::Result<ExitStatus> {
         self.process.stop().await
     }
+}
+
+fn port_of(url: &str) -> Option<u16> {
+    url.rsplit(':').next().and_then(|port| port.parse().ok())
 }
 
 fn set_arguments(command: &mut Command, settings: &ServerSettings, directory: &Path) {

@@ -68,6 +68,12 @@ pub(crate) enum ControlError {
     /// There is no link that could be cut.
     #[error("there is one site only, and so no link between sites: start the cluster with --sites 2")]
     OneSite,
+    /// The link is cut already.
+    #[error("the link between the sites is cut already: `heal` lets it work again")]
+    AlreadyCut,
+    /// The link is not cut.
+    #[error("the link between the sites is not cut")]
+    NotCut,
     /// As many processes of this role run as the launcher starts.
     #[error("{MEMBERS_MAX} processes of the role {} are the most that one launcher starts", roles::word(*.0))]
     TooMany(Role),
