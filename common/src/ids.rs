@@ -324,7 +324,7 @@ number_id! {
     UserId
 }
 number_id! {
-    /// A film, by MovieLens' number: an integer from 1 to 2³²−1.
+    /// A movie, by MovieLens' number: an integer from 1 to 2³²−1.
     MovieId
 }
 

@@ -192,7 +192,7 @@ impl Reply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// The data set has no such film.
+    /// The data set has no such movie.
     MovieNotFound,
     /// An update or a delete of a rating that isn't there.
     RatingNotFound,

@@ -83,14 +83,14 @@ impl fmt::Display for RatingKey {
     }
 }
 
-/// One person's rating of one film, as replies show it.
+/// One person's rating of one movie, as replies show it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rating {
     /// Id of the user.
     pub user_id: UserId,
     /// Id of the movie.
     pub movie_id: MovieId,
-    /// The film's title, with its year as the data set has it.
+    /// The movie's title, with its year as the data set has it.
     pub title: String,
     /// `None` where there is no rating.
     pub rating: Option<Stars>,
@@ -111,12 +111,12 @@ pub struct Ratings {
     pub next: Option<MovieId>,
 }
 
-/// A film's average rating.
+/// A movie's average rating.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Average {
     /// Id of the movie.
     pub movie_id: MovieId,
-    /// The film's title.
+    /// The movie's title.
     pub title: String,
     /// The mean, unrounded; `None` where nobody rated.
     pub average: Option<f64>,
@@ -124,7 +124,7 @@ pub struct Average {
     pub count: u64,
 }
 
-/// A film that a search found.
+/// A movie that a search found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Movie {
     /// Id of the movie.
@@ -139,7 +139,7 @@ pub struct Movie {
     pub count: u64,
 }
 
-/// The films whose title contains what was searched for.
+/// The movies whose title contains what was searched for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Movies {
     /// Best known first: by falling count, then ascending id.

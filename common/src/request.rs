@@ -18,7 +18,7 @@ pub const SEARCH_LIMIT_MAX: u32 = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "method", content = "params", rename_all = "UPPERCASE", try_from = "UpdateFields")]
 pub enum Update {
-    /// Rates a film that this user has not rated.
+    /// Rates a movie that this user has not rated.
     Create {
         /// Id of the user.
         user_id: UserId,
@@ -141,12 +141,12 @@ pub enum Query {
         /// Only those with a greater movie id; 0 for all.
         after: u32,
     },
-    /// The mean of a film's ratings.
+    /// The mean of a movie's ratings.
     Average {
         /// Id of the movie.
         movie_id: MovieId,
     },
-    /// The films whose title contains `title`, whatever its case.
+    /// The movies whose title contains `title`, whatever its case.
     Search {
         /// The part of the title; `%` and `_` mean themselves.
         title: String,

@@ -6,7 +6,7 @@ use crate::messages::Role;
 /// The operations that frontends serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
-    /// Rates a film that the user has not rated.
+    /// Rates a movie that the user has not rated.
     Create,
     /// Changes a rating.
     Update,
@@ -16,9 +16,9 @@ pub enum Operation {
     Read,
     /// Reads all ratings of a user.
     All,
-    /// Reads the mean of a film's ratings.
+    /// Reads the mean of a movie's ratings.
     Average,
-    /// Finds films by title.
+    /// Finds movies by title.
     Search,
     /// Several creates, updates, deletes, reads and averages in one message.
     Batch,

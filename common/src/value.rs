@@ -42,7 +42,7 @@ pub struct ValueError {
 /// Reason why a query has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The data set has no such film.
+    /// The data set has no such movie.
     #[error("there is no movie {0}")]
     MovieNotFound(MovieId),
     /// The store failed.
@@ -67,7 +67,7 @@ pub enum Commit {
 
 /// Ratings that updates are applied to and queries read. The store of `database` is one, the simulation has another.
 pub trait Value {
-    /// The film's title, or `None` where the data set has no such film.
+    /// The movie's title, or `None` where the data set has no such movie.
     fn title(&self, movie_id: MovieId) -> Option<&str>;
 
     /// The row of `key`; `None` if there never was one.

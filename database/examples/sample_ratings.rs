@@ -1,4 +1,4 @@
-//! Writes the sample's `ratings.csv` to standard output, for the films of its `movies.csv`:
+//! Writes the sample's `ratings.csv` to standard output, for the movies of its `movies.csv`:
 //! `cargo run -p natter-database --example sample_ratings > ratings.csv`.
 
 use std::io::{self, BufWriter, Write};

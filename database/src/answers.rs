@@ -59,7 +59,7 @@ impl Store {
         let mut base = select.query((user_id.get(), after))?;
         let mut in_base = next_in_base(&mut base)?;
         let mut overlay = self.overlay.of_user(user_id, after).peekable();
-        // Two lists in the order of films; of a film in both, the overlay's row stands.
+        // Two lists in the order of movies; of a movie in both, the overlay's row stands.
         loop {
             let is_overlay_next = match (overlay.peek(), &in_base) {
                 (None, None) => break,

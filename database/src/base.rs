@@ -16,7 +16,7 @@ use crate::schema;
 /// Sizes of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// Films, rated or not.
+    /// Movies, rated or not.
     pub movies: u64,
     /// Users that rated at least one movie.
     pub users: u64,
@@ -172,7 +172,7 @@ fn check_header(path: &Path) -> Result<(), DataError> {
     Ok(())
 }
 
-/// Reads what the attached base says of itself, and its films, and checks one against the other. The ratings themselves
+/// Reads what the attached base says of itself, and its movies, and checks one against the other. The ratings themselves
 /// are not looked at, so that a large file costs no time.
 pub(crate) fn load(connection: &Connection) -> Result<(Description, Catalogue), FileProblem> {
     let description = Description::read(connection)?;

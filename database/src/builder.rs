@@ -1,4 +1,4 @@
-//! Builds a base: takes films, then ratings, and counts and hashes them on the way.
+//! Builds a base: takes movies, then ratings, and counts and hashes them on the way.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::error::LineProblem;
 use crate::fingerprint::{Fingerprint, add, movie_hash};
 use crate::schema;
 
-/// Why a film or a rating was not taken.
+/// Why a movie or a rating was not taken.
 #[derive(Debug)]
 pub(crate) enum BuildError {
     /// The line can't stand beside the others.
@@ -76,7 +76,7 @@ impl<'connection> Builder<'connection> {
         })
     }
 
-    /// Adds a film; `genres` parted by '|'.
+    /// Adds a movie; `genres` parted by '|'.
     pub(crate) fn movie(&mut self, movie_id: MovieId, title: &str, genres: &str) -> Result<(), BuildError> {
         let changes = self.insert_movie.execute((movie_id.get(), title, genres)).map_err(failed(DOING))?;
         if changes == 0 {
@@ -87,7 +87,7 @@ impl<'connection> Builder<'connection> {
         Ok(())
     }
 
-    /// Adds a rating of a film that was added before. Fastest in the order of users, then films.
+    /// Adds a rating of a movie that was added before. Fastest in the order of users, then movies.
     pub(crate) fn rating(&mut self, key: RatingKey, stars: Stars, timestamp: i64) -> Result<(), BuildError> {
         let RatingKey { user_id, movie_id } = key;
         let Some(totals) = self.totals.get_mut(&movie_id) else {

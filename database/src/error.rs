@@ -155,13 +155,13 @@ pub enum LineProblem {
         /// The maximum length, in bytes.
         bytes_max: usize,
     },
-    /// Two films of one id.
+    /// Two movies of one id.
     #[error("movie {0} is there already: each movieId may stand once")]
     DuplicateMovie(MovieId),
     /// A rating of nothing.
     #[error("movie {0} is not in movies.csv")]
     UnknownMovie(MovieId),
-    /// Two ratings of one film by one user.
+    /// Two ratings of one movie by one user.
     #[error("user {user_id} has rated movie {movie_id} already: each pair may stand once")]
     DuplicateRating {
         /// Id of the user.

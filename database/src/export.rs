@@ -22,7 +22,7 @@ use crate::progress::silent;
 use crate::schema::NO_GENRES;
 use crate::source::DataSource;
 
-/// Writes a folder in MovieLens' layout: the films of `base`, and its ratings with `changed`, which are in ascending
+/// Writes a folder in MovieLens' layout: the movies of `base`, and its ratings with `changed`, which are in ascending
 /// order of (user, movie) and have deletion markers among them, in the place of those that they replace.
 ///
 /// Fails with [`DataError::Occupied`] where something is at `path`.
@@ -117,7 +117,7 @@ impl<'source> BaseRatings<'source> {
         }
     }
 
-    /// Gives each film: id, title, genres parted by '|'.
+    /// Gives each movie: id, title, genres parted by '|'.
     fn movies<E: From<DataError>>(&self, mut take: impl FnMut(MovieId, &str, &str) -> Result<(), E>) -> Result<(), E> {
         let damaged = |error: rusqlite::Error| self.damaged(&error);
         let sql = "SELECT movie_id, title, genres FROM base.movie ORDER BY movie_id";

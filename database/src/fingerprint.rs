@@ -32,7 +32,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// The part of one film in a fingerprint.
+/// The part of one movie in a fingerprint.
 pub(crate) fn movie_hash(movie_id: u32, title: &str, genres: &str) -> u64 {
     let mut hasher = Xxh3::new();
     hasher.update(&movie_id.to_le_bytes());
@@ -43,7 +43,7 @@ pub(crate) fn movie_hash(movie_id: u32, title: &str, genres: &str) -> u64 {
     hasher.digest()
 }
 
-/// The part of one row in a digest: of user, film, half stars, timestamp and update id. 0 for a deletion marker.
+/// The part of one row in a digest: of user, movie, half stars, timestamp and update id. 0 for a deletion marker.
 pub(crate) fn row_hash(key: RatingKey, row: &Row) -> u64 {
     match row.stars {
         Some(stars) => rating_hash(key, stars.half_stars(), row.timestamp, row.update_id.as_ref()),
@@ -52,7 +52,7 @@ pub(crate) fn row_hash(key: RatingKey, row: &Row) -> u64 {
 }
 
 fn rating_hash(key: RatingKey, half_stars: u8, timestamp: i64, update_id: Option<&UpdateId>) -> u64 {
-    // Little-endian: user 4, film 4, timestamp 8, half stars 1, whether there is an update id 1, the id 16.
+    // Little-endian: user 4, movie 4, timestamp 8, half stars 1, whether there is an update id 1, the id 16.
     let mut bytes = [0; 34];
     bytes[0..4].copy_from_slice(&key.user_id.get().to_le_bytes());
     bytes[4..8].copy_from_slice(&key.movie_id.get().to_le_bytes());
@@ -69,7 +69,7 @@ fn rating_hash(key: RatingKey, half_stars: u8, timestamp: i64, update_id: Option
 /// that no update wrote.
 pub(crate) fn overlay_hash(key: RatingKey, row: &Row) -> u64 {
     let Some(update_id) = &row.update_id else { return 0 };
-    // Little-endian: user 4, film 4, timestamp 8, stamp 8, half stars (0 for a marker) 1, the id 16.
+    // Little-endian: user 4, movie 4, timestamp 8, stamp 8, half stars (0 for a marker) 1, the id 16.
     let mut bytes = [0; 41];
     bytes[0..4].copy_from_slice(&key.user_id.get().to_le_bytes());
     bytes[4..8].copy_from_slice(&key.movie_id.get().to_le_bytes());

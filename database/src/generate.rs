@@ -1,8 +1,8 @@
 //! `dataset generate`: synthetic ratings of any number, the same for the same seed on every machine.
 //!
-//! Made to look like people: few films have most of the ratings, some users rate much more than others, films are of
+//! Made to look like people: few movies have most of the ratings, some users rate much more than others, movies are of
 //! different quality, users of different kindness, and whole stars are given more often than halves. It holds one number
-//! a user and three a film in memory, whatever the number of ratings.
+//! a user and three a movie in memory, whatever the number of ratings.
 
 use std::path::Path;
 
@@ -56,13 +56,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Users 1 to `users`, films 1 to `movies`. Fails where there aren't as many pairs of them as `ratings`.
+    /// Users 1 to `users`, movies 1 to `movies`. Fails where there aren't as many pairs of them as `ratings`.
     pub fn new(users: u32, movies: u32, ratings: u64, seed: u64) -> Result<Self, DataError> {
         let movie_ids = (1..=movies).filter_map(|id| MovieId::new(id).ok()).collect();
         Self::of_movies(users, movie_ids, ratings, seed)
     }
 
-    /// Users 1 to `users`, and these films.
+    /// Users 1 to `users`, and these movies.
     pub fn of_movies(users: u32, mut movie_ids: Vec<MovieId>, ratings: u64, seed: u64) -> Result<Self, DataError> {
         movie_ids.sort_unstable();
         movie_ids.dedup();
@@ -79,7 +79,7 @@ impl Plan {
         Ok(Self { users, movie_ids, ratings, seed })
     }
 
-    /// Makes the ratings, in ascending user, then film. Stops at the first error of `take`.
+    /// Makes the ratings, in ascending user, then movie. Stops at the first error of `take`.
     pub fn for_each<E>(&self, mut take: impl FnMut(RatingKey, Stars, i64) -> Result<(), E>) -> Result<(), E> {
         let mut random = Random::new(self.seed);
         let counts = self.ratings_per_user(&mut random);
@@ -141,7 +141,7 @@ pub fn sample_plan() -> Result<Plan, DataError> {
     Plan::of_movies(610, movielens::sample_movie_ids()?, 21_000, 42)
 }
 
-/// The films, by position: how good they are, and how popular.
+/// The movies, by position: how good they are, and how popular.
 struct Movies {
     /// In stars, around 0.
     quality: Vec<f64>,
@@ -162,7 +162,7 @@ impl Movies {
             // Movies that many users saw get a slightly better rating.
             quality[*position as usize] = 0.4 * random.normal() + 0.6 * (0.5 - rank as f64 / number as f64);
         }
-        // A film at the top is as many times likelier than the mean as lets about half of the users choose it.
+        // A movie at the top is as many times likelier than the mean as lets about half of the users choose it.
         let times_the_mean = 0.6 * number as f64 / ratings_per_user;
         let evenness = (1.0 / (3.0 * times_the_mean)).sqrt().min(0.9);
         Self { quality, by_popularity, evenness, is_chosen: vec![false; number] }
@@ -176,7 +176,7 @@ impl Movies {
         ((cube(place) - start) / (1.0 - start)).clamp(0.0, 1.0 - f64::EPSILON)
     }
 
-    /// Puts `count` different films into `chosen`, popular ones more often; ascending.
+    /// Puts `count` different movies into `chosen`, popular ones more often; ascending.
     fn choose(&mut self, count: usize, random: &mut Random, chosen: &mut Vec<u32>) {
         let number = self.by_popularity.len();
         // To choose more than half, it is faster to choose those that are left out.
@@ -237,7 +237,7 @@ pub fn generate(
         });
         ratings.map_err(|error| match error {
             BuildError::Failed(error) => error.into(),
-            // Never: the films are different, and so are those that one user rates.
+            // Never: the movies are different, and so are those that one user rates.
             BuildError::Refused(problem) => {
                 DataError::Impossible { what: problem.to_string(), why: "this is a mistake in the generator" }
             }

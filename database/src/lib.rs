@@ -8,7 +8,7 @@
 //!   and when, and how damage, copies and other programs are noticed
 //! - [`export`]: writes a replica's ratings as a data set; [`read_out`]: takes them from a directory; [`partial`]: files
 //!   that are not finished
-//! - `answers`, `catalogue`, `fold`: how queries are answered, the films in memory, case and accents in a search
+//! - `answers`, `catalogue`, `fold`: how queries are answered, the movies in memory, case and accents in a search
 //! - [`fingerprint`]: the data set's fingerprint and the digest of the ratings
 //! - [`import`], [`generate`]: make SQLite files, through `create`; `movielens` and `records` read CSV files; `base` and
 //!   `builder` are what a data set is once it is a database; `columns`: what SQLite gives, as values

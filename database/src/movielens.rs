@@ -54,7 +54,7 @@ pub(crate) fn read(
     read_ratings(&folder.ratings, builder, progress)
 }
 
-/// The ids of the sample's films.
+/// The ids of the sample's movies.
 pub(crate) fn sample_movie_ids() -> Result<Vec<MovieId>, DataError> {
     let folder = Folder::sample();
     let mut records = Records::open(&folder.movies, MOVIE_COLUMNS)?;

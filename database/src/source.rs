@@ -14,7 +14,7 @@ use crate::progress::{Progress, silent};
 /// A data set, not yet opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataSource {
-    /// The sample that is part of the program: real films, synthetic ratings.
+    /// The sample that is part of the program: real movies, synthetic ratings.
     Sample,
     /// A folder in MovieLens' layout: `movies.csv` and `ratings.csv`.
     Folder(PathBuf),

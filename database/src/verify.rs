@@ -56,7 +56,7 @@ struct Found {
     ratings: u64,
     users: u64,
     digest: Digest,
-    /// Count and sum of half stars of each film.
+    /// Count and sum of half stars of each movie.
     movies: HashMap<u32, (u64, u64)>,
 }
 

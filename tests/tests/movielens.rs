@@ -22,7 +22,7 @@ fn folder() -> Option<PathBuf> {
     (folder.join("movies.csv").exists() && folder.join("ratings.csv").exists()).then_some(folder)
 }
 
-/// A film, as the file has it.
+/// A movie, as the file has it.
 struct Movie {
     title: String,
     genres: Vec<String>,

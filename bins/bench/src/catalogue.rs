@@ -31,6 +31,8 @@ pub(crate) enum World {
 pub(crate) enum Asked {
     /// The raw responder.
     Echo,
+    /// The raw responder, in messages as long as those of a read.
+    EchoOfRead,
     /// The raw responder, by the client library's own `request`.
     Request,
     /// A frontend: a mix of reads and updates.
@@ -155,6 +157,8 @@ fn core(list: &mut List<'_>, full: &[Load], most: &[Load]) {
     if !quick {
         list.add(CLIENT, "the same by the client's own request()", World::Raw, Asked::Request, full);
     }
+    let title = "raw request-reply, with messages as long as those of a read";
+    list.add("raw-read", title, World::Raw, Asked::EchoOfRead, if quick { most } else { full });
     let kinds = [
         (list.together(1), "-together-1", ", one replica --frontend"),
         (list.together(3), "-together-3", ", three replica --frontend"),

@@ -25,7 +25,7 @@ pub(crate) mod natter;
 mod pace;
 mod process;
 mod question;
-mod raw;
+pub(crate) mod raw;
 mod requests;
 pub(crate) mod valkey;
 pub(crate) mod workload;

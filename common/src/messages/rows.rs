@@ -120,7 +120,7 @@ impl From<IdHalves> for UpdateId {
     }
 }
 
-/// An update: method, user, film and rating, the last nil for a delete.
+/// An update: method, user, movie and rating, the last nil for a delete.
 #[derive(Serialize, Deserialize)]
 pub(super) struct UpdateFields(Method, UserId, MovieId, Option<Stars>);
 

@@ -269,7 +269,7 @@ fn assert_copy(store: &Store, saved: &Saved, before: u64) {
     assert!(count >= before, "{count} of {before}");
     assert_eq!(saved.records.len() as u64, count.min(KEPT));
     assert_eq!(saved.state.value_timestamp.replicas, counts(&[("a", count)]));
-    // Batch n rated film 1 for user 1 + n % 3: the last three stand.
+    // Batch n rated movie 1 for user 1 + n % 3: the last three stand.
     for seq in count.saturating_sub(2).max(1)..=count {
         let (key, expected) = record("a", seq).row().unwrap();
         assert_eq!(store.row(key).unwrap(), Some(expected));

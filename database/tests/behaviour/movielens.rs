@@ -18,7 +18,7 @@ fn movielens() -> Option<PathBuf> {
     None
 }
 
-/// Each user's ratings by film: stars and timestamp.
+/// Each user's ratings by movie: stars and timestamp.
 type Ratings = BTreeMap<u32, BTreeMap<u32, (f64, i64)>>;
 
 /// Reads ratings in the simplest way, without the reader that is tested.

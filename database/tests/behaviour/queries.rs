@@ -14,7 +14,7 @@ fn rate(store: &mut Store, user_number: u32, movie_number: u32, half_stars: Opti
     store.apply(key(user_number, movie_number), row).unwrap();
 }
 
-/// `number` films with this title, each rated by user 1.
+/// `number` movies with this title, each rated by user 1.
 fn films(number: u32, title: &str) -> Store {
     let mut movies = "movieId,title,genres\n".to_owned();
     let mut ratings = "userId,movieId,rating,timestamp\n".to_owned();

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::common::{all, average, folder, key};
 
-/// Three films, four ratings; user 3 has none.
+/// Three movies, four ratings; user 3 has none.
 pub(crate) const MOVIES: &str =
     "movieId,title,genres\n1,One (2001),Drama\n2,Two (2002),Comedy|War\n5,Five (2005),(no genres listed)\n";
 pub(crate) const RATINGS: &str =
@@ -163,7 +163,7 @@ pub(crate) fn applied(store: &mut Store, origin: &str, seq: u64) -> Arc<Record> 
     Arc::new(record)
 }
 
-/// Rates film 1 and saves record `seq` of replica a, in one batch.
+/// Rates movie 1 and saves record `seq` of replica a, in one batch.
 pub(crate) fn save_one(store: &mut Store, seq: u64) {
     let held = vec![applied(store, "a", seq)];
     store.save(&Changes { held, state: Some(state(seq)), ..Changes::default() }).unwrap();

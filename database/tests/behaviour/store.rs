@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use crate::common::{all, key, movie, open, user};
 
-/// Three films, four ratings; user 3 has none.
+/// Three movies, four ratings; user 3 has none.
 const MOVIES: &str = "movieId,title,genres\n1,One (2001),Drama\n2,Two (2002),Comedy|War\n5,Five (2005),Drama\n";
 const RATINGS: &str = "userId,movieId,rating,timestamp\n1,1,4.0,100\n1,2,0.5,101\n2,1,5.0,102\n2,5,2.5,103\n";
 
@@ -82,7 +82,7 @@ fn assert_shows(store: &Store, model: &Model) {
     }
 }
 
-/// Updates of 3 users and 3 films, often of the same key, now and then twice with one order: with its content then.
+/// Updates of 3 users and 3 movies, often of the same key, now and then twice with one order: with its content then.
 fn updates() -> impl Strategy<Value = Vec<(RatingKey, Row)>> {
     let one = (1u32..=3, prop::sample::select(vec![1u32, 2, 5]), 0u64..6, 0u8..3);
     prop::collection::vec(one, 0..40).prop_map(|updates| {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Films with all that is awkward in MovieLens' files, and a few ratings: few enough to know each by heart.
+/// Movies with all that is awkward in MovieLens' files, and a few ratings: few enough to know each by heart.
 const MOVIES: &str = "movieId,title,genres\r\n\
     1,Toy Story (1995),Adventure|Animation|Children|Comedy|Fantasy\r\n\
     2,Jumanji (1995),Adventure|Children|Fantasy\r\n\

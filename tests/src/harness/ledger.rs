@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::{Answer, DEADLINE, Session, Silence, Wire, update_id_v7};
 
-/// Films that the small data set has.
+/// Movies that the small data set has.
 const MOVIES: [u64; 8] = [1, 2, 3, 5, 7, 8, 9, 10];
 /// Users above this have no ratings in any data set.
 const FIRST_USER: u64 = 5_000_000;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Number of requests of a check in flight at the same time.
 const CHECKS_AT_ONCE: usize = 16;
 
-/// A user and a film.
+/// A user and a movie.
 type Key = (u64, u64);
 
 /// One write to a rating.

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::{Answer, DEADLINE, Session, Wire, update_id_v7};
 
-/// Films that every data set of the tests has.
+/// Movies that every data set of the tests has.
 const MOVIES: [u64; 4] = [1, 2, 3, 5];
 /// Users above this have no ratings in any data set.
 const FIRST_USER: u64 = 1_000_000;

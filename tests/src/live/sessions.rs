@@ -18,7 +18,7 @@ const USERS: [u32; 8] = [1, 2, 42, u32::MAX, 100, 101, 102, 103];
 /// Movies whose ratings are written and read: all that are rated in the small data set, and others. No session writes
 /// the last one.
 const MOVIES: [u32; 6] = [1, 2, 3, 5, 7, u32::MAX];
-/// The ratings of the small data set: user, film, half stars.
+/// The ratings of the small data set: user, movie, half stars.
 const RATINGS: [(u32, u32, u8); 7] =
     [(1, 1, 8), (1, 2, 7), (1, 3, 1), (2, 1, 10), (42, 1, 9), (42, u32::MAX, 2), (u32::MAX, 2, 5)];
 

@@ -227,7 +227,7 @@ pub(crate) fn absurd_gossip(ids: &[String]) -> Vec<(String, Vec<u8>)> {
         bad[field] = value;
         all.push((ids[0].clone(), packed(&gossip(&ids[0], &[bad]))));
     }
-    // Thousands of made-up senders: with another digest at the timestamp of the first moment, with a film that isn't
+    // Thousands of made-up senders: with another digest at the timestamp of the first moment, with a movie that isn't
     // there, with numbers out of range, with records in the name of the receivers, and with a later record than the
     // first, so that it would have to be kept until the ones before it come.
     for n in 0..3000 {

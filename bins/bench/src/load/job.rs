@@ -79,6 +79,8 @@ pub(crate) enum Target {
         subject: String,
         /// The length of a payload.
         bytes: usize,
+        /// The length of a reply, if it is another one.
+        reply_bytes: Option<usize>,
         /// Number of different keys that payloads name.
         keys: u32,
     },

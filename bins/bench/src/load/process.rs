@@ -94,12 +94,13 @@ async fn measure(memory: &mut Memory, job: &Job) -> Result<Outcome> {
     }
     match &job.target {
         Target::Valkey { .. } => Err(anyhow!("Valkey has connections of its own")),
-        Target::Echo { subject, bytes, keys } => {
-            run(connections, &mut Raw::new(subject, *bytes, *keys, job.seed), job.load, span, job.seed).await
+        Target::Echo { subject, bytes, reply_bytes, keys } => {
+            let mut raw = Raw::new(subject, *bytes, *reply_bytes, *keys, job.seed);
+            run(connections, &mut raw, job.load, span, job.seed).await
         }
         Target::Requests { subject, bytes, keys } => {
             let clients: Vec<Client> = connections.iter().map(|connection| connection.client().clone()).collect();
-            requests::run(&clients, &mut Raw::new(subject, *bytes, *keys, job.seed), most, span).await
+            requests::run(&clients, &mut Raw::new(subject, *bytes, None, *keys, job.seed), most, span).await
         }
         Target::Natter { prefix, reads_percent, users, keys, exact } => {
             let subjects = subjects_of(prefix)?;

@@ -10,6 +10,7 @@ use super::workload::{Workload, error_in_headers};
 pub(super) struct Raw {
     subject: Subject,
     payload: Vec<u8>,
+    reply_bytes: usize,
     next: u64,
     sent: Vec<u64>,
     keys: u32,
@@ -17,16 +18,18 @@ pub(super) struct Raw {
 }
 
 /// The length of the number in a payload.
-const NUMBER_BYTES: usize = 8;
+pub(crate) const NUMBER_BYTES: usize = 8;
 /// The length of the key after it.
 const KEY_BYTES: usize = 4;
 
 impl Raw {
-    /// To `subject`, with payloads of `bytes`, at least twelve, each about one of `keys` keys.
-    pub(super) fn new(subject: &str, bytes: usize, keys: u32, seed: u64) -> Self {
+    /// To `subject`, with payloads of `bytes`, at least twelve, each about one of `keys` keys. Replies have `reply_bytes`, or
+    /// as many as their requests.
+    pub(super) fn new(subject: &str, bytes: usize, reply_bytes: Option<usize>, keys: u32, seed: u64) -> Self {
         let payload = vec![b'.'; bytes.max(NUMBER_BYTES + KEY_BYTES)];
         let (keys, random) = (keys.max(1), Rng::with_seed(seed));
-        Self { subject: subject.into(), payload, next: 0, sent: Vec::new(), keys, random }
+        let reply_bytes = reply_bytes.unwrap_or(payload.len());
+        Self { subject: subject.into(), payload, reply_bytes, next: 0, sent: Vec::new(), keys, random }
     }
 }
 
@@ -48,7 +51,7 @@ impl Workload for Raw {
             return Err(error);
         }
         let expected = self.sent.get(slot).map(|number| number.to_be_bytes());
-        let is_right = message.payload.len() == self.payload.len()
+        let is_right = message.payload.len() == self.reply_bytes
             && message.payload.first_chunk::<NUMBER_BYTES>() == expected.as_ref();
         if is_right { Ok(()) } else { Err("the payload did not come back as it was".to_owned()) }
     }
@@ -63,7 +66,7 @@ mod tests {
 
     #[test]
     fn raw_requests_are_about_all_keys() {
-        let mut raw = Raw::new("echo", 60, 8, 1);
+        let mut raw = Raw::new("echo", 60, None, 8, 1);
         let keys: BTreeSet<u8> = (0..200).map(|_| raw.request(0).1[NUMBER_BYTES + KEY_BYTES - 1]).collect();
         assert_eq!(keys, (0..8).collect());
         assert_eq!(raw.request(0).1.len(), 60);

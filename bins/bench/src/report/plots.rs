@@ -119,7 +119,7 @@ fn colour(asked: Asked) -> usize {
     match asked {
         Asked::Natter { .. } | Asked::Batch { .. } => 0,
         Asked::Kv(_) | Asked::Valkey(_) => 1,
-        Asked::Echo | Asked::Request => 5,
+        Asked::Echo | Asked::EchoOfRead | Asked::Request => 5,
     }
 }
 

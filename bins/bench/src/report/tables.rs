@@ -130,6 +130,7 @@ fn kv_beside(subject: &Subject) -> Option<&'static str> {
             _,
             Asked::Kv(KvOperation::Put | KvOperation::Get | KvOperation::DirectGet)
             | Asked::Echo
+            | Asked::EchoOfRead
             | Asked::Request
             | Asked::Valkey(_)
             | Asked::Natter { .. }

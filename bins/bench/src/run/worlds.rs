@@ -7,6 +7,7 @@ use futures_util::future::try_join_all;
 
 use crate::bench::Bench;
 use crate::catalogue::{Asked, Subject, World};
+use crate::echo;
 use crate::load::job::{KvOperation, Target};
 use crate::world::broker::{Broker, ECHO_SUBJECT};
 use crate::world::cluster::{Cluster, ClusterPlan, Ground, PATIENT};
@@ -16,6 +17,8 @@ use crate::world::valkey::{self, Valkey};
 
 /// The length of raw payloads and of values: about that of Natter's requests, which have 28 to 44 bytes.
 const PAYLOAD_BYTES: usize = 60;
+/// The length of a request to read.
+const READ_REQUEST_BYTES: usize = 28;
 /// Maximum number of different ratings, or keys, that are asked for. It keeps the load generator's own tables small; of a
 /// larger data set the ratings of random users are taken.
 const KEYS_MAX: u32 = 1_000_000;
@@ -102,9 +105,14 @@ impl Worlds {
                 let (subject, keys) = (ECHO_SUBJECT.to_owned(), self.keys);
                 Ok((broker.to_owned(), Target::Requests { subject, bytes, keys }))
             }
+            (_, Asked::EchoOfRead) => {
+                let (subject, reply_bytes) = (echo::of_reads(ECHO_SUBJECT), Some(echo::READ_REPLY_BYTES));
+                let target = Target::Echo { subject, bytes: READ_REQUEST_BYTES, reply_bytes, keys: self.keys };
+                Ok((broker.to_owned(), target))
+            }
             _ => {
                 let (subject, keys) = (ECHO_SUBJECT.to_owned(), self.keys);
-                Ok((broker.to_owned(), Target::Echo { subject, bytes, keys }))
+                Ok((broker.to_owned(), Target::Echo { subject, bytes, reply_bytes: None, keys }))
             }
         }
     }
