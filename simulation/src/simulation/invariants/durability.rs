@@ -14,8 +14,9 @@ use crate::simulation::cluster::Cluster;
 use crate::simulation::message::ClientAnswer;
 use crate::simulation::process::{Caller, Process};
 
-/// Minimum time for which a frontend listens before it has heard of all processes, in microseconds.
-const LISTENING_US: u64 = 1_500_000;
+/// Minimum time for which a frontend listens before it has heard of all processes, in microseconds: three presence intervals,
+/// less the millisecond by which the clock of its core is coarser than that of the simulation.
+const LISTENING_US: u64 = 1_499_000;
 
 /// Time within which a replica that begins to serve has shown itself to all, in microseconds.
 const SHOWN_US: u64 = 600_000;
