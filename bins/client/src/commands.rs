@@ -283,6 +283,12 @@ pub enum Command {
         /// Import it from its beginning, even if it was imported before, or in part
         #[arg(long)]
         again: bool,
+        /// Change nothing: compare each line with the rating that stands, and tell how many would be created, updated and refused
+        #[arg(long, conflicts_with = "again")]
+        dry_run: bool,
+        /// Add the refused lines to this file, as they stand in the source: mended there, they can be imported
+        #[arg(long, value_name = "FILE")]
+        rejects: Option<PathBuf>,
         /// Maximum number of ratings in flight; the import uses fewer while frontends or replicas take no more
         #[arg(long, value_name = "N", default_value_t = IN_FLIGHT_DEFAULT, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
         in_flight: u32,

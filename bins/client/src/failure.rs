@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::{ClientError, ErrorName};
-use crate::import::{ImportError, JournalError};
+use crate::import::{ImportError, JournalError, RejectsError};
 use crate::show;
 
 /// Exit status other than 0. `client --help`, the README and PROTOCOL list them.
@@ -136,8 +136,11 @@ impl From<ImportError> for Failure {
             ImportError::Journal { error: JournalError::Busy | JournalError::Changed, .. } => {
                 Self::new(Status::Refused, 409, "IMPORT_BEGUN", message)
             }
+            ImportError::Rejects { error: RejectsError::Source(_), .. } => Self::usage(message),
             ImportError::Header { .. } => Self::new(Status::Failed, 400, "FILE", message),
-            ImportError::Unreadable { .. } | ImportError::Journal { .. } => Self::file(message),
+            ImportError::Unreadable { .. } | ImportError::Journal { .. } | ImportError::Rejects { .. } => {
+                Self::file(message)
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //!   ids that follow from it; `home`: the cluster to which that belongs
 //! - `item`: one rating on its way; `plan`: what is to be sent next and what an outcome means, as a state machine without
 //!   I/O; `pace`: how much at a time; `wire`: batches as bytes
+//! - `rejects`: the file of refused lines
 //! - `run`: the loop around these; `report`: how to import, and what came of it
 //!
 //! Each rating is created; where there is one already, that is read, and updated if it is another. Update ids follow from
@@ -17,6 +18,7 @@ mod pace;
 mod plan;
 mod progress;
 mod reader;
+mod rejects;
 mod report;
 mod rows;
 mod run;
@@ -24,6 +26,7 @@ mod wire;
 
 pub use home::{Home, find_home};
 pub use journal::JournalError;
+pub use rejects::RejectsError;
 pub use report::{ImportError, ImportOptions, Imported};
 pub use rows::HeaderError;
 pub use run::import;

@@ -33,6 +33,7 @@ mod watching;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use natter_broker::connection::{self, ConnectError, ConnectionSettings, Patience};
@@ -102,8 +103,8 @@ pub async fn run(args: ClientArgs) -> ExitCode {
     let ended = match &args.command {
         None => return run_menu(args).await.0,
         Some(Command::Decode) => return decode_standard_input(json),
-        Some(Command::Import { source, again, in_flight }) => tokio::select! {
-            ended = import_ratings(&args, source, *again, *in_flight) => ended,
+        Some(Command::Import { source, again, dry_run, rejects, in_flight }) => tokio::select! {
+            ended = import_ratings(&args, source, *again, *dry_run, rejects.as_deref(), *in_flight) => ended,
             () = signals::interrupt() => Err(interrupted("interrupted: to go on, give the same command again", None)),
         },
         Some(Command::Completions { shell }) => Ok(generated::completions(*shell)),
@@ -205,21 +206,31 @@ async fn transport(args: &ClientArgs, target: &Target, name: String) -> Result<N
 }
 
 /// Imports a file. Done only where no line of it was refused.
-async fn import_ratings(args: &ClientArgs, source: &Source, again: bool, in_flight: u32) -> Result<String, Failure> {
+async fn import_ratings(
+    args: &ClientArgs,
+    source: &Source,
+    again: bool,
+    dry_run: bool,
+    rejects: Option<&Path>,
+    in_flight: u32,
+) -> Result<String, Failure> {
     let environment = Environment::of_process();
     let target = Target::resolve(&args.broker, &environment).map_err(ConnectError::from)?;
     let transport = transport(args, &target, "client-import".to_owned()).await?.of_user(None, args.own_subject);
     let mut client = Client::new(transport.clone(), Memory::unkept(), settings(args));
     let home = match source {
-        Source::File(path) => {
+        // A dry run leaves nothing behind that a later run would go on from.
+        Source::File(path) if !dry_run => {
             import::find_home(&mut client, state(args, &environment, &target), path, complain).await?
         }
-        Source::Stream(_) | Source::StandardInput => Home::default(),
+        Source::File(_) | Source::Stream(_) | Source::StandardInput => Home::default(),
     };
     let options = ImportOptions {
         source: source.clone(),
         cluster: home.cluster,
         journal: home.journal,
+        rejects: rejects.map(Path::to_owned),
+        dry_run,
         again,
         in_flight: in_flight as usize,
         timeout: args.timeout,
@@ -234,8 +245,9 @@ async fn import_ratings(args: &ClientArgs, source: &Source, again: bool, in_flig
     if !args.json {
         print(&imported.to_string());
     }
+    let others = if dry_run { "could be imported" } else { "imported" };
     let text = match imported.before.refused {
-        0 => format!("{refused} lines were refused, and the others imported"),
+        0 => format!("{refused} lines were refused, and the others {others}"),
         before => format!("{refused} lines were refused, {before} of them by earlier runs, and the others imported"),
     };
     let failure = Failure::new(Status::Refused, 400, "LINES_REFUSED", text);

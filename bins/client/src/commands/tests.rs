@@ -43,12 +43,24 @@ fn command_lines_of_the_design_mean_what_they_say() {
         (
             &["import", "r.csv", "--again"],
             None,
-            Some(Command::Import { source: Source::File("r.csv".into()), again: true, in_flight: 4096 }),
+            Some(Command::Import {
+                source: Source::File("r.csv".into()),
+                again: true,
+                dry_run: false,
+                rejects: None,
+                in_flight: 4096,
+            }),
         ),
         (
             &["import", "-", "--in-flight", "100"],
             None,
-            Some(Command::Import { source: Source::StandardInput, again: false, in_flight: 100 }),
+            Some(Command::Import {
+                source: Source::StandardInput,
+                again: false,
+                dry_run: false,
+                rejects: None,
+                in_flight: 100,
+            }),
         ),
         (&["decode"], None, Some(Command::Decode)),
         (&["42"], Some(42), None),

@@ -19,8 +19,9 @@ pub(super) enum Stage {
 /// One rating on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Item {
-    /// Its line in the file.
+    /// The number of its line in the file, and the line itself.
     pub(super) line: u64,
+    pub(super) text: Box<[u8]>,
     pub(super) row: Row,
     /// To create and to update it.
     pub(super) ids: [UpdateId; 2],

@@ -22,11 +22,13 @@ const ROUNDS_MAX: u32 = 5;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub(super) line: u64,
+    /// The line itself, without its end.
+    pub(super) text: Box<[u8]>,
     pub(super) reason: String,
 }
 
-/// A rating of a chunk: its line, what it is, and its two ids; or why it is none.
-pub(super) type Planned = (u64, Result<(Row, [UpdateId; 2]), String>);
+/// A line of a chunk: its number, its text, and the rating with its two ids; or why it is none.
+pub(super) type Planned = (u64, Box<[u8]>, Result<(Row, [UpdateId; 2]), String>);
 
 /// A chunk whose ratings are not all done.
 #[derive(Debug)]
@@ -49,11 +51,13 @@ pub(super) struct Plan {
     keys: HashMap<RatingKey, VecDeque<Item>>,
     /// Lines of all chunks so far, by outcome.
     counts: Counts,
+    /// Whether nothing is changed: each line is only compared with the rating that stands.
+    is_dry: bool,
 }
 
 impl Plan {
-    /// Goes on after what is done.
-    pub(super) fn new(done: Done) -> Self {
+    /// Goes on after what is done. A dry run changes nothing.
+    pub(super) fn new(done: Done, is_dry: bool) -> Self {
         Self {
             done,
             chunks: VecDeque::new(),
@@ -61,6 +65,7 @@ impl Plan {
             ready: VecDeque::new(),
             keys: HashMap::new(),
             counts: done.counts,
+            is_dry,
         }
     }
 
@@ -98,10 +103,11 @@ impl Plan {
     ) {
         let chunk = self.first_chunk + self.chunks.len() as u64;
         self.chunks.push_back(Open { left: lines.len(), counts: Counts::default(), lines: lines.len() as u64, end });
-        for (line, planned) in lines {
+        for (line, text, planned) in lines {
             match planned {
                 Ok((row, ids)) => {
-                    let item = Item { line, row, ids, stage: Stage::Create, rounds: 0, chunk };
+                    let stage = if self.is_dry { Stage::Read } else { Stage::Create };
+                    let item = Item { line, text, row, ids, stage, rounds: 0, chunk };
                     match self.keys.get_mut(&row.key) {
                         Some(waiting) => waiting.push_back(item),
                         None => {
@@ -111,7 +117,7 @@ impl Plan {
                     }
                 }
                 Err(reason) => {
-                    refused.push(Refused { line, reason });
+                    refused.push(Refused { line, text, reason });
                     self.count(chunk, |counts| &mut counts.refused);
                 }
             }
@@ -151,6 +157,10 @@ impl Plan {
             (Stage::Read, Outcome::Read(rating)) if rating.rating == Some(item.row.stars) => {
                 self.finish(&item, |counts| &mut counts.unchanged);
             }
+            (Stage::Read, Outcome::Read(rating)) if self.is_dry => match rating.rating {
+                Some(_) => self.finish(&item, |counts| &mut counts.updated),
+                None => self.finish(&item, |counts| &mut counts.created),
+            },
             (Stage::Read, Outcome::Read(rating)) => {
                 item.stage = if rating.rating.is_some() { Stage::Update } else { Stage::Create };
                 self.go_round(item, refused);
@@ -177,7 +187,7 @@ impl Plan {
     }
 
     fn refuse(&mut self, item: &Item, reason: String, refused: &mut Vec<Refused>) {
-        refused.push(Refused { line: item.line, reason });
+        refused.push(Refused { line: item.line, text: item.text.clone(), reason });
         self.finish(item, |counts| &mut counts.refused);
     }
 

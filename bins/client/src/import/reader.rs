@@ -8,8 +8,14 @@ use tokio::sync::mpsc::Sender;
 use super::rows::{Line, Place, Rows};
 use super::{ImportError, Source};
 
-/// Lines that were read together, and where they end.
-pub(super) type Lines = (Vec<Line>, Place);
+/// Lines that were read together.
+pub(super) struct Lines {
+    pub(super) lines: Vec<Line>,
+    /// The place after them.
+    pub(super) end: Place,
+    /// The columns of the source.
+    pub(super) columns: &'static [&'static str],
+}
 
 /// Reads the source from a place on, in chunks of these sizes at first and then of `size`, until nobody takes them.
 pub(super) fn read(
@@ -54,7 +60,11 @@ fn read_rows<R: BufRead>(mut rows: Rows<R>, sizes: &[u64], usual: usize, to: &Se
                 None => break,
             }
         }
-        if lines.is_empty() || to.blocking_send((lines, rows.place())).is_err() {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let read = Lines { lines, end: rows.place(), columns: rows.columns() };
+        if to.blocking_send(read).is_err() {
             return Ok(());
         }
     }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::journal::JournalError;
 use super::progress::grouped;
+use super::rejects::RejectsError;
 use super::rows::HeaderError;
 use super::{Counts, Source};
 use crate::error::{ClientError, seconds};
@@ -23,6 +24,10 @@ pub struct ImportOptions {
     pub cluster: Option<ClusterId>,
     /// The file that keeps the progress of the import; `None` to keep nothing.
     pub journal: Option<PathBuf>,
+    /// The file to which refused lines are added, if any.
+    pub rejects: Option<PathBuf>,
+    /// Whether nothing is changed: ratings are only compared with those that stand.
+    pub dry_run: bool,
     /// Whether a file that was imported before, or in part, is imported from its beginning.
     pub again: bool,
     /// Maximum number of operations in flight.
@@ -44,6 +49,8 @@ pub struct Imported {
     pub before: Counts,
     /// Duration of this run.
     pub took: Duration,
+    /// Whether it changed nothing.
+    pub dry_run: bool,
 }
 
 impl Imported {
@@ -58,6 +65,9 @@ impl Imported {
         members.insert("by_earlier_runs".to_owned(), self.before.total().into());
         members.insert("earlier_runs".to_owned(), Value::Object(members_of(self.before)));
         members.insert("seconds".to_owned(), self.took.as_secs_f64().into());
+        if self.dry_run {
+            members.insert("dry_run".to_owned(), true.into());
+        }
         members
     }
 }
@@ -87,6 +97,16 @@ impl fmt::Display for Imported {
             return write!(
                 f,
                 "no rating imported now, as earlier runs did all {before}: {words} (--again imports the file once more)"
+            );
+        }
+        if self.dry_run {
+            let (lines, Counts { created, updated, unchanged, refused }) = (grouped(here), self.counts);
+            let [created, updated, unchanged, refused] = [created, updated, unchanged, refused].map(grouped);
+            return write!(
+                f,
+                "{lines} ratings compared in {}, nothing changed: {created} would be created, {updated} updated, {unchanged} \
+                 left as they are, {refused} refused",
+                seconds(self.took)
             );
         }
         let rate = here as f64 / self.took.as_secs_f64().max(0.001);
@@ -129,6 +149,15 @@ pub enum ImportError {
         #[source]
         error: JournalError,
     },
+    /// Refused lines cannot be kept.
+    #[error("{source_name} can't be imported: {error}")]
+    Rejects {
+        /// The source.
+        source_name: String,
+        /// The error.
+        #[source]
+        error: RejectsError,
+    },
     /// Frontends don't answer, or not what was expected.
     #[error("stopped after {} ratings: {error}", grouped(*.done))]
     Stopped {
@@ -156,7 +185,7 @@ mod tests {
         let counts = |created| Counts { created, ..Counts::default() };
         let told = |now, before| {
             let took = Duration::from_secs(2);
-            Imported { counts: counts(now), before: counts(before), took }.to_string()
+            Imported { counts: counts(now), before: counts(before), took, dry_run: false }.to_string()
         };
         let rest = "0 updated, 0 unchanged, 0 refused";
         assert_eq!(told(4000, 0), format!("4,000 ratings in 2 s (2,000 a second): 4,000 created, {rest}"));

@@ -6,7 +6,7 @@ use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::{RatingKey, Stars};
 use serde::{Deserialize, Serialize};
 
-const COLUMNS: [&str; 4] = ["userId", "movieId", "rating", "timestamp"];
+pub(super) const COLUMNS: [&str; 4] = ["userId", "movieId", "rating", "timestamp"];
 /// A longer line is none of MovieLens'.
 const LINE_BYTES_MAX: usize = 4096;
 
@@ -21,6 +21,8 @@ pub(super) struct Row {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) number: u64,
+    /// The line without its end, as far as it is kept.
+    pub(super) text: Box<[u8]>,
     pub(super) row: Result<Row, String>,
 }
 
@@ -75,6 +77,11 @@ impl<R: BufRead> Rows<R> {
         &mut self.reader
     }
 
+    /// The names of its columns.
+    pub(super) fn columns(&self) -> &'static [&'static str] {
+        &COLUMNS[..self.columns]
+    }
+
     /// Where it is.
     pub(super) fn place(&self) -> Place {
         self.place
@@ -84,7 +91,8 @@ impl<R: BufRead> Rows<R> {
     pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
         while self.read_line()? {
             if !self.buffer.trim_ascii().is_empty() {
-                return Ok(Some(Line { number: self.place.lines, row: parse(&self.buffer, self.columns) }));
+                let text = self.buffer.trim_ascii_end().into();
+                return Ok(Some(Line { number: self.place.lines, text, row: parse(&self.buffer, self.columns) }));
             }
         }
         Ok(None)
@@ -192,7 +200,10 @@ mod tests {
             assert!(lines[1].row.is_ok());
         }
         let long = format!("userId,movieId,rating\n1,2,{}\n1,2,3\n", "0".repeat(10_000));
-        assert!(all(&long)[0].row.is_err() && all(&long)[1] == Line { number: 3, row: Ok(row(1, 2, 3.0)) });
+        assert!(
+            all(&long)[0].row.is_err()
+                && all(&long)[1] == Line { number: 3, text: (*b"1,2,3").into(), row: Ok(row(1, 2, 3.0)) }
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::pace::{PAUSE, Pace};
 use super::plan::{Plan, Planned, Refused};
 use super::progress::Progress;
 use super::reader::{Lines, read};
+use super::rejects::{Rejects, RejectsError};
 use super::rows::Line;
 use super::{Counts, ImportError, ImportOptions, Imported, Source, wire};
 use crate::error::{ClientError, ErrorName};
@@ -43,6 +44,13 @@ pub async fn import<T: Transport>(transport: &T, options: &ImportOptions) -> Res
     let source_name = options.source.to_string();
     let unreadable = |error| ImportError::Unreadable { source_name: source_name.clone(), error };
     let in_journal = |error| ImportError::Journal { source_name: source_name.clone(), error };
+    let in_rejects = |error| ImportError::Rejects { source_name: source_name.clone(), error };
+    let source_path = match &options.source {
+        Source::File(path) => Some(path.as_path()),
+        Source::Stream(_) | Source::StandardInput => None,
+    };
+    let rejects = options.rejects.as_ref().map(|path| Rejects::open(path, source_path)).transpose();
+    let rejects = rejects.map_err(in_rejects)?;
     let begun = Instant::now();
     let random = fastrand::u64(..);
     let (journal, bytes) = match (&options.source, &options.journal) {
@@ -56,7 +64,7 @@ pub async fn import<T: Transport>(transport: &T, options: &ImportOptions) -> Res
     let done = journal.done();
     let before = done.counts;
     if journal.is_finished() {
-        return Ok(Imported { counts: Counts::default(), before, took: begun.elapsed() });
+        return Ok(Imported { counts: Counts::default(), before, took: begun.elapsed(), dry_run: false });
     }
     let (sender, lines) = channel(CHUNKS_READ);
     let (source, sizes) = (options.source.clone(), journal.unfinished());
@@ -64,8 +72,9 @@ pub async fn import<T: Transport>(transport: &T, options: &ImportOptions) -> Res
     let mut run = Run {
         transport,
         options,
-        plan: Plan::new(done),
+        plan: Plan::new(done, options.dry_run),
         journal,
+        rejects,
         pace: Pace::new(options.in_flight),
         lines,
         bytes,
@@ -83,8 +92,10 @@ pub async fn import<T: Transport>(transport: &T, options: &ImportOptions) -> Res
     let ended = run.go().await;
     run.progress.clear();
     let is_finished = ended.is_ok() && run.is_read;
+    let written = run.write_rejects();
     let kept = run.journal.keep(run.plan.done(), false).map_err(in_journal);
     ended?;
+    written?;
     kept?;
     let counts = run.plan.counts().since(before);
     let (mut journal, done) = (run.journal, run.plan.done());
@@ -95,7 +106,7 @@ pub async fn import<T: Transport>(transport: &T, options: &ImportOptions) -> Res
         Err(_) => return Err(unreadable(io::Error::other("the reader broke off"))),
     }
     journal.keep(done, is_finished).map_err(in_journal)?;
-    Ok(Imported { counts, before, took: begun.elapsed() })
+    Ok(Imported { counts, before, took: begun.elapsed(), dry_run: options.dry_run })
 }
 
 /// A batch that was on its way.
@@ -110,6 +121,7 @@ struct Run<'a, T> {
     options: &'a ImportOptions,
     plan: Plan,
     journal: Journal,
+    rejects: Option<Rejects>,
     pace: Pace,
     lines: Receiver<Lines>,
     /// Size of the source, if it is known.
@@ -184,7 +196,11 @@ impl<T: Transport> Run<'_, T> {
     }
 
     /// Takes in a chunk of the file; its ids are written down before any of it is sent.
-    fn take_in(&mut self, (lines, end): Lines) -> Result<(), ImportError> {
+    fn take_in(&mut self, read: Lines) -> Result<(), ImportError> {
+        let Lines { lines, end, columns } = read;
+        if let Some(rejects) = &mut self.rejects {
+            rejects.set_columns(columns);
+        }
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
         let chunk = self.journal.chunk(self.position, lines.len() as u64, wall_ms);
@@ -194,7 +210,7 @@ impl<T: Transport> Run<'_, T> {
         let planned = |(place, line): (usize, Line)| -> Planned {
             let position = first + place as u64;
             let ids = |row| (row, [0, 1].map(|which| journal.id(&chunk, position, which)));
-            (line.number, line.row.map(ids))
+            (line.number, line.text, line.row.map(ids))
         };
         self.position += lines.len() as u64;
         let mut refused = Vec::new();
@@ -272,6 +288,8 @@ impl<T: Transport> Run<'_, T> {
     fn tick(&mut self) -> Result<(), ImportError> {
         let done = self.plan.done();
         if done != self.journal.done() {
+            // Before they count as done: a later run does not see them again.
+            self.write_rejects()?;
             let kept = self.journal.keep(done, false);
             kept.map_err(|error| ImportError::Journal { source_name: self.source_name(), error })?;
         }
@@ -297,8 +315,18 @@ impl<T: Transport> Run<'_, T> {
         }
     }
 
+    /// Writes the refused lines of the part that is done.
+    fn write_rejects(&mut self) -> Result<(), ImportError> {
+        let until = self.plan.done().place.lines;
+        let written = self.rejects.as_mut().map_or(Ok(()), |rejects| rejects.write_until(until));
+        written.map_err(|error: RejectsError| ImportError::Rejects { source_name: self.source_name(), error })
+    }
+
     fn tell(&mut self, refused: Vec<Refused>) {
-        for Refused { line, reason } in refused {
+        if let Some(rejects) = &mut self.rejects {
+            rejects.add(&refused);
+        }
+        for Refused { line, reason, .. } in refused {
             self.told += 1;
             if self.told <= TOLD_MAX {
                 self.progress.clear();

@@ -19,6 +19,8 @@ fn options(path: &Path) -> ImportOptions {
         source: Source::File(path.to_owned()),
         cluster: None,
         journal: Some(path.with_extension("import")),
+        rejects: None,
+        dry_run: false,
         again: false,
         in_flight: 4000,
         timeout: Duration::from_secs(3),
@@ -49,7 +51,7 @@ fn stars(frontend: &FakeFrontend, user: u32, movie: u32) -> Option<f64> {
 async fn ratings_are_created_or_updated_and_those_that_are_right_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let frontend = FakeFrontend::default();
-    // User 1 has four stars for films 1 and 2 already.
+    // User 1 has four stars for movies 1 and 2 already.
     frontend.rate_many(1, 2);
     let path = write(folder.path(), 500, |user| if user == 1 { 8 } else { user % 10 + 1 });
     let imported = import(&&frontend, &options(&path)).await.unwrap();
@@ -215,4 +217,35 @@ async fn a_pipe_is_read_once_and_to_its_end() {
     let options = ImportOptions { source, journal: None, ..options(folder.path()) };
     assert_eq!(import(&&frontend, &options).await.unwrap().counts, counts(2400, 0, 0, 0));
     writer.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_what_would_be_done_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let frontend = FakeFrontend::default();
+    frontend.rate_many(1, 2);
+    let path = write(folder.path(), 3, |user| if user == 1 { 8 } else { 3 });
+    let dry = ImportOptions { dry_run: true, journal: None, ..options(&path) };
+    let compared = import(&&frontend, &dry).await.unwrap();
+    assert_eq!(compared.counts, counts(10, 0, 2, 0));
+    assert!([2, 3].iter().all(|user| MOVIES.iter().all(|movie| stars(&frontend, *user, *movie).is_none())));
+    let text = compared.to_string();
+    assert!(text.starts_with("12 ratings compared in ") && text.contains("10 would be created"), "{text}");
+}
+
+#[tokio::test]
+async fn refused_lines_go_into_a_file_that_can_be_imported_when_they_are_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let frontend = FakeFrontend::default();
+    let path = folder.path().join("ratings.csv");
+    std::fs::write(&path, "userId,movieId,rating,timestamp\n1,1,4,9\n1,2,4.3,9\n1,77,4.0,12\r\n2,1,4\n").unwrap();
+    let rejects = folder.path().join("rejects.csv");
+    let with_rejects = ImportOptions { rejects: Some(rejects.clone()), ..options(&path) };
+    let imported = import(&&frontend, &with_rejects).await.unwrap();
+    assert_eq!(imported.counts, counts(1, 0, 0, 3));
+    let text = std::fs::read_to_string(&rejects).unwrap();
+    assert_eq!(text, "userId,movieId,rating,timestamp\n1,2,4.3,9\n1,77,4.0,12\n2,1,4\n");
+    std::fs::write(&rejects, text.replace("4.3", "4.5").replace("77", "7").replace("2,1,4\n", "2,1,4,\n")).unwrap();
+    let mended = import(&&frontend, &options(&rejects)).await.unwrap();
+    assert_eq!(mended.counts, counts(3, 0, 0, 0));
 }
