@@ -20,11 +20,12 @@ use serde_json::Value;
 
 /// The roles, which cargo builds before the tests.
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");
-const DOCUMENTS: [&str; 12] = [
+const DOCUMENTS: [&str; 13] = [
     "README.md",
     "docs/ARCHITECTURE.md",
     "docs/BENCHMARKS.md",
     "docs/INSPECTING.md",
+    "docs/LESSONS.md",
     "docs/METRICS.md",
     "docs/OBSERVER.md",
     "docs/PERFORMANCE.md",
@@ -38,7 +39,7 @@ const DOCUMENTS: [&str; 12] = [
 const PROGRAMS: [(&str, &[&str]); 8] = [
     ("bench", &["bins/bench/src/arguments.rs"]),
     ("client", &["bins/client/src/commands.rs", "broker/src/options.rs"]),
-    ("cluster", &["bins/cluster/src/arguments.rs", "broker/src/options.rs"]),
+    ("cluster", &["bins/cluster/src/arguments.rs", "bins/cluster/src/demo/arguments.rs", "broker/src/options.rs"]),
     ("dataset", &["bins/dataset/src/main.rs", "bins/dataset/src/export.rs", "broker/src/options.rs"]),
     ("frontend", &["bins/frontend/src/lib.rs", "broker/src/metrics/options.rs", "broker/src/options.rs"]),
     ("observer", &["bins/observer/src/lib.rs", "broker/src/options.rs"]),

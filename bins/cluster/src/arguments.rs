@@ -30,6 +30,7 @@ Examples:
   cluster --observe             a live page of the cluster in a browser
   cluster --console             kill, pause and add processes by words like `kill r2`
   cluster --sites 2 --console   two sites, and `cut` and `heal` for the link between them
+  cluster demo                  scenes that show how replication works, each in a cluster of its own
   cluster --logs logs           every step of every process in logs/*.log
 
 The roles are in this program too, each with a --help of its own:

@@ -7,6 +7,7 @@
 //! - changes of it while it runs: `control` performs verbs such as `kill r2`, `console` reads them
 //! - how they come and go: `launch` starts, watches and stops them; `readiness` waits until they serve; `outage` notices
 //!   when no replica does; `signals`
+//! - scenes that show how replication works: `demo`
 //! - what is told: `summary`, `notices`, and `error`, why there is no cluster
 //!
 //! Frontends, replicas and broker run below guards (see [`natter_broker::guard`]), so that none of them outlives
@@ -16,6 +17,7 @@ mod arguments;
 mod broker;
 mod console;
 mod control;
+mod demo;
 mod error;
 mod foreground_client;
 mod launch;
@@ -48,6 +50,9 @@ use crate::notices::tell;
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if let Some(status) = roles::play(&arguments) {
+        return status;
+    }
+    if let Some(status) = demo::play(&arguments) {
         return status;
     }
     let arguments = match ClusterArgs::read(arguments) {

@@ -3,6 +3,8 @@
 
 #[path = "launcher/console.rs"]
 mod console;
+#[path = "launcher/lessons.rs"]
+mod lessons;
 #[path = "launcher/logs.rs"]
 mod logs;
 #[path = "launcher/observer.rs"]
