@@ -49,6 +49,7 @@ regressions! {
     a_frontend_need_not_know_of_a_replica_that_serves_since_just_now: 1_100_169_839
     a_frontend_that_has_listened_for_three_intervals_by_its_clock_waits_for_no_others: 1_400_043_537
     a_frontend_takes_fewer_copies_for_enough_in_the_millisecond_in_which_it_has_listened: 1_400_067_176
+    an_update_is_not_sent_to_and_fro_between_one_who_holds_a_stamp_that_is_ahead_and_one_who_does_not: 1_400_455_961
     an_update_acknowledged_when_its_only_holder_had_just_died_is_excused_as_lost: 20_029_753
     a_log_whose_pages_hold_nothing_but_what_is_retired_here_is_read_on: 110_147_466
     a_replica_that_leaves_before_it_was_heard_supersedes_no_earlier_life: 120_057_475

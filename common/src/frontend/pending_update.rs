@@ -49,6 +49,8 @@ pub(super) struct PendingUpdate {
     pub(super) verified_dead: bool,
     /// The replica that is asked to accept it now.
     pub(super) acceptor: Option<ReplicaId>,
+    /// The replica that asked for another stamp last: it holds what the stamp has to be above, and others may not yet.
+    pub(super) stamper: Option<ReplicaId>,
     /// Replicas that were asked to accept it in this round.
     pub(super) asked: Few<ReplicaId>,
     /// Attempts to have it accepted that may have succeeded, by number, with the replica asked. A replica may appear
@@ -105,6 +107,7 @@ impl PendingUpdate {
             verifying: false,
             verified_dead: false,
             acceptor: None,
+            stamper: None,
             asked: SmallVec::new(),
             uncertain: SmallVec::new(),
             confirming: SmallVec::new(),

@@ -156,7 +156,9 @@ impl Frontend {
         let chosen = if holders.peek().is_some() {
             holders.find(|id| !update.asked.contains(*id)).cloned()
         } else {
-            self.directory.choose(&update.prev.replicas, update.seen_here, |id| update.asked.contains(id))
+            let stamper = update.stamper.take().filter(|id| self.directory.is_up(id) && !update.asked.contains(id));
+            let other = |id: &ReplicaId| update.asked.contains(id);
+            stamper.or_else(|| self.directory.choose(&update.prev.replicas, update.seen_here, other))
         };
         let Some(replica) = chosen else { return false };
         let n = self.attempt(update.token, &replica, Kind::Accept);
@@ -289,6 +291,7 @@ impl Frontend {
                     step.answer(update.client, Err(error));
                     return None;
                 }
+                update.stamper = Some(replica.clone());
             }
             Outcome::Reply(Reply::StampAhead { wall_ms, clock }) => {
                 update.wall_ms_max = update.wall_ms_max.min(wall_ms);
@@ -304,6 +307,8 @@ impl Frontend {
                     step.answer(update.client, Err(error));
                     return None;
                 }
+                // Another one may hold a stamp as great already.
+                update.asked.push(replica.clone());
             }
             Outcome::Reply(Reply::IdInUse) => {
                 let text = format!("id: {} was used for another update: make a new one for each", update.id);
