@@ -216,7 +216,7 @@ impl Refusal {
         match self {
             Self::MovieNotFound => format!("there is no movie {movie_id}: search for its number by title"),
             Self::RatingNotFound => {
-                format!("{user} has not rated movie {movie_id}: check both numbers, or create the rating")
+                format!("{user} has not rated movie {movie_id}: check both numbers; only `create` needs no rating")
             }
             Self::RatingExists => format!("{user} has already rated movie {movie_id}: update or delete that rating"),
         }

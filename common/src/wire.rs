@@ -3,6 +3,7 @@
 
 pub(crate) mod number;
 mod strict;
+mod words;
 
 use std::io::ErrorKind;
 use std::marker::PhantomData;
@@ -11,6 +12,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use strict::Strict;
+use words::in_words;
 
 /// Maximum depth of a payload.
 pub const DEPTH_MAX: usize = 32;
@@ -82,7 +84,7 @@ impl Format {
                 let mut deserializer = serde_json::Deserializer::from_slice(payload);
                 let message = seed.deserialize(Strict(&mut deserializer));
                 let message = message.and_then(|message| deserializer.end().map(|()| message));
-                message.map_err(|error| WireError::Json(error.to_string()))
+                message.map_err(|error| WireError::Json(in_words(&error)))
             }
         }
     }
@@ -118,7 +120,7 @@ fn decode_as<S: for<'de> DeserializeSeed<'de, Value = T>, T>(seed: S, payload: &
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(payload);
     deserializer.set_max_depth(DEPTH_MAX);
     let message =
-        seed.deserialize(Strict(&mut deserializer)).map_err(|error| WireError::MessagePack(error.to_string()))?;
+        seed.deserialize(Strict(&mut deserializer)).map_err(|error| WireError::MessagePack(in_words(&error)))?;
     // The reader does not tell where it stands, but that it is at the end.
     match IgnoredAny::deserialize(&mut deserializer) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(error)) if error.kind() == ErrorKind::UnexpectedEof => {

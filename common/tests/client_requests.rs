@@ -248,7 +248,7 @@ fn only_what_tells_of_the_ratings_has_a_body() {
     assert!(encoded.body.is_empty() && encoded.error.unwrap().0 == 503);
     for (refusal, expected) in [
         (Refusal::MovieNotFound, "there is no movie 2: search"),
-        (Refusal::RatingNotFound, "user 7 has not rated movie 2: check both numbers, or create"),
+        (Refusal::RatingNotFound, "user 7 has not rated movie 2: check both numbers; only `create`"),
         (Refusal::RatingExists, "user 7 has already rated movie 2: update"),
     ] {
         assert!(refusal.explain(Some(key), movie()).starts_with(expected));

@@ -6,7 +6,8 @@ use std::marker::PhantomData;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, Unexpected, VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error, Expected, IntoDeserializer, MapAccess, Unexpected, VariantAccess,
+    Visitor,
 };
 
 use super::{Entries, Keys, List, Map, Skip, Strict, refuse_extensions};
@@ -19,8 +20,13 @@ pub(super) struct Variants<V> {
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Variants<V> {
     type Value = V::Value;
+    /// A visitor without words of its own would name a type of this program.
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.visitor.expecting(f)
+        let words = (&self.visitor as &dyn Expected).to_string();
+        if words.starts_with("enum ") {
+            return write!(f, "one of {}", self.variants.join(", "));
+        }
+        f.write_str(&words)
     }
     fn visit_str<E: Error>(self, name: &str) -> Result<V::Value, E> {
         self.visitor.visit_enum(Variant { name: Cow::Borrowed(name), content: NoContent(PhantomData) })
