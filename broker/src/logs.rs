@@ -22,8 +22,8 @@ use crate::environment::Environment;
 use crate::log_queue::{LogQueue, Notice};
 use crate::options::LogFormat;
 
-/// The words of the line that says how many lines were dropped, after their number.
-pub const WERE_DROPPED: &str = "log lines were dropped";
+/// Words of the line that says how many lines were dropped, after their number: for one line, and for more.
+const WERE_DROPPED: [&str; 2] = ["log line was dropped", "log lines were dropped"];
 
 /// The queue of this process, where it has one.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
@@ -136,14 +136,25 @@ pub fn dropped_notice(format: LogFormat) -> Notice {
     }
 }
 
+/// `1 log line was dropped`, `2 log lines were dropped`.
+pub fn were_dropped(lines: u64) -> String {
+    format!("{lines} {}", WERE_DROPPED[usize::from(lines != 1)])
+}
+
+/// Whether a log line says that lines were dropped.
+pub fn tells_of_dropped_lines(line: &[u8]) -> bool {
+    WERE_DROPPED.iter().any(|words| memchr::memmem::find(line, words.as_bytes()).is_some())
+}
+
 fn dropped_as_text(lines: u64) -> String {
-    format!("{} WARN  {lines} {WERE_DROPPED}, as they could not be written in time", date_and_time(SystemTime::now()))
+    let (time, dropped) = (date_and_time(SystemTime::now()), were_dropped(lines));
+    format!("{time} WARN  {dropped}, as there was no time to write more")
 }
 
 fn dropped_as_json(lines: u64) -> String {
-    let time = date_and_time(SystemTime::now());
+    let (time, dropped) = (date_and_time(SystemTime::now()), were_dropped(lines));
     format!(
-        r#"{{"timestamp":"{time}","level":"WARN","message":"{lines} {WERE_DROPPED}, as they could not be written in time","lines":{lines},"target":"{}"}}"#,
+        r#"{{"timestamp":"{time}","level":"WARN","message":"{dropped}, as there was no time to write more","lines":{lines},"target":"{}"}}"#,
         module_path!()
     )
 }

@@ -3,12 +3,13 @@
 //! - words of the field: [`timestamp`], [`label`], [`clock`], [`ids`], [`cluster`], [`rating`]
 //! - what is asked and what it is asked of: [`request`], [`value`]
 //! - what is sent: [`record`], [`messages`], [`packing`], [`subjects`], [`wire`], [`incoming`], and the clients' side of it, [`edge`]
-//! - who is there: [`presence`], [`roster`]
+//! - who is there: [`presence`], [`roster`]; counts in texts: [`counted`]
 //! - the protocol cores: [`frontend`], [`replica_manager`], both in one process: [`colocated`]; what a client keeps: [`session`]
 
 pub mod clock;
 pub mod cluster;
 pub mod colocated;
+pub mod counted;
 pub mod edge;
 pub mod fit;
 pub mod frontend;

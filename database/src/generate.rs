@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use natter_common::counted::counted;
 use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::{RatingKey, Stars};
 
@@ -67,7 +68,12 @@ impl Plan {
         movie_ids.sort_unstable();
         movie_ids.dedup();
         let impossible = |why| {
-            let what = format!("{ratings} ratings by {users} users of {} movies", movie_ids.len());
+            let what = format!(
+                "{} by {} of {}",
+                counted(ratings, "rating"),
+                counted(users, "user"),
+                counted(movie_ids.len(), "movie")
+            );
             Err(DataError::Impossible { what, why })
         };
         if users == 0 || movie_ids.is_empty() {

@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
+use natter_common::counted::counted;
 use natter_common::ids::ReplicaId;
 use natter_common::rating::RatingKey;
 use natter_common::replica_manager::durable::State;
@@ -238,7 +239,7 @@ fn salvage(copy: &Path, problem: &DirectoryProblem, given: String) -> Result<Rea
 }
 
 fn salvage_rows(connection: &Connection, found: &mut ReadOut) {
-    let (mut written, mut skipped) = (0u64, 0);
+    let (mut written, mut skipped) = (0u64, 0u64);
     let mut rows = BTreeMap::new();
     let is_complete = from_both_ends(
         connection,
@@ -256,7 +257,7 @@ fn salvage_rows(connection: &Connection, found: &mut ReadOut) {
         found.doubts.push("some ratings are in pages that cannot be read, and are missing".to_owned());
     }
     if skipped > 0 {
-        found.doubts.push(format!("{skipped} ratings cannot be read, and are missing"));
+        found.doubts.push(format!("missing: {} that cannot be read", counted(skipped, "rating")));
     }
     let format = read_meta(connection, "format").ok().and_then(|format| format.parse().ok());
     let is_sound = format

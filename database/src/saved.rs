@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use natter_common::counted::counted;
 use natter_common::ids::ReplicaId;
 use natter_common::record::{ExecutedOperation, Record};
 use natter_common::replica_manager::Saved;
@@ -147,7 +148,10 @@ pub(crate) fn read_saved(connection: &Connection, format: u32) -> Result<(Saved,
         connection.query_row("SELECT COUNT(*) FROM main.staged", (), |row| row.get(0)).map_err(problem)?;
     if let Some(merging) = saved.state.merging.as_ref().filter(|merging| staged as u64 > merging.rows) {
         let rows = merging.rows;
-        return Err(DirectoryProblem::Damaged(format!("a snapshot of {rows} rows has {staged} left to be merged")));
+        return Err(DirectoryProblem::Damaged(format!(
+            "a snapshot of {} has {staged} left to be merged",
+            counted(rows, "row")
+        )));
     }
     Ok((saved, kept))
 }

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::io::{self, BufRead, Read, Write};
 
+use natter_common::counted::counted;
 use rmp::Marker;
 
 /// Maximum nesting of values: Natter's own stay below 32, and readers of JSON commonly stop at 128.
@@ -102,12 +103,16 @@ impl<R: BufRead> Decoder<R> {
     /// Reads `length` bytes. Memory for them is reserved only as they come.
     fn run(&mut self, length: u64) -> Result<Vec<u8>, DecodeError> {
         if self.position + length > self.value_end {
-            return self.malformed(format!("a length of {length} bytes is more than a message holds"));
+            return self.malformed(format!("a length of {} is more than a message holds", counted(length, "byte")));
         }
         let mut bytes = Vec::new();
         (&mut self.input).take(length).read_to_end(&mut bytes).map_err(DecodeError::Input)?;
         if (bytes.len() as u64) < length {
-            return self.malformed(format!("a length of {length} bytes was announced, but only {} came", bytes.len()));
+            return self.malformed(format!(
+                "a length of {} was announced, but only {} came",
+                counted(length, "byte"),
+                bytes.len()
+            ));
         }
         self.position += length;
         Ok(bytes)

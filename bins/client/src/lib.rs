@@ -40,6 +40,7 @@ use natter_broker::connection::{self, ConnectError, ConnectionSettings, Patience
 use natter_broker::environment::Environment;
 use natter_broker::target::Target;
 use natter_broker::{logs, signals};
+use natter_common::counted::counted;
 use natter_common::ids::{UpdateId, UserId};
 use natter_common::subjects::Subjects;
 use tokio::io::BufReader;
@@ -247,11 +248,16 @@ async fn import_ratings(
     }
     let others = if dry_run { "could be imported" } else { "imported" };
     let text = match imported.before.refused {
-        0 => format!("{refused} lines were refused, and the others {others}"),
-        before => format!("{refused} lines were refused, {before} of them by earlier runs, and the others imported"),
+        0 => format!("{} refused, and the others {others}", lines_were(refused)),
+        before => format!("{} refused, {before} of them by earlier runs, and the others imported", lines_were(refused)),
     };
     let failure = Failure::new(Status::Refused, 400, "LINES_REFUSED", text);
     Err(failure.with_details(imported.to_object()))
+}
+
+/// `1 line was`, `2 lines were`.
+fn lines_were(count: u64) -> String {
+    format!("{} {}", counted(count, "line"), if count == 1 { "was" } else { "were" })
 }
 
 /// The directory of the journals of imports; `None` if none are kept.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::signals;
+use natter_common::counted::counted;
 use natter_common::messages::Role;
 use natter_common::request::{ALL_LIMIT_DEFAULT, Query, Update};
 use serde_json::json;
@@ -166,7 +167,10 @@ fn note(happening: Option<Happening>, listener: &Listener, recording: &mut Recor
             hidden.push(tap::hidden(&denial.subject, listener));
         }
         Some(Happening::Connection(ConnectionEvent::SlowConsumer { dropped })) => {
-            hidden.push(format!("{dropped} messages came faster than they were read: steps may be missing"));
+            hidden.push(format!(
+                "{} came faster than this program reads: steps may be missing",
+                counted(dropped, "message")
+            ));
         }
         _ => {}
     }

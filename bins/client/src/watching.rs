@@ -9,6 +9,7 @@ use natter_broker::connection::{self, Access, ConnectError, ConnectionEvent, Con
 use natter_broker::environment::Environment;
 use natter_broker::signals;
 use natter_broker::target::Target;
+use natter_common::counted::counted;
 use natter_common::ids::{ReplicaId, UpdateId};
 use natter_common::messages::{Mode, Role, StatusReply, StatusRequest};
 use natter_common::subjects::Subjects;
@@ -77,7 +78,7 @@ pub(crate) async fn replica(args: &ClientArgs, name: &str, mode: Option<Mode>) -
         }
         let mut text = format!("{} is {} (mode {})", reply.id, reply.status, reply.mode);
         if reply.lost > 0 {
-            text += &format!("; it counts {} records as lost", reply.lost);
+            text += &format!("; it counts {} as lost", counted(reply.lost, "record"));
         }
         if !reply.diverged.is_empty() {
             text += &format!("; other digests at the same timestamp: {}", crate::show::names(&reply.diverged));
@@ -95,8 +96,9 @@ pub(crate) fn shiviz(folder: &Path) -> Result<String, Failure> {
     let (text, unmatched) = shiviz::convert(folder).map_err(|error| Failure::file(error.to_string()))?;
     if unmatched > 0 {
         crate::complain(&format!(
-            "{unmatched} messages were received whose sending is in none of these logs: their senders were killed, or log \
-             elsewhere; they are events without a cause"
+            "{} without a sending in any of these logs: the sender was killed, or logs elsewhere; each is an event \
+             without a cause",
+            counted(unmatched, "received message")
         ));
     }
     Ok(text.trim_end().to_owned())

@@ -167,16 +167,18 @@ impl ClusterArgs {
         // At a broker that runs already, replicas of others may be among those that hold updates.
         if self.strict && self.fault_tolerance > self.replicas.into() && !self.names_a_broker() {
             return Some(format!(
-                "--strict asks for {} replicas to hold each update, but only {} are started, so every update would be \
+                "--strict asks for {} replicas to hold each update, and {} started, so every update would be \
                  refused: start more replicas or lower --fault-tolerance",
-                self.fault_tolerance, self.replicas
+                self.fault_tolerance,
+                only_started(self.replicas)
             ));
         }
         if self.together && self.frontends > self.replicas {
             return Some(format!(
-                "--together gives a frontend to each of the first {} replicas, but only {} are started: start more replicas or \
+                "--together gives a frontend to each of the first {} replicas, and {} started: start more replicas or \
                  fewer frontends",
-                self.frontends, self.replicas
+                self.frontends,
+                only_started(self.replicas)
             ));
         }
         if self.sites.is_some() && self.replicas < 2 {
@@ -221,6 +223,11 @@ fn parse_count(text: &str) -> Result<u8, String> {
 fn parse_user(text: &str) -> Result<UserId, String> {
     let number = text.parse::<u64>().map_err(|_| "a user is a number from 1 to 4294967295".to_owned())?;
     UserId::try_from(number).map_err(|error| error.to_string())
+}
+
+/// `only 1 is`, `only 2 are`.
+fn only_started(replicas: u8) -> String {
+    format!("only {replicas} {}", if replicas == 1 { "is" } else { "are" })
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use natter_broker::log_queue::LineWriter;
-use natter_broker::logs::{WERE_DROPPED, dropped_notice};
+use natter_broker::logs::{dropped_notice, tells_of_dropped_lines, were_dropped};
 use natter_broker::options::LogFormat;
+use natter_common::counted::nouns;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -116,7 +117,7 @@ impl Reports {
         }
         let untold = match std::mem::take(&mut self.untold) {
             0 => String::new(),
-            untold => format!(", and {untold} more lines like this before"),
+            untold => format!(", and {untold} more {} like this before", nouns(&untold, "line")),
         };
         self.last = Some(Instant::now());
         tell(&format!("{}: {words} (its log: {}{untold})", self.what, self.path.display()));
@@ -131,7 +132,7 @@ impl Reports {
     }
 
     fn written_again(&self, lost: u64) {
-        tell(&format!("{}: its log {} is written again; {lost} {WERE_DROPPED}", self.what, self.path.display()));
+        tell(&format!("{}: its log {} is written again; {}", self.what, self.path.display(), were_dropped(lost)));
     }
 }
 
@@ -141,7 +142,7 @@ fn worth_telling(line: &[u8], format: LogFormat) -> Option<String> {
         // After the time, which has always the same length.
         LogFormat::Text => {
             let (_, rest) = line.split_at_checked("2026-11-30T12:03:04.123456Z ".len())?;
-            let dropped = || memchr::memmem::find(rest, WERE_DROPPED.as_bytes()).is_some();
+            let dropped = || tells_of_dropped_lines(rest);
             let words = match rest.get(..6)? {
                 b"ERROR " => &rest[6..],
                 b"WARN  " if dropped() => &rest[6..],
@@ -151,7 +152,7 @@ fn worth_telling(line: &[u8], format: LogFormat) -> Option<String> {
         }
         LogFormat::Json => {
             let text = std::str::from_utf8(line).ok()?;
-            let serious = text.contains(r#""level":"ERROR""#) || text.contains(WERE_DROPPED);
+            let serious = text.contains(r#""level":"ERROR""#) || tells_of_dropped_lines(line);
             serious.then(|| text.to_owned())
         }
     }

@@ -7,7 +7,7 @@ pub(crate) fn tell(line: &str) {
 
 /// `1 frontend`, `3 replicas`.
 pub(crate) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    natter_common::counted::counted(count, what)
 }
 
 /// A path as a shell reads it.

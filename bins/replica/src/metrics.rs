@@ -14,6 +14,7 @@ use natter_broker::connection::ConnectionEvent;
 use natter_broker::metrics::connections::ConnectionMetrics;
 use natter_broker::metrics::peers::Peers;
 use natter_broker::metrics::{Exposition, Followed, Health, Information, LATENCY_BUCKETS};
+use natter_common::counted::counted;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Reply, SnapshotPart, SnapshotReply, Status};
 use natter_common::replica_manager::{Input, Notice, Output, ReplicaManager};
@@ -317,13 +318,13 @@ fn unready(status: Status, lag: &Lag) -> Option<String> {
     let records = lag.records();
     match status {
         Status::Joining => {
-            Some(format!("joins: it has not caught up with the others yet, and lacks {records} records"))
+            Some(format!("joins: it has not caught up with the others yet, and lacks {}", counted(records, "record")))
         }
         Status::Offline => Some("is OFFLINE, as its mode says".to_owned()),
         Status::Left => Some("leaves".to_owned()),
         Status::Active | Status::Overloaded if lag.time() > LAG_MAX => {
             let seconds = lag.time().as_secs();
-            Some(format!("has been behind the other replicas for {seconds} s, by {records} records now"))
+            Some(format!("has been behind the other replicas for {seconds} s, by {} now", counted(records, "record")))
         }
         Status::Active | Status::Overloaded => None,
     }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use natter_broker::moderation::Moderation;
+use natter_common::counted::counted;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Mode, Reply, SnapshotPart, SnapshotReply, Status};
 use natter_common::rating::Average;
@@ -119,12 +120,14 @@ impl fmt::Display for Short<'_> {
                 Some(stars) => write!(f, "{} {stars}", rating.title),
                 None => write!(f, "{} not rated", rating.title),
             },
-            Answer::Ratings(ratings) => write!(f, "{} of {} ratings", ratings.ratings.len(), ratings.total),
+            Answer::Ratings(ratings) => {
+                write!(f, "{} of {}", ratings.ratings.len(), counted(ratings.total, "rating"))
+            }
             Answer::Average(Average { title, average: Some(mean), count, .. }) => {
                 write!(f, "{title} {mean} of {count}")
             }
             Answer::Average(average) => write!(f, "{} not rated", average.title),
-            Answer::Movies(movies) => write!(f, "{} movies", movies.movies.len()),
+            Answer::Movies(movies) => f.write_str(&counted(movies.movies.len(), "movie")),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Batches of a session: several operations in one message, each with an answer of its own.
 
 use natter_common::cluster::ClusterId;
+use natter_common::counted::counted;
 use natter_common::edge::{BatchReplyOf, OPERATIONS_MAX, OutcomeOf};
 use natter_common::ids::{MovieId, UpdateId, UserId};
 use natter_common::label::Label;
@@ -180,7 +181,8 @@ impl<T: Transport> Client<T> {
             if reply.outcomes.len() == items.len() {
                 return Ok(reply);
             }
-            let wrong = format!("{} outcomes for {} operations", reply.outcomes.len(), items.len());
+            let wrong =
+                format!("{} for {}", counted(reply.outcomes.len(), "outcome"), counted(items.len(), "operation"));
             Err(ClientError::bad_reply(wrong))
         });
         let reply = match reply {

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use natter_common::counted::nouns;
 use tokio::time::Instant;
 
 /// Interval at which the line changes in a terminal.
@@ -33,7 +34,7 @@ impl Progress {
         let rate = done.saturating_sub(self.last.1) as f64 / elapsed.as_secs_f64();
         self.last = (Instant::now(), done);
         let part = fraction.map_or_else(String::new, |fraction| format!(" ({:.0} %)", fraction * 100.0));
-        let text = format!("{} ratings{part}, {} a second", grouped(done), grouped(rate as u64));
+        let text = format!("{} {}{part}, {} a second", grouped(done), nouns(&done, "rating"), grouped(rate as u64));
         self.is_shown = true;
         // A closed standard error is no reason to stop the work.
         let _ = match self.is_terminal {

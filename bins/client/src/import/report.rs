@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use natter_common::cluster::ClusterId;
+use natter_common::counted::nouns;
 use serde_json::{Map, Value};
 
 use super::journal::JournalError;
@@ -110,7 +111,8 @@ impl fmt::Display for Imported {
             );
         }
         let rate = here as f64 / self.took.as_secs_f64().max(0.001);
-        write!(f, "{} ratings in {} ({} a second)", grouped(here), seconds(self.took), grouped(rate as u64))?;
+        let took = seconds(self.took);
+        write!(f, "{} {} in {took} ({} a second)", grouped(here), nouns(&here, "rating"), grouped(rate as u64))?;
         write!(f, ": {}", InWords(self.counts))?;
         if before > 0 {
             write!(f, "; {} by earlier runs: {}", grouped(before), InWords(self.before))?;
@@ -159,7 +161,7 @@ pub enum ImportError {
         error: RejectsError,
     },
     /// Frontends don't answer, or not what was expected.
-    #[error("stopped after {} ratings: {error}", grouped(*.done))]
+    #[error("stopped after {} {}: {error}", grouped(*.done), nouns(.done, "rating"))]
     Stopped {
         /// Number of lines that were done.
         done: u64,
@@ -195,6 +197,7 @@ mod tests {
                 "4,000 ratings in 2 s (2,000 a second): 4,000 created, {rest}; 1,000 by earlier runs: 1,000 created, {rest}"
             )
         );
+        assert!(told(1, 0).starts_with("1 rating in 2 s (0 a second): 1 created"));
         assert!(told(0, 1000).starts_with("no rating imported now, as earlier runs did all 1,000: 1,000 created"));
     }
 }

@@ -1,6 +1,7 @@
 //! Batches as bytes, and back.
 
 use natter_common::cluster::ClusterId;
+use natter_common::counted::counted;
 use natter_common::edge::{BatchReplyOf, OutcomeOf};
 use natter_common::ids::UpdateId;
 use natter_common::rating::Rating;
@@ -58,7 +59,7 @@ pub(super) fn encode(items: &[Item], cluster: Option<&ClusterId>) -> Result<Vec<
 pub(super) fn decode(body: &[u8], operations: usize) -> Result<Vec<Outcome>, String> {
     let reply: BatchReplyOf<Rating> = wire::decode(body).map_err(|error| error.to_string())?;
     if reply.outcomes.len() != operations {
-        return Err(format!("{} outcomes for {operations} operations", reply.outcomes.len()));
+        return Err(format!("{} for {}", counted(reply.outcomes.len(), "outcome"), counted(operations, "operation")));
     }
     Ok(reply.outcomes.into_iter().map(outcome).collect())
 }

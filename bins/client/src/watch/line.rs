@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use natter_broker::logs::date_and_time;
+use natter_common::counted::counted;
 use natter_common::edge::ClientRequest;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{NumberedReply, Reply as ReplicaReply, SnapshotPart};
@@ -126,7 +127,7 @@ pub fn of_message(heard: &Heard, names: &Names) -> Option<Line> {
         }
         What::Gossip(gossip) => {
             let count = gossip.records.len();
-            let mut text = format!("{count} record{}", if count == 1 { "" } else { "s" });
+            let mut text = counted(count, "record");
             if let Some(record) = gossip.records.first() {
                 let what = record.request.as_ref().map_or_else(|| "retires replicas".to_owned(), update);
                 let _ = write!(text, ": {}:{} {what}", names.of(&record.i), record.seq);
@@ -163,7 +164,7 @@ pub fn of_reply(matched: &Matched<'_>, names: &Names) -> Line {
     let (kind, text) = match &matched.reply {
         Reply::Client(reply) => {
             let what = match (&reply.value, &reply.outcomes) {
-                (_, Some(outcomes)) => format!("{} outcomes", outcomes.len()),
+                (_, Some(outcomes)) => counted(outcomes.len(), "outcome"),
                 (Some(value), None) => value_in_words(value),
                 (None, None) => String::new(),
             };
@@ -173,12 +174,12 @@ pub fn of_reply(matched: &Matched<'_>, names: &Names) -> Line {
         Reply::Replies(replies) => ("reply", many(&replies.replies, |one| replica_reply(one, names))),
         Reply::Page(page) => {
             let holds = timestamp(&page.replica_timestamp.replicas, names);
-            ("log page", format!("{} records; it holds {holds}", page.records.len()))
+            ("log page", format!("{}; it holds {holds}", counted(page.records.len(), "record")))
         }
         Reply::Chunk(reply) => match &reply.part {
             SnapshotPart::Chunk(chunk) => {
                 let at = timestamp(&chunk.value_timestamp.replicas, names);
-                ("snapshot", format!("{} of about {} rows, at {at}", chunk.rows.len(), chunk.rows_in_all))
+                ("snapshot", format!("{} of about {}, at {at}", chunk.rows.len(), counted(chunk.rows_in_all, "row")))
             }
             SnapshotPart::Unavailable { reason } => ("snapshot", format!("unavailable: {}", clean(reason))),
         },
@@ -195,7 +196,9 @@ fn client_request(operation: &str, request: &ClientRequest, names: &Names) -> St
         ClientRequest::Update { request, id: Some(id), .. } => format!("{}, prev {prev}, id {id}", update(request)),
         ClientRequest::Update { request, id: None, .. } => format!("{}, prev {prev}", update(request)),
         ClientRequest::Query { request, .. } => format!("{}, prev {prev}", query(request)),
-        ClientRequest::Batch(batch) => format!("{operation} of {} operations, prev {prev}", batch.operations.len()),
+        ClientRequest::Batch(batch) => {
+            format!("{operation} of {}, prev {prev}", counted(batch.operations.len(), "operation"))
+        }
     }
 }
 
@@ -273,10 +276,10 @@ fn place(place: &natter_common::messages::SnapshotPlace) -> String {
 pub fn value_in_words(value: &Value) -> String {
     let title = || clean(value["title"].as_str().unwrap_or_default());
     if let Some(ratings) = value["ratings"].as_array() {
-        return format!("{} of {} ratings", ratings.len(), value["total"]);
+        return format!("{} of {}", ratings.len(), counted(value["total"].as_u64().unwrap_or_default(), "rating"));
     }
     if let Some(movies) = value["movies"].as_array() {
-        return format!("{} movies", movies.len());
+        return counted(movies.len(), "movie");
     }
     if value.get("count").is_some() {
         return match value["average"].as_f64() {

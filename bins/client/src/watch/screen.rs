@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::line::timestamp;
 use super::names::Names;
 use super::status::{ReplicaRow, Snapshot};
+use natter_common::counted::counted;
 
 /// Width from which a process has one line, in columns.
 const WIDE: usize = 72;
@@ -27,10 +28,9 @@ pub fn lines(snapshot: &Snapshot, names: &Names, width: Option<usize>) -> Vec<St
 }
 
 fn head(snapshot: &Snapshot) -> Vec<String> {
-    let count = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let cluster = snapshot.cluster.as_ref().map_or_else(|| "cluster".to_owned(), |id| format!("cluster {id}"));
     let (frontends, replicas) =
-        (count(snapshot.frontends.len(), "frontend"), count(snapshot.replicas.len(), "replica"));
+        (counted(snapshot.frontends.len(), "frontend"), counted(snapshot.replicas.len(), "replica"));
     let since = time_of_day(&snapshot.since);
     let state = match snapshot.converged {
         Some(true) => format!("converged, at least since {since}"),

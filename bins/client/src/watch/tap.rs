@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::logs::date_and_time;
+use natter_common::counted::counted;
 use natter_common::ids::{ReplicaId, UpdateId};
 use natter_common::messages::{Presence, Role, Status};
 use natter_common::record::RecordRef;
@@ -134,7 +135,7 @@ impl<W: Write> Tap<W> {
                 }
                 Some(Happening::Follows { frontends, replicas }) => {
                     let clients = if frontends { "clients' requests" } else { "no requests of clients" };
-                    let text = format!("{clients}, and the requests to {replicas} replicas");
+                    let text = format!("{clients}, and the requests to {}", counted(replicas, "replica"));
                     self.tell("listens to", &text, json!({"frontends": frontends, "replicas": replicas}))?;
                 }
                 Some(Happening::Connection(event)) => self.tell_connection(&event, &listener)?,
@@ -317,7 +318,8 @@ impl<W: Write> Tap<W> {
             ConnectionEvent::Connected => self.notice("connected to the broker"),
             ConnectionEvent::Disconnected => self.notice("no connection to the broker: messages are missed"),
             ConnectionEvent::SlowConsumer { dropped } => {
-                self.notice(&format!("{dropped} messages came faster than they were read, and are not shown"))
+                let dropped = counted(*dropped, "message");
+                self.notice(&format!("not shown: {dropped} that came faster than this program reads"))
             }
             ConnectionEvent::Denied(denial) => self.notice(&hidden(&denial.subject, listener)),
         }

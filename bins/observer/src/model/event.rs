@@ -128,5 +128,5 @@ pub(super) fn shown(timestamp: &natter_common::timestamp::Timestamp) -> String {
 
 /// `1 record`, `3 records`.
 pub(super) fn counted(count: usize, thing: &str) -> String {
-    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+    natter_common::counted::counted(count, thing)
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use natter_broker::logs::WERE_DROPPED;
+use natter_broker::logs::tells_of_dropped_lines;
 use natter_broker::trail::{RECEIVES, SENDS};
 
 /// The log of the broker, which is no process of the run.
@@ -173,7 +173,7 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Parsed>, LogError> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     for (number, line) in whole.lines().enumerate() {
         let Some(line) = Line::of(line) else { continue };
-        if line.level == "WARN" && line.text.contains(WERE_DROPPED) {
+        if line.level == "WARN" && tells_of_dropped_lines(line.text.as_bytes()) {
             return Err(LogError::Dropped { path: path.to_owned(), line: number + 1, text: line.text });
         }
         let Line { time, message, fields, text, .. } = line;
