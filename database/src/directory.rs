@@ -29,6 +29,14 @@ pub struct DataDirectory {
     owner: Option<Owner>,
     /// Its entry in [`OPEN`].
     entry: PathBuf,
+    made: Made,
+}
+
+/// Parts of a directory that did not exist before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Made {
+    directory: bool,
+    lock: bool,
 }
 
 impl DataDirectory {
@@ -39,20 +47,23 @@ impl DataDirectory {
         if path.is_file() {
             return Err(refused(DirectoryProblem::NotADirectory));
         }
-        if !path.is_dir() {
+        let mut made = Made { directory: !path.is_dir(), lock: false };
+        if made.directory {
             fs::create_dir_all(path).map_err(|reason| refused(DirectoryProblem::Uncreatable(reason)))?;
             if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
                 sync_directory(parent).map_err(|reason| refused(DirectoryProblem::Uncreatable(reason)))?;
             }
         }
         let unwritable = |reason| refused(DirectoryProblem::Unwritable { file: LOCK, reason });
-        let mut lock = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path.join(LOCK))
-            .map_err(unwritable)?;
+        let mut options = File::options();
+        options.read(true).write(true);
+        let new = options.clone().create_new(true).open(path.join(LOCK));
+        made.lock = new.is_ok();
+        let mut lock = match new {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path.join(LOCK)),
+            new => new,
+        }
+        .map_err(unwritable)?;
         match lock.try_lock() {
             Ok(()) => {}
             // Only `dataset export` lets others lock it too.
@@ -67,10 +78,14 @@ impl DataDirectory {
         let entry = path.canonicalize().map_err(unwritable)?;
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         if open.contains(&entry) {
+            if made.lock {
+                // The other one goes on without a lock's file, as before.
+                let _ = fs::remove_file(path.join(LOCK));
+            }
             return Err(refused(DirectoryProblem::InUse { process: None }));
         }
         open.push(entry.clone());
-        Ok(Self { path: path.to_owned(), lock, owner: None, entry })
+        Ok(Self { path: path.to_owned(), lock, owner: None, entry, made })
     }
 
     /// Writes our entry into the lock's file: from now on a process that had the directory before must not write any more.
@@ -96,6 +111,30 @@ impl DataDirectory {
         if let Some(owner) = self.owner.take() {
             // Without it, the next process waits a moment.
             let _ = owner.release(&mut self.lock);
+        }
+    }
+
+    /// Leaves the directory as it was before a start that is refused.
+    pub(crate) fn give_back(mut self, had_database: bool) {
+        let is_ours = self.check_owner().is_ok();
+        if let Some(owner) = self.owner.take() {
+            // Without it, the next process waits a moment.
+            let _ = owner.give_back(&mut self.lock);
+        }
+        if !is_ours {
+            return;
+        }
+        // What cannot be removed here does no harm: it is an empty database.
+        let unfinished = [self.unfinished(), self.path.join("replica.sqlite.new-journal")];
+        let of_a_new_database = [self.database(), self.log()];
+        for file in of_a_new_database.iter().filter(|_| !had_database).chain(&unfinished) {
+            let _ = fs::remove_file(file);
+        }
+        if self.made.lock {
+            let _ = fs::remove_file(self.path.join(LOCK));
+        }
+        if self.made.directory {
+            let _ = fs::remove_dir(&self.path);
         }
     }
 

@@ -233,9 +233,8 @@ pub fn how_to_read_out(path: &str) -> String {
 
 fn advice(problem: &DirectoryProblem, path: &str) -> String {
     match problem {
-        DirectoryProblem::WrongLog(_) | DirectoryProblem::WrongRatings | DirectoryProblem::Damaged(_) => {
-            how_to_read_out(path)
-        }
+        DirectoryProblem::WrongLog(_) | DirectoryProblem::WrongRatings => format!("; {}", how_to_read_out(path)),
+        DirectoryProblem::Damaged(_) => format!(": {}", how_to_read_out(path)),
         _ => String::new(),
     }
 }
@@ -329,16 +328,16 @@ pub enum DirectoryProblem {
     )]
     NoDatabase,
     /// The write-ahead log does not belong to the database.
-    #[error("replica.sqlite-wal {0}: the directory is damaged or was copied while it was in use; ")]
+    #[error("replica.sqlite-wal {0}: the directory is damaged or was copied while it was in use")]
     WrongLog(&'static str),
     /// The ratings are not those that were saved.
     #[error(
         "the ratings do not match their checksum: the directory is damaged, was copied while it was in use, or another \
-         program changed it; "
+         program changed it"
     )]
     WrongRatings,
     /// Something in it does not fit.
-    #[error("replica.sqlite is damaged ({0}): ")]
+    #[error("replica.sqlite is damaged ({0})")]
     Damaged(String),
 }
 

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use natter_common::rating::{RatingKey, Stars};
@@ -44,7 +45,26 @@ impl Store {
         mut directory: DataDirectory,
         sync: Sync,
     ) -> Result<(Self, Recovered), OpenError> {
-        let found = Database::open_alone(&mut directory).map_err(|problem| directory.refuse(problem))?;
+        let had_database = !(is_absent(&directory.database()) && is_absent(&directory.log()));
+        match Self::open_and_recover(source, &mut directory, sync) {
+            Ok((store, recovered, parts)) => {
+                let executed = recovered.saved.executed.len() as u64;
+                Ok((parts.join(store, directory, sync, executed)?, recovered))
+            }
+            Err(error) => {
+                directory.give_back(had_database);
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the database of the directory, reads what was saved, and takes it into use.
+    fn open_and_recover(
+        source: &DataSource,
+        directory: &mut DataDirectory,
+        sync: Sync,
+    ) -> Result<(Self, Recovered, Parts), OpenError> {
+        let found = Database::open_alone(directory).map_err(|problem| directory.refuse(problem))?;
         let Database { connection, format, mark, clean } = found;
         source.attach(&connection)?;
         let (description, catalogue) =
@@ -56,30 +76,12 @@ impl Store {
             .recover(format, mark, clean)
             .and_then(|(recovered, kept, mut checksums)| {
                 let begin = Beginning { recovered: &recovered, checksums, format, mark, sync };
-                let mark = store.take_into_use(&directory, begin)?;
+                let mark = store.take_into_use(directory, begin)?;
                 checksums.mark = mark.version();
                 Ok((recovered, kept, checksums))
             })
             .map_err(|problem| directory.refuse(problem))?;
-        let log_sync = LogSync::open(&directory.log(), &directory.database())
-            .map_err(|reason| directory.refuse(DirectoryProblem::Failing(reason.to_string())))?;
-        let watched = Watched::new(directory.database()).and_then(|main| Ok((main, Watched::new(directory.log())?)));
-        let (main, log) = watched.map_err(|error| directory.refuse(DirectoryProblem::Failing(error.reason)))?;
-        store.durable = Some(Durable {
-            directory,
-            main,
-            log,
-            mark: Mark::of_version(checksums.mark),
-            sync,
-            log_sync,
-            kept,
-            written_sum: checksums.written,
-            executed: recovered.saved.executed.len() as u64,
-            checksums,
-            changes: store.connection.total_changes(),
-            rescued: OnceCell::new(),
-        });
-        Ok((store, recovered))
+        Ok((store, recovered, Parts { kept, checksums }))
     }
 
     /// Reads what was saved, and brings averages, counts and checksums up to it.
@@ -163,6 +165,7 @@ impl Store {
         let Beginning { recovered, checksums, format, mut mark, sync } = begin;
         let connection = &self.connection;
         directory.check_owner()?;
+        keep_log_on_close(connection, true).map_err(problem)?;
         if format != schema::DURABLE_FORMAT_VERSION {
             mark = self.bring_up_to_date(directory, format, recovered, checksums).map_err(problem)?;
         }
@@ -210,6 +213,38 @@ impl Store {
         let mark = Mark::new(Kind::Closed);
         write_mark(connection, mark, checksums, |connection| convert(connection, format, &recovered.saved))?;
         Ok(mark.version())
+    }
+}
+
+/// Parts of a store on disk that were read from its directory.
+struct Parts {
+    kept: Kept,
+    checksums: Checksums,
+}
+
+impl Parts {
+    /// Makes the store one of the directory.
+    fn join(self, mut store: Store, directory: DataDirectory, sync: Sync, executed: u64) -> Result<Store, OpenError> {
+        let Self { kept, checksums } = self;
+        let log_sync = LogSync::open(&directory.log(), &directory.database())
+            .map_err(|reason| directory.refuse(DirectoryProblem::Failing(reason.to_string())))?;
+        let watched = Watched::new(directory.database()).and_then(|main| Ok((main, Watched::new(directory.log())?)));
+        let (main, log) = watched.map_err(|error| directory.refuse(DirectoryProblem::Failing(error.reason)))?;
+        store.durable = Some(Durable {
+            directory,
+            main,
+            log,
+            mark: Mark::of_version(checksums.mark),
+            sync,
+            log_sync,
+            kept,
+            written_sum: checksums.written,
+            executed,
+            checksums,
+            changes: store.connection.total_changes(),
+            rescued: OnceCell::new(),
+        });
+        Ok(store)
     }
 }
 
@@ -263,8 +298,10 @@ impl Database {
             None => return Err(DirectoryProblem::NotSqlite),
         };
         let log = LogFile::read(&directory.log()).map_err(failing)?;
+        // A log that a refused start would leave behind is removed when the connection closes.
+        let has_log = directory.log().try_exists().map_err(failing)?;
         let connection = base::connect_file(&path).map_err(problem)?;
-        configure(&connection).map_err(problem)?;
+        configure(&connection, has_log).map_err(problem)?;
         let found = read_meta(&connection, "format")?;
         let format = match found.parse() {
             Ok(
@@ -318,6 +355,11 @@ fn check_counted_log(in_header: i32, log: Option<LogFile>, mark: i32) -> Result<
     Ok(())
 }
 
+/// Whether nothing has this name, not even a link.
+fn is_absent(path: &Path) -> bool {
+    matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Makes the database under another name, so that a database with the final name is whole.
 fn make(directory: &DataDirectory) -> Result<(), DirectoryProblem> {
     let path = directory.unfinished();
@@ -347,10 +389,10 @@ fn make(directory: &DataDirectory) -> Result<(), DirectoryProblem> {
 }
 
 /// Before the first look at the database.
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
+fn configure(connection: &Connection, keep_log: bool) -> rusqlite::Result<()> {
     // A program that holds it is told of at once.
     connection.busy_timeout(Duration::ZERO)?;
-    keep_log_on_close(connection, true)?;
+    keep_log_on_close(connection, keep_log)?;
     // No other process may open it, so the log's index need not be shared: there is no third file.
     connection.execute_batch("PRAGMA main.locking_mode = EXCLUSIVE; PRAGMA main.cache_size = -32768;")
 }

@@ -1,7 +1,8 @@
 //! Helpers that the tests of durable stores share: a small data set, batches, and everything that is seen of a store.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -83,17 +84,25 @@ impl Place {
         store
     }
 
-    /// Why it can't be opened, with `DIR` for the directory.
+    /// Why it can't be opened, with `DIR` for the directory. A start that is refused changes nothing.
     pub(crate) fn refusal(&self) -> String {
         self.refusal_at(&self.path())
     }
 
     pub(crate) fn refusal_at(&self, path: &Path) -> String {
+        let before = path.is_dir().then(|| files(path));
         let opened = DataDirectory::open(path).map_err(OpenError::from);
         let opened = opened.and_then(|directory| Store::open_in(&self.source, directory, Sync::Full));
         let error = opened.map(|(_, recovered)| recovered).unwrap_err();
+        assert!(path.is_dir().then(|| files(path)) == before, "{error}: changed the directory");
         error.to_string().replace(&path.display().to_string(), "DIR")
     }
+}
+
+/// The files of a directory and their content.
+pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| (path.clone(), fs::read(&path).unwrap_or_default())).collect()
 }
 
 pub(crate) fn identity(id: &str) -> Identity {
