@@ -26,12 +26,14 @@ pub(crate) enum ClusterError {
     /// The broker does not let us listen to presence.
     #[error("the broker does not let us see who is there: {0}")]
     Subscribe(String),
-    /// The broker refuses what the launcher needs.
-    #[error(
-        "the broker does not permit this cluster to {0}: permit it for the user of this cluster (docs/PROTOCOL.md lists the \
-         subjects of each role)"
-    )]
-    Denied(Denial),
+    /// The broker refuses what the launcher or members need.
+    #[error("{}", missing_permissions(denials, members))]
+    Denied {
+        /// Everything that the launcher was refused.
+        denials: Vec<Denial>,
+        /// Members that ended for that reason, one of each role, with the end of their logs.
+        members: Vec<String>,
+    },
     /// The data set can't be read.
     #[error("--database: can't read {}: {source}", path.display())]
     Database {
@@ -94,4 +96,19 @@ pub(crate) enum ClusterError {
     /// Signals can't be received.
     #[error("can't receive signals: {0}")]
     Signals(#[source] io::Error),
+}
+
+/// All that is missing, a line for the launcher and for each role.
+fn missing_permissions(denials: &[Denial], members: &[String]) -> String {
+    let mut lines = Vec::new();
+    if !denials.is_empty() {
+        let denials: Vec<String> = denials.iter().map(Denial::to_string).collect();
+        lines.push(format!(
+            "the broker does not permit this cluster to {}: permit it for the user of this cluster (docs/PROTOCOL.md lists \
+             the subjects of each role)",
+            denials.join(", ")
+        ));
+    }
+    lines.extend_from_slice(members);
+    lines.join("\n  ")
 }

@@ -29,6 +29,7 @@ mod notices;
 mod observer;
 mod outage;
 mod readiness;
+mod refusals;
 mod relay;
 mod roles;
 mod signals;

@@ -211,6 +211,11 @@ impl Member {
         serves && self.condition == Condition::Running && self.heard.elapsed() < GONE_AFTER
     }
 
+    /// Whether it has shown itself, or ended.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.ended || self.seen.is_some()
+    }
+
     /// Its name and what it said last: `r1 (JOINING)`.
     pub(crate) fn state(&self) -> String {
         match &self.seen {

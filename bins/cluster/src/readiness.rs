@@ -19,6 +19,7 @@ use crate::error::ClusterError;
 use crate::log_file;
 use crate::members::Member;
 use crate::notices::tell;
+use crate::refusals::Refusals;
 use crate::sites::Site;
 
 /// Maximum time for a broker that should be running to answer.
@@ -71,19 +72,26 @@ impl Lookout {
         let mut told = started;
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !members.iter().all(Member::is_ready) {
+        let mut refusals = Refusals::default();
+        while refusals.is_any() || !members.iter().all(Member::is_ready) {
             tokio::select! {
                 presence = next_presence(&mut self.presence) => {
                     for member in &mut *members {
                         member.notice(&presence);
                     }
                 }
-                denial = next_denial(&mut self.events) => return Err(ClusterError::Denied(denial)),
+                denial = next_denial(&mut self.events) => refusals.add(denial),
                 _ = look.tick() => {
                     if let Some(mut ended) = members.iter_mut().find_map(Member::newly_ended) {
                         ended.log.complete().await;
                         let last_words = log_file::last_words(ended.log.path());
-                        return Err(ClusterError::EndedEarly { what: ended.what, how: ended.how, last_words });
+                        let error = ClusterError::EndedEarly { what: ended.what, how: ended.how, last_words };
+                        if !refusals.explain(&error) {
+                            return Err(error);
+                        }
+                    }
+                    if let Some(error) = refusals.are_complete(members) {
+                        return Err(error);
                     }
                     let waiting = || {
                         let not_ready = members.iter().filter(|member| !member.is_ready());

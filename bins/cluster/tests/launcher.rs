@@ -203,6 +203,7 @@ fn reason_of_a_member_is_told_where_the_broker_refuses_something() {
     let users = [
         ("mute", r#"publish: {deny: "ratings.gossip.*"}"#),
         ("blind", r#"subscribe: {deny: "ratings.presence.frontend.*"}"#),
+        ("stranger", r#"publish: {allow: "nothing"}, subscribe: {allow: "nothing"}"#),
     ]
     .map(|(user, permissions)| format!("{{user: {user}, password: secret, permissions: {{{permissions}}}}}"));
     let config = place.path("nats.conf");
@@ -217,11 +218,32 @@ fn reason_of_a_member_is_told_where_the_broker_refuses_something() {
             "mute",
             "replica r1 ended with status 1 before it was ready: the broker does not permit this replica to publish ratings.gossip.r1-",
         ),
-        ("blind", "the broker does not permit this cluster to subscribe ratings.presence.frontend.*"),
+        ("blind", "the broker does not permit this cluster to subscribe ratings.presence.frontend.*: permit it"),
+        (
+            "stranger",
+            "this cluster to subscribe ratings.presence.frontend.*, subscribe ratings.presence.replica.*: permit it",
+        ),
     ] {
         let output = place.run(&["1", "1", "42", "--server", server.url(), "--user", user, "--password", "secret"], "");
         let told = text(&output.stderr);
         assert!(output.status.code() == Some(1) && told.contains(lacks), "{told}");
+        if user == "stranger" {
+            // All that each role lists when it runs alone.
+            for (role, subjects) in [
+                (
+                    "replica",
+                    ["publish ratings.gossip.", "publish ratings.presence.replica.", "subscribe ratings.gossip.*"],
+                ),
+                (
+                    "frontend",
+                    ["publish ratings.replica.", "publish ratings.presence.frontend.", "subscribe ratings.frontend."],
+                ),
+            ] {
+                let line =
+                    told.lines().find(|line| line.contains(&format!("permit this {role} to "))).unwrap_or_default();
+                assert!(subjects.iter().all(|subject| line.contains(subject)), "{role}: {told}");
+            }
+        }
         place.assert_nothing_left();
     }
 }
