@@ -107,6 +107,8 @@ pub(crate) struct Inbox {
     pub(crate) requests: Streams<Delivery>,
     open: HashMap<Arc<str>, Open>,
     pub(crate) malformed: Malformed,
+    /// Whether the replica behaves as if it were not there, and answers `.status` alone.
+    pub(crate) is_offline: bool,
     streams: CapturingStreams,
 }
 
@@ -147,6 +149,7 @@ pub(crate) async fn subscribe(
         requests,
         open: HashMap::new(),
         malformed: Malformed::default(),
+        is_offline: false,
         streams: CapturingStreams::default(),
     })
 }
@@ -221,6 +224,9 @@ impl Inbox {
             }
             Err(error) => {
                 self.malformed.count(&request.message.subject, &error);
+                if self.is_offline && endpoint != Endpoint::Status {
+                    return;
+                }
                 let text = format!("BAD_REQUEST: {error}");
                 request.count(Some((400, &text)));
                 let answering = self.client.publish_with_headers(reply, headers(400, &text), Bytes::new());

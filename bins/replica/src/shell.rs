@@ -15,7 +15,7 @@ use natter_broker::moderation::Moderation;
 use natter_broker::pulse::Pulse;
 use natter_broker::service::Service;
 use natter_common::colocated::Outputs;
-use natter_common::messages::Presence;
+use natter_common::messages::{Presence, Status};
 use natter_common::replica_manager::Input;
 use natter_common::value::ValueError;
 use natter_database::Store;
@@ -329,6 +329,7 @@ impl Shell {
     }
 
     async fn read(&mut self, batch: Vec<inbox::Delivery>) {
+        self.inbox.is_offline = self.core.replica().status() == Status::Offline;
         for delivery in batch {
             self.inbox.read(delivery, &mut self.inputs).await;
         }

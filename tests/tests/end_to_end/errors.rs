@@ -262,12 +262,23 @@ async fn unavailable(cluster: &Cluster<'_>) {
         let answer = ask(wire, encoding, operation, &map).await;
         assert_error(&answer, "503 UNAVAILABLE", &["all replicas are OFFLINE or gone"]);
     }
+    // Requests that cannot be read have no answer either, but for `.status`.
+    let malformed = |endpoint: &'static str| {
+        let subject = format!("replica.{}.{endpoint}", ids[0]);
+        async move { wire.send_within(&subject, vec![0xc1], Encoding::MessagePack, Duration::from_millis(300)).await }
+    };
+    let endpoints = ["update", "query", "confirm", "log", "snapshot"];
+    for answer in futures_util::future::join_all(endpoints.map(malformed)).await {
+        assert_eq!(answer, Err(Silence::TimedOut));
+    }
+    assert_error(&malformed("status").await.unwrap(), "400 BAD_REQUEST", &["not a MessagePack map"]);
     cluster.set_all_modes("measured").await;
     for name in ["r1", "r2", "r3"] {
         cluster.until_shows(name, "ACTIVE").await;
     }
     let map = json!({"user_id": 15, "movie_id": 1, "rating": 1.0});
     assert_eq!(wire.ask("create", map.clone()).await.ok()["value"]["rating"], 1.0, "the refused one took no effect");
+    assert_error(&malformed("query").await.unwrap(), "400 BAD_REQUEST", &["not a MessagePack map"]);
 }
 
 async fn nobody_at_all(world: &World) {
