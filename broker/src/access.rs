@@ -94,6 +94,14 @@ pub enum AccessError {
 }
 
 impl AccessError {
+    /// Everything that the broker refused.
+    pub fn denials(&self) -> &[Denial] {
+        match self {
+            Self::Denied { denials, .. } => denials,
+            _ => &[],
+        }
+    }
+
     /// Whether the broker refused something: then nothing else is unknown.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Denied { .. })

@@ -8,6 +8,9 @@ use natter_common::ids::UpdateId;
 
 use crate::transport::TransportError;
 
+/// Beginning of the reason that a frontend gives while the broker does not permit what it needs.
+const NOT_PERMITTED: &str = "the broker does not permit";
+
 /// The names of errors: the wire contract's, and those that arise on the client's side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorName {
@@ -148,8 +151,9 @@ impl ClientError {
         let code = code.trim().parse().unwrap_or(500);
         let text = match name {
             // The frontend's own text tells what to do with the id and the label. The client does that itself.
-            ErrorName::Timeout => "the replicas did not answer in time",
+            ErrorName::Timeout if !text.starts_with(NOT_PERMITTED) => "the replicas did not answer in time",
             ErrorName::Stale => "no reachable replica holds all that this session has seen",
+            ErrorName::Timeout => text.split_once("; ").map_or(text, |(missing, _)| missing),
             _ if text.is_empty() => "the frontend gave no reason",
             _ => text,
         };
@@ -243,6 +247,18 @@ mod tests {
         assert_eq!(error.to_string(), "user 42 rated movie 1 already: update it (RATING_EXISTS)");
         let error = ClientError::from_headers("503", "UNAVAILABLE: all replicas are OFFLINE");
         assert_eq!(error.to_string(), "all replicas are OFFLINE (UNAVAILABLE)");
+    }
+
+    #[test]
+    fn a_frontend_without_permissions_is_told_as_the_reason() {
+        let missing = "the broker does not permit this frontend to publish a.b: permit it";
+        for (code, header) in [
+            ("504", format!("TIMEOUT: {missing}; update 0190 may still take effect: retry it with the same id")),
+            ("503", format!("UNAVAILABLE: {missing}")),
+        ] {
+            let error = ClientError::from_headers(code, &header);
+            assert_eq!(error.text, missing);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use natter_broker::service_error::{TEXT_BYTES_MAX, headers};
 use natter_broker::streams::Streams;
 use natter_common::cluster::ClusterId;
 use natter_common::edge::{self, BatchReply, ClientReply, ClientRequest, EncodedReply, FrontendError, decode_request};
-use natter_common::ids::ReplicaId;
+use natter_common::ids::{ReplicaId, UpdateId};
 use natter_common::sequence::Sequence;
 use natter_common::subjects::{FRONTEND_QUEUE, Operation, Subjects};
 use natter_common::timestamp::Timestamp;
@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tracing::error;
 
 use crate::metrics::FrontendMetrics;
+use crate::permits::Hindered;
 
 /// Maximum requests handled together; the rest waits for the next turn.
 const BATCH_MAX: usize = 8192;
@@ -55,6 +56,10 @@ pub(crate) struct Arrival {
 /// A client that waits for its answer.
 struct Waiting {
     operation: Operation,
+    /// The client's number.
+    client: u64,
+    /// The id that the client gave its update.
+    id: Option<UpdateId>,
     request: Box<Request>,
     format: Format,
     /// The value of the header that tells which updates of the session are lost.
@@ -215,10 +220,14 @@ impl Clients {
             self.malformed.count(&message.subject, error);
         }
         let client = self.waiting.reserve();
+        let id = match &decoded {
+            Ok(ClientRequest::Update { id, .. }) => *id,
+            _ => None,
+        };
         let format = Format::of(&message.payload);
         // A batch that waits for its answer need not be kept.
         request.message.payload = Bytes::new();
-        self.waiting.put(client, Waiting { operation, request, format, lost: None, retired: None });
+        self.waiting.put(client, Waiting { operation, client, id, request, format, lost: None, retired: None });
         (client, decoded)
     }
 
@@ -250,6 +259,32 @@ impl Clients {
         let reply = edge::encode_reply_within(&answer, cluster, waiting.format, bytes_max);
         let outcome = FrontendMetrics::outcome(answer.as_ref().err());
         self.respond(waiting, reply, outcome, publisher).await;
+    }
+
+    /// Answers all clients whose requests cannot be done, as the broker does not permit what they need: `missing` says what.
+    /// What the core says of them later is dropped. Batches wait: some of their operations may have an answer.
+    pub(crate) async fn give_up(
+        &mut self,
+        hindered: Hindered,
+        missing: &str,
+        cluster: Option<&ClusterId>,
+        publisher: &mut Publisher,
+    ) {
+        let error = |waiting: &Waiting| {
+            let missing = missing.to_owned();
+            let error = match waiting.operation {
+                Operation::Batch => return None,
+                Operation::Create | Operation::Update | Operation::Delete => {
+                    hindered.updates.then_some(FrontendError::UpdateNotPermitted { missing, id: waiting.id })
+                }
+                _ => hindered.queries.then_some(FrontendError::QueryNotPermitted { missing }),
+            };
+            error.map(|error| (waiting.client, error))
+        };
+        let given_up: Vec<_> = self.waiting.iter().filter_map(error).collect();
+        for (client, error) in given_up {
+            self.answer(client, Err(error), cluster, publisher).await;
+        }
     }
 
     /// Answers a client that sent a batch.

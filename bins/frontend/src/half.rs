@@ -30,7 +30,7 @@ use crate::inbox::{Delivery, Inbox};
 use crate::line::{self, Line};
 use crate::metrics::{FrontendMetrics, OF_CLIENTS, OF_REPLICAS, State as Shown};
 use crate::outbox::Outbox;
-use crate::permits::Permits;
+use crate::permits::{Hindered, Permits};
 use crate::sides::{Change, Side};
 use crate::{FrontendArgs, FrontendError, steps, witness};
 
@@ -312,6 +312,8 @@ impl Half {
                     warn!(frontend = %core.id(), "stops serving, keeps its state and tries again every {every_s} s: {error}");
                 }
                 self.stop_serving(core);
+                let hindered = Hindered::by(error.denials(), &self.subjects);
+                self.clients.give_up(hindered, &error.to_string(), core.cluster(), &mut self.outbox.publisher).await;
             }
             // The broker did not answer: nothing is known of its permissions.
             Err(_) => self.permits.remain_unknown(),

@@ -7,6 +7,7 @@ use async_nats::Client;
 use natter_broker::metrics::connections::ConnectionMetrics;
 use natter_broker::metrics::peers::Peers;
 use natter_broker::metrics::{Exposition, Health, Information, LATENCY_BUCKETS};
+use natter_common::counted::counted;
 use natter_common::edge::{BatchReply, FrontendError, Outcome};
 use natter_common::frontend::{Notice, Output};
 use natter_common::ids::ReplicaId;
@@ -49,13 +50,14 @@ fn place_of(error: &FrontendError) -> usize {
         FrontendError::Refused { refusal: Refusal::MovieNotFound, .. } => 2,
         FrontendError::Refused { refusal: Refusal::RatingNotFound, .. } => 3,
         FrontendError::Refused { refusal: Refusal::RatingExists, .. } => 4,
-        FrontendError::Unavailable => 5,
+        FrontendError::Unavailable | FrontendError::QueryNotPermitted { .. } => 5,
         FrontendError::Overloaded { .. } => 6,
         FrontendError::NotEnoughReplicas { .. } => 7,
         FrontendError::Stale { .. } | FrontendError::OtherCluster { .. } => 8,
         FrontendError::QueryTimeout { .. }
         | FrontendError::UpdateTimeout { .. }
         | FrontendError::RefusalUncertain { .. }
+        | FrontendError::UpdateNotPermitted { .. }
         | FrontendError::NotBegun { .. } => 9,
         FrontendError::ReplyTooLarge => REPLY_TOO_LARGE,
     }
@@ -265,7 +267,7 @@ impl FrontendMetrics {
         } else if places == 0 {
             Some("joins: it has not heard enough replicas yet".to_owned())
         } else if pending >= queue_length_max {
-            Some(format!("{pending} requests wait, which is its maximum: more are refused as OVERLOADED"))
+            Some(format!("has {} that wait, its maximum: more are refused as OVERLOADED", counted(pending, "request")))
         } else {
             None
         };

@@ -4,10 +4,33 @@ use std::collections::BTreeSet;
 
 use natter_broker::access::{Needs, RETRY};
 use natter_broker::connection::{Access, Denial};
+use natter_common::subjects::Subjects;
 use tokio::time::{Instant, sleep_until};
 
 /// Maximum refused subjects that are remembered; others are tried once they are refused again.
 const REFUSED_MAX: usize = 16;
+
+/// Kinds of requests that need what is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hindered {
+    pub(crate) updates: bool,
+    pub(crate) queries: bool,
+}
+
+impl Hindered {
+    /// Those that need one of these subjects. Replies are heard by a subscription that both kinds need.
+    pub(crate) fn by(denials: &[Denial], subjects: &Subjects) -> Self {
+        let mut hindered = Self::default();
+        for denial in denials {
+            let is_reply = denial.access == Access::Subscribe && !subjects.include(&denial.subject);
+            let endpoint = Subjects::last_token(&denial.subject);
+            let is_asked = denial.access == Access::Publish && subjects.include(&denial.subject);
+            hindered.updates |= is_reply || is_asked && ["update", "confirm"].contains(&endpoint);
+            hindered.queries |= is_reply || is_asked && endpoint == "query";
+        }
+        hindered
+    }
+}
 
 /// The permissions of this frontend, as far as they are known.
 #[derive(Debug, Default)]
@@ -96,6 +119,24 @@ mod tests {
 
     use super::*;
     use tokio::time::timeout;
+
+    #[test]
+    fn refused_subjects_hinder_the_requests_that_need_them() {
+        let subjects = Subjects::new("ratings").unwrap();
+        for (access, subject, updates, queries) in [
+            (Access::Publish, "ratings.replica.r1-x.update", true, false),
+            (Access::Publish, "ratings.replica.r1-x.confirm", true, false),
+            (Access::Publish, "ratings.replica.r1-x.query", false, true),
+            (Access::Publish, "ratings.presence.frontend.f1", false, false),
+            (Access::Publish, "_INBOX.>", false, false),
+            (Access::Subscribe, "_INBOX.>", true, true),
+            (Access::Subscribe, "ratings.frontend.read", false, false),
+        ] {
+            let denial = Denial { access, subject: subject.to_owned() };
+            assert_eq!(Hindered::by(&[denial], &subjects), Hindered { updates, queries }, "{access} {subject}");
+        }
+        assert_eq!(Hindered::by(&[], &subjects), Hindered::default());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn refusals_are_checked_at_once_and_then_every_two_seconds() {

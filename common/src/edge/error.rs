@@ -1,6 +1,7 @@
 //! Errors that a frontend answers to clients.
 
 use crate::cluster::ClusterId;
+use crate::counted::counted;
 use crate::ids::{ReplicaId, UpdateId};
 use crate::label::Label;
 use crate::messages::Refusal;
@@ -25,7 +26,7 @@ pub enum FrontendError {
     #[error("UNAVAILABLE: all replicas are OFFLINE or gone: try again when one is back")]
     Unavailable,
     /// The frontend's own queue is full. Nothing changed.
-    #[error("OVERLOADED: {waiting} requests wait at this frontend already: try again later")]
+    #[error("OVERLOADED: {} in the queue of this frontend, which is full: try again later", counted(*waiting, "request"))]
     Overloaded {
         /// Number of requests that wait.
         waiting: usize,
@@ -92,6 +93,20 @@ pub enum FrontendError {
         /// Time waited, in milliseconds.
         timeout_ms: u64,
     },
+    /// The broker does not permit this frontend what a query needs. Nothing changed.
+    #[error("UNAVAILABLE: {missing}; nothing changed: ask again, another frontend may answer")]
+    QueryNotPermitted {
+        /// The sentence that lists what is not permitted.
+        missing: String,
+    },
+    /// The broker does not permit this frontend what an update needs, which was perhaps sent before.
+    #[error("TIMEOUT: {missing}; {} may still take effect: retry it with the same id", named(.id.as_ref()))]
+    UpdateNotPermitted {
+        /// The sentence that lists what is not permitted.
+        missing: String,
+        /// The update's id, if the client gave one.
+        id: Option<UpdateId>,
+    },
     /// In a batch: operations on the same rating that came before took all the time. Nothing changed.
     #[error(
         "TIMEOUT: it was not begun within {timeout_ms} ms, as operations on the same rating come before it in the batch; \
@@ -117,11 +132,15 @@ impl FrontendError {
             Self::Refused { refusal: Refusal::MovieNotFound | Refusal::RatingNotFound, .. } => 404,
             Self::Refused { refusal: Refusal::RatingExists, .. } => 409,
             Self::ReplyTooLarge => 413,
-            Self::Unavailable | Self::Overloaded { .. } | Self::NotEnoughReplicas { .. } => 503,
+            Self::Unavailable
+            | Self::Overloaded { .. }
+            | Self::NotEnoughReplicas { .. }
+            | Self::QueryNotPermitted { .. } => 503,
             Self::Stale { .. }
             | Self::OtherCluster { .. }
             | Self::QueryTimeout { .. }
             | Self::UpdateTimeout { .. }
+            | Self::UpdateNotPermitted { .. }
             | Self::RefusalUncertain { .. }
             | Self::NotBegun { .. } => 504,
         }
@@ -134,6 +153,11 @@ impl FrontendError {
             _ => None,
         }
     }
+}
+
+/// `update 0190…`, or `the update` for one without an id of the client's.
+fn named(id: Option<&UpdateId>) -> String {
+    id.map_or_else(|| "the update".to_owned(), |id| format!("update {id}"))
 }
 
 #[cfg(test)]
@@ -163,6 +187,17 @@ mod tests {
             ),
             (FrontendError::QueryTimeout { timeout_ms: 7 }, 504, "TIMEOUT: no replica answered within 7 ms"),
             (FrontendError::NotBegun { timeout_ms: 7 }, 504, "TIMEOUT: it was not begun within 7 ms"),
+            (FrontendError::QueryNotPermitted { missing: "why".to_owned() }, 503, "UNAVAILABLE: why; nothing changed"),
+            (
+                FrontendError::UpdateNotPermitted { missing: "why".to_owned(), id: Some(id) },
+                504,
+                "TIMEOUT: why; update 0000",
+            ),
+            (
+                FrontendError::UpdateNotPermitted { missing: "why".to_owned(), id: None },
+                504,
+                "TIMEOUT: why; the update",
+            ),
             (FrontendError::UpdateTimeout { id, timeout_ms: 7 }, 504, "TIMEOUT: no answer within 7 ms; update 0000"),
             (
                 FrontendError::RefusalUncertain {

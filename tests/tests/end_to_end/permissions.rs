@@ -250,6 +250,26 @@ async fn roles_outlive_the_loss_of_a_permission_with_their_state_and_id() {
         let read = cluster.wire.ask("read", json!({"user_id": 42, "movie_id": 1, "prev": label})).await.ok();
         assert_eq!(read["value"]["rating"], 4.5, "{read}");
     }
+    // Requests that wait for what is refused are answered at once, and not at the end of their time.
+    let no_updates = without(&frontend, "publish", "ratings.replica.*.update");
+    let no_queries = without(&frontend, "publish", "ratings.replica.*.query");
+    for (denied, operation, code, endpoint) in
+        [(no_updates, "update", "504 TIMEOUT", "update"), (no_queries, "read", "503 UNAVAILABLE", "query")]
+    {
+        world.broker.configure(&configuration(&example_with(&replica, &denied))).await;
+        let asked = Instant::now();
+        let request = json!({"user_id": 42, "movie_id": 2, "rating": 2.5});
+        let answer = cluster.wire.ask(operation, request).await;
+        let refusal = answer.refusal.as_ref().expect("a refusal");
+        println!("{operation} is answered after {:?}: {}", asked.elapsed(), refusal.text);
+        assert_eq!(format!("{} {}", refusal.code, refusal.name), code);
+        let named = "the broker does not permit this frontend to publish ratings.replica.";
+        assert!(refusal.text.starts_with(named) && refusal.text.contains(&format!(".{endpoint}")), "{}", refusal.text);
+        assert!(asked.elapsed() < Duration::from_millis(1900), "after {:?}", asked.elapsed());
+        cluster.until_shows("f1", "JOINING").await;
+        world.broker.configure(&sufficient).await;
+        cluster.until_shows("f1", "ACTIVE").await;
+    }
     let now = (cluster.id_of("r1").await, cluster.id_of("r2").await, cluster.id_of("f1").await);
     assert_eq!(now, ids);
     cluster.until_agreed(&["r1", "r2"]).await;
