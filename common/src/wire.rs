@@ -79,7 +79,13 @@ impl Format {
     ) -> Result<T, WireError> {
         const EMPTY_MAP: &[u8] = &[0x80];
         match self {
-            Self::MessagePack => decode_as(seed, if payload.is_empty() { EMPTY_MAP } else { payload }),
+            Self::MessagePack => {
+                let payload = if payload.is_empty() { EMPTY_MAP } else { payload };
+                match payload.first().copied().and_then(by_hand) {
+                    Some(begin) => Err(WireError::ByHand { begin }),
+                    None => decode_as(seed, payload),
+                }
+            }
             Self::Json => {
                 let mut deserializer = serde_json::Deserializer::from_slice(payload);
                 let message = seed.deserialize(Strict(&mut deserializer));
@@ -111,10 +117,7 @@ fn decode_as<S: for<'de> DeserializeSeed<'de, Value = T>, T>(seed: S, payload: &
             let text = "it begins with `{`: JSON is taken only on subjects that clients and operators ask";
             return Err(WireError::MessagePack(text.to_owned()));
         }
-        Some(byte) => {
-            let error = || WireError::MessagePack("it does not begin with a map".to_owned());
-            return Err(by_hand(*byte).map_or_else(error, |begin| WireError::ByHand { begin }));
-        }
+        Some(_) => return Err(WireError::MessagePack("it does not begin with a map".to_owned())),
         None => return Err(WireError::MessagePack("it is empty".to_owned())),
     }
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(payload);
@@ -133,6 +136,8 @@ fn decode_as<S: for<'de> DeserializeSeed<'de, Value = T>, T>(seed: S, payload: &
 /// The beginning of a payload that somebody typed, in words: of a MessagePack message, the byte would be all.
 fn by_hand(byte: u8) -> Option<String> {
     match byte {
+        // JSON, where only MessagePack is taken.
+        b'{' => None,
         b' ' => Some("a blank".to_owned()),
         b'\t' => Some("a tab".to_owned()),
         b'\r' | b'\n' => Some("a line end".to_owned()),

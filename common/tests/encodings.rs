@@ -100,6 +100,8 @@ fn what_is_typed_by_hand_and_no_json_is_told_so() {
 fn json_where_only_messagepack_is_taken_is_told_so() {
     let error = decode::<StatusRequest>(br#"{"replicas":{},"clock":0}"#).unwrap_err().to_string();
     assert!(error.ends_with("JSON is taken only on subjects that clients and operators ask"), "{error}");
+    let error = decode::<StatusRequest>(b"hello").unwrap_err().to_string();
+    assert!(error.ends_with("it does not begin with a map"), "{error}");
 }
 
 #[test]

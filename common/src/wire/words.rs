@@ -10,7 +10,7 @@ const WRONG_MARKER: &str = "wrong msgpack marker ";
 
 /// Text of a decoder's error, with words in place of the names of types.
 pub(super) fn in_words(error: &dyn Display) -> String {
-    let text = error.to_string();
+    let text = error.to_string().replacen("unknown variant ", "unknown name ", 1);
     if let Some(marker) = text.strip_prefix(WRONG_MARKER) {
         return format!("{} stands in a wrong place", of_marker(marker));
     }
@@ -89,7 +89,7 @@ mod tests {
             (json!({"byte": 300}), "expected an integer from 0 to 255"),
             (json!({"count": -1}), "expected an integer from 0 to 18446744073709551615"),
             (json!({"refusal": 2}), "expected one of movie_not_found, rating_not_found, rating_exists"),
-            (json!({"refusal": "x"}), "movie_not_found"),
+            (json!({"refusal": "x"}), "unknown name `x`, expected one of `movie_not_found`"),
             (json!({"pair": 5}), "expected a list of size 2"),
             (json!({"inner": 5}), "expected a map"),
             (json!({"inner": {"mode": 2}}), "expected a mode: active, overloaded, offline, arbitrary or measured"),

@@ -49,7 +49,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Variants<V> {
                     value = Some(visitor.visit_enum(Variant { name, content: Content(&mut entries.inner) })?);
                 }
                 (Some(name), None) => {
-                    return Err(A::Error::custom(format_args!("{name} is a second variant in one map")));
+                    return Err(A::Error::custom(format_args!("{name} is a second name in one map")));
                 }
                 (None, kept) => {
                     visitor = kept;
@@ -57,7 +57,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Variants<V> {
                 }
             }
         }
-        value.ok_or_else(|| A::Error::custom(format_args!("a map has none of the variants {}", variants.join(", "))))
+        value.ok_or_else(|| A::Error::custom(format_args!("a map has none of the names {}", variants.join(", "))))
     }
     refuse_extensions!();
 }
@@ -85,13 +85,13 @@ impl<'de, E: Error> VariantAccess<'de> for NoContent<E> {
         Ok(())
     }
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, _: S) -> Result<S::Value, E> {
-        Err(E::custom("this variant needs a value: send a map of its name to that"))
+        Err(E::custom("this name needs a value: send a map of the name to that"))
     }
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, E> {
-        Err(E::custom("this variant needs a list: send a map of its name to that"))
+        Err(E::custom("this name needs a list: send a map of the name to that"))
     }
     fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, E> {
-        Err(E::custom("this variant needs a map: send a map of its name to that"))
+        Err(E::custom("this name needs a map: send a map of the name to that"))
     }
 }
 
@@ -101,7 +101,7 @@ struct Content<'a, A>(&'a mut A);
 impl<'de, A: MapAccess<'de>> VariantAccess<'de> for Content<'_, A> {
     type Error = A::Error;
     fn unit_variant(self) -> Result<(), A::Error> {
-        Err(A::Error::custom("this variant is a text, and no map"))
+        Err(A::Error::custom("this name stands alone, and not in a map"))
     }
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
         self.0.next_value_seed(Strict(seed))
