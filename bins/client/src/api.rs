@@ -264,9 +264,7 @@ impl<T: Transport> Client<T> {
             match self.ask_patiently(question.operation(), payload, question.update_id()).await {
                 // Sessions of others are no reason to fail.
                 Err(error) if error.name == ErrorName::Stale && self.is_helped() => {
-                    let text = "other sessions of this machine have seen more than the replicas within reach have: this \
-                                answer is without that";
-                    (self.settings.notify)(text);
+                    (self.settings.notify)(&left_out(self.memory.cluster(), error.cluster.as_ref()));
                     self.memory.begin_anew();
                 }
                 answer => return answer,
@@ -440,6 +438,18 @@ struct Staleness {
     text: String,
     /// Whether waiting can't help.
     is_permanent: bool,
+}
+
+/// Says that an answer leaves out what other sessions have seen: those of cluster `ours`, where cluster `theirs` answers.
+fn left_out(ours: Option<&ClusterId>, theirs: Option<&ClusterId>) -> String {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) if ours != theirs => format!(
+            "earlier sessions of this machine belong to cluster {ours}, but cluster {theirs} answers: this answer is without \
+             what they have seen"
+        ),
+        _ => "other sessions of this machine have seen more than the replicas within reach have: this answer is without that"
+            .to_owned(),
+    }
 }
 
 fn append(all: &mut RatingsReply, page: RatingsReply) {

@@ -208,6 +208,16 @@ async fn a_session_that_the_cluster_cannot_know_is_told_so_and_does_not_loop() {
     assert!(client.read(user(), movie(1)).await.is_ok());
 }
 
+#[test]
+fn an_answer_without_what_other_sessions_have_seen_says_why() {
+    let [ours, theirs] = ["aaa", "bbb"].map(|id| ClusterId::new(id).unwrap());
+    let told = left_out(Some(&ours), Some(&theirs));
+    assert!(told.contains("belong to cluster aaa, but cluster bbb answers"), "{told}");
+    for (ours, theirs) in [(Some(&ours), Some(&ours)), (Some(&ours), None), (None, Some(&theirs))] {
+        assert!(left_out(ours, theirs).starts_with("other sessions of this machine have seen more"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn overload_is_given_time() {
     let frontend = FakeFrontend::with((0..3).map(|_| Mishap::Error(503, "OVERLOADED: later")));
