@@ -27,11 +27,15 @@ pub(super) fn in_words(error: &dyn Display) -> String {
         "u64" | "usize" | "u128" => integer_to(u64::MAX),
         "i8" | "i16" | "i32" | "i64" | "isize" | "i128" => "an integer".to_owned(),
         "f32" | "f64" => "a number".to_owned(),
+        "a sequence" => "a list".to_owned(),
         _ => match name.split_once(' ') {
             Some(("struct", _)) => "a map".to_owned(),
             Some(("enum", _)) => "a name".to_owned(),
-            Some(("tuple", _)) => format!("a list{}", name.find(" with ").map_or("", |at| &name[at..])),
-            _ => return text,
+            Some(("tuple", _)) => "a list".to_owned(),
+            _ => match name.strip_prefix("a tuple of size ") {
+                Some(length) => format!("a list of {length}"),
+                None => return text,
+            },
         },
     };
     format!("{before}{EXPECTED}{words}{rest}")
@@ -90,7 +94,7 @@ mod tests {
             (json!({"count": -1}), "expected an integer from 0 to 18446744073709551615"),
             (json!({"refusal": 2}), "expected one of movie_not_found, rating_not_found, rating_exists"),
             (json!({"refusal": "x"}), "unknown name `x`, expected one of `movie_not_found`"),
-            (json!({"pair": 5}), "expected a list of size 2"),
+            (json!({"pair": 5}), "expected a list of 2"),
             (json!({"inner": 5}), "expected a map"),
             (json!({"inner": {"mode": 2}}), "expected a mode: active, overloaded, offline, arbitrary or measured"),
         ] {
