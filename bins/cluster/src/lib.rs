@@ -5,7 +5,8 @@
 //! - two `sites` with a broker each, and the `relay` between them
 //! - their logs: `log_folder`, the `log_file`s in it, and `log_pump`, which fills them
 //! - changes of it while it runs: `control` performs verbs such as `kill r2`, `console` reads them
-//! - how they come and go: `launch` starts, watches and stops them; `readiness` waits until they serve; `outage` notices
+//! - how they come and go: `launch` starts, watches and stops them; `readiness` waits until they serve; `refusals`: what
+//!   the broker does not permit them; `outage` notices
 //!   when no replica does; `signals`
 //! - scenes that show how replication works: `demo`
 //! - what is told: `summary`, `notices`, and `error`, why there is no cluster
