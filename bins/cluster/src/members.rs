@@ -213,7 +213,7 @@ impl Member {
 
     /// Whether it has shown itself, or ended.
     pub(crate) fn is_settled(&self) -> bool {
-        self.ended || self.seen.is_some()
+        self.condition == Condition::Ended || self.seen.is_some()
     }
 
     /// Its name and what it said last: `r1 (JOINING)`.
