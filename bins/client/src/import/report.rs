@@ -101,11 +101,12 @@ impl fmt::Display for Imported {
             );
         }
         if self.dry_run {
-            let (lines, Counts { created, updated, unchanged, refused }) = (grouped(here), self.counts);
+            let Counts { created, updated, unchanged, refused } = self.counts;
+            let ratings = format!("{} {}", grouped(here), nouns(&here, "rating"));
             let [created, updated, unchanged, refused] = [created, updated, unchanged, refused].map(grouped);
             return write!(
                 f,
-                "{lines} ratings compared in {}, nothing changed: {created} would be created, {updated} updated, {unchanged} \
+                "{ratings} compared in {}, nothing changed: {created} would be created, {updated} updated, {unchanged} \
                  left as they are, {refused} refused",
                 seconds(self.took)
             );
