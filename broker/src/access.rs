@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, Message, Subscriber};
+use async_nats::{Client, HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -47,6 +47,9 @@ pub struct Needs {
     pub own: String,
     /// Messages that are published to try whether that is permitted. They must be harmless.
     pub publishes: Vec<(String, Bytes)>,
+    /// Subjects that the role publishes, and on which no harmless message exists. A message there is only traced: the broker
+    /// checks the permission and delivers nothing. Brokers before 2.11 deliver such a message, so they are not asked.
+    pub traces: Vec<String>,
     /// Subjects that the role subscribes later.
     pub subscribes: Vec<String>,
     /// The queue group in which it subscribes those.
@@ -193,6 +196,11 @@ impl Check<'_> {
     async fn try_to_publish(&self) {
         for (subject, payload) in &self.needs.publishes {
             publish(self.client, subject, None, payload.clone()).await;
+        }
+        if self.client.is_server_compatible(2, 11, 0) {
+            for subject in &self.needs.traces {
+                trace(self.client, subject, &self.needs.own).await;
+            }
         }
         publish(self.client, &self.needs.own, None, Bytes::new()).await;
     }
@@ -354,6 +362,7 @@ impl Check<'_> {
     fn note(&mut self, mut denial: Denial) {
         let subject = &denial.subject;
         let is_tried = self.needs.publishes.iter().any(|(tried, _)| tried == subject)
+            || self.needs.traces.contains(subject)
             || *subject == self.needs.own
             || self.inbox.as_ref() == Some(subject);
         if denial.access == Access::Publish && !is_tried {
@@ -381,6 +390,15 @@ async fn publish(client: &Client, subject: &str, reply: Option<&str>, payload: B
         }
     };
     // A message that times out here gets no answer, and is sent again.
+    let _ = within(PUBLISH_TIMEOUT, sent).await;
+}
+
+/// Has the broker trace a message to `subject` without delivering it. The trace goes to `own`.
+async fn trace(client: &Client, subject: &str, own: &str) {
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Trace-Dest", own);
+    headers.insert("Nats-Trace-Only", "true");
+    let sent = client.publish_with_headers(subject.to_owned(), headers, Bytes::new());
     let _ = within(PUBLISH_TIMEOUT, sent).await;
 }
 

@@ -31,6 +31,7 @@ fn needs() -> Needs {
         role: "replica",
         own: "it.proof.a".to_owned(),
         publishes: vec![("it.news".to_owned(), "news".into())],
+        traces: vec!["it.feed".to_owned()],
         subscribes: vec!["it.later".to_owned()],
         queue: Some("group"),
         replies: 8,
@@ -51,9 +52,19 @@ async fn tried(server: &NatsServer, user: Option<&str>) -> Result<(), AccessErro
 async fn a_subscription_is_proven_among_silent_subscribers() {
     let server = server().await;
     let (neighbour, _events) = connection(&server, None).await;
-    let _silent = [neighbour.subscribe(">").await.unwrap(), neighbour.subscribe("it.>").await.unwrap()];
+    let _silent = neighbour.subscribe(">").await.unwrap();
+    let mut heard = neighbour.subscribe("it.>").await.unwrap();
     neighbour.flush().await.unwrap();
     tried(&server, None).await.unwrap();
+    // A message that is only traced reaches no subscriber.
+    let (other, _events) = connection(&server, None).await;
+    other.publish("it.end", "".into()).await.unwrap();
+    let mut subjects = Vec::new();
+    while subjects.last().is_none_or(|subject| subject != "it.end") {
+        subjects.push(timeout(DEADLINE, heard.next()).await.unwrap().unwrap().subject.to_string());
+    }
+    assert!(subjects.iter().any(|subject| subject == "it.news"), "{subjects:?}");
+    assert!(!subjects.iter().any(|subject| subject == "it.feed"), "{subjects:?}");
 }
 
 #[tokio::test]
@@ -88,7 +99,7 @@ async fn everything_refused_is_listed_and_luxury_is_not() {
     let text = refused("few").await;
     assert!(
         text.starts_with(
-            "the broker does not permit this replica to publish it.news, subscribe it.later, subscribe it.orders: "
+            "the broker does not permit this replica to publish it.feed, publish it.news, subscribe it.later, subscribe it.orders: "
         ),
         "{text}"
     );

@@ -2,10 +2,11 @@
 //!
 //! - words of the field: [`timestamp`], [`label`], [`clock`], [`ids`], [`cluster`], [`rating`]
 //! - what is asked and what it is asked of: [`request`], [`value`]
-//! - what is sent: [`record`], [`messages`], [`packing`], [`subjects`], [`wire`], [`incoming`], and the clients' side of it, [`edge`]
+//! - what is sent: [`record`], [`messages`], [`packing`], [`subjects`], [`wire`], [`incoming`], and the clients' side of it, [`edge`], [`change`]
 //! - who is there: [`presence`], [`roster`]; counts in texts: [`counted`]
 //! - the protocol cores: [`frontend`], [`replica_manager`], both in one process: [`colocated`]; what a client keeps: [`session`]
 
+pub mod change;
 pub mod clock;
 pub mod cluster;
 pub mod colocated;

@@ -74,11 +74,7 @@ impl Update {
 
     /// The method's name on the wire.
     pub fn method(&self) -> &'static str {
-        match self {
-            Self::Create { .. } => "CREATE",
-            Self::Update { .. } => "UPDATE",
-            Self::Delete { .. } => "DELETE",
-        }
+        self.kind().name()
     }
 }
 
@@ -119,6 +115,17 @@ pub enum Method {
     Update,
     /// Of [`Update::Delete`].
     Delete,
+}
+
+impl Method {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 /// An operation that only reads. On the wire `{method, params}`.

@@ -1,6 +1,6 @@
 //! Subjects: built and parsed here and nowhere else.
 
-use crate::ids::{ReplicaId, UserId, is_token};
+use crate::ids::{MovieId, ReplicaId, UserId, is_token};
 use crate::messages::Role;
 
 /// The operations that frontends serve.
@@ -122,6 +122,28 @@ impl Subjects {
         format!("{}.proof.{id}", self.prefix)
     }
 
+    /// Subject on which a change of this rating is told.
+    pub fn changed(&self, movie_id: MovieId, user_id: UserId) -> String {
+        self.changes(Some(movie_id), Some(user_id))
+    }
+
+    /// Subjects of the changes of this movie's ratings and this user's ratings; `None` stands for all of them.
+    pub fn changes(&self, movie_id: Option<MovieId>, user_id: Option<UserId>) -> String {
+        let token = |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |number| number.to_string());
+        let (movie, user) = (token(movie_id.map(MovieId::get)), token(user_id.map(UserId::get)));
+        format!("{}.changed.{movie}.{user}", self.prefix)
+    }
+
+    /// A subject like those of changes, for a check of permissions. No rating has it, as no movie and no user is number 0.
+    pub fn change_of_nothing(&self) -> String {
+        format!("{}.changed.0.0", self.prefix)
+    }
+
+    /// Whether this is a subject of changes.
+    pub fn include_change(&self, subject: &str) -> bool {
+        subject.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with(".changed."))
+    }
+
     /// The last token of a subject: an id in gossip and presence, a user in requests.
     pub fn last_token(subject: &str) -> &str {
         subject.rsplit('.').next().unwrap_or(subject)
@@ -152,6 +174,11 @@ mod tests {
         assert_eq!(subjects.gossip(&id), "ratings.gossip.r1");
         assert_eq!(subjects.presence(Role::Frontend, &id), "ratings.presence.frontend.r1");
         assert_eq!(subjects.proof(&id), "ratings.proof.r1");
+        let (movie, user) = (MovieId::new(2).unwrap(), UserId::new(42).unwrap());
+        assert_eq!(subjects.changed(movie, user), "ratings.changed.2.42");
+        assert_eq!(subjects.changes(None, Some(user)), "ratings.changed.*.42");
+        assert_eq!(subjects.changes(Some(movie), None), "ratings.changed.2.*");
+        assert!(subjects.include_change(&subjects.change_of_nothing()) && !subjects.include_change("ratings.gossip.r1"));
         assert_eq!(Subjects::last_token("ratings.gossip.r1"), "r1");
         assert!(
             subjects.include("ratings.gossip.r1") && !subjects.include("ratings2.a") && !subjects.include("_INBOX.a")

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use jsonschema::Validator;
 use natter_common::subjects::{FRONTEND_QUEUE, Operation};
 use natter_tests::harness::{Encoding, Wire, World, tools};
@@ -97,6 +98,13 @@ impl Contract {
         Err(format!("{headers} {body} is none of the replies: {reasons:#?}"))
     }
 
+    /// Fails where a message is none that the operation sends.
+    fn check_sent(&self, operation: &Value, message: &Value) -> Result<(), String> {
+        let described = self.resolve(self.resolve(&operation["messages"][0]));
+        let validator = Self::validator(&self.closed, &described["payload"]);
+        validator.validate(message).map_err(|error| format!("{message}: {error} at {}", error.instance_path()))
+    }
+
     fn operations(&self) -> &Map<String, Value> {
         self.open["operations"].as_object().unwrap()
     }
@@ -176,7 +184,7 @@ async fn the_asyncapi_parser_finds_nothing_wrong_with_the_document() {
 fn the_document_has_the_operations_the_queue_group_and_the_errors_of_the_contract() {
     let contract = Contract::read();
     let mut subjects = BTreeSet::new();
-    for operation in contract.operations().values() {
+    for operation in contract.operations().values().filter(|operation| operation["action"] == "receive") {
         let bindings = contract.resolve(&operation["bindings"]);
         assert_eq!(bindings["nats"]["queue"], FRONTEND_QUEUE);
         subjects.insert(contract.subject(operation, 7));
@@ -209,8 +217,9 @@ fn the_document_has_the_operations_the_queue_group_and_the_errors_of_the_contrac
 async fn every_operation_reply_and_error_is_as_the_schemas_say() {
     let contract = Contract::read();
     let world = World::with_broker_configuration(ROLES, "max_payload: 16KB\n").await;
-    let cluster = world.cluster("ratings").start(1, 2).await;
+    let cluster = world.cluster("ratings").replica_arguments(&["--changes"]).start(1, 2).await;
     let wire = &cluster.wire;
+    let mut changes = wire.client().subscribe("ratings.changed.>").await.unwrap();
     // Examples of the document, of which create comes first.
     for encoding in Encoding::BOTH {
         for name in Operation::ALL.map(Operation::name) {
@@ -290,6 +299,16 @@ async fn every_operation_reply_and_error_is_as_the_schemas_say() {
     let (headers, body) = ask(wire, "frontend.batch", Encoding::Json, &json!({"operations": reads})).await;
     assert_eq!(contract.check_reply(&contract.operations()["batch"], &headers, &body).unwrap(), "batchReply");
     assert_eq!(body["outcomes"][199]["error"]["name"], "REPLY_TOO_LARGE");
+    // The creates and deletes above are told.
+    let sent = &contract.operations()["changed"];
+    contract.check_sent(sent, &contract.open["components"]["messages"]["change"]["examples"][0]["payload"]).unwrap();
+    let mut methods = BTreeSet::new();
+    while methods != BTreeSet::from(["CREATE".to_owned(), "DELETE".to_owned(), "UPDATE".to_owned()]) {
+        let next = tokio::time::timeout(Duration::from_secs(60), changes.next()).await;
+        let change = Encoding::MessagePack.decode(&next.expect("a change").unwrap().payload).unwrap();
+        contract.check_sent(sent, &change).unwrap();
+        methods.insert(change["method"].as_str().unwrap().to_owned());
+    }
     cluster.finish().await;
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use natter_common::change::Change;
 use natter_common::edge::{BatchReplyOf, ClientRequest, ErrorBody, decode_request};
 use natter_common::messages::{
     Acknowledgement, ConfirmRequest, Gossip, LogPage, Presence, QueryRequest, Replies, Requests, SnapshotReply,
@@ -367,7 +368,7 @@ fn messages_in_the_contract_are_messages() {
             let value = value.unwrap_or_else(|error| panic!("{error} in\n{block}"));
             let known = [
                 is::<Rating>(&value) || is::<Ratings>(&value) || is::<Average>(&value) || is::<Movies>(&value),
-                is_reply::<Rating>(&value),
+                is_reply::<Rating>(&value) || is::<Change>(&value),
                 is_batch(&value) || is::<BatchReplyOf<Rating>>(&value),
                 is::<ErrorBody>(&value) || is::<Presence>(&value) || is::<StatusReply>(&value),
                 is::<Requests<UpdateRequest>>(&value) || is::<Requests<QueryRequest>>(&value),

@@ -1,6 +1,8 @@
 //! Commands that look at a running cluster, against real processes and a real broker.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this crate is nothing but test code")]
 
+#[path = "watching/changes.rs"]
+mod changes;
 #[path = "watching/generated.rs"]
 mod generated;
 #[path = "watching/shiviz.rs"]

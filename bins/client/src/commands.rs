@@ -18,12 +18,14 @@ use natter_common::rating::Stars;
 use natter_common::request::{SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX};
 
 pub(crate) use self::values::{parse_movie, parse_stars, parse_title};
-use self::values::{parse_movie_name, parse_source, parse_user, refuse_command};
+use self::values::{
+    parse_movie_name, parse_source, parse_user, parse_user_of_watch, refuse_command, with_own_user_of_watch,
+};
 use crate::import::Source;
 
 const SESSION: &str = "Session";
 
-const COMMANDS: &str = "create, update, delete, read, all, average, search, import, status, replica, tap, trace, shiviz, completions, man, decode";
+const COMMANDS: &str = "create, update, delete, read, all, average, search, import, status, replica, tap, watch, trace, shiviz, completions, man, decode";
 
 /// Half of what a frontend takes, so that others find room beside an import.
 const IN_FLIGHT_DEFAULT: u32 = 4096;
@@ -112,7 +114,7 @@ impl ClientArgs {
     /// Where it is wrong, or asks for help or the version.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let given: Vec<OsString> = arguments.into_iter().collect();
-        let arguments = Self { given: given.clone(), ..Self::try_parse_from(given)? };
+        let arguments = Self { given: given.clone(), ..Self::try_parse_from(with_own_user_of_watch(given))? };
         match arguments.contradiction() {
             Some((kind, contradiction)) => Err(Self::command().error(kind, contradiction)),
             None => Ok(arguments),
@@ -158,6 +160,12 @@ impl ClientArgs {
             return self.json.then(|| (ErrorKind::MissingRequiredArgument, text.to_owned()));
         };
         let name = command.name();
+        if let (Command::Watch { of_user: Some(of_user), .. }, Some(user_id)) = (command, self.user_id)
+            && *of_user != user_id
+        {
+            let text = format!("`watch` shows the changes of one user or of all: name either {user_id} or {of_user}");
+            return Some((ErrorKind::ArgumentConflict, text));
+        }
         match (command.users(), self.user_id) {
             (Users::One, None) => {
                 let text =
@@ -320,6 +328,18 @@ pub enum Command {
         #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
         duration: Option<Duration>,
     },
+    /// Print each change of a rating once enough replicas hold it, until ctrl-c; replicas need --changes
+    Watch {
+        /// Only changes of this movie's ratings: its number, or a part of its title that only this movie has
+        #[arg(long, value_name = "MOVIE", value_parser = parse_movie_name)]
+        movie: Option<MovieName>,
+        /// Only changes of this user's ratings; after `watch`, --user means the same, and the broker's user stands before it
+        #[arg(long, value_name = "USER_ID", value_parser = parse_user_of_watch)]
+        of_user: Option<UserId>,
+        /// End after this number of changes
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        count: Option<u64>,
+    },
     /// Do a command and draw the way of its request: client, frontend, replicas, each step with its time
     ///
     /// For example `client trace 42 create 1 4.5` or `client trace search toy`. It listens as `tap` does.
@@ -371,6 +391,7 @@ impl Command {
             Self::Status { .. } => "status",
             Self::Replica { .. } => "replica",
             Self::Tap { .. } => "tap",
+            Self::Watch { .. } => "watch",
             Self::Trace { .. } => "trace",
             Self::Shiviz { .. } => "shiviz",
             Self::Completions { .. } => "completions",
@@ -384,7 +405,7 @@ impl Command {
             Self::Create { .. } | Self::Update { .. } | Self::Delete { .. } | Self::Read { .. } | Self::All { .. } => {
                 Users::One
             }
-            Self::Average { .. } | Self::Search { .. } | Self::Trace { .. } => Users::Any,
+            Self::Average { .. } | Self::Search { .. } | Self::Watch { .. } | Self::Trace { .. } => Users::Any,
             Self::Import { .. } | Self::Completions { .. } | Self::Man { .. } | Self::Decode => Users::Several,
             Self::Status { .. } | Self::Replica { .. } | Self::Tap { .. } | Self::Shiviz { .. } => Users::None,
         }

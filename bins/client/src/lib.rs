@@ -5,7 +5,8 @@
 //!   with exit statuses and JSON: [`failure`]
 //! - how it gets to a frontend: [`transport`]; what a session has seen, and where: [`memory`]; between runs: [`state`]
 //! - the program: [`commands`] (the command line), [`perform`] (one command), [`import`] (a file),
-//!   [`menu`], [`decode`], and [`show`], the words; [`watch`]: commands that look at a running cluster
+//!   [`menu`], [`decode`], and [`show`], the words; [`watch`]: commands that look at a running cluster;
+//!   `feed`: the change feed
 //!
 //! [`main_with`] is the whole program; [`run`] is the same with arguments already parsed, inside a runtime.
 
@@ -16,6 +17,7 @@ pub mod error;
 pub mod failure;
 #[cfg(test)]
 mod fake;
+mod feed;
 mod generated;
 pub mod import;
 pub mod memory;
@@ -114,6 +116,9 @@ pub async fn run(args: ClientArgs) -> ExitCode {
         Some(Command::Trace { .. }) => traced::trace(&args).await,
         Some(Command::Status { watch }) => watching::status(&args, *watch).await,
         Some(Command::Replica { name, mode }) => watching::replica(&args, name, *mode).await,
+        Some(Command::Watch { movie, of_user, count }) => {
+            feed::watch(&args, movie.as_ref(), of_user.or(args.user_id), *count).await
+        }
         Some(Command::Tap { follow, duration }) => watching::tap(&args, *follow, *duration).await,
         Some(command) => run_command(&args, command).await,
     };

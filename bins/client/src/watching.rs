@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use async_nats::Client;
 use natter_broker::ask::{AskError, WrongAnswer, ask};
 use natter_broker::connection::{self, Access, ConnectError, ConnectionEvent, ConnectionSettings, Patience};
 use natter_broker::environment::Environment;
@@ -14,7 +15,7 @@ use natter_common::ids::{ReplicaId, UpdateId};
 use natter_common::messages::{Mode, Role, StatusReply, StatusRequest};
 use natter_common::subjects::Subjects;
 use natter_common::wire;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
 use crate::commands::ClientArgs;
@@ -105,7 +106,7 @@ pub(crate) fn shiviz(folder: &Path) -> Result<String, Failure> {
 }
 
 /// Runs a command whose usual end is ctrl-c.
-async fn until_interrupted(running: impl Future<Output = Result<(), Failure>>) -> Result<String, Failure> {
+pub(crate) async fn until_interrupted(running: impl Future<Output = Result<(), Failure>>) -> Result<String, Failure> {
     tokio::select! {
         ended = running => ended.map(|()| String::new()),
         () = signals::interrupt() => Ok(String::new()),
@@ -293,12 +294,22 @@ async fn ask_status(
     })
 }
 
-fn unwritable(error: io::Error) -> Failure {
+pub(crate) fn unwritable(error: io::Error) -> Failure {
     Failure::file(format!("standard output can't be written: {error}"))
 }
 
 /// Connects, and begins to listen.
 pub(crate) async fn listen(args: &ClientArgs, name: &str, scope: Scope) -> Result<Listener, Failure> {
+    let (client, events, subjects) = connect(args, name).await?;
+    let listening = Listener::start(client, subjects, scope, events).await;
+    listening.map_err(|error| Failure::new(Status::Unavailable, 503, "NO_BROKER", format!("can't listen: {error}")))
+}
+
+/// Connects to the broker of a cluster.
+pub(crate) async fn connect(
+    args: &ClientArgs,
+    name: &str,
+) -> Result<(Client, UnboundedReceiver<ConnectionEvent>, Subjects), Failure> {
     let target = Target::resolve(&args.broker, &Environment::of_process()).map_err(ConnectError::from)?;
     let prefix = &args.broker.prefix;
     let subjects = Subjects::new(prefix)
@@ -306,7 +317,5 @@ pub(crate) async fn listen(args: &ClientArgs, name: &str, scope: Scope) -> Resul
     let patience = Patience::GiveUpAfter(args.patience);
     let settings = ConnectionSettings { name: name.to_owned(), no_echo: false, patience };
     let (sender, events) = unbounded_channel();
-    let client = connection::connect_to(&target, &settings, Some(sender)).await?;
-    let listening = Listener::start(client, subjects, scope, events).await;
-    listening.map_err(|error| Failure::new(Status::Unavailable, 503, "NO_BROKER", format!("can't listen: {error}")))
+    Ok((connection::connect_to(&target, &settings, Some(sender)).await?, events, subjects))
 }

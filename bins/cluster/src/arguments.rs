@@ -117,6 +117,10 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration, help_heading = REPLICAS)]
     pub(crate) gossip_interval: Duration,
 
+    /// Publish each change of a rating (`client watch`)
+    #[arg(long, help_heading = REPLICAS)]
+    pub(crate) changes: bool,
+
     /// Give the frontends to the first replicas, which then answer clients themselves (`replica --frontend`)
     #[arg(long, help_heading = FRONTENDS)]
     pub(crate) together: bool,

@@ -363,6 +363,9 @@ fn set_replica_arguments(command: &mut Command, name: &str, arguments: &ClusterA
     command.arg("--gossip-interval").arg(format_duration(arguments.gossip_interval));
     command.arg("--cache").arg(arguments.cache.as_u64().to_string());
     command.arg("--forget-after").arg(format_duration(arguments.forget_after));
+    if arguments.changes {
+        command.arg("--changes");
+    }
     if let Some(data_dir) = &arguments.data_dir {
         command.arg("--data-dir").arg(data_dir.join(name)).arg("--sync").arg(&arguments.sync);
     }

@@ -92,6 +92,7 @@ pub(crate) fn needs(subjects: &Subjects, presence: &Presence) -> Needs {
         subscribes: served.collect(),
         queue: Some(FRONTEND_QUEUE),
         replies: 1,
+        ..Needs::default()
     }
 }
 

@@ -4,6 +4,7 @@
 //!   the core asks for
 //! - `steps`: the log of each step; `metrics`: metrics and health
 //! - `core`: the protocol core, with or without a frontend; `entrance`: the frontend half of a replica that answers clients
+//! - `feed`: the change feed
 //! - `storage`: in memory, or in a directory that outlives the process; `wait`: while another program has that open
 //! - `line`: all that connects it with the broker
 //! - `life`: from the start to the end, and perhaps another life; `offline`: what is left when the store failed;
@@ -12,6 +13,7 @@
 mod core;
 mod entrance;
 mod error;
+mod feed;
 mod inbox;
 mod life;
 mod line;
@@ -85,6 +87,10 @@ pub struct ReplicaArgs {
     /// Time after which a replica that is gone is forgotten
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     pub forget_after: Duration,
+
+    /// Publishes each change of a rating that this replica accepted, once enough replicas hold it (`client watch`)
+    #[arg(long)]
+    pub changes: bool,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "the help of this struct's fields would be replaced by it")]

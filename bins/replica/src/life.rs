@@ -81,7 +81,8 @@ async fn live(
             ReplicaError::Recover { path, problem }
         })?,
     };
-    core.be_quiet(!enabled!(Level::DEBUG));
+    // The change feed is made from notices of single records.
+    core.be_quiet(!enabled!(Level::DEBUG) && !arguments.changes);
     let introduction = core.introduction(clocks.now(), &store);
     let opening = Line::open(connection, arguments, subjects, &introduction);
     let mut line = match unless(shutdown.as_mut(), opening).await {

@@ -12,6 +12,7 @@ use natter_common::subjects::Subjects;
 use natter_common::wire::encode;
 use tokio::sync::mpsc::unbounded_channel;
 
+use crate::feed::Feed;
 use crate::inbox::{self, Inbox};
 use crate::outbox::Outbox;
 use crate::{ReplicaArgs, ReplicaError};
@@ -62,14 +63,17 @@ impl Line {
         let pull_replies = client.new_inbox();
         let inbox = inbox::subscribe(&client, &service, subjects, id, &pull_replies).await?;
         let second = second(arguments, id).await?;
-        access::check(&client, &mut events, &second, &needs(subjects, presence, gossip.as_ref())).await?;
+        let mut needs = needs(subjects, presence, gossip.as_ref());
+        needs.traces.extend(arguments.changes.then(|| subjects.change_of_nothing()));
+        access::check(&client, &mut events, &second, &needs).await?;
         events.forget_the_past();
-        let outbox = Outbox::new(Publisher::new(client), subjects.clone(), id.clone(), pull_replies, live);
+        let mut outbox = Outbox::new(Publisher::new(client), subjects.clone(), id.clone(), pull_replies, live);
+        outbox.feed = arguments.changes.then(Feed::default);
         Ok(Self { inbox, outbox, service, events })
     }
 
     /// Subscribes everything anew, as what the broker took away does not come back by itself, and checks what it permits,
-    /// what it has refused among that.
+    /// what it has refused among that. The change feed is not checked: a replica serves without it.
     pub(crate) async fn renew(
         &mut self,
         arguments: &ReplicaArgs,
@@ -102,9 +106,12 @@ async fn second(arguments: &ReplicaArgs, id: &ReplicaId) -> Result<Client, Repli
     Ok(connect(&arguments.broker, &settings(format!("replica-{id}-proof")), None).await?)
 }
 
-/// Whether a replica can go on without what was refused: service discovery.
-pub(crate) fn is_dispensable(denial: &Denial) -> bool {
-    denial.access == Access::Subscribe && denial.subject.starts_with("$SRV.")
+/// Whether a replica can go on without what was refused: service discovery, or the change feed.
+pub(crate) fn is_dispensable(subjects: &Subjects, denial: &Denial) -> bool {
+    match denial.access {
+        Access::Subscribe => denial.subject.starts_with("$SRV."),
+        Access::Publish => subjects.include_change(&denial.subject),
+    }
 }
 
 fn settings(name: String) -> ConnectionSettings {
@@ -121,5 +128,5 @@ fn needs(subjects: &Subjects, presence: &Presence, gossip: Option<&Gossip>) -> N
     let to_itself =
         ["log", "snapshot", "acknowledge"].map(|endpoint| (subjects.replica(id, endpoint), payload(Ok(Vec::new()))));
     publishes.extend(to_itself);
-    Needs { role: "replica", own: subjects.proof(id), publishes, subscribes: Vec::new(), queue: None, replies: REPLIES }
+    Needs { role: "replica", own: subjects.proof(id), publishes, replies: REPLIES, ..Needs::default() }
 }

@@ -10,12 +10,13 @@ use natter_broker::trail::Sighting;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Reply, Role};
 use natter_common::packing::{ReplyPacker, encode_replies};
-use natter_common::replica_manager::{Output, ReplyTo};
+use natter_common::replica_manager::{Output, ReplicaManager, ReplyTo};
 use natter_common::subjects::Subjects;
 use natter_common::wire::{Format, WireError, encode};
 use serde::Serialize;
 use tracing::error;
 
+use crate::feed::Feed;
 use crate::inbox::{Inbox, Open};
 use crate::metrics::ReplicaMetrics;
 
@@ -34,6 +35,8 @@ pub(crate) struct Outbox {
     replies: ReplyPacker,
     /// Present with `--metrics`.
     pub(crate) metrics: Option<Arc<ReplicaMetrics>>,
+    /// Present with `--changes`.
+    pub(crate) feed: Option<Feed>,
 }
 
 impl Outbox {
@@ -45,7 +48,7 @@ impl Outbox {
         live: Live,
     ) -> Self {
         let replies = ReplyPacker::default();
-        Self { publisher, subjects, own, pull_replies, live, presence: None, replies, metrics: None }
+        Self { publisher, subjects, own, pull_replies, live, presence: None, replies, metrics: None, feed: None }
     }
 
     /// Performs all `outputs`. `Err` is why this replica manager must not run.
@@ -92,6 +95,13 @@ impl Outbox {
         }
     }
 
+    /// Publishes the changes of a turn of `core`, with the change feed.
+    pub(crate) async fn publish_changes(&mut self, core: &ReplicaManager) {
+        if let Some(feed) = &mut self.feed {
+            feed.publish(core, &self.subjects, &mut self.publisher).await;
+        }
+    }
+
     /// Shows itself.
     pub(crate) async fn show(&mut self, role: Role, presence: &Presence) {
         self.live.show(presence);
@@ -101,6 +111,11 @@ impl Outbox {
     /// The connection.
     pub(crate) fn client(&self) -> &Client {
         self.publisher.client()
+    }
+
+    /// The subjects of the cluster.
+    pub(crate) fn subjects(&self) -> &Subjects {
+        &self.subjects
     }
 
     /// The reply subject of pulls, without its last two tokens.
@@ -117,6 +132,9 @@ impl Outbox {
     pub(crate) fn hear(&mut self, event: &ConnectionEvent) {
         if let Some(metrics) = &self.metrics {
             metrics.hear(event);
+        }
+        if let Some(feed) = &mut self.feed {
+            feed.hear(event, &self.own, &self.subjects);
         }
         match event {
             ConnectionEvent::Connected => self.publisher.set_connected(true),

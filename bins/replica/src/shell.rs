@@ -351,7 +351,7 @@ impl Shell {
             ConnectionEvent::SlowConsumer { dropped } => {
                 warn!(dropped, "messages came faster than they were read; gossip that was lost is pulled");
             }
-            ConnectionEvent::Denied(denial) if is_dispensable(denial) => {}
+            ConnectionEvent::Denied(denial) if is_dispensable(self.outbox.subjects(), denial) => {}
             ConnectionEvent::Denied(denial) => {
                 self.denial.get_or_insert_with(|| denial.clone());
             }
@@ -418,6 +418,9 @@ impl Shell {
         if let Some(metrics) = &self.outbox.metrics {
             self.outputs.replica.iter().for_each(|output| metrics.count_output(output));
         }
+        if let Some(feed) = &mut self.outbox.feed {
+            feed.take_in(self.core.replica(), &self.outputs.replica, &self.store);
+        }
         // It gives way only where the connection takes no more.
         unconstrained(self.outbox.perform(&mut self.outputs.replica, &mut self.inbox)).await.map_err(Stop::Told)?;
         match (&self.core, &mut self.entrance) {
@@ -425,6 +428,7 @@ impl Shell {
             // The frontend half has left.
             _ => self.outputs.frontend.clear(),
         }
+        self.outbox.publish_changes(self.core.replica()).await;
         Ok(())
     }
 

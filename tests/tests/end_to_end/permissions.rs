@@ -281,3 +281,59 @@ async fn roles_outlive_the_loss_of_a_permission_with_their_state_and_id() {
     }
     cluster.finish().await;
 }
+
+#[tokio::test]
+async fn change_feed_needs_its_permission_at_the_start_and_its_loss_costs_nothing_else() {
+    let may_tell = of_user("replica").replacen("publish: [", "publish: [\"ratings.changed.*.*\", ", 1);
+    let permitted = configuration(&example_with(&may_tell, of_user("frontend")));
+    let world = World::with_broker_configuration(ROLES, &permitted).await;
+    let database = data::write_small(world.directory());
+    let (frontend, replica) = (credentials("frontend"), credentials("replica"));
+    let plan = world.cluster("ratings").database(&database);
+    let plan = plan.frontend_arguments(&frontend.each_ref().map(String::as_str));
+    let arguments: Vec<&str> = replica.iter().map(String::as_str).chain(["--changes"]).collect();
+    let mut cluster = plan.replica_arguments(&arguments).start(1, 2).await;
+    let mut changes = cluster.wire.client().subscribe("ratings.changed.>").await.unwrap();
+    let rate = async |rating: f64| {
+        let request = json!({"user_id": 42, "movie_id": 1, "rating": rating});
+        let reply = cluster.wire.ask("update", request).await.ok();
+        reply["label"]["replicas"].as_object().unwrap().keys().next().unwrap().clone()
+    };
+    rate(3.0).await;
+    let change = tokio::time::timeout(Duration::from_secs(60), changes.next()).await.expect("a change").unwrap();
+    assert_eq!(change.subject.as_str(), "ratings.changed.1.42", "the check at the start reaches no subscriber");
+
+    // A reader without the permission is told so.
+    let mut watching = vec!["--json", "watch", "--movie", "1"];
+    let own = credentials("client");
+    watching.splice(0..0, own.iter().map(String::as_str));
+    let output = world.run("client", &watching).await;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("does not permit this user to subscribe ratings.changed.1.*"), "{text}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("DENIED"));
+
+    // Taken away later, it is missed once, and the replicas serve on.
+    world.broker.configure(&configuration(example())).await;
+    let ids = [cluster.id_of("r1").await, cluster.id_of("r2").await];
+    let mut acceptors = std::collections::BTreeSet::new();
+    while acceptors.len() < 2 {
+        acceptors.insert(rate(4.0).await);
+    }
+    for name in ["r1", "r2"] {
+        cluster.member(name).until_logged("the change feed is silent").await;
+        let log = cluster.member(name).log();
+        assert_eq!(log.matches("the change feed is silent").count(), 1, "{log}");
+        assert!(log.contains("publish ratings.changed.1.42") && !log.contains("stops serving"), "{log}");
+    }
+    assert!(acceptors.iter().all(|id| ids.contains(id)), "{acceptors:?}");
+    rate(5.0).await;
+    cluster.finish().await;
+
+    // At the start it is an error that names the subject.
+    let (status, text) =
+        run(&world, "replica", "replica", &["--changes", "--database", database.to_str().unwrap()]).await;
+    assert_eq!(status, Some(1), "{text}");
+    let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("replica: ")).collect();
+    assert_eq!(listed(&errors.concat()), [("publish".to_owned(), "ratings.changed.0.0".to_owned())], "{text}");
+}

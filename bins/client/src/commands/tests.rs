@@ -63,6 +63,8 @@ fn command_lines_of_the_design_mean_what_they_say() {
             }),
         ),
         (&["decode"], None, Some(Command::Decode)),
+        (&["watch"], None, Some(Command::Watch { movie: None, of_user: None, count: None })),
+        (&["42", "watch"], Some(42), Some(Command::Watch { movie: None, of_user: None, count: None })),
         (&["42"], Some(42), None),
         (&[], None, None),
         (&["42", "--new-session"], Some(42), None),
@@ -124,5 +126,33 @@ fn help_names_every_command() {
     let commands = ["create", "update", "delete", "read", "all", "average", "search", "import", "decode"];
     for word in commands.into_iter().chain(["--json", "[USER_ID]"]) {
         assert!(help.contains(word), "{word}: {help}");
+    }
+}
+
+#[test]
+fn user_after_watch_is_the_one_that_rates_and_before_it_the_brokers() {
+    for (line, of_user, of_broker) in [
+        (&["watch", "--user", "42"][..], Some(42), None),
+        (&["watch", "--movie", "watch", "--user=42"], Some(42), None),
+        (&["--user", "ann", "watch", "--of-user", "42"], Some(42), Some("ann")),
+        (&["--prefix", "watch", "--user", "ann", "watch", "--user", "42"], Some(42), Some("ann")),
+        (&["--user", "42", "watch"], None, Some("42")),
+    ] {
+        let args = parse(line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+        let Some(Command::Watch { of_user: found, .. }) = args.command else { panic!("{line:?}") };
+        assert_eq!((found.map(UserId::get), args.broker.user.as_deref()), (of_user, of_broker), "{line:?}");
+    }
+    // Elsewhere it is the broker's user, wherever it stands.
+    for line in [&["search", "watch", "--user", "ann"][..], &["status", "--watch", "--user", "ann"]] {
+        assert_eq!(parse(line).unwrap().broker.user.as_deref(), Some("ann"), "{line:?}");
+    }
+    for (line, why) in [
+        (&["watch", "--user", "ann"][..], "the broker's user stands before `watch`"),
+        (&["watch", "--user", "0"], "0"),
+        (&["42", "watch", "--user", "43"], "name either 42 or 43"),
+        (&["watch", "--count", "0"], "0"),
+    ] {
+        let error = parse(line).unwrap_err();
+        assert!(error.contains(why), "{line:?}: {error}");
     }
 }

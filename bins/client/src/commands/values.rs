@@ -1,12 +1,14 @@
 //! Values of arguments, or why the text is none.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 
+use clap::Parser;
 use natter_common::edge::TITLE_BYTES_MAX;
 use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::Stars;
 
-use super::{COMMANDS, MovieName};
+use super::{COMMANDS, ClientArgs, Command, MovieName};
 use crate::import::Source;
 
 pub(super) fn parse_source(text: &str) -> Result<Source, Infallible> {
@@ -58,4 +60,31 @@ pub(crate) fn parse_title(text: &str) -> Result<String, String> {
         return Err(format!("a part of the title has at most {TITLE_BYTES_MAX} bytes"));
     }
     Ok(text.to_owned())
+}
+
+pub(super) fn parse_user_of_watch(text: &str) -> Result<UserId, String> {
+    match text.parse::<u64>() {
+        Ok(number) => UserId::try_from(number).map_err(|error| error.to_string()),
+        Err(_) => Err("write the number of a user, like 42; the broker's user stands before `watch`".to_owned()),
+    }
+}
+
+/// The command line with each `--user` after the word `watch` written as `--of-user`. There it is the user that rates; the
+/// option of all commands is the broker's user.
+pub(super) fn with_own_user_of_watch(given: Vec<OsString>) -> Vec<OsString> {
+    // The word may be a value of another option, so the line up to it must be one of the command.
+    let is_command = |place: &usize| {
+        let parsed = ClientArgs::try_parse_from(&given[..=*place]);
+        given[*place] == "watch" && parsed.is_ok_and(|args| matches!(args.command, Some(Command::Watch { .. })))
+    };
+    let Some(place) = (1..given.len()).find(is_command) else { return given };
+    let renamed = given.iter().enumerate().map(|(n, word)| match word.to_str() {
+        Some("--user") if n > place => "--of-user".into(),
+        Some(text) if n > place => match text.strip_prefix("--user=") {
+            Some(user) => format!("--of-user={user}").into(),
+            None => word.clone(),
+        },
+        _ => word.clone(),
+    });
+    renamed.collect()
 }

@@ -140,6 +140,15 @@ pub fn of_message(heard: &Heard, names: &Names) -> Option<Line> {
             let text = format!("it holds {}", timestamp(&acknowledgement.replica_timestamp.replicas, names));
             line("acknowledge", acknowledgement.id.to_string(), to.as_str(), text)
         }
+        What::Changed(change) => {
+            let (method, stars) = (change.method.name().to_lowercase(), change.rating);
+            let stars = stars.map(|stars| format!(": {stars}")).unwrap_or_default();
+            let record = format!("{}:{}", names.of(&change.record.i), change.record.seq);
+            let label = timestamp(&change.label.replicas, names);
+            let (user, movie) = (change.user_id, change.movie_id);
+            let text = format!("{method} user {user} movie {movie}{stars}, record {record}, label {label}");
+            line("change", change.record.i.to_string(), "all", text)
+        }
         What::Presence(_) | What::Answer | What::Probe | What::Malformed(_) => None,
     }
 }

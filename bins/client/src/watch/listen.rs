@@ -125,7 +125,7 @@ impl Listener {
         let mut wanted =
             vec![subjects.all_presence(Role::Replica), subjects.all_presence(Role::Frontend), subjects.all_gossip()];
         if scope == Scope::Everything {
-            wanted.push(INBOXES.to_owned());
+            wanted.extend([INBOXES.to_owned(), subjects.changes(None, None)]);
         }
         for subject in wanted {
             listener.subscribe(subject).await?;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use async_nats::Message;
 use bytes::Bytes;
+use natter_common::change::Change;
 use natter_common::edge::{ClientRequest, SingleOperation, decode_request};
 use natter_common::ids::{ReplicaId, UpdateId};
 use natter_common::messages::{
@@ -61,6 +62,8 @@ pub enum What {
     Gossip(Box<Gossip>),
     /// An acknowledgement to a replica.
     Acknowledgement(ReplicaId, Acknowledgement),
+    /// A change of a rating, in the change feed.
+    Changed(Box<Change>),
     /// A reply, whose request tells what it means.
     Answer,
     /// A check whether the broker permits a subject: it has no content and no reader.
@@ -109,6 +112,7 @@ impl Heard {
             What::Updates(_, requests) => requests.iter().any(|request| request.id == id),
             What::Confirms(_, requests) => requests.iter().any(|request| request.id == id),
             What::Gossip(gossip) => gossip.records.iter().any(|record| record.id == id),
+            What::Changed(change) => change.update_id == id,
             _ => false,
         }
     }
@@ -130,6 +134,13 @@ fn read(rest: &str, payload: &[u8]) -> Result<What, String> {
             let gossip: Gossip = of_form(payload)?;
             same(gossip.id.as_str(), id)?;
             Ok(What::Gossip(Box::new(gossip)))
+        }
+        ["changed", movie, user] => {
+            let change: Change = of_form(payload)?;
+            if change.movie_id.to_string() != movie || change.user_id.to_string() != user {
+                return Err("the movie and user in it are not those in its subject".to_owned());
+            }
+            Ok(What::Changed(Box::new(change)))
         }
         ["frontend", operation] => asked(operation, None, payload),
         ["frontend", operation, user] => asked(operation, Some(user), payload),

@@ -61,7 +61,7 @@ fn depth(message: &Heard) -> u8 {
     match message.what {
         What::Answer => 4,
         What::Acknowledgement(..) => 3,
-        What::Gossip(_) => 2,
+        What::Gossip(_) | What::Changed(_) => 2,
         What::Asked(..) => 0,
         _ => 1,
     }
@@ -86,6 +86,7 @@ fn needs(message: &Heard) -> Vec<Link> {
         What::Acknowledgement(to, _) => vec![Link::Gossip(to.clone())],
         What::Queries(_, requests) => requests.iter().map(|query| link_of(&query.request)).collect(),
         What::Gossip(gossip) => gossip.records.iter().map(|record| Link::Accept(record.id)).collect(),
+        What::Changed(change) => vec![Link::Accept(change.update_id), Link::Gossip(change.record.i.clone())],
         _ => Vec::new(),
     }
 }
