@@ -95,7 +95,10 @@ mod tests {
             let clock = record.stamp.next();
             let change = Change::of(&record, "A", clock, None).unwrap();
             let (_, row) = record.row().unwrap();
-            assert_eq!((change.rating, change.timestamp, Some(change.update_id)), (row.stars, row.timestamp, row.update_id));
+            assert_eq!(
+                (change.rating, change.timestamp, Some(change.update_id)),
+                (row.stars, row.timestamp, row.update_id)
+            );
             assert_eq!(change.label.replicas.to_string(), "{a:4, b:5}");
             assert_eq!(change.label.clock, clock);
             assert_eq!(decode::<Change>(&encode(&change).unwrap()).unwrap(), change);

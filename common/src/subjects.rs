@@ -178,7 +178,9 @@ mod tests {
         assert_eq!(subjects.changed(movie, user), "ratings.changed.2.42");
         assert_eq!(subjects.changes(None, Some(user)), "ratings.changed.*.42");
         assert_eq!(subjects.changes(Some(movie), None), "ratings.changed.2.*");
-        assert!(subjects.include_change(&subjects.change_of_nothing()) && !subjects.include_change("ratings.gossip.r1"));
+        assert!(
+            subjects.include_change(&subjects.change_of_nothing()) && !subjects.include_change("ratings.gossip.r1")
+        );
         assert_eq!(Subjects::last_token("ratings.gossip.r1"), "r1");
         assert!(
             subjects.include("ratings.gossip.r1") && !subjects.include("ratings2.a") && !subjects.include("_INBOX.a")

@@ -45,7 +45,7 @@ pub(crate) async fn watch(
             Failure::new(Status::Unavailable, 503, "NO_BROKER", format!("can't listen: {error}"))
         };
         let changes = client.subscribe(subject.clone()).await.map_err(|error| closed(&error))?;
-        // What the broker answers to this comes after its answer to the subscription.
+        // The answer of the broker to this comes after its answer to the subscription.
         let inbox = client.new_inbox();
         let echo = client.subscribe(inbox.clone()).await.map_err(|error| closed(&error))?;
         client.publish(inbox.clone(), "".into()).await.map_err(|error| closed(&error))?;

@@ -294,9 +294,10 @@ async fn change_feed_needs_its_permission_at_the_start_and_its_loss_costs_nothin
     let arguments: Vec<&str> = replica.iter().map(String::as_str).chain(["--changes"]).collect();
     let mut cluster = plan.replica_arguments(&arguments).start(1, 2).await;
     let mut changes = cluster.wire.client().subscribe("ratings.changed.>").await.unwrap();
+    let wire = cluster.wire.clone();
     let rate = async |rating: f64| {
         let request = json!({"user_id": 42, "movie_id": 1, "rating": rating});
-        let reply = cluster.wire.ask("update", request).await.ok();
+        let reply = wire.ask("update", request).await.ok();
         reply["label"]["replicas"].as_object().unwrap().keys().next().unwrap().clone()
     };
     rate(3.0).await;

@@ -8,7 +8,9 @@ use async_nats::Subscriber;
 use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt};
 use natter_broker::signals::let_children_receive;
-use natter_tests::harness::{Cluster, DEADLINE, Encoding, MADE_UP, Session, Silence, Wire, World, data, update_id_above};
+use natter_tests::harness::{
+    Cluster, DEADLINE, Encoding, MADE_UP, Session, Silence, Wire, World, data, update_id_above,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -149,7 +151,8 @@ async fn each_record_is_told_once_and_its_label_reads_at_least_that() {
     // A session that has seen only the label of a change reads that change, or a later one of the same rating.
     for change in changes {
         let (user, movie) = key(change);
-        let request = json!({"user_id": user, "movie_id": movie, "prev": change["label"], "cluster": change["cluster"]});
+        let request =
+            json!({"user_id": user, "movie_id": movie, "prev": change["label"], "cluster": change["cluster"]});
         let read = cluster.wire.ask("read", request).await.ok()["value"].clone();
         let same = changes.iter().find(|other| key(other) == key(change) && other["update_id"] == read["update_id"]);
         let same = same.unwrap_or_else(|| panic!("{read} is in no change: {changes:#?}"));
@@ -347,7 +350,10 @@ async fn watch_shows_the_changes_of_a_movie_or_a_user_in_words_or_as_objects() {
     assert!(status.success(), "{lines:?}");
     let changes: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let told = |changes: &[Value]| -> BTreeSet<String> {
-        changes.iter().map(|it| format!("{} {} {} {}", it["method"], it["user_id"], it["movie_id"], it["rating"])).collect()
+        changes
+            .iter()
+            .map(|it| format!("{} {} {} {}", it["method"], it["user_id"], it["movie_id"], it["rating"]))
+            .collect()
     };
     let expected = ["\"CREATE\" 42 2 4.5", "\"CREATE\" 43 1 2.0", "\"UPDATE\" 42 1 3.0", "\"DELETE\" 42 2 null"];
     assert_eq!(told(&changes), expected.map(str::to_owned).into());
@@ -356,10 +362,16 @@ async fn watch_shows_the_changes_of_a_movie_or_a_user_in_words_or_as_objects() {
 
     let (status, lines) = of_movie.ended().await;
     assert!(status.success() && lines.len() == 2, "{lines:?}");
-    assert!(lines.iter().any(|line| line.contains("user 42 rated Jumanji (1995): 4.5  (movie 2, record r")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.contains("user 42 rated Jumanji (1995): 4.5  (movie 2, record r")),
+        "{lines:?}"
+    );
     assert!(lines.iter().any(|line| line.contains("user 42 no longer rates Jumanji (1995)  (movie 2")), "{lines:?}");
     let (status, lines) = of_user.ended().await;
-    assert!(status.success() && lines.len() == 1 && lines[0].contains("user 43 rated Toy Story (1995): 2.0"), "{lines:?}");
+    assert!(
+        status.success() && lines.len() == 1 && lines[0].contains("user 43 rated Toy Story (1995): 2.0"),
+        "{lines:?}"
+    );
     let (status, lines) = of_both.ended().await;
     let changes: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(status.success());
