@@ -29,7 +29,9 @@ impl Frontend {
 
     /// Another replica can be asked: queries that had nobody left to ask go there.
     pub(super) fn ask_newcomer(&mut self, step: &mut Step<'_>) {
+        let now_ms = step.now.monotonic_ms;
         let waiting = |pending: &Pending| match pending {
+            Pending::Query(query) if query.deadline_ms() <= now_ms => None,
             Pending::Query(query) => query.waits_for_the_asked().then_some(query.token()),
             Pending::Update(_) => None,
         };
@@ -57,9 +59,12 @@ impl Frontend {
     }
 
     /// Asks again those replicas for which `is_cut_off` holds: requests to them, or their replies, may be lost. Of several
-    /// attempts of a kind that a request made at one replica, the last one counts.
+    /// attempts of a kind that a request made at one replica, the last one counts. A request whose time is over asks nobody any
+    /// more: this process may have been paused.
     pub(super) fn repeat_attempts_at(&mut self, is_cut_off: impl Fn(&ReplicaId) -> bool, step: &mut Step<'_>) {
-        let lost = self.attempts.iter().filter(|attempt| is_cut_off(&attempt.replica));
+        let now_ms = step.now.monotonic_ms;
+        let is_over = |token| self.pending.get(token).is_none_or(|pending| pending.deadline_ms() <= now_ms);
+        let lost = self.attempts.iter().filter(|attempt| is_cut_off(&attempt.replica) && !is_over(attempt.token));
         let mut lost: Vec<Attempt> = lost.cloned().collect();
         lost.sort_by_key(|attempt| std::cmp::Reverse(attempt.n));
         let mut asked = BTreeSet::new();

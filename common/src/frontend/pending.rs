@@ -57,6 +57,14 @@ impl Pending {
         }
     }
 
+    /// The time by which the client has its answer.
+    pub(super) fn deadline_ms(&self) -> u64 {
+        match self {
+            Self::Query(query) => query.deadline_ms(),
+            Self::Update(update) => update.deadline_ms,
+        }
+    }
+
     pub(super) fn attempts(&self) -> &[u64] {
         match self {
             Self::Query(query) => &query.attempts,

@@ -307,8 +307,6 @@ impl Frontend {
                     step.answer(update.client, Err(error));
                     return None;
                 }
-                // Another one may hold a stamp as great already.
-                update.asked.push(replica.clone());
             }
             Outcome::Reply(Reply::IdInUse) => {
                 let text = format!("id: {} was used for another update: make a new one for each", update.id);

@@ -128,7 +128,6 @@ fn frontend_whose_clock_is_ahead_stamps_by_the_clock_of_a_replica_until_the_upda
     let outputs = bench.reply(&first, n, Reply::StampAhead { wall_ms, clock: Stamp::ZERO });
     let (second, n, stamp) = stamped(&outputs);
     assert_eq!(stamp, Stamp::new(wall_ms, 1));
-    assert_ne!(second, first, "another one may hold a stamp as great");
     // Another update moves the clock here ahead again.
     bench.update(None, Label::new());
     let above = Stamp::new(wall_ms + 7, 0);

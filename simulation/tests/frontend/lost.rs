@@ -81,6 +81,18 @@ fn an_update_is_asked_again_after_a_new_connection_and_counts_once() {
 }
 
 #[test]
+fn a_request_whose_time_is_over_asks_nobody_any_more() {
+    let mut bench = Bench::beside(&["a", "b"]);
+    bench.update(None, label(&[]));
+    bench.query(label(&[]));
+    // This process is paused, and goes on.
+    bench.now.monotonic_ms += 60_000;
+    assert_eq!(asked(&bench.hear(Input::Connected)), 0);
+    bench.shown.clear();
+    assert_eq!(queries(&bench.show(presence("c", Status::Active, &[]))).len(), 0);
+}
+
+#[test]
 fn a_look_up_is_asked_again_after_a_new_connection() {
     let mut bench = Bench::beside(&["a", "b"]);
     let outputs = bench.update(Some(unknown()), label(&[]));
