@@ -72,7 +72,7 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:8080", help_heading = CLUSTER)]
     pub(crate) observe: Option<SocketAddr>,
 
-    /// Let the observer's page set the status of replicas
+    /// Let the observer's page set the status of replicas, kill, pause and add processes, and cut the link between sites
     #[arg(long, requires = "observe", help_heading = CLUSTER)]
     pub(crate) control: bool,
 

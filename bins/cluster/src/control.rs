@@ -16,6 +16,7 @@ mod verb;
 use std::time::Duration;
 
 use natter_common::messages::{Mode, Role};
+use natter_observer::launcher::{LauncherState, MemberState};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -28,6 +29,7 @@ use crate::error::ClusterError;
 use crate::launch::{Cluster, next_presence};
 use crate::log_file;
 use crate::members::{Condition, Member};
+use crate::roles;
 use crate::sites::{Link, Site};
 
 /// Verbs that may wait for the launcher.
@@ -118,6 +120,24 @@ impl Cluster {
         sites.iter().map(of_site).collect::<String>() + link
     }
 
+    /// Tells the observer's page the state of the processes, where it has changed.
+    pub(crate) fn publish_state(&self) {
+        let has_sites = self.link().is_ok();
+        let member = |member: &Member| MemberState {
+            name: member.name().to_owned(),
+            role: roles::word(member.role()).to_owned(),
+            site: has_sites.then(|| member.site().to_string()),
+            condition: member.condition().word().to_owned(),
+        };
+        let link = self.link().ok().map(|link| if link.is_cut() { "cut" } else { "works" }.to_owned());
+        let now = LauncherState { members: self.members.iter().map(member).collect(), link };
+        self.state.send_if_modified(|state| {
+            let is_changed = *state != now;
+            *state = now;
+            is_changed
+        });
+    }
+
     async fn cut(&self) -> Result<String, ControlError> {
         let link = self.link()?;
         if link.is_cut() {
@@ -178,6 +198,7 @@ impl Cluster {
             tokio::select! {
                 presence = next_presence(self.lookout.as_mut()) => self.notice(&presence),
                 _ = look.tick() => {
+                    self.publish_state();
                     if let Some(mut ended) = self.members[index].newly_ended() {
                         ended.log.complete().await;
                         let last_words = log_file::last_words(ended.log.path());

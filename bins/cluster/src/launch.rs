@@ -1,12 +1,14 @@
 //! Starts everything in order, watches it, and stops it in order.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use natter_broker::logs;
 use natter_client::menu::MenuEnd;
 use natter_common::messages::{Presence, Role};
-use tokio::sync::mpsc;
+use natter_observer::launcher::LauncherState;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::arguments::ClusterArgs;
@@ -22,6 +24,7 @@ use crate::observer::Observer;
 use crate::outage::Outage;
 use crate::readiness::Lookout;
 use crate::signals::{Request, Signals};
+use crate::sites::Site;
 use crate::summary::summary;
 
 /// Interval at which to check whether a process has ended.
@@ -32,7 +35,7 @@ const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
 /// All that runs. The order of the fields is that of stopping, should this be dropped instead.
 pub(crate) struct Cluster {
     pub(crate) arguments: ClusterArgs,
-    observer: Option<Observer>,
+    observers: Vec<Observer>,
     pub(crate) members: Vec<Member>,
     pub(crate) lookout: Option<Lookout>,
     pub(crate) broker: Option<Broker>,
@@ -40,6 +43,8 @@ pub(crate) struct Cluster {
     pub(crate) controls: Controls,
     orders: mpsc::Receiver<Order>,
     pub(crate) is_asked_to_end: bool,
+    /// State of the processes, for the observer's page.
+    pub(crate) state: watch::Sender<LauncherState>,
 }
 
 /// Runs a cluster until its client ends or a signal comes.
@@ -76,7 +81,7 @@ impl Cluster {
         let (controls, orders) = Controls::new();
         Self {
             arguments,
-            observer: None,
+            observers: Vec::new(),
             members: Vec::new(),
             lookout: None,
             broker: None,
@@ -84,6 +89,7 @@ impl Cluster {
             controls,
             orders,
             is_asked_to_end: false,
+            state: watch::Sender::default(),
         }
     }
 
@@ -109,9 +115,16 @@ impl Cluster {
         }
         lookout.wait_until_ready(&mut self.members, arguments.ready_within()).await?;
         if let Some(listen) = arguments.observe {
-            self.observer = Some(Observer::start(listen, arguments.control, broker.options(), logs).await?);
+            for site in broker.sites() {
+                // The second page takes any free port.
+                let port = if *site == Site::One { listen.port() } else { 0 };
+                let listen = SocketAddr::new(listen.ip(), port);
+                let page = arguments.control.then(|| (self.controls.clone(), self.state.subscribe()));
+                self.observers.push(Observer::start(listen, *site, page, broker.options_at(*site), logs).await?);
+            }
         }
-        tell(&summary(broker, &self.members, logs, self.observer.as_ref().map(Observer::url)));
+        let pages: Vec<&str> = self.observers.iter().map(Observer::url).collect();
+        tell(&summary(broker, &self.members, logs, &pages));
         Ok(())
     }
 
@@ -186,6 +199,7 @@ impl Cluster {
                 Some(Order { verb, outcome }) = self.orders.recv() => {
                     let performed = self.perform(verb).await;
                     // A sender that is gone needs no outcome.
+                    self.publish_state();
                     let _ = outcome.send(performed);
                     if self.is_asked_to_end {
                         return Ok(());
@@ -198,9 +212,10 @@ impl Cluster {
                     for Ended { what, how, log } in self.members.iter_mut().filter_map(Member::newly_ended) {
                         tell(&format!("{what} {how}; the others go on (its log: {})", log.path().display()));
                     }
-                    if let Some(line) = self.observer.as_mut().and_then(Observer::newly_ended) {
+                    for line in self.observers.iter_mut().filter_map(Observer::newly_ended) {
                         tell(&line);
                     }
+                    self.publish_state();
                     let replicas = self.members.iter().filter(|member| member.role() == Role::Replica);
                     let serving = replicas.clone().filter(|replica| replica.serves()).count();
                     let states = || replicas.clone().map(Member::state).collect::<Vec<_>>().join(", ");
@@ -224,7 +239,7 @@ impl Cluster {
 
     /// Stops everything: frontends first, so that no request is left without a replica; the broker last.
     pub(crate) async fn stop(&mut self) {
-        if let Some(observer) = self.observer.take() {
+        for observer in self.observers.drain(..) {
             observer.stop().await;
         }
         members::stop_all(&mut self.members, Role::Frontend).await;
@@ -240,7 +255,7 @@ impl Cluster {
     }
 
     fn kill(&mut self) {
-        if let Some(observer) = &self.observer {
+        for observer in &self.observers {
             observer.kill();
         }
         for member in &self.members {

@@ -4,7 +4,8 @@
 //! - the parts of a running cluster: `broker`, `members` (the processes of the roles), `foreground_client`, `observer`
 //! - two `sites` with a broker each, and the `relay` between them
 //! - their logs: `log_folder`, the `log_file`s in it, and `log_pump`, which fills them
-//! - changes of it while it runs: `control` performs verbs such as `kill r2`, `console` reads them
+//! - changes of it while it runs: `control` performs verbs such as `kill r2`, `console` reads them, `page_link` brings
+//!   those of the observer's page
 //! - how they come and go: `launch` starts, watches and stops them; `readiness` waits until they serve; `refusals`: what
 //!   the broker does not permit them; `outage` notices
 //!   when no replica does; `signals`
@@ -29,6 +30,7 @@ mod members;
 mod notices;
 mod observer;
 mod outage;
+mod page_link;
 mod readiness;
 mod refusals;
 mod relay;

@@ -18,6 +18,11 @@ pub(crate) const BROKER: &str = "nats-server";
 /// The log of the broker of the second site, without its ending.
 pub(crate) const SECOND_BROKER: &str = "nats-server-2";
 
+/// The log of the observer, without its ending.
+pub(crate) const OBSERVER: &str = "observer";
+/// The log of the observer of the second site, without its ending.
+pub(crate) const SECOND_OBSERVER: &str = "observer-2";
+
 /// The folder of the logs.
 #[derive(Debug)]
 pub(crate) enum LogFolder {
@@ -135,7 +140,7 @@ fn is_log_name(name: &str) -> bool {
     let Some(stem) = name.strip_suffix(".log") else { return false };
     let stem = stem.strip_suffix(".1").unwrap_or(stem);
     let number = stem.strip_prefix(['f', 'r']);
-    [BROKER, SECOND_BROKER].contains(&stem)
+    [BROKER, SECOND_BROKER, OBSERVER, SECOND_OBSERVER].contains(&stem)
         || number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
@@ -178,14 +183,14 @@ mod tests {
         foreign.iter().for_each(|name| write(name, "somebody else's"));
         let mut moved = Vec::new();
         for run in ["first", "second"] {
-            ["f1.log", "nats-server-2.log", "nats-server.log", "r1.log", "r12.1.log", "r12.log"]
+            ["f1.log", "nats-server-2.log", "nats-server.log", "observer.log", "r1.log", "r12.1.log", "r12.log"]
                 .iter()
                 .for_each(|name| write(name, run));
             let folder = LogFolder::at(Some(root.path())).unwrap();
             let earlier = folder.earlier().unwrap().to_owned();
             assert_eq!(
                 names(&earlier),
-                ["f1.log", "nats-server-2.log", "nats-server.log", "r1.log", "r12.1.log", "r12.log"]
+                ["f1.log", "nats-server-2.log", "nats-server.log", "observer.log", "r1.log", "r12.1.log", "r12.log"]
             );
             assert_eq!(std::fs::read_to_string(earlier.join("r12.log")).unwrap(), run);
             moved.push(earlier.file_name().unwrap().to_str().unwrap().to_owned());

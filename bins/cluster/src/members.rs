@@ -64,6 +64,18 @@ pub(crate) enum Condition {
     Ended,
 }
 
+impl Condition {
+    /// One word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Killed => "killed",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// That a member ended by itself.
 #[derive(Debug)]
 pub(crate) struct Ended {

@@ -7,14 +7,19 @@ use std::time::Duration;
 use natter_broker::guard;
 use natter_broker::options::BrokerOptions;
 use natter_broker::owned_process::OwnedProcess;
+use natter_observer::launcher::LauncherState;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::control::Controls;
 use crate::error::ClusterError;
 use crate::log_file::{self, BOUND, LogFile};
-use crate::log_folder::LogFolder;
+use crate::log_folder::{self, LogFolder};
 use crate::log_pump::Log;
 use crate::members::how_it_ended;
+use crate::page_link::{Door, PageLink};
 use crate::roles::OBSERVER;
+use crate::sites::Site;
 
 /// Time for the observer to take its port and print its address.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,6 +32,8 @@ pub(crate) struct Observer {
     url: String,
     log: Log,
     process: OwnedProcess,
+    /// The way of the page's verbs, with `--control`.
+    _link: Option<PageLink>,
     ended: bool,
 }
 
@@ -34,20 +41,26 @@ impl Observer {
     /// Starts the observer and waits until its page can be opened.
     pub(crate) async fn start(
         listen: SocketAddr,
-        control: bool,
+        site: Site,
+        page: Option<(Controls, watch::Receiver<LauncherState>)>,
         broker: &BrokerOptions,
         logs: &LogFolder,
     ) -> Result<Self, ClusterError> {
-        let (path, is_kept) = (logs.log_of(OBSERVER), logs.scratch().is_none());
+        let (path, is_kept) = (logs.log_of(log_name(site)), logs.scratch().is_none());
         let file = LogFile::create(&path, (!is_kept).then_some(BOUND))
             .map_err(|source| ClusterError::Logs { path: path.clone(), source })?;
         let cannot_start = |source| ClusterError::Start { what: "the observer".to_owned(), source };
         let (log, output) = Log::start("the observer", &path, file, broker.log_format).map_err(cannot_start)?;
         let program = std::env::current_exe().map_err(cannot_start)?;
-        let mut command = guard::command(program, logs.scratch()).map_err(cannot_start)?;
+        let door = match page {
+            Some(page) => Some((Door::open(logs.scratch()).map_err(cannot_start)?, page)),
+            None => None,
+        };
+        let scratch = logs.scratch().or(door.as_ref().map(|(door, _)| door.folder()));
+        let mut command = guard::command(program, scratch).map_err(cannot_start)?;
         command.arg(OBSERVER).arg("--listen").arg(listen.to_string());
-        if control {
-            command.arg("--control");
+        if let Some((door, _)) = &door {
+            command.arg("--control").arg("--launcher").arg(door.path());
         }
         broker.apply_to(&mut command);
         let (address, stdout) = io::pipe().map_err(cannot_start)?;
@@ -66,7 +79,11 @@ impl Observer {
             let last_words = log_file::last_words(log.path());
             return Err(ClusterError::EndedEarly { what: "the observer".to_owned(), how, last_words });
         }
-        Ok(Self { url, log, process, ended: false })
+        let link = match door {
+            Some((door, (controls, state))) => Some(door.let_in(controls, state).await.map_err(cannot_start)?),
+            None => None,
+        };
+        Ok(Self { url, log, process, _link: link, ended: false })
     }
 
     /// Address of the page.
@@ -94,6 +111,14 @@ impl Observer {
     /// Ends it without asking.
     pub(crate) fn kill(&self) {
         self.process.kill();
+    }
+}
+
+/// The observer's log, without its ending. With two sites, each has an observer.
+fn log_name(site: Site) -> &'static str {
+    match site {
+        Site::One => log_folder::OBSERVER,
+        Site::Two => log_folder::SECOND_OBSERVER,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::members::Member;
 use crate::notices::{counted, shell_word};
 
 /// A few lines: the members, the place of the logs, and ways to look inside.
-pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFolder, observer: Option<&str>) -> String {
+pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFolder, pages: &[&str]) -> String {
     let of = |role| members.iter().filter(move |member| member.role() == role);
     let frontends: Vec<&str> = members.iter().filter_map(Member::frontend_id).map(ReplicaId::as_str).collect();
     let replicas: Vec<&str> = of(Role::Replica).filter_map(Member::id).map(ReplicaId::as_str).collect();
@@ -37,8 +37,8 @@ pub(crate) fn summary(broker: &Broker, members: &[Member], logs: &LogFolder, obs
     if let Some(url) = broker.monitoring_url() {
         line("monitoring", url);
     }
-    if let Some(url) = observer {
-        line("live page", url);
+    for (name, url) in ["live page", "of site 2"].into_iter().zip(pages) {
+        line(name, url);
     }
     line("frontends", &frontends.join(", "));
     line("replicas", &replicas.join(", "));

@@ -25,6 +25,7 @@ function renderWhole() {
   renderTopology();
   renderGrid();
   renderProcesses();
+  renderLauncher();
   renderUpdates();
   renderNumbers();
   renderNotes();

@@ -1,4 +1,4 @@
-//! `--control`: the page sets the status of a replica.
+//! `--control`: the page sets the status of a replica, and has the launcher perform verbs.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::access::Refused;
+use crate::launcher::Launcher;
 use crate::model::Model;
 
 /// Time for a replica to answer.
@@ -26,6 +27,12 @@ pub(crate) struct SetStatus {
     mode: Mode,
 }
 
+/// The body of a request for a verb of the launcher.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Perform {
+    verb: String,
+}
+
 /// A change that a browser asks for, and where its outcome goes.
 pub(crate) struct Order {
     replica: ReplicaId,
@@ -38,14 +45,15 @@ pub(crate) struct Order {
 pub(crate) struct Control {
     token: String,
     orders: mpsc::Sender<Order>,
+    launcher: Option<Launcher>,
 }
 
 impl Control {
-    pub(crate) fn new(orders: mpsc::Sender<Order>) -> Self {
+    pub(crate) fn new(orders: mpsc::Sender<Order>, launcher: Option<Launcher>) -> Self {
         // A generator of its own, seeded by the system: ids that other processes see tell nothing of it.
         let mut random = fastrand::Rng::new();
         let token = std::iter::repeat_with(|| random.alphanumeric()).take(TOKEN_LETTERS).collect();
-        Self { token, orders }
+        Self { token, orders, launcher }
     }
 
     pub(crate) fn token(&self) -> &str {
@@ -55,6 +63,13 @@ impl Control {
     /// Checks the token that a request carries.
     pub(crate) fn check(&self, token: Option<&str>) -> Result<(), Refused> {
         if token == Some(self.token.as_str()) { Ok(()) } else { Err(Refused::Token) }
+    }
+
+    /// Has the launcher perform a verb, and says in words what became of it.
+    pub(crate) async fn perform(&self, request: Perform) -> Result<String, String> {
+        let alone =
+            || "no launcher started this observer, so it can only set statuses: use `cluster --observe --control`";
+        self.launcher.as_ref().ok_or_else(alone)?.perform(request.verb).await
     }
 
     /// Has a replica's mode set, and says in words what became of it.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use natter_broker::connection::ConnectError;
 
@@ -19,6 +20,14 @@ pub enum ObserverError {
     Listen {
         /// The address.
         address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The launcher that started this observer is not reached.
+    #[error("--launcher: cannot connect to {}: {source}", path.display())]
+    Launcher {
+        /// Path of its socket.
+        path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },

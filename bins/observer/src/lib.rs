@@ -3,13 +3,15 @@
 //! - [`model`]: what is known of the cluster, without input or output
 //! - `listener`: the connection to the broker; `sampling`: how much is subscribed to; `observer`: the loop
 //! - `web`: the page and the stream of its data; [`access`]: which browsers and other pages may ask
-//! - `page`: the page's files as one document; `control`: the setting of a replica's status
+//! - `page`: the page's files as one document; `control`: the setting of a replica's status; [`launcher`]: verbs for the
+//!   launcher that started it
 //!
 //! It only listens, unless `--control` is given.
 
 pub mod access;
 mod control;
 mod error;
+pub mod launcher;
 mod listener;
 pub mod model;
 mod observer;
@@ -20,6 +22,7 @@ mod web;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -42,6 +45,10 @@ pub struct ObserverArgs {
     /// Let the page set the status of replicas [default: the page changes nothing]
     #[arg(long)]
     pub control: bool,
+
+    /// Socket of the launcher that started this observer
+    #[arg(long, value_name = "PATH", hide = true, requires = "control")]
+    pub launcher: Option<PathBuf>,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "the help of this struct's fields would be replaced by it")]

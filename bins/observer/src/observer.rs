@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
 use crate::control::{Control, Order};
+use crate::launcher::Launcher;
 use crate::listener::{Delivery, Listener};
 use crate::model::{Arrival, Micros, Model, Wanted};
 use crate::sampling::PERIOD;
@@ -39,13 +40,21 @@ pub async fn run(arguments: ObserverArgs, stop: impl Future<Output = ()>) -> Res
     let subjects = Subjects::new(&prefix).ok_or_else(|| ObserverError::Prefix(prefix.clone()))?;
     let (join, joining) = channel(JOINING_MAX);
     let (order, orders) = channel(JOINING_MAX);
-    let control = arguments.control.then(|| Control::new(order));
+    let launcher = match &arguments.launcher {
+        Some(path) => {
+            let failed = |source| ObserverError::Launcher { path: path.clone(), source };
+            Some(Launcher::connect(path).await.map_err(failed)?)
+        }
+        None => None,
+    };
+    let control = arguments.control.then(|| Control::new(order, launcher.clone()));
     let server = web::listen(arguments.listen, join, control).await?;
     info!(address = %server.url(), control = arguments.control, "the page is ready");
     // The only line on standard output, for programs that start the observer.
     println!("{}", server.url());
     let setting = Setting { prefix, control: arguments.control };
-    let observe = observe(&arguments, subjects, Stream::new(setting, joining), orders);
+    let stream = Stream::new(setting, joining, launcher.map(|launcher| launcher.state));
+    let observe = observe(&arguments, subjects, stream, orders);
     tokio::select! {
         ended = observe => ended,
         ended = server.serve() => ended.map_err(ObserverError::Web),

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use serde::Serialize;
 use tokio::sync::broadcast;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::launcher::LauncherState;
 use crate::model::{Event, Micros, Model, View};
 use crate::observer::Shared;
 
@@ -37,6 +38,7 @@ pub(crate) struct Stream {
     setting: Setting,
     pub(crate) joining: mpsc::Receiver<Newcomer>,
     sender: broadcast::Sender<Shared>,
+    launcher: Option<watch::Receiver<LauncherState>>,
     pub(crate) is_connected: bool,
     pub(crate) sampled: Vec<&'static str>,
     pub(crate) hidden: Vec<String>,
@@ -53,6 +55,7 @@ struct Whole<'a> {
     sampled: &'a [&'static str],
     hidden: &'a [String],
     dropped: u64,
+    launcher: Option<LauncherState>,
     view: View,
 }
 
@@ -65,12 +68,18 @@ struct Messages<'a> {
 }
 
 impl Stream {
-    pub(crate) fn new(setting: Setting, joining: mpsc::Receiver<Newcomer>) -> Self {
+    /// A stream to no browser yet. `launcher` is the state of the launcher that started this observer, if one did.
+    pub(crate) fn new(
+        setting: Setting,
+        joining: mpsc::Receiver<Newcomer>,
+        launcher: Option<watch::Receiver<LauncherState>>,
+    ) -> Self {
         let (sender, _) = broadcast::channel(WAITING_MAX);
         Self {
             setting,
             joining,
             sender,
+            launcher,
             is_connected: false,
             sampled: Vec::new(),
             hidden: Vec::new(),
@@ -125,6 +134,7 @@ impl Stream {
             sampled: &self.sampled,
             hidden: &self.hidden,
             dropped: self.dropped,
+            launcher: self.launcher.as_ref().map(|state| state.borrow().clone()),
             view: model.view(now),
         }
     }

@@ -1,4 +1,4 @@
-//! The web server: the page, the stream of its data, and with `--control` one request that changes something.
+//! The web server: the page, the stream of its data, and with `--control` two requests that change something.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,13 +14,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use futures_util::{StreamExt, stream};
+use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 use tracing::debug;
 
 use crate::ObserverError;
 use crate::access::{Names, Refused};
-use crate::control::{Control, SetStatus};
+use crate::control::{Control, Perform, SetStatus};
 use crate::observer::Shared;
 use crate::page::Page;
 use crate::stream::{Newcomer, Place};
@@ -69,6 +70,7 @@ pub(crate) async fn listen(
         .route("/", get(page_of))
         .route("/events", get(events))
         .route("/status", post(set_status))
+        .route("/verb", post(perform))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(site.clone(), guard))
         .with_state(site);
@@ -165,22 +167,41 @@ async fn next_text(
 }
 
 async fn set_status(State(site): State<Site>, headers: HeaderMap, body: Bytes) -> Response {
+    match may_change::<SetStatus>(&site, &headers, &body) {
+        Ok((control, request)) => outcome(control.set(request).await),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn perform(State(site): State<Site>, headers: HeaderMap, body: Bytes) -> Response {
+    match may_change::<Perform>(&site, &headers, &body) {
+        Ok((control, request)) => outcome(control.perform(request).await),
+        Err(refusal) => refusal,
+    }
+}
+
+/// Checks a request that changes something, and reads its body.
+#[allow(clippy::result_large_err, reason = "an answer is made once for each request")]
+fn may_change<'a, R: DeserializeOwned>(
+    site: &'a Site,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<(&'a Control, R), Response> {
     let Some(control) = &site.control else {
         let text = "this observer only listens: start it with --control\n";
-        return (StatusCode::FORBIDDEN, text).into_response();
+        return Err((StatusCode::FORBIDDEN, text).into_response());
     };
     // A page of another origin cannot add this header, and a browser sends the origin with every POST.
     if headers.get(header::ORIGIN).is_none() {
-        return refusal(Refused::Origin);
+        return Err(refusal(Refused::Origin));
     }
-    if let Err(refused) = control.check(headers.get(TOKEN_HEADER).and_then(|token| token.to_str().ok())) {
-        return refusal(refused);
-    }
-    let request: SetStatus = match serde_json::from_slice(&body) {
-        Ok(request) => request,
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-    };
-    match control.set(request).await {
+    control.check(headers.get(TOKEN_HEADER).and_then(|token| token.to_str().ok())).map_err(refusal)?;
+    let wrong = |error: serde_json::Error| (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response();
+    Ok((control, serde_json::from_slice(body).map_err(wrong)?))
+}
+
+fn outcome(outcome: Result<String, String>) -> Response {
+    match outcome {
         Ok(text) => (StatusCode::OK, text).into_response(),
         Err(reason) => (StatusCode::BAD_GATEWAY, reason).into_response(),
     }

@@ -88,7 +88,7 @@ impl<'n> Stage<'n> {
         }
         lookout.wait_until_ready(&mut members, arguments.ready_within()).await?;
         let observer = match observe {
-            Some(listen) => Some(Observer::start(listen, false, broker.options(), &logs).await?),
+            Some(listen) => Some(Observer::start(listen, Site::One, None, broker.options(), &logs).await?),
             None => None,
         };
         let mut views = Vec::new();

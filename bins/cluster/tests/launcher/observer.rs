@@ -1,7 +1,8 @@
 //! `cluster --observe`: the observer's page over HTTP by hand and in a headless Chromium.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use crate::page::Page;
 use crate::support::{Place, Running, assert_refused, signal_to, text, until};
 
-/// A page on any free port that may set statuses.
+/// A page on any free port that may change the cluster.
 const OBSERVE: [&str; 5] = ["--port", "0", "--no-client", "--observe=127.0.0.1:0", "--control"];
 
 /// Address of the page, as it was told.
@@ -37,10 +38,61 @@ fn get(address: &str, path: &str, host: &str, more: &str) -> (u16, String) {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n"))
 }
 
-fn set_status(address: &str, body: &str, more: &str) -> u16 {
+fn post(address: &str, path: &str, body: &str, more: &str) -> (u16, String) {
     let length = body.len();
-    let head = format!("POST /status HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
-    ask(address, &format!("{head}Content-Length: {length}\r\n{more}\r\n{body}")).0
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    ask(address, &format!("{head}Content-Length: {length}\r\n{more}\r\n{body}"))
+}
+
+fn set_status(address: &str, body: &str, more: &str) -> u16 {
+    post(address, "/status", body, more).0
+}
+
+/// The token of the page at this address.
+fn token_of(address: &str) -> String {
+    let (_, page) = get(address, "/", address, "");
+    page.split("name=\"natter-token\" content=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+#[test]
+fn verbs_of_the_page_reach_the_launcher_and_those_of_other_pages_do_not() {
+    let place = Place::new();
+    let mut cluster = place.start(&[&OBSERVE[..], &["1", "2"]].concat());
+    let address = address_of(&cluster);
+    let perform = |verb: &str, more: &str| post(&address, "/verb", &json!({"verb": verb}).to_string(), more);
+    let (own, token) = (format!("Origin: http://{address}\r\n"), format!("X-Natter-Token: {}\r\n", token_of(&address)));
+    let kill = "kill r2";
+    assert_eq!(perform(kill, &format!("Origin: http://other.example\r\n{token}")).0, 403, "of another page");
+    assert_eq!(perform(kill, &token).0, 403, "without an origin");
+    assert_eq!(perform(kill, &own).0, 403, "without the token");
+    let own = format!("{own}{token}");
+    assert_eq!(post(&address, "/verb", "{}", &own).0, 400, "without a verb");
+    let outcome = |verb: &str, status: u16, words: &str| {
+        let answer = perform(verb, &own);
+        assert!(answer.0 == status && answer.1.contains(words), "{verb}: {answer:?}");
+    };
+    outcome("status", 200, "r2 (ACTIVE)");
+    outcome(kill, 200, "replica r2 is killed");
+    outcome("status", 200, "r2 (killed)");
+    outcome(kill, 502, "replica r2 does not run");
+    outcome("add replica", 200, "replica r3 is added and serves");
+    outcome("pause r3", 200, "replica r3 is paused");
+    outcome("resume r3", 200, "replica r3 goes on");
+    outcome("cut", 502, "--sites 2");
+    outcome("quit", 502, "the page cannot end the cluster");
+    let only_sets = ["observer", "--control", "--listen", "127.0.0.1:0", "--server", &cluster.url()];
+    let mut alone = place.command(&only_sets).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut url = String::new();
+    BufReader::new(alone.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    let address = url.trim().trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let own = format!("Origin: http://{address}\r\nX-Natter-Token: {}\r\n", token_of(&address));
+    let answer = post(&address, "/verb", &json!({"verb": "kill r1"}).to_string(), &own);
+    assert!(answer.0 == 502 && answer.1.contains("no launcher started this observer"), "{answer:?}");
+    signal_to(alone.id(), Signal::TERM);
+    alone.wait().unwrap();
+    cluster.signal(Signal::TERM);
+    assert_eq!(cluster.wait().code(), Some(0));
+    place.assert_nothing_left();
 }
 
 #[test]
@@ -82,6 +134,7 @@ fn other_pages_and_names_can_neither_read_nor_change_anything() {
     let address = address_of(&second);
     let own = format!("Origin: http://{address}\r\nX-Natter-Token: \r\n");
     assert_eq!(set_status(&address, &body, &own), 403, "without --control");
+    assert_eq!(post(&address, "/verb", &json!({"verb": "kill r1"}).to_string(), &own).0, 403, "without --control");
     drop(second);
     cluster.signal(Signal::TERM);
     assert_eq!(cluster.wait().code(), Some(0));
@@ -117,6 +170,14 @@ fn update_is_on_the_page_within_a_second_and_in_causal_order() {
         page.step(&json!({"step": "set", "replica": "r2", "mode": mode}));
         page.step(&json!({"step": "status", "replica": "r2", "status": status}));
     }
+    page.step(&json!({"step": "press", "button": "pause r2"}));
+    page.step(&json!({"step": "status", "replica": "r2", "status": "GONE"}));
+    page.step(&json!({"step": "press", "button": "resume r2"}));
+    page.step(&json!({"step": "status", "replica": "r2", "status": "ACTIVE"}));
+    page.step(&json!({"step": "press", "button": "kill r3"}));
+    page.step(&json!({"step": "status", "replica": "r3", "status": "GONE"}));
+    page.step(&json!({"step": "press", "button": "Add replica"}));
+    page.step(&json!({"step": "status", "replica": "r4", "status": "ACTIVE"}));
     let exported = page.step(&json!({"step": "exported"}));
     assert!(exported["svg"].as_str().unwrap().starts_with("<svg "), "{exported}");
     assert_eq!(page.step(&json!({"step": "looks"})), json!({"found": []}));

@@ -53,6 +53,11 @@ async function main() {
       await page.getByRole("button", { name: `Set the mode of ${replica}` }).click();
       return {};
     },
+    // Presses a button of the launcher's panel.
+    async press({ button }) {
+      await page.locator("#launcher").getByRole("button", { name: button, exact: true }).click();
+      return {};
+    },
     // Serious violations of accessibility, and whether the page is wider than the window, in each form.
     async looks() {
       const found = [];

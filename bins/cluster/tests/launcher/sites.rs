@@ -20,7 +20,8 @@ fn client(place: &Place, url: &str, arguments: &[&str]) -> String {
 #[test]
 fn cut_parts_two_sites_that_go_on_alone_and_converge_when_it_is_healed() {
     let place = Place::new();
-    let mut cluster = place.start(&["--port", "0", "--sites", "2", "--console", "2", "4"]);
+    let mut cluster = place.start(&["--port", "0", "--sites", "2", "--console", "--observe=127.0.0.1:0", "2", "4"]);
+    assert!(cluster.told().contains("\n  of site 2 "), "a page for each site: {}", cluster.told());
     let (first, second) = (cluster.url(), second_url(&cluster));
     assert_ne!(first, second);
     client(&place, &first, &["42", "create", "1", "2"]);
