@@ -19,7 +19,7 @@ mod view;
 mod words;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use natter_broker::logs;
@@ -74,6 +74,8 @@ async fn run(arguments: DemoArgs, scenes: Vec<Scene>) -> ExitCode {
         };
         match played {
             Ok(()) => {}
+            // A reader that closes the pipe has had enough.
+            Err(DemoError::Terminal(error)) if error.kind() == ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
             Err(error) => return complain(&error.in_scene(scene.name())),
         }
     }

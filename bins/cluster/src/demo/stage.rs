@@ -368,7 +368,9 @@ impl<'n> Stage<'n> {
                 self.narrator.prompt()?;
                 let enter = tokio::task::spawn_blocking(|| io::stdin().read_line(&mut String::new()));
                 // Where standard input can't be read, the scene goes on without it.
-                self.during(enter).await.map(|_| ())
+                let _ = self.during(enter).await?;
+                // On a terminal, Enter itself ends the line.
+                if io::stdin().is_terminal() { Ok(()) } else { Ok(self.narrator.say("")?) }
             }
         }
     }
