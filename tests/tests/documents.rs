@@ -220,7 +220,9 @@ fn options_defined(source: &str) -> BTreeSet<String> {
             continue;
         }
         let field = lines.find(|line| !line.trim().starts_with(['#', '/']) && line.contains(':')).unwrap_or_default();
-        let field = field.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+        let field = field.trim();
+        let field =
+            ["pub(crate) ", "pub(super) ", "pub "].iter().fold(field, |rest, word| rest.trim_start_matches(word));
         options.insert(format!("--{}", field.split(':').next().unwrap().replace('_', "-")));
     }
     options
