@@ -124,7 +124,7 @@ impl DataDirectory {
         if !is_ours {
             return;
         }
-        // What cannot be removed here does no harm: it is an empty database.
+        // A file that cannot be removed does no harm: it is an empty database.
         let unfinished = [self.unfinished(), self.path.join("replica.sqlite.new-journal")];
         let of_a_new_database = [self.database(), self.log()];
         for file in of_a_new_database.iter().filter(|_| !had_database).chain(&unfinished) {

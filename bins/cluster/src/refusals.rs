@@ -1,4 +1,4 @@
-//! What the broker does not permit to the launcher and to its members, gathered until all have said it.
+//! Subjects that the broker does not permit to the launcher and to its members, gathered until all have said theirs.
 
 use std::time::Duration;
 
