@@ -262,7 +262,7 @@ impl Clients {
     }
 
     /// Answers all clients whose requests cannot be done, as the broker does not permit what they need: `missing` says what.
-    /// What the core says of them later is dropped. Batches wait: some of their operations may have an answer.
+    /// The core's later words on them are dropped. Batches wait: some of their operations may have an answer.
     pub(crate) async fn give_up(
         &mut self,
         hindered: Hindered,

@@ -63,17 +63,20 @@ impl Permits {
         self.lost_subscriptions
     }
 
-    /// Something was refused: everything is checked, at most once in [`RETRY`].
+    /// Something was refused: everything is checked, at once where nothing was missing, or else at most once in [`RETRY`].
     ///
     /// A refused reply alone proves nothing: it may only have come too late to be permitted.
     pub(crate) fn doubt(&mut self, denial: Denial, is_reply: bool) {
+        // The last check has tried what was refused before it: this is news, and a request may wait for it.
+        let is_news = self.suffice() && !is_reply && denial.access == Access::Publish;
         match denial.access {
             Access::Subscribe => self.lost_subscriptions = true,
             Access::Publish if is_reply || self.refused.len() >= REFUSED_MAX => {}
             Access::Publish => drop(self.refused.insert(denial.subject)),
         }
-        let due = self.checked.map_or_else(Instant::now, |checked| checked + RETRY);
-        self.due.get_or_insert(due);
+        let now = Instant::now();
+        let due = self.checked.filter(|_| !is_news).map_or(now, |checked| checked + RETRY);
+        self.due = Some(self.due.map_or(due, |before| before.min(due)));
     }
 
     /// Adds what was refused to the needs.
