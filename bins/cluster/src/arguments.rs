@@ -284,7 +284,7 @@ mod tests {
             (&["--sites", "2", "--server", "nats://a:1"], "one is named already"),
             (&["--strict", "--fault-tolerance", "5", "1", "3"], "asks for 5 replicas to hold each update, and only 3"),
             (&["--strict", "1", "1"], "asks for 2 replicas"),
-            (&["--together", "3", "2"], "each of the first 3 replicas, but only 2"),
+            (&["--together", "3", "2"], "each of the first 3 replicas, and only 2"),
         ] {
             let error = read(line).unwrap_err();
             assert!(error.contains(why), "{line:?}: {error}");
