@@ -63,13 +63,19 @@ impl Cluster {
                         process.hears(&presence, now_us);
                     }
                 }
-                Message::Unreachable(gone, _) if process.frontend().is_some() => {
-                    if let Some(heard) = process.heard.get_mut(gone) {
-                        heard.serving_since_us = None;
-                        heard.left_us = Some(now_us);
-                    }
-                }
                 _ => {}
+            }
+        }
+        // The two halves of one process listen on connections of their own: the broker's word may come before a presence message
+        // of the same turn, or after it.
+        if process.frontend().is_some() {
+            for (_, message) in &inbox {
+                if let Message::Unreachable(gone, _) = message
+                    && let Some(heard) = process.heard.get_mut(gone)
+                {
+                    heard.serving_since_us = None;
+                    heard.left_us = Some(now_us);
+                }
             }
         }
         let mut notices = Vec::new();
