@@ -5,7 +5,7 @@
 //!   with exit statuses and JSON: [`failure`]
 //! - how it gets to a frontend: [`transport`]; what a session has seen, and where: [`memory`]; between runs: [`state`]
 //! - the program: [`commands`] (the command line), [`perform`] (one command), [`import`] (a file),
-//!   [`menu`], [`decode`], and [`show`], the words; [`watch`]: commands that look at a running cluster;
+//!   [`menu`] and the [`lines`] that it reads, [`decode`], and [`show`], the words; [`watch`]: commands that look at a running cluster;
 //!   `feed`: the change feed
 //!
 //! [`main_with`] is the whole program; [`run`] is the same with arguments already parsed, inside a runtime.
@@ -20,6 +20,7 @@ mod fake;
 mod feed;
 mod generated;
 pub mod import;
+pub mod lines;
 pub mod memory;
 pub mod menu;
 pub mod perform;

@@ -8,17 +8,16 @@ use natter_common::edge::{MoviesReply, ReplyOf};
 use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::Stars;
 use natter_common::request::{ALL_LIMIT_DEFAULT, Query, SEARCH_LIMIT_DEFAULT, Update};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt};
+use tokio::io::AsyncBufRead;
 
 use crate::api::Client;
 use crate::commands::{parse_movie, parse_stars, parse_title};
 use crate::error::ClientError;
+use crate::lines::read_line;
 use crate::requests::{Asked, Question};
 use crate::show;
 use crate::transport::Transport;
 
-/// A longer line is cut: no title is as long.
-const LINE_BYTES_MAX: usize = 4096;
 /// Number of table rows shown at a time to a person at a terminal.
 const ROWS_AT_A_TIME: usize = 20;
 
@@ -313,28 +312,6 @@ fn table(mut rows: Vec<String>, summary: String) -> Vec<String> {
     }
     rows.push(summary);
     rows
-}
-
-/// A line, cut at [`LINE_BYTES_MAX`]; `None` at the end of the input.
-async fn read_line(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<String>> {
-    let mut line = Vec::new();
-    let mut read_any = false;
-    loop {
-        let chunk = input.fill_buf().await?;
-        if chunk.is_empty() {
-            break;
-        }
-        read_any = true;
-        let end = chunk.iter().position(|byte| *byte == b'\n');
-        let text = &chunk[..end.unwrap_or(chunk.len())];
-        line.extend_from_slice(&text[..text.len().min(LINE_BYTES_MAX - line.len())]);
-        let used = end.map_or(chunk.len(), |end| end + 1);
-        input.consume(used);
-        if end.is_some() {
-            break;
-        }
-    }
-    Ok(read_any.then(|| String::from_utf8_lossy(&line).into_owned()))
 }
 
 #[cfg(test)]
