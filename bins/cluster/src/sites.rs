@@ -52,14 +52,11 @@ impl fmt::Display for Site {
 
 /// Arguments that make a nats-server one of the brokers. `way_out` is the port by which it reaches the other one.
 pub(crate) fn route_arguments(way_out: Option<u16>) -> Vec<OsString> {
-    let listen = "nats://127.0.0.1:-1";
-    let mut arguments = vec!["--cluster", listen, "--cluster_name", NAME, "--cluster_advertise", NOWHERE];
-    arguments.push("--no_advertise");
-    let mut arguments: Vec<OsString> = arguments.into_iter().map(OsString::from).collect();
-    if let Some(port) = way_out {
-        arguments.push("--routes".into());
-        arguments.push(format!("nats://127.0.0.1:{port}").into());
-    }
+    let listen = ["--cluster", "nats://127.0.0.1:-1", "--cluster_name", NAME];
+    let advertise = ["--cluster_advertise", NOWHERE, "--no_advertise"];
+    let mut arguments: Vec<OsString> = listen.into_iter().chain(advertise).map(OsString::from).collect();
+    arguments
+        .extend(way_out.into_iter().flat_map(|port| ["--routes".into(), format!("nats://127.0.0.1:{port}").into()]));
     arguments
 }
 

@@ -7,4 +7,5 @@ pub(super) mod loss;
 pub(super) mod offline;
 pub(super) mod partition;
 pub(super) mod snapshot;
+mod steps;
 pub(super) mod update;

@@ -1,10 +1,11 @@
 //! Two concurrent updates of one rating: each side accepts one, and the same one stands everywhere in the end.
 
-use natter_client::session::{Seen, Update};
 use natter_client::watch::status::Snapshot;
-use natter_common::messages::{Mode, Role};
+use natter_common::messages::Mode;
 use natter_common::record::Record;
+use natter_common::timestamp::Timestamp;
 
+use super::steps;
 use crate::demo::failure::DemoError;
 use crate::demo::stage::{Stage, stars};
 use crate::demo::view::{has_applied, row};
@@ -12,7 +13,6 @@ use crate::demo::words;
 
 pub(in crate::demo) async fn play(stage: &mut Stage<'_>) -> Result<(), DemoError> {
     let (user_id, movie_id) = (stage.user, stage.movie);
-    let mut phone = stage.session(Seen::default()).await?;
 
     stage
         .step(
@@ -20,12 +20,7 @@ pub(in crate::demo) async fn play(stage: &mut Stage<'_>) -> Result<(), DemoError
             "Both replicas hold the record.",
         )
         .await?;
-    let created = stage.during(phone.create(user_id, movie_id, stars(3.0)?)).await?;
-    let created = created.map_err(DemoError::of_request("create"))?;
-    let text = format!("the answer: {}", words::answer(&created, stage.names()));
-    stage.observed(created.replicas.len() == 2, &text)?;
-    stage.until_converged(2).await?;
-    let mut laptop = stage.session(phone.seen()).await?;
+    let (mut phone, mut laptop) = steps::phone_and_laptop(stage, 3.0).await?;
 
     stage
         .step(
@@ -34,13 +29,7 @@ pub(in crate::demo) async fn play(stage: &mut Stage<'_>) -> Result<(), DemoError
         )
         .await?;
     stage.set(&["r2"], Mode::Offline).await?;
-    let first_id = phone.new_update_id();
-    let update = Update::Update { user_id, movie_id, rating: stars(1.0)? };
-    let answer = stage.during(phone.write(update, first_id)).await?.map_err(DemoError::of_request("update"))?;
-    let first = stage.record(first_id, &answer).await?;
-    let text =
-        format!("{}, held by {}", words::record(&first, stage.names()), words::listed(&answer.replicas, stage.names()));
-    stage.observed(first.i.as_str().starts_with("r1-") && answer.replicas == [first.i.clone()], &text)?;
+    let (_, first) = steps::updated_alone(stage, &mut phone, 1.0, "r1").await?;
 
     stage
         .step(
@@ -50,21 +39,11 @@ pub(in crate::demo) async fn play(stage: &mut Stage<'_>) -> Result<(), DemoError
              concurrent.",
         )
         .await?;
-    stage.set(&["r1"], Mode::Offline).await?;
-    stage.set(&["r2"], Mode::Measured).await?;
-    stage.stop(Role::Frontend, "f1").await?;
-    stage.add(Role::Frontend, 2).await?;
-    let second_id = laptop.new_update_id();
-    let update = Update::Update { user_id, movie_id, rating: stars(5.0)? };
-    let answer = stage.during(laptop.write(update, second_id)).await?.map_err(DemoError::of_request("update"))?;
-    let second = stage.record(second_id, &answer).await?;
-    let text = format!(
-        "{}, held by {}",
-        words::record(&second, stage.names()),
-        words::listed(&answer.replicas, stage.names())
-    );
+    steps::other_way_round(stage, "r1", "r2").await?;
+    let (second_id, second) = steps::updated_alone(stage, &mut laptop, 5.0, "r2").await?;
     let knows = |one: &Record, other: &Record| one.i == other.i || one.prev.get(&other.i) >= other.seq;
-    stage.observed(!knows(&first, &second) && !knows(&second, &first), &text)?;
+    let are_concurrent = !knows(&first, &second) && !knows(&second, &first);
+    stage.observed(are_concurrent, "neither `prev` names the other's record")?;
     let has_applied_own =
         |seen: &Snapshot| row(seen, "r2").is_some_and(|row| row.value_timestamp.get(&second.i) >= second.seq);
     let snapshot = stage.until("r2 has applied its record", has_applied_own).await?;
@@ -82,7 +61,8 @@ pub(in crate::demo) async fn play(stage: &mut Stage<'_>) -> Result<(), DemoError
     stage.set(&["r1"], Mode::Measured).await?;
     let snapshot = stage.until_converged(2).await?;
     stage.show_replicas(&snapshot)?;
-    let mut both = answer.label.replicas.clone();
+    let mut both = Timestamp::new();
+    both.raise(&second.i, second.seq);
     both.raise(&first.i, first.seq);
     let all = ["r1", "r2"].iter().all(|name| has_applied(&snapshot, name, &both));
     let text = format!("both have applied {} and show one digest", words::timestamp(&both, stage.names()));

@@ -1,9 +1,10 @@
 //! A delete, and an older update that comes late: the marker of the delete outlives the rating.
 
-use natter_client::session::{Seen, Update};
+use natter_client::session::Update;
 use natter_client::watch::status::Snapshot;
-use natter_common::messages::{Mode, Role};
+use natter_common::messages::Mode;
 
+use super::steps;
 use crate::demo::failure::DemoError;
 use crate::demo::stage::{Stage, stars};
 use crate::demo::view::row;
@@ -11,17 +12,11 @@ use crate::demo::words;
 
 pub(in crate::demo) async fn play(stage: &mut Stage<'_>) -> Result<(), DemoError> {
     let (user_id, movie_id) = (stage.user, stage.movie);
-    let mut phone = stage.session(Seen::default()).await?;
 
     stage
         .step("User 42 rates movie 1 with 4.5 stars, on a phone and a laptop.", "Both replicas hold the record.")
         .await?;
-    let created = stage.during(phone.create(user_id, movie_id, stars(4.5)?)).await?;
-    let created = created.map_err(DemoError::of_request("create"))?;
-    let text = format!("the answer: {}", words::answer(&created, stage.names()));
-    stage.observed(created.replicas.len() == 2, &text)?;
-    stage.until_converged(2).await?;
-    let mut laptop = stage.session(phone.seen()).await?;
+    let (mut phone, mut laptop) = steps::phone_and_laptop(stage, 4.5).await?;
 
     stage
         .step(
@@ -30,13 +25,7 @@ pub(in crate::demo) async fn play(stage: &mut Stage<'_>) -> Result<(), DemoError
         )
         .await?;
     stage.set(&["r1"], Mode::Offline).await?;
-    let late_id = phone.new_update_id();
-    let update = Update::Update { user_id, movie_id, rating: stars(1.0)? };
-    let answer = stage.during(phone.write(update, late_id)).await?.map_err(DemoError::of_request("update"))?;
-    let late = stage.record(late_id, &answer).await?;
-    let text =
-        format!("{}, held by {}", words::record(&late, stage.names()), words::listed(&answer.replicas, stage.names()));
-    stage.observed(late.i.as_str().starts_with("r2-") && answer.replicas == [late.i.clone()], &text)?;
+    let (_, late) = steps::updated_alone(stage, &mut phone, 1.0, "r2").await?;
 
     stage
         .step(
@@ -46,10 +35,7 @@ pub(in crate::demo) async fn play(stage: &mut Stage<'_>) -> Result<(), DemoError
              know yet.",
         )
         .await?;
-    stage.set(&["r2"], Mode::Offline).await?;
-    stage.set(&["r1"], Mode::Measured).await?;
-    stage.stop(Role::Frontend, "f1").await?;
-    stage.add(Role::Frontend, 2).await?;
+    steps::other_way_round(stage, "r2", "r1").await?;
     let delete_id = laptop.new_update_id();
     let delete = Update::Delete { user_id, movie_id };
     let answer = stage.during(laptop.write(delete, delete_id)).await?.map_err(DemoError::of_request("delete"))?;
