@@ -21,7 +21,9 @@ use serde_json::Value;
 
 /// The roles, which cargo builds before the tests.
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");
-const DOCUMENTS: [&str; 13] = [
+const DOCUMENTS: [&str; 15] = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "README.md",
     "docs/ARCHITECTURE.md",
     "docs/BENCHMARKS.md",
@@ -125,6 +127,17 @@ fn the_example_in_the_contract_is_the_file() {
     assert_eq!(blocks(&read("docs/PROTOCOL.md"), "python"), [read("docs/example_client.py")]);
 }
 
+/// `just` is a convenience: the commands of its quick check are those that CONTRIBUTING shows.
+#[test]
+fn the_quick_check_is_the_same_for_just_and_by_hand() {
+    let justfile = read("justfile");
+    let recipe = justfile.lines().skip_while(|line| *line != "quick:").skip(1);
+    let recipe: Vec<&str> = recipe.map_while(|line| line.strip_prefix("    ")).collect();
+    let shown = blocks(&read("CONTRIBUTING.md"), "sh");
+    assert!(recipe.len() > 2, "only {recipe:?} found");
+    assert!(shown.iter().any(|block| block.lines().eq(recipe.iter().copied())), "CONTRIBUTING.md has not {recipe:?}");
+}
+
 #[test]
 fn files_that_the_documents_name_are_there() {
     let top: BTreeSet<String> = std::fs::read_dir(root())
@@ -194,9 +207,52 @@ fn short_file_names_are_those_of_files() {
     }
 }
 
+/// Whether a source file defines a function of this name.
+fn defines(source: &str, function: &str) -> bool {
+    source
+        .match_indices(&format!("fn {function}"))
+        .any(|(at, found)| source[at + found.len()..].starts_with(['(', '<']))
+}
+
+/// The functions that a text names with their brackets, as `name()`.
+fn functions_named(text: &str) -> Vec<String> {
+    let is_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let ends = text.match_indices("()").map(|(end, _)| &text[..end]);
+    let names = ends.map(|before| before[before.trim_end_matches(is_of_name).len()..].to_owned());
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn functions_on_the_way_of_an_update_are_in_their_files() {
+    let document = read("docs/ARCHITECTURE.md");
+    let section = document.split("\n## ").find(|section| section.starts_with("The way of an update")).unwrap();
+    let (mut path, mut steps, mut known) = (String::new(), 0, BTreeSet::new());
+    for row in section.lines().filter(|line| line.starts_with("| ") && line.contains("()")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        steps += 1;
+        assert_eq!(cells[1], steps.to_string(), "{row}");
+        // An empty cell stands for the file of the row before.
+        path = cells[3].split('`').nth(1).map_or(path, str::to_owned);
+        let source = read(&path);
+        for function in functions_named(cells[4]) {
+            assert!(defines(&source, &function), "step {steps}: {path} has no function {function}");
+            known.insert(function);
+        }
+    }
+    assert!(steps > 20, "only {steps} found");
+    let named_elsewhere = section.lines().filter(|line| !line.starts_with("| ")).collect::<Vec<_>>().join("\n");
+    let paths = code_spans(&prose(section)).into_iter().filter(|span| span.ends_with(".rs"));
+    let sources: Vec<String> = paths.map(|path| read(&path)).collect();
+    for function in functions_named(&named_elsewhere) {
+        let is_there = known.contains(&function) || sources.iter().any(|source| defines(source, &function));
+        assert!(is_there, "no file that the section names has a function {function}");
+    }
+}
+
 #[test]
 fn hard_cases_in_the_table_have_their_transcripts() {
     let document = read("docs/ARCHITECTURE.md");
+    let document = document.split("\n## ").find(|section| section.starts_with("Hard cases")).unwrap();
     let numbers =
         document.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")).map(|(first, _)| first);
     let numbers: Vec<&str> = numbers.filter(|first| first.len() == 2 && first.parse::<u8>().is_ok()).collect();
