@@ -52,6 +52,7 @@ regressions! {
     an_update_is_not_sent_to_and_fro_between_one_who_holds_a_stamp_that_is_ahead_and_one_who_does_not: 1_400_455_961
     a_frontend_that_wakes_after_a_pause_asks_nothing_more_for_requests_whose_time_is_over: 1_400_567_414
     the_word_of_the_broker_may_come_after_a_last_presence_of_the_same_turn: 1_600_955_155
+    the_word_of_the_broker_may_come_before_a_presence_of_the_same_turn: 1_800_047_637
     an_update_acknowledged_when_its_only_holder_had_just_died_is_excused_as_lost: 20_029_753
     a_log_whose_pages_hold_nothing_but_what_is_retired_here_is_read_on: 110_147_466
     a_replica_that_leaves_before_it_was_heard_supersedes_no_earlier_life: 120_057_475

@@ -1,5 +1,7 @@
 //! The shells of the two cores: a batch of inputs goes in, and then what it asked for is done.
 
+use std::collections::BTreeSet;
+
 use natter_common::colocated::Outputs;
 use natter_common::edge::ClientRequest;
 use natter_common::frontend;
@@ -48,6 +50,7 @@ impl Cluster {
         {
             disk.commit(process.syncing.take());
         }
+        let mut shown = BTreeSet::new();
         for (from, message) in &inbox {
             if let Some(heard) = process.heard.get_mut(from) {
                 heard.alive_us = now_us;
@@ -55,26 +58,28 @@ impl Cluster {
             match message {
                 Message::Presence(presence) => {
                     process.hears(presence, now_us);
+                    shown.insert(presence.id.clone());
                 }
                 // Presence that a bystander repeats is news if the original was lost, or comes later.
                 Message::Foreign(of, Channel::Presence, payload) if of != id => {
                     let input = incoming::frontend_input(Channel::Presence, of.as_str(), payload.bytes());
                     if let Ok(frontend::Input::Presence(presence)) = input {
                         process.hears(&presence, now_us);
+                        shown.insert(presence.id);
                     }
                 }
                 _ => {}
             }
         }
         // The two halves of one process listen on connections of their own: the broker's word may come before a presence message
-        // of the same turn, or after it.
+        // of the same turn, or after it. So the two together prove neither that the replica is gone nor that it is up.
         if process.frontend().is_some() {
             for (_, message) in &inbox {
                 if let Message::Unreachable(gone, _) = message
                     && let Some(heard) = process.heard.get_mut(gone)
                 {
                     heard.serving_since_us = None;
-                    heard.left_us = Some(now_us);
+                    heard.left_us = if shown.contains(gone) { None } else { Some(now_us) };
                 }
             }
         }
