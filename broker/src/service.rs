@@ -77,8 +77,8 @@ impl Service {
         Ok(Self { client: client.clone(), state, answering })
     }
 
-    /// Subscribes to `subject` in `queue_group`, as the endpoint `name`. An endpoint that is added again keeps its place
-    /// and its counts.
+    /// Subscribes to `subject`, in `queue_group` where requests are shared out among processes, as the endpoint `name`. An
+    /// endpoint that is added again keeps its place and its counts.
     ///
     /// # Errors
     ///
@@ -87,9 +87,12 @@ impl Service {
         &self,
         name: &str,
         subject: String,
-        queue_group: &'static str,
+        queue_group: Option<&'static str>,
     ) -> Result<(Arc<Endpoint>, Subscriber), SubscribeError> {
-        let messages = self.client.queue_subscribe(subject.clone(), queue_group.to_owned()).await?;
+        let messages = match queue_group {
+            Some(group) => self.client.queue_subscribe(subject.clone(), group.to_owned()).await?,
+            None => self.client.subscribe(subject.clone()).await?,
+        };
         let mut endpoints = self.state.endpoints();
         let endpoint = match endpoints.iter().find(|endpoint| endpoint.name() == name) {
             Some(endpoint) => Arc::clone(endpoint),

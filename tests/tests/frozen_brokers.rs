@@ -151,9 +151,11 @@ async fn clients_of_healthy_brokers_are_answered_while_one_of_three_is_frozen_or
     let plan =
         StagePlan::new("clients_of_healthy_brokers_are_answered_while_one_of_three_is_frozen_or_cut_off", KEEP_IN);
     let mut stage = Stage::start(&world, plan, seed).await;
-    // `CUT_OFF_BROKERS=9` cuts each off in turn, three times.
-    let cut_off = std::env::var("CUT_OFF_BROKERS").map_or(1, |number| number.parse().unwrap());
-    let frozen = (0..3).map(|sick| (sick, Trouble::Frozen));
+    let mut late = Vec::new();
+    // `CUT_OFF_BROKERS=9` cuts each off in turn, three times; `FROZEN_BROKERS` says how often one is frozen.
+    let number_of = |name: &str| std::env::var(name).ok().map(|number| number.parse::<usize>().unwrap());
+    let cut_off = number_of("CUT_OFF_BROKERS").unwrap_or(1);
+    let frozen = (0..number_of("FROZEN_BROKERS").unwrap_or(3)).map(|n| (n % 3, Trouble::Frozen));
     for (sick, trouble) in frozen.chain((0..cut_off).map(|n| (n % 3, Trouble::CutOff))) {
         let mut probes = Vec::new();
         for (n, url) in stage.brokers.urls().iter().enumerate().filter(|(n, _)| *n != sick) {
@@ -172,11 +174,13 @@ async fn clients_of_healthy_brokers_are_answered_while_one_of_three_is_frozen_or
         for (n, probe) in &probes {
             let longest = probe.longest();
             println!("s{} {trouble:?}: longest time without an answer at s{}: {longest:.1?}", sick + 1, n + 1);
-            let is_short = longest.iter().all(|(_, longest)| *longest <= SILENCE_MAX);
-            assert!(is_short, "s{}: {longest:?}, with {:?}", n + 1, probe.trails());
+            if longest.iter().any(|(_, longest)| *longest > SILENCE_MAX) {
+                late.push(format!("s{} {trouble:?}, at s{}: {longest:?}, with {:?}", sick + 1, n + 1, probe.trails()));
+            }
         }
         drop(probes);
         stage.until_well().await;
     }
     println!("{}", stage.finish().await);
+    assert!(late.is_empty(), "{late:#?}");
 }

@@ -1,12 +1,14 @@
 //! Grounds to take part in the queue group: with how many places, or not at all.
 
 use async_nats::Client;
-use natter_broker::connection::Siblings;
+use natter_broker::connection::{Pair, Siblings};
 use tokio::time::Instant;
 
 use crate::ghosts::{Ghosts, Vitals};
-use crate::hearing::{Hearing, PAUSED_AFTER};
-use crate::sides::{Change, Side, Sides};
+use crate::hearing::Hearing;
+
+/// The connection that clients come in by, among the two.
+const ENTRANCE: usize = 1;
 
 /// The state of replicas and connections, as far as it is known here.
 #[derive(Debug)]
@@ -14,8 +16,8 @@ pub(crate) struct Attendance {
     siblings: Siblings,
     hearing: Hearing,
     ghosts: Ghosts,
-    sides: Sides,
-    ticked: Instant,
+    /// Keeps the two connections on the side of most servers of the broker.
+    pair: Option<Pair>,
     /// The connection to the replicas.
     replicas: Watched,
     /// The connection that clients come in by.
@@ -41,14 +43,18 @@ impl Watched {
 
 impl Attendance {
     /// Nothing is known yet of these two connections, given with their names.
-    pub(crate) fn start(siblings: Siblings, client: (String, &Client), entrance: (String, &Client)) -> Self {
+    pub(crate) fn start(
+        siblings: Siblings,
+        pair: Option<Pair>,
+        client: (String, &Client),
+        entrance: (String, &Client),
+    ) -> Self {
         let now = Instant::now();
         Self {
             siblings,
             hearing: Hearing::start(now),
             ghosts: Ghosts::default(),
-            sides: Sides::start(now),
-            ticked: now,
+            pair,
             replicas: Watched::start(client.0, client.1, now),
             entrance: Watched::start(entrance.0, entrance.1, now),
             has_served: false,
@@ -61,28 +67,22 @@ impl Attendance {
         self.replicas.vitals.tick(now);
         self.entrance.vitals.tick(now);
         self.hearing.tick(now);
-        if now - std::mem::replace(&mut self.ticked, now) > PAUSED_AFTER {
-            self.sides.begin_anew(now);
+        while let Some(departure) = self.pair.as_mut().and_then(Pair::next_departure) {
+            if let Some(pair) = self.pair.as_ref().filter(|_| departure.connection == ENTRANCE) {
+                // The server that was left keeps the place until it and this frontend are together again.
+                self.ghosts.suspect(pair.until_reached(departure));
+            }
         }
     }
 
     /// A replica showed itself.
-    pub(crate) fn heard_replica(&mut self, replica: &str) {
-        let now = Instant::now();
-        self.hearing.heard(now);
-        self.sides.heard(Side::Replicas, replica, now);
-    }
-
-    /// A replica showed itself on the connection that clients come in by.
-    pub(crate) fn overheard_replica(&mut self, replica: &str) {
-        self.sides.heard(Side::Entrance, replica, Instant::now());
+    pub(crate) fn heard_replica(&mut self) {
+        self.hearing.heard(Instant::now());
     }
 
     /// The connection to the replicas stands again.
     pub(crate) fn connected(&mut self) {
-        let now = Instant::now();
-        self.hearing.connected(now);
-        self.sides.begin_anew(now);
+        self.hearing.connected(Instant::now());
         Self::moved(&mut self.replicas, &self.siblings, &mut self.ghosts);
     }
 
@@ -95,7 +95,6 @@ impl Attendance {
 
     /// The connection that clients come in by stands again.
     pub(crate) fn entrance_connected(&mut self) {
-        self.sides.begin_anew(Instant::now());
         Self::moved(&mut self.entrance, &self.siblings, &mut self.ghosts);
     }
 
@@ -112,26 +111,15 @@ impl Attendance {
         }
     }
 
-    /// Whether to connect to the replicas through another server of the broker now.
-    pub(crate) fn takes_a_hop(&mut self, now: Instant) -> bool {
-        self.siblings.have_a_choice() && self.hearing.takes_a_hop(now)
+    /// The connection that clients come in by is about to be closed.
+    pub(crate) fn end(&mut self) {
+        self.pair = None;
     }
 
-    /// The change that is due now, because the connection to the replicas hears others than the other connection does.
-    pub(crate) fn leaves_a_side(&mut self, now: Instant) -> Option<Change> {
-        if !self.siblings.have_a_choice() {
-            return None;
-        }
-        let alive = [self.replicas.vitals.changed(), self.entrance.vitals.changed()];
-        let change = self.sides.change(alive, fastrand::bool(), now)?;
-        if change == Change::Exchange {
-            self.siblings.exchange(&self.replicas.name, &self.entrance.name);
-        }
-        if change != Change::Hop(Side::Replicas) {
-            // The server that is cut off keeps the place, and answers here all the same.
-            self.ghosts.suspect(std::future::pending());
-        }
-        Some(change)
+    /// Whether to connect to the replicas through another server of the broker now.
+    pub(crate) fn takes_a_hop(&mut self, now: Instant) -> bool {
+        let are_together = self.pair.as_ref().is_some_and(Pair::is_whole);
+        self.siblings.have_a_choice() && self.hearing.takes_a_hop(are_together, now)
     }
 
     /// Number of places that the frontend should have in the queue group: none while it hears no replica.

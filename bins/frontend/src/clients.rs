@@ -163,7 +163,7 @@ impl Clients {
                 if names_user && !operation.has_user() {
                     continue;
                 }
-                let (endpoint, messages) = service.serve(&name, subject, FRONTEND_QUEUE).await?;
+                let (endpoint, messages) = service.serve(&name, subject, Some(FRONTEND_QUEUE)).await?;
                 let mut end_of_place = end_of_place.clone();
                 let end = Box::pin(async move {
                     let _ = end_of_place.changed().await; // it never changes, but ends

@@ -44,11 +44,6 @@ impl Vitals {
         }
     }
 
-    /// The time when anything came in last, as far as ticks tell.
-    pub(crate) fn changed(&self) -> Instant {
-        self.changed
-    }
-
     /// Whether nothing has come in for so long that the server may be frozen.
     pub(crate) fn are_silent(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.changed) > SILENT_AFTER

@@ -6,12 +6,11 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::Client;
 use async_nats::connection::State;
-use async_nats::{Client, Message, Subscriber};
-use futures_util::stream::ReadyChunks;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use natter_broker::access::{self, AccessError, Events, RETRY, RETRY_LIMIT};
-use natter_broker::connection::{ConnectionEvent, Denial};
+use natter_broker::connection::ConnectionEvent;
 use natter_broker::moderation::Moderation;
 use natter_broker::publisher::{Publisher, within};
 use natter_broker::service::Service;
@@ -31,16 +30,12 @@ use crate::line::{self, Line};
 use crate::metrics::{FrontendMetrics, OF_CLIENTS, OF_REPLICAS, State as Shown};
 use crate::outbox::Outbox;
 use crate::permits::{Hindered, Permits};
-use crate::sides::{Change, Side};
 use crate::{FrontendArgs, FrontendError, steps, witness};
 
 /// Maximum time for the last messages to be sent.
 const DRAIN: Duration = Duration::from_secs(2);
 /// Time for a command to a connection. It waits where the connection is lost and much is to be sent.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Maximum presence messages of the second connection that are read together. The rest waits for the next turn.
-const OVERHEARD_MAX: usize = 1024;
 
 /// A frontend without its core.
 pub struct Half {
@@ -54,8 +49,6 @@ pub struct Half {
     /// are still on their way.
     entrance: Client,
     entrance_events: Events,
-    /// Presence of replicas on that connection.
-    overheard: ReadyChunks<Subscriber>,
     /// Whether requests of clients can still come in.
     is_open: bool,
     is_leaving: bool,
@@ -77,8 +70,6 @@ pub enum Gathered {
     Replicas(FromReplicas),
     /// Clients sent these.
     Clients(FromClients),
-    /// Replicas showed themselves on the connection that clients come in by.
-    Overheard(Overheard),
     /// Permissions have to be checked, with [`Half::check_permits`].
     Permits,
     /// No client will ever send anything more.
@@ -89,9 +80,6 @@ pub enum Gathered {
 
 /// Messages of replicas that are handled together.
 pub struct FromReplicas(Vec<Delivery>);
-
-/// Presence that is only counted.
-pub struct Overheard(Vec<Message>);
 
 /// Requests of clients that are handled together.
 pub struct FromClients(Vec<Arrival>);
@@ -109,9 +97,10 @@ impl Half {
         presence: &Presence,
     ) -> Result<Self, FrontendError> {
         let id = presence.id.clone();
-        let Line { client, inbox, replies, events, entrance, entrance_events, service, overheard, live, siblings } =
+        let Line { client, inbox, replies, events, entrance, entrance_events, service, live, siblings, pair } =
             Line::open(arguments, subjects, presence).await?;
-        let attendance = Attendance::start(siblings, (line::name(&id), &client), (line::entrance_name(&id), &entrance));
+        let names = (line::name(&id), line::entrance_name(&id));
+        let attendance = Attendance::start(siblings, pair, (names.0, &client), (names.1, &entrance));
         Ok(Self {
             inbox,
             events,
@@ -121,7 +110,6 @@ impl Half {
             attendance,
             entrance,
             entrance_events,
-            overheard: overheard.ready_chunks(OVERHEARD_MAX),
             is_open: true,
             is_leaving: false,
             subjects: subjects.clone(),
@@ -165,7 +153,7 @@ impl Half {
     /// Waits for what replicas sent, and for what clients sent, each by itself: a tick goes between the two, so that nothing
     /// that replicas sent waits to be read when it comes. Both are cancel safe.
     pub fn gather(&mut self) -> (impl Future<Output = Gathered>, impl Future<Output = Gathered>) {
-        let Self { events, entrance_events, inbox, permits, overheard, clients, is_open, is_leaving, .. } = self;
+        let Self { events, entrance_events, inbox, permits, clients, is_open, is_leaving, .. } = self;
         let of_replicas = async move {
             tokio::select! {
                 biased;
@@ -178,7 +166,6 @@ impl Half {
             tokio::select! {
                 biased;
                 () = permits.until_due(), if !*is_leaving => Gathered::Permits,
-                Some(presence) = overheard.next() => Gathered::Overheard(Overheard(presence)),
                 batch = clients.next(), if *is_open => {
                     batch.map_or(Gathered::ClientsEnd, |batch| Gathered::Clients(FromClients(batch)))
                 }
@@ -194,11 +181,6 @@ impl Half {
         match gathered {
             Gathered::Event(event) => self.hear(event, inputs),
             Gathered::EntranceEvent(event) => self.hear_of_entrance(event),
-            Gathered::Overheard(Overheard(presence)) => {
-                for message in presence {
-                    self.attendance.overheard_replica(Subjects::last_token(&message.subject));
-                }
-            }
             Gathered::Replicas(FromReplicas(batch)) => self.read_replicas(batch, inputs),
             Gathered::Clients(FromClients(batch)) => self.read_clients(batch, inputs, outputs),
             Gathered::ClientsEnd => self.is_open = false,
@@ -237,7 +219,7 @@ impl Half {
             self.inbox.read(delivery, &mut self.outbox.witness, inputs);
             if let Some(Input::Presence(presence)) = inputs.last() {
                 if presence.status != Status::Left {
-                    self.attendance.heard_replica(presence.id.as_str());
+                    self.attendance.heard_replica();
                 }
                 if let Some(metrics) = &self.metrics {
                     metrics.hear(presence);
@@ -267,7 +249,7 @@ impl Half {
             }
             ConnectionEvent::Denied(denial) if denial.subject == witness::LISTS => self.outbox.witness.falls_mute(),
             ConnectionEvent::Denied(denial) => {
-                if !line::is_dispensable(&self.subjects, &denial) {
+                if !line::is_dispensable(&self.subjects, self.outbox.own(), &denial) {
                     self.permits.doubt(denial, false);
                 }
             }
@@ -291,8 +273,11 @@ impl Half {
             ConnectionEvent::SlowConsumer { dropped } => {
                 warn!(dropped, "requests came faster than they were read and were lost: their clients ask again");
             }
-            ConnectionEvent::Denied(Denial { subject, .. }) if subject.starts_with("$SRV.") => {}
-            ConnectionEvent::Denied(denial) => self.permits.doubt(denial, true),
+            ConnectionEvent::Denied(denial) => {
+                if !line::is_dispensable_at_the_entrance(&self.subjects, self.outbox.own(), &denial) {
+                    self.permits.doubt(denial, true);
+                }
+            }
         }
     }
 
@@ -362,18 +347,6 @@ impl Half {
         if self.attendance.takes_a_hop(now) {
             warn!(frontend = %core.id(), "hears no replica: tries another server of the broker");
             let _ = within(COMMAND_TIMEOUT, self.outbox.publisher.client().force_reconnect()).await;
-        }
-        if let Some(change) = self.attendance.leaves_a_side(now) {
-            let (what, which) = match change {
-                Change::Hop(Side::Replicas) => ("the connection to the replicas tries another server", [true, false]),
-                Change::Hop(Side::Entrance) => ("the connection of clients tries another server", [false, true]),
-                Change::Exchange => ("its two connections exchange their servers", [true; 2]),
-            };
-            warn!(frontend = %core.id(), "hears different replicas at two servers of the broker: {what}");
-            for (_, client) in which.iter().zip([self.outbox.publisher.client(), &self.entrance]).filter(|(is, _)| **is)
-            {
-                let _ = within(COMMAND_TIMEOUT, client.force_reconnect()).await;
-            }
         }
         match (self.clients.places(), self.attendance.places(now)) {
             (taken, 0) => {
@@ -447,6 +420,7 @@ impl Half {
     /// Takes no more requests but those that are on their way. The core has said LEFT by now.
     pub async fn close_entrance(&mut self) {
         self.is_leaving = true;
+        self.attendance.end();
         self.clients.answer_elsewhere(true);
         // Answers given through the entrance so far are sent before it is drained.
         let _ = timeout(DRAIN, self.entrance.flush()).await;

@@ -15,7 +15,7 @@ const FIRST_PRESENCE: Duration = Duration::from_millis(2 * PRESENCE_INTERVAL_MS)
 /// Time without a connection after which no more requests are taken.
 const DOWN_MAX: Duration = Duration::from_millis(PRESENCE_INTERVAL_MS);
 /// Without a tick for this long, this process was paused: silence proves nothing.
-pub(crate) const PAUSED_AFTER: Duration = Duration::from_millis(PRESENCE_INTERVAL_MS);
+const PAUSED_AFTER: Duration = Duration::from_millis(PRESENCE_INTERVAL_MS);
 /// The longest pause between two changes of the server.
 const HOP_PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -72,9 +72,11 @@ impl Hearing {
         self.is_silent(now, DEAF_AFTER) || self.down_since.is_some_and(|since| now - since > DOWN_MAX)
     }
 
-    /// Whether to try another server now; then this counts as done. The pauses between two tries grow.
-    pub(crate) fn takes_a_hop(&mut self, now: Instant) -> bool {
-        if self.heard.is_none() || self.down_since.is_some() || !self.is_silent(now, HOP_AFTER) {
+    /// Whether to try another server now; then this counts as done. The pauses between two tries grow. Where another
+    /// connection `is_together` with this one, servers nearby hear no more than this one, and it takes its time.
+    pub(crate) fn takes_a_hop(&mut self, is_together: bool, now: Instant) -> bool {
+        let hop_after = if is_together { DEAF_AFTER } else { HOP_AFTER };
+        if self.heard.is_none() || self.down_since.is_some() || !self.is_silent(now, hop_after) {
             return false;
         }
         let hops = match self.hopped {
@@ -123,7 +125,7 @@ mod tests {
         hearing.heard(start);
         hearing.tick(at(start, 20));
         hearing.tick(at(start, 60_000));
-        assert!(!hearing.is_deaf(at(start, 60_100)) && !hearing.takes_a_hop(at(start, 60_100)));
+        assert!(!hearing.is_deaf(at(start, 60_100)) && !hearing.takes_a_hop(false, at(start, 60_100)));
     }
 
     #[test]
@@ -150,12 +152,13 @@ mod tests {
         let mut hops = Vec::new();
         for ms in (0..60_000).step_by(20) {
             hearing.tick(at(start, ms));
-            if hearing.takes_a_hop(at(start, ms)) {
+            if hearing.takes_a_hop(false, at(start, ms)) {
                 hops.push(ms);
             }
         }
         assert_eq!(hops, [1_020, 2_020, 4_020, 8_020, 16_020, 32_020]);
         hearing.heard(at(start, 60_000));
-        assert!(!hearing.takes_a_hop(at(start, 60_020)));
+        tick(&mut hearing, start, 60_000..62_100);
+        assert!(!hearing.takes_a_hop(true, at(start, 61_900)) && hearing.takes_a_hop(true, at(start, 62_020)));
     }
 }

@@ -22,7 +22,6 @@ mod metrics;
 mod outbox;
 mod permits;
 mod shell;
-mod sides;
 mod steps;
 mod witness;
 

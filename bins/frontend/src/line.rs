@@ -1,9 +1,11 @@
 //! The line to the broker: two connections, the service, and what replica managers send.
 
-use async_nats::{Client, Subscriber};
+use async_nats::Client;
 use bytes::Bytes;
 use natter_broker::access::{self, Events, Needs};
-use natter_broker::connection::{Access, ConnectionSettings, Denial, Patience, Siblings, connect_beside};
+use natter_broker::connection::{
+    Access, ConnectionSettings, Denial, Pair, PairPlan, Patience, Siblings, Sign, connect_beside,
+};
 use natter_broker::live::Live;
 use natter_broker::service::Service;
 use natter_common::ids::ReplicaId;
@@ -28,11 +30,11 @@ pub(crate) struct Line {
     pub(crate) entrance: Client,
     pub(crate) entrance_events: Events,
     pub(crate) service: Service,
-    /// Presence of replicas, as the connection that clients come in by hears it.
-    pub(crate) overheard: Subscriber,
     pub(crate) live: Live,
     /// Servers in use by the two connections.
     pub(crate) siblings: Siblings,
+    /// Keeps the two connections on the side of most servers of the broker.
+    pub(crate) pair: Option<Pair>,
 }
 
 impl Line {
@@ -51,16 +53,21 @@ impl Line {
         let (sender, entrance_events) = unbounded_channel();
         let outer = settings(entrance_name(id));
         let entrance = connect_beside(broker, &outer, &siblings, Some(sender)).await?;
+        let plan = PairPlan {
+            connections: [(name(id), client.clone()), (entrance_name(id), entrance.clone())],
+            sign: Sign::Inbox(client.new_inbox()),
+            proof: subjects.proof(id),
+        };
+        let pair = Pair::start(broker, &siblings, plan)?;
         let live = Live::default();
         let service = start_service(&entrance, subjects, id, live.clone()).await?;
-        let overheard = entrance.subscribe(subjects.all_presence(Role::Replica)).await?;
         // The id tells observers which frontend asks.
         let replies = format!("{}.{id}", client.new_inbox());
         let inbox = Inbox::subscribe(&client, subjects, &replies).await?;
         let (mut events, entrance_events) = (Events::from(events), Events::from(entrance_events));
         access::check(&client, &mut events, &entrance, &needs(subjects, presence)).await?;
         events.forget_the_past();
-        Ok(Self { client, events, inbox, replies, entrance, entrance_events, service, overheard, live, siblings })
+        Ok(Self { client, events, inbox, replies, entrance, entrance_events, service, live, siblings, pair })
     }
 }
 
@@ -101,11 +108,17 @@ pub(crate) fn entrance_needs(subjects: &Subjects, id: &ReplicaId) -> Needs {
     Needs { role: "frontend", own: subjects.proof(id), ..Needs::default() }
 }
 
-/// Whether a frontend can go on without what was refused on its connection to the replicas: service discovery, and answers
-/// to clients, which leave by that connection only in an emergency.
-pub(crate) fn is_dispensable(subjects: &Subjects, denial: &Denial) -> bool {
+/// Whether a frontend can go on without what was refused on its connection to the replicas: service discovery, checks of
+/// the broker's servers, and answers to clients, which leave by that connection only in an emergency.
+pub(crate) fn is_dispensable(subjects: &Subjects, id: &ReplicaId, denial: &Denial) -> bool {
     match denial.access {
-        Access::Subscribe => denial.subject.starts_with("$SRV."),
+        Access::Subscribe => denial.subject.starts_with("$SRV.") || denial.subject == subjects.proof(id),
         Access::Publish => !subjects.include(&denial.subject),
     }
+}
+
+/// Whether a frontend can go on without what was refused on the connection that clients come in by.
+pub(crate) fn is_dispensable_at_the_entrance(subjects: &Subjects, id: &ReplicaId, denial: &Denial) -> bool {
+    let is_of_a_check = denial.subject == subjects.proof(id) || !subjects.include(&denial.subject);
+    denial.access == Access::Subscribe && is_of_a_check
 }

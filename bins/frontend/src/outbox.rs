@@ -33,6 +33,11 @@ impl Outbox {
         Self { publisher, witness, subjects, own, replies, live, requests: RequestPacker::default() }
     }
 
+    /// Our own id.
+    pub(crate) fn own(&self) -> &ReplicaId {
+        &self.own
+    }
+
     /// Where replicas answer, without the last two tokens.
     pub(crate) fn replies(&self) -> &str {
         &self.replies

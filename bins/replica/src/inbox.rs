@@ -26,9 +26,6 @@ use natter_common::wire::{Format, WireError, decode};
 /// Maximum number of messages that one group of subscriptions hands to a turn.
 const BATCH_MAX: usize = 8192;
 
-/// Queue group of the endpoints, of which this process is the only member.
-const QUEUE: &str = "q";
-
 const RESPOND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A request that has no answer after this will never have one.
@@ -125,7 +122,9 @@ pub(crate) async fn subscribe(
         (Streams::new(BATCH_MAX, Delivery::bytes), Streams::new(BATCH_MAX, Delivery::bytes));
     for endpoint in Endpoint::ALL {
         let name = endpoint.name();
-        let (served, messages) = service.serve(name, subjects.replica(own, name), QUEUE).await?;
+        // Without a queue group: a server that is cut off keeps the place of a connection that has left it, and would get
+        // half of the requests. A copy that goes there does no harm.
+        let (served, messages) = service.serve(name, subjects.replica(own, name), None).await?;
         requests.push(messages.map(move |message| {
             let request = Request::new(Arc::clone(&served), message);
             Delivery::Request(endpoint, Box::new(request))

@@ -56,7 +56,7 @@ async fn live(
         instruments.replica.identify(&storage.id, &storage.store.fingerprint().to_string());
         instruments.replica.wait("starts, and is not connected to the broker yet");
     }
-    let Some(connection) = unless(shutdown.as_mut(), Connection::open(arguments, &storage.id)).await else {
+    let Some(connection) = unless(shutdown.as_mut(), Connection::open(arguments, subjects, &storage.id)).await else {
         storage.store.close_cleanly()?;
         return Ok(None);
     };

@@ -1,13 +1,18 @@
 //! The line to the broker: the connection, the service, everything that comes in and everything that goes out.
 
+use std::time::Duration;
+
 use async_nats::Client;
 use natter_broker::access::{self, Events, Needs};
-use natter_broker::connection::{Access, ConnectionSettings, Denial, Patience, connect};
+use natter_broker::connection::{
+    Access, ConnectionSettings, Denial, Pair, PairPlan, Patience, Siblings, Sign, connect, connect_beside,
+};
 use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
 use natter_broker::service::Service;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Gossip, Presence, Role};
+use natter_common::roster::PRESENCE_INTERVAL_MS;
 use natter_common::subjects::Subjects;
 use natter_common::wire::encode;
 use tokio::sync::mpsc::unbounded_channel;
@@ -25,14 +30,34 @@ const REPLIES: usize = 256;
 pub(crate) struct Connection {
     pub(crate) client: Client,
     pub(crate) events: Events,
+    /// Keeps it on the side of most servers of the broker, where there are several.
+    pair: Option<Pair>,
 }
 
 impl Connection {
     /// Waits until there is one.
-    pub(crate) async fn open(arguments: &ReplicaArgs, id: &ReplicaId) -> Result<Self, ReplicaError> {
+    pub(crate) async fn open(
+        arguments: &ReplicaArgs,
+        subjects: &Subjects,
+        id: &ReplicaId,
+    ) -> Result<Self, ReplicaError> {
+        let (broker, siblings) = (&arguments.broker, Siblings::default());
         let (sender, events) = unbounded_channel();
-        let client = connect(&arguments.broker, &settings(format!("replica-{id}")), Some(sender)).await?;
-        Ok(Self { client, events: events.into() })
+        let (first, second) = (format!("replica-{id}"), format!("replica-{id}-second"));
+        let client = connect_beside(broker, &settings(first.clone()), &siblings, Some(sender)).await?;
+        let pair = if siblings.have_a_choice() {
+            let beside = connect_beside(broker, &settings(second.clone()), &siblings, None).await?;
+            let shown = subjects.presence(Role::Replica, id);
+            let plan = PairPlan {
+                connections: [(first, client.clone()), (second, beside)],
+                sign: Sign::Presence(shown, Duration::from_millis(PRESENCE_INTERVAL_MS)),
+                proof: subjects.proof(id),
+            };
+            Pair::start(broker, &siblings, plan)?
+        } else {
+            None
+        };
+        Ok(Self { client, events: events.into(), pair })
     }
 }
 
@@ -54,7 +79,7 @@ impl Line {
         subjects: &Subjects,
         introduction: &(Presence, Option<Gossip>),
     ) -> Result<Self, ReplicaError> {
-        let Connection { client, mut events } = connection;
+        let Connection { client, mut events, pair } = connection;
         let (presence, gossip) = introduction;
         let id = &presence.id;
         let live = Live::default();
@@ -62,12 +87,13 @@ impl Line {
         let service = inbox::start_service(&client, subjects, id, &dataset, live.clone()).await?;
         let pull_replies = client.new_inbox();
         let inbox = inbox::subscribe(&client, &service, subjects, id, &pull_replies).await?;
-        let second = second(arguments, id).await?;
+        let second = second(pair.as_ref(), arguments, id).await?;
         let mut needs = needs(subjects, presence, gossip.as_ref());
         needs.traces.extend(arguments.changes.then(|| subjects.change_of_nothing()));
         access::check(&client, &mut events, &second, &needs).await?;
         events.forget_the_past();
         let mut outbox = Outbox::new(Publisher::new(client), subjects.clone(), id.clone(), pull_replies, live);
+        outbox.pair = pair;
         outbox.feed = arguments.changes.then(Feed::default);
         Ok(Self { inbox, outbox, service, events })
     }
@@ -84,7 +110,7 @@ impl Line {
         let (presence, gossip) = introduction;
         let id = &presence.id;
         let client = self.outbox.client().clone();
-        let second = second(arguments, id).await?;
+        let second = second(self.outbox.pair.as_ref(), arguments, id).await?;
         self.inbox = inbox::subscribe(&client, &self.service, subjects, id, self.outbox.pull_replies()).await?;
         let mut needs = needs(subjects, presence, gossip.as_ref());
         if refused.access == Access::Publish && subjects.include(&refused.subject) {
@@ -101,15 +127,19 @@ impl Line {
     }
 }
 
-/// Another connection, for a moment: it ends with the last of its handles.
-async fn second(arguments: &ReplicaArgs, id: &ReplicaId) -> Result<Client, ReplicaError> {
+/// Another connection: one that stands, or one for a moment, which ends with the last of its handles.
+async fn second(pair: Option<&Pair>, arguments: &ReplicaArgs, id: &ReplicaId) -> Result<Client, ReplicaError> {
+    if let Some(pair) = pair {
+        return Ok(pair.second().clone());
+    }
     Ok(connect(&arguments.broker, &settings(format!("replica-{id}-proof")), None).await?)
 }
 
-/// Whether a replica can go on without what was refused: service discovery, or the change feed.
-pub(crate) fn is_dispensable(subjects: &Subjects, denial: &Denial) -> bool {
+/// Whether a replica can go on without what was refused: service discovery, checks of the broker's servers, or the change
+/// feed.
+pub(crate) fn is_dispensable(subjects: &Subjects, id: &ReplicaId, denial: &Denial) -> bool {
     match denial.access {
-        Access::Subscribe => denial.subject.starts_with("$SRV."),
+        Access::Subscribe => denial.subject.starts_with("$SRV.") || denial.subject == subjects.proof(id),
         Access::Publish => subjects.include_change(&denial.subject),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_nats::Client;
-use natter_broker::connection::ConnectionEvent;
+use natter_broker::connection::{ConnectionEvent, Pair};
 use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
 use natter_broker::trail::Sighting;
@@ -37,6 +37,8 @@ pub(crate) struct Outbox {
     pub(crate) metrics: Option<Arc<ReplicaMetrics>>,
     /// Present with `--changes`.
     pub(crate) feed: Option<Feed>,
+    /// Keeps the connection on the side of most servers of the broker, where there are several.
+    pub(crate) pair: Option<Pair>,
 }
 
 impl Outbox {
@@ -48,7 +50,18 @@ impl Outbox {
         live: Live,
     ) -> Self {
         let replies = ReplyPacker::default();
-        Self { publisher, subjects, own, pull_replies, live, presence: None, replies, metrics: None, feed: None }
+        Self {
+            publisher,
+            subjects,
+            own,
+            pull_replies,
+            live,
+            presence: None,
+            replies,
+            metrics: None,
+            feed: None,
+            pair: None,
+        }
     }
 
     /// Performs all `outputs`. `Err` is why this replica manager must not run.

@@ -351,7 +351,8 @@ impl Shell {
             ConnectionEvent::SlowConsumer { dropped } => {
                 warn!(dropped, "messages came faster than they were read; gossip that was lost is pulled");
             }
-            ConnectionEvent::Denied(denial) if is_dispensable(self.outbox.subjects(), denial) => {}
+            ConnectionEvent::Denied(denial)
+                if is_dispensable(self.outbox.subjects(), self.core.replica().id(), denial) => {}
             ConnectionEvent::Denied(denial) => {
                 self.denial.get_or_insert_with(|| denial.clone());
             }

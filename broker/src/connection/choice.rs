@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use async_nats::{ConnectErrorKind, ConnectOptions, ReconnectToServer, Server, ServerAddr};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::debug;
 
 use super::siblings::Siblings;
+use crate::secrets::without_secrets;
 
 /// The longest pause between attempts to connect again, while no server answers.
 const FAILED_PAUSE_MAX: Duration = Duration::from_millis(500);
@@ -73,17 +75,21 @@ impl Choice {
     pub(super) async fn next(self: Arc<Self>, pool: Vec<Server>) -> Option<ReconnectToServer> {
         let mut choosing = JoinSet::new(); // ends with this future
         choosing.spawn(async move {
-            let (candidates, pause) = self.prepare(pool);
+            let (preferred, candidates, pause) = self.prepare(pool);
             sleep(pause).await;
-            let address = self.choose(&candidates).await?;
+            let address = match self.prefer(&preferred).await {
+                Some(address) => address,
+                None => self.choose(&candidates).await?,
+            };
+            debug!(connection = self.name, server = without_secrets(address.as_url_str()), "connects");
             self.state().last = Some((address.clone(), Instant::now()));
             Some(ReconnectToServer { addr: address, delay: Some(Duration::ZERO) })
         });
         choosing.join_next().await?.ok()?
     }
 
-    /// Candidates in their order, and the pause before the first one.
-    fn prepare(&self, mut pool: Vec<Server>) -> (Vec<ServerAddr>, Duration) {
+    /// Candidates to try before all others, all candidates in their order, and the pause before the first one.
+    fn prepare(&self, mut pool: Vec<Server>) -> (Vec<ServerAddr>, Vec<ServerAddr>, Duration) {
         let mut state = self.state();
         let last = state.last.take();
         let mut pause = Duration::ZERO;
@@ -102,15 +108,24 @@ impl Choice {
         fastrand::shuffle(&mut pool);
         // Another server than the one that was just lost, and than those of this process's other connections.
         let is_last = |address: &ServerAddr| last.as_ref().is_some_and(|(last, _)| last == address);
-        let preferred = self.siblings.take_preferred(&self.name);
         pool.sort_by_key(|server| {
-            (
-                preferred.as_ref() != Some(&server.addr),
-                self.siblings.use_address(&self.name, &server.addr) || is_last(&server.addr),
-                server.failed_attempts > 0,
-            )
+            (self.siblings.use_address(&self.name, &server.addr) || is_last(&server.addr), server.failed_attempts > 0)
         });
-        (pool.into_iter().map(|server| server.addr).collect(), pause)
+        let candidates: Vec<ServerAddr> = pool.into_iter().map(|server| server.addr).collect();
+        let wanted = self.siblings.take_preferred(&self.name);
+        let preferred = candidates.iter().filter(|candidate| wanted.contains(candidate)).cloned().collect();
+        (preferred, candidates, pause)
+    }
+
+    /// One of the addresses that the connection should take, if one answers soon.
+    async fn prefer(&self, preferred: &[ServerAddr]) -> Option<ServerAddr> {
+        match timeout(ROUND, self.race(preferred, ROUND)).await {
+            Ok(Race::Won(address, server)) => {
+                self.siblings.sit(&self.name, address.clone(), server);
+                Some(address)
+            }
+            _ => None,
+        }
     }
 
     async fn choose(&self, candidates: &[ServerAddr]) -> Option<ServerAddr> {

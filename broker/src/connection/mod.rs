@@ -7,8 +7,10 @@
 mod choice;
 mod denial;
 mod error;
+mod pair;
 mod reporter;
 mod siblings;
+mod split;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,7 @@ use self::choice::{Choice, STAGGER};
 pub use self::denial::{Access, Denial};
 pub use self::error::ConnectError;
 use self::error::Failure;
+pub use self::pair::{Departure, Pair, PairPlan, Sign};
 use self::reporter::Reporter;
 pub use self::siblings::Siblings;
 

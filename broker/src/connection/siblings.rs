@@ -19,8 +19,8 @@ struct State {
     seats: BTreeMap<String, (ServerAddr, String)>,
     /// The address that each connection used before its present one.
     left: BTreeMap<String, ServerAddr>,
-    /// The address that a connection should take next, where it answers.
-    preferred: BTreeMap<String, ServerAddr>,
+    /// The addresses that a connection should take next, where one of them answers.
+    preferred: BTreeMap<String, Vec<ServerAddr>>,
     /// Addresses that servers advertised.
     advertised: Vec<ServerAddr>,
     /// The number of addresses that a connection may choose among.
@@ -53,21 +53,19 @@ impl Siblings {
         }
     }
 
-    /// Has two connections take each other's server when they connect again.
-    pub fn exchange(&self, one: &str, other: &str) {
-        let mut state = self.state();
-        let (Some(first), Some(second)) = (state.seats.get(one).cloned(), state.seats.get(other).cloned()) else {
-            return;
-        };
-        for (name, seat) in [(one, second), (other, first)] {
-            state.preferred.insert(name.to_owned(), seat.0.clone());
-            state.seats.insert(name.to_owned(), seat);
-        }
+    /// Has the connection `name` take one of these addresses when it connects again, where one of them answers.
+    pub(super) fn prefer(&self, name: &str, addresses: Vec<ServerAddr>) {
+        self.state().preferred.insert(name.to_owned(), addresses);
     }
 
-    /// The address that the connection `name` should take next, once.
-    pub(super) fn take_preferred(&self, name: &str) -> Option<ServerAddr> {
-        self.state().preferred.remove(name)
+    /// The addresses that the connection `name` should take next, once.
+    pub(super) fn take_preferred(&self, name: &str) -> Vec<ServerAddr> {
+        self.state().preferred.remove(name).unwrap_or_default()
+    }
+
+    /// The address that the connection `name` uses.
+    pub(super) fn seat(&self, name: &str) -> Option<ServerAddr> {
+        self.state().seats.get(name).map(|(address, _)| address.clone())
     }
 
     /// The connection `name` uses this server now.

@@ -146,7 +146,7 @@ mod tests {
     use crate::service::endpoint::{Endpoint, Request};
 
     fn state() -> State {
-        let endpoint = |name: &str| Arc::new(Endpoint::new(name.to_owned(), format!("ratings.{name}"), "q"));
+        let endpoint = |name: &str| Arc::new(Endpoint::new(name.to_owned(), format!("ratings.{name}"), Some("q")));
         State {
             description: Description {
                 name: "frontend",

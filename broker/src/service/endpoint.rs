@@ -11,7 +11,7 @@ use async_nats::Message;
 pub struct Endpoint {
     name: String,
     subject: String,
-    queue_group: &'static str,
+    queue_group: Option<&'static str>,
     /// Requests that have their first reply.
     requests: AtomicU64,
     /// Requests whose reply is an error.
@@ -32,7 +32,7 @@ pub(super) struct Counts {
 }
 
 impl Endpoint {
-    pub(super) fn new(name: String, subject: String, queue_group: &'static str) -> Self {
+    pub(super) fn new(name: String, subject: String, queue_group: Option<&'static str>) -> Self {
         Self {
             name,
             subject,
@@ -53,8 +53,9 @@ impl Endpoint {
         &self.subject
     }
 
+    /// The queue group; empty without one.
     pub(super) fn queue_group(&self) -> &'static str {
-        self.queue_group
+        self.queue_group.unwrap_or_default()
     }
 
     pub(super) fn counts(&self) -> Counts {
