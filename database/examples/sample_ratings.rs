@@ -3,7 +3,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use natter_database::generate::sample_plan;
+use natter_database::dataset::sample_plan;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut output = BufWriter::new(io::stdout().lock());

@@ -6,7 +6,7 @@ use std::path::Path;
 use natter_common::ids::MovieId;
 use natter_common::value::ValueError;
 
-use crate::holder::Holder;
+use crate::durability::directory::Holder;
 
 /// A data set can't be opened, imported or generated. No file was changed.
 #[derive(Debug, thiserror::Error)]

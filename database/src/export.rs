@@ -1,5 +1,10 @@
-//! Writes the ratings of a replica as a data set, in either of the two forms that a replica can start from: whole, or not
+//! Exports: the ratings of a replica as a data set, in either of the two forms that a replica can start from, whole or not
 //! at all.
+//!
+//! [`write_csv`] and [`write_sqlite`] write a data set with changed rows on it. The rows come from a replica that runs, by its
+//! snapshot, or from a directory, by [`read_out()`].
+
+mod read_out;
 
 use std::fs::File;
 use std::io;
@@ -11,16 +16,15 @@ use natter_common::rating::{RatingKey, Stars};
 use natter_common::value::Row;
 use rusqlite::Connection;
 
-use crate::base::{self, Counts};
-use crate::builder::BuildError;
-use crate::columns::{number_id, stars};
-use crate::create::create;
-use crate::directory::sync_directory;
+use crate::dataset::build::{BuildError, create};
+use crate::dataset::{Counts, DataSource, silent};
+use crate::durability::directory::sync_directory;
 use crate::error::{DataError, FileProblem};
 use crate::partial::Partial;
-use crate::progress::silent;
 use crate::schema::NO_GENRES;
-use crate::source::DataSource;
+use crate::sqlite::{connect, number_id, stars};
+
+pub use read_out::{ReadOut, read_out};
 
 /// Writes a folder in MovieLens' layout: the movies of `base`, and its ratings with `changed`, which are in ascending
 /// order of (user, movie) and have deletion markers among them, in the place of those that they replace.
@@ -97,7 +101,7 @@ struct BaseRatings<'source> {
 
 impl<'source> BaseRatings<'source> {
     fn open(source: &'source DataSource) -> Result<Self, DataError> {
-        let connection = base::connect()?;
+        let connection = connect()?;
         source.attach(&connection)?;
         Ok(Self { source, connection })
     }

@@ -93,7 +93,7 @@ pub const DURABLE_APPLICATION_ID: i32 = 0x4e41_5444;
 pub const DURABLE_FORMAT_VERSION: u32 = 3;
 
 /// The version before, which is brought up to this one when it is opened: its marks count logs
-/// ([`crate::generation`]), and its checksums do not repeat them.
+/// ([`crate::durability::marks`]), and its checksums do not repeat them.
 pub(crate) const DURABLE_FORMAT_COUNTED: u32 = 2;
 
 /// The first version, which is brought up to this one when it is opened: it has a table `record` with a row for each

@@ -1,4 +1,17 @@
 //! The store of a replica: the data set and what updates made of it.
+//!
+//! [`Store`] is `natter_common::value::Value` over SQLite, whose layout is in [`schema`]. Its parts, in the order to read
+//! them:
+//!
+//! - `rows`: rows in memory, of updates and of the data set
+//! - `catalogue`: movies with their averages, and the search by title
+//! - `answers`: how queries are answered
+//!
+//! A store on disk has the rest of its methods in [`crate::durability`].
+
+mod answers;
+pub(crate) mod catalogue;
+pub(crate) mod rows;
 
 use std::collections::HashMap;
 
@@ -9,17 +22,15 @@ use natter_common::request::{Answer, Query};
 use natter_common::value::{Commit, Digest, QueryError, Row, Value, ValueError};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::base::{self, Counts, Description};
-use crate::builder::base_row;
-use crate::catalogue::Catalogue;
-use crate::columns::{failed, keyed_row, number_id, stars};
-use crate::durable::Durable;
+use crate::dataset::build::base_row;
+use crate::dataset::{Counts, DataSource, Description, file};
+use crate::durability::Durable;
 use crate::error::{DataError, FileProblem};
 use crate::fingerprint::{Fingerprint, add, overlay_hash, subtract};
-use crate::overlay::Overlay;
-use crate::read_rows::ReadRows;
 use crate::schema;
-use crate::source::DataSource;
+use crate::sqlite::{connect, failed, keyed_row, number_id, stars};
+use catalogue::Catalogue;
+use rows::{Overlay, ReadRows};
 
 /// Ratings, each with the update that wrote it: a data set that is never written, in SQLite, under an overlay of what
 /// updates wrote, in memory and, where the store is durable, in SQLite too ([`schema`]).
@@ -59,13 +70,13 @@ struct UserCounts {
 impl Store {
     /// Opens a data set, with no updates applied. CSV files are read into memory; a SQLite file needs no load.
     pub fn open(source: &DataSource) -> Result<Self, DataError> {
-        let connection = base::connect()?;
+        let connection = connect()?;
         source.attach(&connection)?;
         Self::new(connection).map_err(|problem| DataError::File { path: source.to_string(), problem })
     }
 
     fn new(connection: Connection) -> Result<Self, FileProblem> {
-        let (description, catalogue) = base::load(&connection)?;
+        let (description, catalogue) = file::load(&connection)?;
         let sqlite = |error: rusqlite::Error| FileProblem::Damaged(error.to_string());
         connection.execute_batch(schema::CREATE_STAGE).map_err(sqlite)?;
         Self::assemble(connection, description, catalogue).map_err(sqlite)

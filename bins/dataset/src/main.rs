@@ -9,9 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use natter_database::generate::{Plan, generate};
-use natter_database::import::import;
-use natter_database::verify::verify;
+use natter_database::dataset::{Plan, generate, import, verify};
 use natter_database::{DataSource, Description, Store};
 
 use crate::progress_line::ProgressLine;

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use natter_database::progress::Progress;
+use natter_database::dataset::Progress;
 
 /// Delay before the first line; shorter work shows none.
 const QUIET_AT_FIRST: Duration = Duration::from_secs(1);

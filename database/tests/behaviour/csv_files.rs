@@ -221,7 +221,7 @@ fn the_sample_is_what_its_description_says() {
 fn the_sample_ratings_are_what_the_generator_makes() {
     let mut text = "userId,movieId,rating,timestamp\n".to_owned();
     let done: Result<(), std::convert::Infallible> =
-        natter_database::generate::sample_plan().unwrap().for_each(|key, stars, timestamp| {
+        natter_database::dataset::sample_plan().unwrap().for_each(|key, stars, timestamp| {
             text += &format!("{},{},{stars},{timestamp}\n", key.user_id, key.movie_id);
             Ok(())
         });

@@ -5,10 +5,8 @@ use std::path::Path;
 
 use natter_common::rating::RatingKey;
 use natter_common::value::{Row, Value};
+use natter_database::dataset::{import, silent, verify};
 use natter_database::export::{write_csv, write_sqlite};
-use natter_database::import::import;
-use natter_database::progress::silent;
-use natter_database::verify::verify;
 use natter_database::{Counts, DataError, DataSource, Store};
 use proptest::prelude::*;
 use tempfile::TempDir;

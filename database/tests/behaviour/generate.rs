@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use natter_database::Description;
-use natter_database::generate::{Plan, generate};
-use natter_database::progress::silent;
-use natter_database::verify::verify;
+use natter_database::dataset::{Plan, generate, silent, verify};
 use proptest::prelude::*;
 
 fn generated(users: u32, movies: u32, ratings: u64, seed: u64) -> Description {

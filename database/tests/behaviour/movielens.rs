@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use crate::common::{all, average, open_path, search};
-use natter_database::import::import;
-use natter_database::progress::silent;
-use natter_database::verify::verify;
+use natter_database::dataset::{import, silent, verify};
 
 fn movielens() -> Option<PathBuf> {
     let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/movielens"));

@@ -8,7 +8,7 @@ use natter_common::rating::RatingKey;
 use natter_common::replica_manager::Changes;
 use natter_common::value::{Row, Value};
 use natter_database::Sync;
-use natter_database::read_out::{ReadOut, read_out};
+use natter_database::export::{ReadOut, read_out};
 
 use crate::common::key;
 use crate::damage::{change, saved};

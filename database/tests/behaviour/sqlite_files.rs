@@ -4,9 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::common::{all, average, folder, open_path};
-use natter_database::import::import;
-use natter_database::progress::silent;
-use natter_database::verify::verify;
+use natter_database::dataset::{import, silent, verify};
 use natter_database::{DataError, DataSource, Store};
 use rusqlite::Connection;
 use tempfile::TempDir;

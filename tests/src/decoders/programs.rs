@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use natter_client::decode::decode;
-use natter_database::import::import;
+use natter_database::dataset::import;
 use natter_database::{DataError, DataSource, Store};
 
 use super::Decoder;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use natter_database::generate::{Plan, generate};
+use natter_database::dataset::{Plan, generate};
 
 use crate::progress::tell;
 

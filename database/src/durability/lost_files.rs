@@ -1,20 +1,70 @@
-//! Rescue of a store whose files were deleted or replaced while it was in use.
+//! Files that are deleted or replaced while they are in use: how that is noticed, and how the content is rescued.
 //!
-//! On Unix, a deleted file lives on as long as a process has it open, so all that was committed is still there. If only the
-//! log is gone, it is moved into the main file. If the main file is gone, a copy is made beside it. Nothing that was put
-//! into the place of a file is touched.
+//! On Unix, a deleted file lives on as long as a process has it open: SQLite would go on writing, and all that would be
+//! lost at the end. All that was committed is still there, though. If only the log is gone, it is moved into the main file.
+//! If the main file is gone, a copy is made beside it. Nothing that was put into the place of a file is touched.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
+use std::fs::{self, File, Metadata};
+use std::path::{Path, PathBuf};
 
 use natter_common::value::ValueError;
 
-use crate::directory::sync_directory;
-use crate::durable::Durable;
-use crate::generation::{Kind, Mark};
-use crate::saved::{Checksums, read_state};
+use super::Durable;
+use super::checkpoint::{move_log, synced, write_mark};
+use super::directory::sync_directory;
+use super::marks::{Kind, Mark};
+use super::tables::{Checksums, read_state};
 use crate::store::Store;
-use crate::wal::{move_log, synced, write_mark};
+
+/// A file that is in use, as it was when it was first looked at.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Watched {
+    /// Notes which file is at `path`.
+    pub(crate) fn new(path: PathBuf) -> Result<Self, ValueError> {
+        match path.metadata() {
+            Ok(metadata) => Ok(Self { identity: identity(&metadata), path }),
+            Err(_) => Err(gone(&path)),
+        }
+    }
+
+    /// Returns the length of the file, in bytes. Fails where another is in its place, or none.
+    pub(crate) fn bytes(&self) -> Result<u64, ValueError> {
+        match self.path.metadata() {
+            Ok(metadata) if identity(&metadata) == self.identity => Ok(metadata.len()),
+            _ => Err(gone(&self.path)),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn gone(path: &Path) -> ValueError {
+    let path = path.display();
+    ValueError {
+        doing: "looking after its files",
+        reason: format!("{path} was deleted or replaced while it was in use"),
+    }
+}
+
+/// Device and inode.
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+/// Elsewhere a file that is open cannot be deleted or replaced.
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> (u64, u64) {
+    (0, 0)
+}
 
 /// Copies that are kept beside a main file that was deleted. There is one for each time that happens.
 const COPIES_MAX: u32 = 100;

@@ -1,4 +1,7 @@
-//! Records, checksums and the rest of what a durable replica saves beside the ratings, as they stand in its file.
+//! The tables of a durable replica's file: records, checksums and the rest of what is saved beside the ratings.
+//!
+//! Each body is MessagePack with a checksum ([`seal`]): SQLite doesn't notice when a byte of a value is another than was
+//! written.
 
 use std::sync::Arc;
 
@@ -7,15 +10,15 @@ use natter_common::ids::ReplicaId;
 use natter_common::record::{ExecutedOperation, Record};
 use natter_common::replica_manager::Saved;
 use natter_common::replica_manager::durable::State;
-use natter_common::wire::WireError;
+use natter_common::wire::{self, WireError};
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
+use super::journal::Kept;
 use crate::error::DirectoryProblem;
-use crate::kept::Kept;
 use crate::schema;
-use crate::sealed::{seal, unseal};
 
 /// Maximum records in one row: the row stays until all of them are forgotten.
 pub(crate) const BATCH_RECORDS: usize = 256;
@@ -37,7 +40,7 @@ pub(crate) struct Checksums {
     pub(crate) overlay: u64,
     /// The sum of the rows that are in the table of ratings.
     pub(crate) written: u64,
-    /// The mark of the database ([`crate::generation::Mark`]), which else stands in its first page only; 0 in format 2.
+    /// The mark of the database ([`crate::durability::marks::Mark`]), which else stands in its first page only; 0 in format 2.
     #[serde(default)]
     pub(crate) mark: i32,
 }
@@ -252,4 +255,24 @@ fn read_retired(connection: &Connection) -> Result<Vec<RetiredCount>, DirectoryP
         Err(error) => Err(DirectoryProblem::Damaged(format!("retired {id}: {error}"))),
     };
     rows.into_iter().map(read).collect()
+}
+
+const CHECKSUM_BYTES: usize = 8;
+
+/// The message, and the XXH3 of its bytes after it, little-endian.
+pub(crate) fn seal<T: Serialize>(message: &T) -> Result<Vec<u8>, wire::WireError> {
+    let mut bytes = wire::encode(message)?;
+    bytes.extend(xxh3_64(&bytes).to_le_bytes());
+    Ok(bytes)
+}
+
+/// The message back. Fails, with the reason, where the bytes are others than were sealed.
+pub(crate) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let (message, checksum) = bytes
+        .split_last_chunk::<CHECKSUM_BYTES>()
+        .ok_or_else(|| format!("it has {} bytes, which is too few", bytes.len()))?;
+    if xxh3_64(message).to_le_bytes() != *checksum {
+        return Err("it does not match its checksum".to_owned());
+    }
+    wire::decode(message).map_err(|error| error.to_string())
 }

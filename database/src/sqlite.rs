@@ -1,10 +1,52 @@
-//! Values from columns of SQLite: ids, ratings, rows, errors.
+//! SQLite as the whole crate uses it: connections, values from columns, and errors.
+
+use std::path::Path;
 
 use natter_common::clock::Stamp;
 use natter_common::ids::UpdateId;
 use natter_common::rating::{RatingKey, Stars};
 use natter_common::value::{Row, ValueError};
+use rusqlite::{Connection, OpenFlags};
 use uuid::Uuid;
+
+/// A connection whose main database is empty and in memory.
+pub(crate) fn connect() -> Result<Connection, ValueError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || {
+        let connection = Connection::open_in_memory_with_flags(flags)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        // Memory needs no journal: a failed write stops the replica, and nothing is ever rolled back.
+        connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY;")?;
+        Ok(connection)
+    };
+    open().map_err(failed("opening a database in memory"))
+}
+
+/// A connection whose main database is the file at `path`, which must be there.
+pub(crate) fn connect_file(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri(path, "mode=rw"), flags)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.execute_batch("PRAGMA temp_store = MEMORY;")?;
+    Ok(connection)
+}
+
+/// A path as SQLite's URI: each byte that could mean something in a URI is escaped.
+pub(crate) fn uri(path: &Path, parameters: &str) -> String {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push('?');
+    uri.push_str(parameters);
+    uri
+}
 
 /// User and movie id, and what follows them.
 pub(crate) fn keyed_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(RatingKey, Row)> {

@@ -11,25 +11,22 @@ use natter_common::replica_manager::Saved;
 use natter_common::value::{Row, Value};
 use rusqlite::Connection;
 
-use crate::base;
-use crate::builder::base_row;
-use crate::columns::{keyed_row, stars};
-use crate::directory::{DataDirectory, sync_directory};
-use crate::durable::{Durable, Identity, Recovered, Sync};
-use crate::error::{DataError, DirectoryProblem, FileProblem, OpenError};
-use crate::files::Watched;
-use crate::generation::{self, Header, Kind, Mark};
-use crate::kept::Kept;
-use crate::log_file::LogFile;
-use crate::log_sync::LogSync;
-use crate::owner::GRACE;
-use crate::saved::{
+use super::checkpoint::{begin_next_log, keep_log_on_close, leave_waiting_to_the_store, move_log, write_mark};
+use super::directory::{DataDirectory, sync_directory};
+use super::journal::Kept;
+use super::lost_files::Watched;
+use super::marks::{self, Header, Kind, LogFile, Mark};
+use super::owner::GRACE;
+use super::tables::{
     Checksums, convert, is_unused, problem, read_checksums, read_meta, read_saved, read_state, write_meta,
 };
+use super::{Durable, Identity, LogSync, Recovered, Sync};
+use crate::dataset::build::base_row;
+use crate::dataset::{DataSource, file};
+use crate::error::{DataError, DirectoryProblem, FileProblem, OpenError};
 use crate::schema;
-use crate::source::DataSource;
+use crate::sqlite::{connect_file, keyed_row, stars};
 use crate::store::Store;
-use crate::wal::{begin_next_log, keep_log_on_close, leave_waiting_to_the_store, move_log, write_mark};
 
 /// Number of rows of the overlay that are read at once.
 const ROWS_AT_ONCE: i64 = 4096;
@@ -68,7 +65,7 @@ impl Store {
         let Database { connection, format, mark, clean } = found;
         source.attach(&connection)?;
         let (description, catalogue) =
-            base::load(&connection).map_err(|problem| DataError::File { path: source.to_string(), problem })?;
+            file::load(&connection).map_err(|problem| DataError::File { path: source.to_string(), problem })?;
         let unreadable = |error: rusqlite::Error| FileProblem::Damaged(error.to_string());
         let mut store = Self::assemble(connection, description, catalogue)
             .map_err(|error| DataError::File { path: source.to_string(), problem: unreadable(error) })?;
@@ -205,7 +202,7 @@ impl Store {
     ) -> rusqlite::Result<i32> {
         let connection = &self.connection;
         let number = LogFile::read(&directory.log()).ok().flatten().map_or(0, |log| log.number);
-        connection.pragma_update(Some("main"), "user_version", generation::format_2::clean_mark(number))?;
+        connection.pragma_update(Some("main"), "user_version", marks::format_2::clean_mark(number))?;
         move_log(connection)?;
         keep_log_on_close(connection, false)?;
         connection.execute_batch("PRAGMA main.journal_mode = DELETE;")?;
@@ -300,7 +297,7 @@ impl Database {
         let log = LogFile::read(&directory.log()).map_err(failing)?;
         // A log that a refused start would leave behind is removed when the connection closes.
         let has_log = directory.log().try_exists().map_err(failing)?;
-        let connection = base::connect_file(&path).map_err(problem)?;
+        let connection = connect_file(&path).map_err(problem)?;
         configure(&connection, has_log).map_err(problem)?;
         let found = read_meta(&connection, "format")?;
         let format = match found.parse() {
@@ -317,7 +314,7 @@ impl Database {
             }
             _ => {
                 check_counted_log(header.version, log, mark)?;
-                generation::format_2::is_clean(mark)
+                marks::format_2::is_clean(mark)
             }
         };
         let sound: String =
@@ -335,7 +332,7 @@ fn check_log(connection: &Connection, in_header: i32, log: Option<LogFile>, mark
     let last = Mark::of_version(mark);
     // Without a log, a rollback journal may have changed the header since.
     let main = if log.is_some() { Mark::of_version(in_header) } else { last };
-    generation::check(main, log.as_ref(), last).map_err(DirectoryProblem::WrongLog)?;
+    marks::check(main, log.as_ref(), last).map_err(DirectoryProblem::WrongLog)?;
     let was_synced = Sync::named(&read_meta(connection, "sync").unwrap_or_default()) != Some(Sync::Normal);
     if log.is_some_and(|log| log.is_damaged_inside && was_synced) {
         return Err(DirectoryProblem::WrongLog("is damaged"));
@@ -346,10 +343,10 @@ fn check_log(connection: &Connection, in_header: i32, log: Option<LogFile>, mark
 /// Checks the log of earlier formats in the same way.
 fn check_counted_log(in_header: i32, log: Option<LogFile>, mark: i32) -> Result<(), DirectoryProblem> {
     let number = log.as_ref().map(|log| log.number);
-    if number.is_none() && !generation::format_2::is_clean(in_header) {
+    if number.is_none() && !marks::format_2::is_clean(in_header) {
         return Err(DirectoryProblem::WrongLog("is missing, or is no write-ahead log"));
     }
-    if log.is_some_and(|log| log.has_newer_pages) || !generation::format_2::fits(in_header, number, mark) {
+    if log.is_some_and(|log| log.has_newer_pages) || !marks::format_2::fits(in_header, number, mark) {
         return Err(DirectoryProblem::WrongLog("does not go with replica.sqlite"));
     }
     Ok(())
@@ -372,7 +369,7 @@ fn make(directory: &DataDirectory) -> Result<(), DirectoryProblem> {
     }
     let file = File::create(&path).map_err(unwritable)?;
     let fill = || {
-        let connection = base::connect_file(&path)?;
+        let connection = connect_file(&path)?;
         connection.pragma_update(Some("main"), "application_id", schema::DURABLE_APPLICATION_ID)?;
         connection.execute_batch("BEGIN")?;
         connection.execute_batch(schema::CREATE_OVERLAY)?;

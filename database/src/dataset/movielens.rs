@@ -1,18 +1,32 @@
-//! Reads data sets in MovieLens' layout (`ml-latest-small`, `ml-32m`): `movies.csv` and `ratings.csv`, one pass each.
+//! Data sets in MovieLens' layout (`ml-latest-small`, `ml-32m`): `movies.csv` and `ratings.csv`, one pass each.
 
 use std::path::Path;
 
 use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::{RatingKey, Stars};
 
-use crate::builder::{BuildError, Builder};
+use super::build::{BuildError, Builder, create};
+use super::csv::{CsvFile, Records};
+use super::{Description, Progress, RATINGS_PER_REPORT};
 use crate::error::{DataError, LineProblem};
-use crate::progress::{Progress, RATINGS_PER_REPORT};
-use crate::records::{CsvFile, Records};
 use crate::schema::{GENRES_BYTES_MAX, NO_GENRES, TITLE_BYTES_MAX};
 
 const MOVIE_COLUMNS: &[&str] = &["movieId", "title", "genres"];
 const RATING_COLUMNS: &[&str] = &["userId", "movieId", "rating", "timestamp"];
+
+/// Imports the MovieLens folder into a new file; `replace` says whether an existing file may go.
+pub fn import(
+    folder: &Path,
+    file: &Path,
+    replace: bool,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Description, DataError> {
+    if !folder.exists() {
+        return Err(DataError::NotFound { path: folder.display().to_string() });
+    }
+    let folder = Folder::at(folder)?;
+    create(file, replace, progress, |builder, progress| read(&folder, builder, progress))
+}
 
 /// The two files of a data set; others beside them (`links.csv`, `tags.csv`) are left alone.
 #[derive(Clone, Debug)]
@@ -38,8 +52,8 @@ impl Folder {
     /// The files that are part of the program.
     pub(crate) fn sample() -> Self {
         Self {
-            movies: CsvFile::Embedded { name: "movies.csv", text: include_bytes!("../sample/movies.csv") },
-            ratings: CsvFile::Embedded { name: "ratings.csv", text: include_bytes!("../sample/ratings.csv") },
+            movies: CsvFile::Embedded { name: "movies.csv", text: include_bytes!("../../sample/movies.csv") },
+            ratings: CsvFile::Embedded { name: "ratings.csv", text: include_bytes!("../../sample/ratings.csv") },
         }
     }
 }

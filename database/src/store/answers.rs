@@ -5,10 +5,10 @@ use natter_common::rating::{Movies, Rating, RatingKey, Ratings};
 use natter_common::request::{ALL_LIMIT_MAX, Answer, Query, SEARCH_LIMIT_MAX};
 use natter_common::value::{QueryError, Row, Value};
 
-use crate::builder::base_row;
-use crate::columns::{number_id, stars};
+use super::Store;
+use crate::dataset::build::base_row;
 use crate::schema;
-use crate::store::Store;
+use crate::sqlite::{number_id, stars};
 
 /// Maximum length of a page of ratings as JSON, in bytes: the broker's `max_payload` of 1 MiB, less room for the label
 /// and the rest of the reply.

@@ -17,18 +17,16 @@ use natter_common::timestamp::Timestamp;
 use natter_common::value::{Row, Value};
 use rusqlite::Connection;
 
-use crate::base;
-use crate::columns::keyed_row;
-use crate::directory::{DataDirectory, LOCK};
-use crate::durable::{Identity, Sync};
+use crate::dataset::DataSource;
+use crate::durability::directory::{DataDirectory, Holder, LOCK};
+use crate::durability::owner::process_in;
+use crate::durability::tables::{read_checksums, read_meta, read_state, records_in};
+use crate::durability::{Identity, Sync};
 use crate::error::{DirectoryError, DirectoryProblem, OpenError};
 use crate::fingerprint::overlay_hash;
-use crate::holder::Holder;
-use crate::owner::process_in;
 use crate::partial::Partial;
-use crate::saved::{read_checksums, read_meta, read_state, records_in};
 use crate::schema;
-use crate::source::DataSource;
+use crate::sqlite::{connect_file, keyed_row};
 use crate::store::Store;
 
 /// The files of a directory that are copied.
@@ -215,7 +213,7 @@ fn salvage(copy: &Path, problem: &DirectoryProblem, given: String) -> Result<Rea
         DirectoryProblem::Damaged(why) => found.doubts.push(format!("replica.sqlite is damaged: {why}")),
         _ => found.doubts.push("the ratings do not match their checksum: some are missing or wrong".to_owned()),
     }
-    let connection = base::connect_file(&copy.join(FILES[0]))
+    let connection = connect_file(&copy.join(FILES[0]))
         .map_err(|error| DirectoryProblem::Unreadable(format!("nothing can be read: {error}")))?;
     found.replica = read_state::<Identity>(&connection, "identity").ok().flatten().map(|identity| identity.id);
     match read_meta(&connection, "fingerprint") {

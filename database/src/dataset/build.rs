@@ -1,6 +1,8 @@
-//! Builds a base: takes movies, then ratings, and counts and hashes them on the way.
+//! The database of a data set in the making: [`Builder`] takes movies, then ratings, and counts and hashes them on the way;
+//! [`create`] makes a file of it, whole or not at all.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use natter_common::clock::Stamp;
 use natter_common::ids::MovieId;
@@ -8,11 +10,13 @@ use natter_common::rating::{RatingKey, Stars};
 use natter_common::value::{Digest, Row, ValueError};
 use rusqlite::{Connection, Statement};
 
-use crate::base::{Counts, Description};
-use crate::columns::failed;
-use crate::error::LineProblem;
+use super::Progress;
+use super::file::{Counts, Description, attach_new};
+use crate::error::{DataError, LineProblem};
 use crate::fingerprint::{Fingerprint, add, movie_hash};
+use crate::partial::Partial;
 use crate::schema;
+use crate::sqlite::{connect, failed};
 
 /// Why a movie or a rating was not taken.
 #[derive(Debug)]
@@ -143,4 +147,40 @@ impl<'connection> Builder<'connection> {
 /// A row that a data set came with.
 pub(crate) fn base_row(stars: Stars, timestamp: i64) -> Row {
     Row { stars: Some(stars), timestamp, stamp: Stamp::ZERO, update_id: None }
+}
+
+/// Makes the file at `path` with the content that `build` gives; `replace` says whether an existing file may go.
+///
+/// It is written under another name beside it, which is removed if anything fails, and renamed when it is on the disk.
+pub(crate) fn create(
+    path: &Path,
+    replace: bool,
+    progress: &mut dyn FnMut(Progress),
+    build: impl FnOnce(&mut Builder<'_>, &mut dyn FnMut(Progress)) -> Result<(), DataError>,
+) -> Result<Description, DataError> {
+    let unwritable = |reason| DataError::Unwritable { path: path.display().to_string(), reason };
+    let exists = || DataError::Exists { path: path.display().to_string() };
+    if !replace && path.exists() {
+        return Err(exists());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let partial = Partial::file(folder).map_err(unwritable)?;
+    let connection = connect()?;
+    attach_new(&connection, partial.path())?;
+    let mut builder = Builder::new(&connection)?;
+    build(&mut builder, progress)?;
+    progress(Progress { doing: "counting users", ratings: builder.ratings(), fraction: 1.0 });
+    let description = builder.finish()?;
+    // Closed before it is synced, so that everything is in the file.
+    drop(connection);
+    partial.sync_all().map_err(unwritable)?;
+    if replace {
+        partial.persist(path).map_err(unwritable)?;
+    } else {
+        partial.persist_new(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => exists(),
+            _ => unwritable(error),
+        })?;
+    }
+    Ok(description)
 }

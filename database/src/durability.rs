@@ -1,6 +1,31 @@
-//! Parts of a store on disk, and the identity of its replica.
+//! The store of a durable replica, in a directory of its own: one SQLite file with its write-ahead log.
+//!
+//! Nothing that tells of a turn leaves the process before the turn is committed, so a replica that starts again has all that
+//! it ever told. Every row is checked against checksums at the next start, and damage, copies, lost logs and other programs
+//! are noticed. Parts, in the order to read them:
+//!
+//! - `directory`: the directory, for one process at a time; `owner`: the entry of that process, where locks do not work
+//! - `recovery`: how a directory is opened: [`Store::open_in`](crate::Store::open_in)
+//! - `journal`: changes that a turn writes, and rows that only a record has on disk
+//! - `tables`: how records, state and checksums stand in the file
+//! - `checkpoint`: when the write-ahead log moves into the main file, and how a store is closed
+//! - `marks`: whether a main file and a write-ahead log belong together
+//! - `lost_files`: files that are deleted or replaced while they are in use
+
+pub(crate) mod checkpoint;
+pub(crate) mod directory;
+pub(crate) mod journal;
+pub(crate) mod lost_files;
+pub(crate) mod marks;
+pub(crate) mod owner;
+mod recovery;
+pub(crate) mod tables;
 
 use std::cell::OnceCell;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use natter_common::ids::ReplicaId;
 use natter_common::replica_manager::Saved;
@@ -8,12 +33,11 @@ use natter_common::value::ValueError;
 use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
 
-use crate::directory::DataDirectory;
-use crate::files::Watched;
-use crate::generation::Mark;
-use crate::kept::Kept;
-use crate::log_sync::{LogSync, disk_full};
-use crate::saved::Checksums;
+pub use directory::{DataDirectory, Holder};
+use journal::Kept;
+use lost_files::Watched;
+use marks::Mark;
+use tables::Checksums;
 
 /// Condition on which a batch counts as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,4 +128,36 @@ impl Durable {
         };
         ValueError { doing, reason }
     }
+}
+
+/// The write-ahead log's file, open as long as the store: an error of an earlier write is told to each open file once.
+#[derive(Clone, Debug)]
+pub struct LogSync {
+    file: Arc<File>,
+    main: PathBuf,
+}
+
+impl LogSync {
+    /// The log at `log` of the database at `main`, which errors name.
+    pub(crate) fn open(log: &Path, main: &Path) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).open(log)?;
+        Ok(Self { file: Arc::new(file), main: main.to_owned() })
+    }
+
+    /// Blocks until the disk has all that was committed by now.
+    pub fn wait(&self) -> Result<(), ValueError> {
+        self.file.sync_data().map_err(|error| {
+            let path = self.main.display();
+            let reason = match error.kind() {
+                io::ErrorKind::StorageFull => disk_full(&path),
+                _ => format!("{error} ({path}): the system could not write it; look at its disk"),
+            };
+            ValueError { doing: "waiting for the disk", reason }
+        })
+    }
+}
+
+/// Advice for a full disk.
+pub(crate) fn disk_full(path: &impl std::fmt::Display) -> String {
+    format!("database or disk is full ({path}): make room on its disk: the replica tries again every few seconds")
 }

@@ -1,17 +1,25 @@
-//! The base of a store: a data set as a database attached to a connection, in memory or from a file.
+//! A data set as an attached database: how it is attached and checked at once, and read from end to end on demand.
+//!
+//! Opening costs no time, however large the file is: [`attach_file`] looks at the header, [`load`] at the description and the
+//! movies. [`verify`] (`dataset fingerprint --verify`) counts and hashes every rating anew.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use natter_common::ids::{MovieId, UserId};
+use natter_common::rating::{RatingKey, Stars};
 use natter_common::value::{Digest, ValueError};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
-use crate::catalogue::Catalogue;
-use crate::columns::failed;
+use super::build::base_row;
+use super::{Progress, RATINGS_PER_REPORT};
 use crate::error::{DataError, FileProblem};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, add};
 use crate::schema;
+use crate::sqlite::{connect, failed, uri};
+use crate::store::catalogue::Catalogue;
 
 /// Sizes of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,31 +83,6 @@ impl Description {
     }
 }
 
-/// A connection whose main database is empty and in memory.
-pub(crate) fn connect() -> Result<Connection, ValueError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_URI
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || {
-        let connection = Connection::open_in_memory_with_flags(flags)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        // Memory needs no journal: a failed write stops the replica, and nothing is ever rolled back.
-        connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY;")?;
-        Ok(connection)
-    };
-    open().map_err(failed("opening a database in memory"))
-}
-
-/// A connection whose main database is the file at `path`, which must be there.
-pub(crate) fn connect_file(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(uri(path, "mode=rw"), flags)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    connection.execute_batch("PRAGMA temp_store = MEMORY;")?;
-    Ok(connection)
-}
-
 /// Attaches an empty base in memory.
 pub(crate) fn attach_memory(connection: &Connection) -> Result<(), ValueError> {
     attach(connection, ":memory:")
@@ -129,20 +112,6 @@ fn attach(connection: &Connection, name: &str) -> Result<(), ValueError> {
         .execute(&format!("ATTACH ?1 AS {}", schema::BASE), [name])
         .map(drop)
         .map_err(failed("attaching the data set"))
-}
-
-/// A path as SQLite's URI: each byte that could mean something in a URI is escaped.
-fn uri(path: &Path, parameters: &str) -> String {
-    let mut uri = String::from("file:");
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => uri.push(char::from(*byte)),
-            _ => uri.push_str(&format!("%{byte:02x}")),
-        }
-    }
-    uri.push('?');
-    uri.push_str(parameters);
-    uri
 }
 
 /// Looks at the first bytes and the length (SQLite's file format, "The Database Header"), which tell most broken files
@@ -185,4 +154,81 @@ pub(crate) fn load(connection: &Connection) -> Result<(Description, Catalogue), 
         return Err(FileProblem::Damaged("its fingerprint does not fit its movies".to_owned()));
     }
     Ok((description, catalogue))
+}
+
+/// Checks that every rating in the file is sound and that its counts, sums and fingerprint fit them.
+pub fn verify(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Description, DataError> {
+    let connection = connect()?;
+    attach_file(&connection, path)?;
+    check(&connection, progress).map_err(|problem| DataError::File { path: path.display().to_string(), problem })
+}
+
+fn check(connection: &Connection, progress: &mut dyn FnMut(Progress)) -> Result<Description, FileProblem> {
+    let sqlite = |error: rusqlite::Error| FileProblem::Damaged(error.to_string());
+    let (description, catalogue) = load(connection)?;
+    let sound: String = connection.query_row("PRAGMA base.quick_check(1)", (), |row| row.get(0)).map_err(sqlite)?;
+    if sound != "ok" {
+        return Err(FileProblem::Damaged(sound));
+    }
+    let found = Found::count(connection, description.counts.ratings, progress)?;
+    if found.digest != description.digest || found.ratings != description.counts.ratings {
+        return Err(FileProblem::Damaged("its digest does not fit its ratings".to_owned()));
+    }
+    if let Some(movie_id) = catalogue.differs(&found.movies) {
+        return Err(FileProblem::Damaged(format!("its count or sum for movie {movie_id} does not fit its ratings")));
+    }
+    // Equal numbers of users, and no user of one without an equal count in the other.
+    let strangers: i64 = connection
+        .query_row(
+            "SELECT COUNT(*) FROM (SELECT user_id, COUNT(*) FROM base.rating GROUP BY user_id
+             EXCEPT SELECT user_id, count FROM base.user)",
+            (),
+            |row| row.get(0),
+        )
+        .map_err(sqlite)?;
+    let users: i64 = connection.query_row("SELECT COUNT(*) FROM base.user", (), |row| row.get(0)).map_err(sqlite)?;
+    if strangers != 0 || users as u64 != description.counts.users || found.users != description.counts.users {
+        return Err(FileProblem::Damaged("its counts for users do not fit its ratings".to_owned()));
+    }
+    Ok(description)
+}
+
+#[derive(Default)]
+struct Found {
+    ratings: u64,
+    users: u64,
+    digest: Digest,
+    /// Count and sum of half stars of each movie.
+    movies: HashMap<u32, (u64, u64)>,
+}
+
+impl Found {
+    fn count(connection: &Connection, expected: u64, progress: &mut dyn FnMut(Progress)) -> Result<Self, FileProblem> {
+        let sqlite = |error: rusqlite::Error| FileProblem::Damaged(error.to_string());
+        let mut found = Self::default();
+        let mut last_user = 0;
+        let mut select = connection
+            .prepare("SELECT user_id, movie_id, half_stars, timestamp FROM base.rating ORDER BY user_id, movie_id")
+            .map_err(sqlite)?;
+        let mut rows = select.query(()).map_err(sqlite)?;
+        while let Some(row) = rows.next().map_err(sqlite)? {
+            let (user, movie, half_stars, timestamp): (u32, u32, u8, i64) = row.try_into().map_err(sqlite)?;
+            let (Ok(user_id), Ok(movie_id), Ok(stars)) =
+                (UserId::new(user), MovieId::new(movie), Stars::from_half_stars(half_stars))
+            else {
+                return Err(FileProblem::Damaged(format!("user {user}, movie {movie}: {half_stars} half stars")));
+            };
+            found.ratings += 1;
+            found.users += u64::from(user != last_user);
+            last_user = user;
+            let totals = found.movies.entry(movie).or_default();
+            *totals = (totals.0 + 1, totals.1 + u64::from(half_stars));
+            add(&mut found.digest, RatingKey { user_id, movie_id }, &base_row(stars, timestamp));
+            if found.ratings.is_multiple_of(RATINGS_PER_REPORT) {
+                let fraction = found.ratings as f64 / expected.max(1) as f64;
+                progress(Progress { doing: "verifying ratings", ratings: found.ratings, fraction });
+            }
+        }
+        Ok(found)
+    }
 }
