@@ -7,6 +7,7 @@ use natter_common::ids::MovieId;
 use natter_common::value::ValueError;
 
 use crate::durability::directory::Holder;
+use crate::schema;
 
 /// A data set can't be opened, imported or generated. No file was changed.
 #[derive(Debug, thiserror::Error)]
@@ -231,10 +232,22 @@ pub fn how_to_read_out(path: &str) -> String {
     )
 }
 
+/// Advice for a directory of a format that only an earlier version reads.
+fn how_to_export_with_an_older_version(path: &str) -> String {
+    let commit = schema::DURABLE_FORMAT_OLD_COMMIT;
+    format!(
+        "keep it, and export it with commit {commit} of Natter, the last one that reads it: `git checkout {commit}`, then \
+         `cargo run --release -p natter-dataset -- export --data-dir {path} FILE.sqlite` (with the --database that the \
+         replica began with). Replicas of this version start from that file: `--database FILE.sqlite`, each with a new \
+         --data-dir"
+    )
+}
+
 fn advice(problem: &DirectoryProblem, path: &str) -> String {
     match problem {
         DirectoryProblem::WrongLog(_) | DirectoryProblem::WrongRatings => format!("; {}", how_to_read_out(path)),
         DirectoryProblem::Damaged(_) => format!(": {}", how_to_read_out(path)),
+        DirectoryProblem::Older { .. } => format!(": {}", how_to_export_with_an_older_version(path)),
         _ => String::new(),
     }
 }
@@ -298,6 +311,14 @@ pub enum DirectoryProblem {
     /// A database of something else.
     #[error("replica.sqlite is a SQLite file, but not a replica's: give another directory, or move this file away")]
     NotOurs,
+    /// Made by an earlier Natter, in a format that is no longer read.
+    #[error("replica.sqlite was written by an older Natter (format {found}, this one knows {known})")]
+    Older {
+        /// The file's.
+        found: String,
+        /// The format that this program knows.
+        known: u32,
+    },
     /// Made by a later Natter.
     #[error(
         "replica.sqlite was written by a newer Natter (format {found}, this one knows {known}): use that version, or \

@@ -89,16 +89,11 @@ pub const CREATE_STAGE: &str = "
 /// Marks the file of a durable replica: "NATD" in ASCII, in its `application_id`.
 pub const DURABLE_APPLICATION_ID: i32 = 0x4e41_5444;
 
-/// The version of the layout of a durable replica's file. A file with a greater one is refused.
+/// The version of the layout of a durable replica's file. A file with any other version is refused.
 pub const DURABLE_FORMAT_VERSION: u32 = 3;
 
-/// The version before, which is brought up to this one when it is opened: its marks count logs
-/// ([`crate::durability::marks`]), and its checksums do not repeat them.
-pub(crate) const DURABLE_FORMAT_COUNTED: u32 = 2;
-
-/// The first version, which is brought up to this one when it is opened: it has a table `record` with a row for each
-/// record in the place of `batch`, the checksums in `meta`, and each row of the overlay written with its batch.
-pub(crate) const DURABLE_FORMAT_OLD: u32 = 1;
+/// The last commit of this project that reads a durable replica's file of an earlier version.
+pub const DURABLE_FORMAT_OLD_COMMIT: &str = "b421cf7";
 
 /// The records of a durable replica. `body` is MessagePack and its checksum.
 pub const CREATE_BATCH: &str = "

@@ -47,7 +47,7 @@ pub(crate) struct Mark {
 }
 
 /// The greatest number, less a bit that marks with [`Kind::Closed`] have and others lack: as `user_version`, a database
-/// that was closed cleanly shows a negative number, as in earlier formats.
+/// that was closed cleanly shows a negative number.
 const NUMBER_MAX: u32 = u32::MAX >> 3;
 
 impl Mark {
@@ -130,46 +130,12 @@ impl Header {
     }
 }
 
-/// The rules of format 2, for directories that an earlier version left: the mark counts the logs since the file was made.
-/// While log `n` is written it is `n + 1`, the last transaction before a checkpoint makes it `n + 2`, and closing
-/// `-(n + 2)`.
-pub(crate) mod format_2 {
-    /// Whether a replica that left this mark was closed cleanly.
-    pub(crate) fn is_clean(mark: i32) -> bool {
-        mark <= 0
-    }
-
-    /// The mark with which a replica that wrote log `number` ends.
-    pub(crate) fn clean_mark(number: u32) -> i32 {
-        -(number as i32 + 2)
-    }
-
-    /// Whether a log fits a main file: `main` is the mark in the file, `log` the log's number, `mark` the mark that stands
-    /// when both are read.
-    pub(crate) fn fits(main: i32, log: Option<u32>, mark: i32) -> bool {
-        let Some(number) = log.map(i64::from) else {
-            return is_clean(main) && mark == main;
-        };
-        let (main, mark) = (i64::from(main), i64::from(mark));
-        if main <= 0 {
-            // Opened and not yet used, or closed up to the log's removal.
-            (number == 0 && (mark == main || mark == 2)) || (number == -main - 2 && mark == main)
-        } else if number == main - 1 {
-            mark == main || mark == main + 1 || mark == -(main + 1)
-        } else {
-            number == main - 2 && mark == main
-        }
-    }
-}
-
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 
 /// State of a log, up to the last transaction that SQLite would read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogFile {
-    /// SQLite's own number: 0 for a new file, one more each time the log begins again.
-    pub(crate) number: u32,
     /// The mark in the first version of the first page; `None` where no transaction has that page.
     pub(crate) first: Option<Mark>,
     /// Whether there is a transaction.
@@ -233,7 +199,7 @@ impl LogFile {
         let salts = &header[16..24];
         // The first salt counts up with each log; each frame repeats it.
         let next_salt = big_endian(&header[16..20]).wrapping_add(1);
-        let mut found = Self { number: big_endian(&header[12..16]), ..Self::default() };
+        let mut found = Self::default();
         let mut first = None;
         let (mut is_readable, mut unread_commits) = (true, 0);
         let mut frame = vec![0; FRAME_HEADER_BYTES + page_bytes as usize];
@@ -345,24 +311,5 @@ mod tests {
             assert!(check(main, Some(&log(first)), last).is_err(), "{why}");
         }
         assert!(check(before, None, before).is_err(), "the log is missing");
-    }
-
-    #[test]
-    fn logs_of_format_2_are_judged_as_before() {
-        use format_2::{clean_mark, fits};
-        for number in 1..5 {
-            let mark = number as i32 + 1;
-            assert!(fits(mark, Some(number), mark), "in use");
-            assert!(fits(mark, Some(number), mark + 1), "about to be checkpointed");
-            assert!(fits(mark + 1, Some(number), mark + 1), "checkpointed");
-            assert!(fits(mark, Some(number), clean_mark(number)), "about to be closed");
-            assert!(fits(clean_mark(number), Some(number), clean_mark(number)), "closed but for the log");
-            assert!(fits(clean_mark(number), None, clean_mark(number)), "closed");
-            assert!(fits(clean_mark(number), Some(0), 2), "opened again");
-            assert!(!fits(mark, None, mark), "the log is missing");
-            assert!(!fits(mark, Some(number + 1), mark), "the log began again while the main file was copied");
-            assert!(!fits(mark + 1, Some(number), mark), "the end of the log is missing");
-            assert!(!fits(clean_mark(7), Some(number), mark), "the main file is of before the replica started");
-        }
     }
 }

@@ -17,9 +17,7 @@ use super::journal::Kept;
 use super::lost_files::Watched;
 use super::marks::{self, Header, Kind, LogFile, Mark};
 use super::owner::GRACE;
-use super::tables::{
-    Checksums, convert, is_unused, problem, read_checksums, read_meta, read_saved, read_state, write_meta,
-};
+use super::tables::{Checksums, is_unused, problem, read_checksums, read_meta, read_saved, read_state, write_meta};
 use super::{Durable, Identity, LogSync, Recovered, Sync};
 use crate::dataset::build::base_row;
 use crate::dataset::{DataSource, file};
@@ -62,7 +60,7 @@ impl Store {
         sync: Sync,
     ) -> Result<(Self, Recovered, Parts), OpenError> {
         let found = Database::open_alone(directory).map_err(|problem| directory.refuse(problem))?;
-        let Database { connection, format, mark, clean } = found;
+        let Database { connection, mark, clean } = found;
         source.attach(&connection)?;
         let (description, catalogue) =
             file::load(&connection).map_err(|problem| DataError::File { path: source.to_string(), problem })?;
@@ -70,9 +68,9 @@ impl Store {
         let mut store = Self::assemble(connection, description, catalogue)
             .map_err(|error| DataError::File { path: source.to_string(), problem: unreadable(error) })?;
         let (recovered, kept, checksums) = store
-            .recover(format, mark, clean)
+            .recover(mark, clean)
             .and_then(|(recovered, kept, mut checksums)| {
-                let begin = Beginning { recovered: &recovered, checksums, format, mark, sync };
+                let begin = Beginning { recovered: &recovered, checksums, mark, sync };
                 let mark = store.take_into_use(directory, begin)?;
                 checksums.mark = mark.version();
                 Ok((recovered, kept, checksums))
@@ -82,15 +80,10 @@ impl Store {
     }
 
     /// Reads what was saved, and brings averages, counts and checksums up to it.
-    fn recover(
-        &mut self,
-        format: u32,
-        mark: i32,
-        clean: bool,
-    ) -> Result<(Recovered, Kept, Checksums), DirectoryProblem> {
+    fn recover(&mut self, mark: i32, clean: bool) -> Result<(Recovered, Kept, Checksums), DirectoryProblem> {
         let connection = &self.connection;
         let Some(identity) = read_state::<Identity>(connection, "identity")? else {
-            if !is_unused(connection, format)? {
+            if !is_unused(connection)? {
                 return Err(DirectoryProblem::Damaged("it holds updates, but not the replica's id".to_owned()));
             }
             self.overlay.note_writes();
@@ -102,10 +95,10 @@ impl Store {
         if found != given {
             return Err(DirectoryProblem::OtherDataSet { found, given });
         }
-        let (saved, mut kept) = read_saved(connection, format)?;
+        let (saved, mut kept) = read_saved(connection)?;
         let sync_before = Sync::named(&read_meta(connection, "sync")?);
-        let checksums = read_checksums(connection, format)?;
-        if format == schema::DURABLE_FORMAT_VERSION && checksums.mark != mark {
+        let checksums = read_checksums(connection)?;
+        if checksums.mark != mark {
             return Err(DirectoryProblem::WrongLog("was moved into replica.sqlite in part only, and is missing"));
         }
         self.scan_overlay()?;
@@ -159,13 +152,10 @@ impl Store {
     /// The first write: marks the directory as in use, on the disk and in the main file itself, so that a copy without
     /// the log can be told from one that needs none. Gives the mark that stands then.
     fn take_into_use(&self, directory: &DataDirectory, begin: Beginning<'_>) -> Result<Mark, DirectoryProblem> {
-        let Beginning { recovered, checksums, format, mut mark, sync } = begin;
+        let Beginning { recovered, checksums, mark, sync } = begin;
         let connection = &self.connection;
         directory.check_owner()?;
         keep_log_on_close(connection, true).map_err(problem)?;
-        if format != schema::DURABLE_FORMAT_VERSION {
-            mark = self.bring_up_to_date(directory, format, recovered, checksums).map_err(problem)?;
-        }
         use_log(connection).map_err(problem)?;
         let work = |connection: &Connection| {
             write_meta(connection, "fingerprint", &self.fingerprint().to_string())?;
@@ -189,27 +179,6 @@ impl Store {
         let mark = begin().map_err(problem)?;
         sync_directory(directory.path()).map_err(|reason| DirectoryProblem::Failing(reason.to_string()))?;
         Ok(mark)
-    }
-
-    /// Makes of a directory of an old format one of this format that was closed cleanly, without a log. Whenever the process
-    /// ends meanwhile, it is one of the two. Gives the mark.
-    fn bring_up_to_date(
-        &self,
-        directory: &DataDirectory,
-        format: u32,
-        recovered: &Recovered,
-        checksums: Checksums,
-    ) -> rusqlite::Result<i32> {
-        let connection = &self.connection;
-        let number = LogFile::read(&directory.log()).ok().flatten().map_or(0, |log| log.number);
-        connection.pragma_update(Some("main"), "user_version", marks::format_2::clean_mark(number))?;
-        move_log(connection)?;
-        keep_log_on_close(connection, false)?;
-        connection.execute_batch("PRAGMA main.journal_mode = DELETE;")?;
-        keep_log_on_close(connection, true)?;
-        let mark = Mark::new(Kind::Closed);
-        write_mark(connection, mark, checksums, |connection| convert(connection, format, &recovered.saved))?;
-        Ok(mark.version())
     }
 }
 
@@ -249,7 +218,6 @@ impl Parts {
 struct Beginning<'a> {
     recovered: &'a Recovered,
     checksums: Checksums,
-    format: u32,
     /// The mark that was found.
     mark: i32,
     sync: Sync,
@@ -258,7 +226,6 @@ struct Beginning<'a> {
 /// The database of a directory, with nothing attached, and nothing written to it yet.
 struct Database {
     connection: Connection,
-    format: u32,
     mark: i32,
     /// Whether it was closed cleanly.
     clean: bool,
@@ -299,31 +266,27 @@ impl Database {
         let has_log = directory.log().try_exists().map_err(failing)?;
         let connection = connect_file(&path).map_err(problem)?;
         configure(&connection, has_log).map_err(problem)?;
-        let found = read_meta(&connection, "format")?;
-        let format = match found.parse() {
-            Ok(
-                format @ (schema::DURABLE_FORMAT_OLD | schema::DURABLE_FORMAT_COUNTED | schema::DURABLE_FORMAT_VERSION),
-            ) => format,
-            _ => return Err(DirectoryProblem::Newer { found, known: schema::DURABLE_FORMAT_VERSION }),
-        };
+        check_format(read_meta(&connection, "format")?)?;
         let mark = connection.query_row("PRAGMA main.user_version", (), |row| row.get(0)).map_err(problem)?;
-        let clean = match format {
-            schema::DURABLE_FORMAT_VERSION => {
-                check_log(&connection, header.version, log, mark)?;
-                Mark::of_version(mark).kind == Kind::Closed
-            }
-            _ => {
-                check_counted_log(header.version, log, mark)?;
-                marks::format_2::is_clean(mark)
-            }
-        };
+        check_log(&connection, header.version, log, mark)?;
+        let clean = Mark::of_version(mark).kind == Kind::Closed;
         let sound: String =
             connection.query_row("PRAGMA main.quick_check(1)", (), |row| row.get(0)).map_err(problem)?;
         if sound != "ok" {
             // SQLite tells of it in several lines.
             return Err(DirectoryProblem::Damaged(sound.split_whitespace().collect::<Vec<_>>().join(" ")));
         }
-        Ok(Self { connection, format, mark, clean })
+        Ok(Self { connection, mark, clean })
+    }
+}
+
+/// Refuses a file of another format than this program writes.
+fn check_format(found: String) -> Result<(), DirectoryProblem> {
+    let known = schema::DURABLE_FORMAT_VERSION;
+    match found.parse::<u32>() {
+        Ok(format) if format == known => Ok(()),
+        Ok(format) if format < known => Err(DirectoryProblem::Older { found, known }),
+        _ => Err(DirectoryProblem::Newer { found, known }),
     }
 }
 
@@ -336,18 +299,6 @@ fn check_log(connection: &Connection, in_header: i32, log: Option<LogFile>, mark
     let was_synced = Sync::named(&read_meta(connection, "sync").unwrap_or_default()) != Some(Sync::Normal);
     if log.is_some_and(|log| log.is_damaged_inside && was_synced) {
         return Err(DirectoryProblem::WrongLog("is damaged"));
-    }
-    Ok(())
-}
-
-/// Checks the log of earlier formats in the same way.
-fn check_counted_log(in_header: i32, log: Option<LogFile>, mark: i32) -> Result<(), DirectoryProblem> {
-    let number = log.as_ref().map(|log| log.number);
-    if number.is_none() && !marks::format_2::is_clean(in_header) {
-        return Err(DirectoryProblem::WrongLog("is missing, or is no write-ahead log"));
-    }
-    if log.is_some_and(|log| log.has_newer_pages) || !marks::format_2::fits(in_header, number, mark) {
-        return Err(DirectoryProblem::WrongLog("does not go with replica.sqlite"));
     }
     Ok(())
 }

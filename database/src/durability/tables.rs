@@ -40,8 +40,7 @@ pub(crate) struct Checksums {
     pub(crate) overlay: u64,
     /// The sum of the rows that are in the table of ratings.
     pub(crate) written: u64,
-    /// The mark of the database ([`crate::durability::marks::Mark`]), which else stands in its first page only; 0 in format 2.
-    #[serde(default)]
+    /// The mark of the database ([`super::marks::Mark`]), which else stands in its first page only.
     pub(crate) mark: i32,
 }
 
@@ -93,47 +92,21 @@ pub(crate) fn read_state<T: DeserializeOwned>(
 }
 
 /// Whether no update was ever saved.
-pub(crate) fn is_unused(connection: &Connection, format: u32) -> Result<bool, DirectoryProblem> {
-    let records = if format == schema::DURABLE_FORMAT_OLD { "record" } else { "batch" };
-    let sql = format!(
-        "SELECT NOT EXISTS (SELECT 1 FROM main.rating) AND NOT EXISTS (SELECT 1 FROM main.{records})
-         AND NOT EXISTS (SELECT 1 FROM main.state WHERE name <> 'checksums')"
-    );
-    connection.query_row(&sql, (), |row| row.get(0)).map_err(problem)
+pub(crate) fn is_unused(connection: &Connection) -> Result<bool, DirectoryProblem> {
+    let sql = "SELECT NOT EXISTS (SELECT 1 FROM main.rating) AND NOT EXISTS (SELECT 1 FROM main.batch)
+         AND NOT EXISTS (SELECT 1 FROM main.state WHERE name <> 'checksums')";
+    connection.query_row(sql, (), |row| row.get(0)).map_err(problem)
 }
 
-/// The checksums that were saved with the last batch.
-pub(crate) fn read_checksums(connection: &Connection, format: u32) -> Result<Checksums, DirectoryProblem> {
-    let damaged = |what: String| DirectoryProblem::Damaged(what);
-    if format != schema::DURABLE_FORMAT_OLD {
-        return read_state(connection, "checksums")?.ok_or_else(|| damaged("it has no checksums".to_owned()));
-    }
-    let number = |key| {
-        u64::from_str_radix(&read_meta(connection, key)?, 16)
-            .map_err(|_| damaged(format!("meta has a {key} that is not a number")))
-    };
-    let overlay = number("overlay")?;
-    Ok(Checksums { digest: number("digest")?, overlay, written: overlay, mark: 0 })
+/// The checksums that were saved with the last turn.
+pub(crate) fn read_checksums(connection: &Connection) -> Result<Checksums, DirectoryProblem> {
+    read_state(connection, "checksums")?.ok_or_else(|| DirectoryProblem::Damaged("it has no checksums".to_owned()))
 }
 
 /// All that was saved, and where its records are.
-pub(crate) fn read_saved(connection: &Connection, format: u32) -> Result<(Saved, Kept), DirectoryProblem> {
-    let mut saved = Saved::default();
+pub(crate) fn read_saved(connection: &Connection) -> Result<(Saved, Kept), DirectoryProblem> {
     let mut kept = Kept::default();
-    if format == schema::DURABLE_FORMAT_OLD {
-        read_named(connection, "record", |record: Record, name| {
-            let is_named = name == (record.i.as_str(), record.seq);
-            saved.records.push(Arc::new(record));
-            is_named
-        })?;
-        for (records, number) in in_batches(&saved.records) {
-            for record in records {
-                kept.hold(record, number);
-            }
-        }
-    } else {
-        saved.records = read_batches(connection, &mut kept)?;
-    }
+    let mut saved = Saved { records: read_batches(connection, &mut kept)?, ..Saved::default() };
     read_named(connection, "executed", |operation: ExecutedOperation, name| {
         let is_named = name == (operation.i.as_str(), operation.seq);
         saved.executed.push(operation);
@@ -159,11 +132,6 @@ pub(crate) fn read_saved(connection: &Connection, format: u32) -> Result<(Saved,
     Ok((saved, kept))
 }
 
-/// Records in a new table of batches, with the number of each.
-fn in_batches(records: &[Arc<Record>]) -> impl Iterator<Item = (&[Arc<Record>], i64)> {
-    records.chunks(BATCH_RECORDS).zip(1..)
-}
-
 /// Writes records into one row.
 pub(crate) fn write_batch(connection: &Connection, number: i64, records: &[Arc<Record>]) -> rusqlite::Result<()> {
     let body = seal(&Batch { number, records }).map_err(unencodable)?;
@@ -178,18 +146,6 @@ pub(crate) fn write_checksums(connection: &Connection, checksums: Checksums) -> 
 
 fn unencodable(error: WireError) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(error.into())
-}
-
-/// Brings a file of an old format up to this one, but for its marks: part of a transaction.
-pub(crate) fn convert(connection: &Connection, format: u32, saved: &Saved) -> rusqlite::Result<()> {
-    if format == schema::DURABLE_FORMAT_OLD {
-        connection.execute_batch(&format!("DROP TABLE main.record; {}", schema::CREATE_BATCH))?;
-        for (records, number) in in_batches(&saved.records) {
-            write_batch(connection, number, records)?;
-        }
-        connection.execute("DELETE FROM main.meta WHERE key IN ('digest', 'overlay')", ())?;
-    }
-    write_meta(connection, "format", &schema::DURABLE_FORMAT_VERSION.to_string())
 }
 
 fn read_batches(connection: &Connection, kept: &mut Kept) -> Result<Vec<Arc<Record>>, DirectoryProblem> {
@@ -215,15 +171,12 @@ fn read_batches(connection: &Connection, kept: &mut Kept) -> Result<Vec<Arc<Reco
     Ok(found)
 }
 
-/// The records in a row of the table of batches, or of `record` in the first format.
-pub(crate) fn records_in(body: &[u8], is_old: bool) -> Result<Vec<Arc<Record>>, String> {
-    if is_old {
-        return unseal(body).map(|record| vec![Arc::new(record)]);
-    }
+/// The records in a row of the table of batches.
+pub(crate) fn records_in(body: &[u8]) -> Result<Vec<Arc<Record>>, String> {
     unseal::<Batch<_>>(body).map(|batch| batch.records)
 }
 
-/// Reads a table of records or of executed updates; `take` says whether what it is given has this name.
+/// Reads the table of executed updates; `take` says whether what it is given has this name.
 fn read_named<T: DeserializeOwned>(
     connection: &Connection,
     table: &str,

@@ -25,7 +25,6 @@ use crate::durability::{Identity, Sync};
 use crate::error::{DirectoryError, DirectoryProblem, OpenError};
 use crate::fingerprint::overlay_hash;
 use crate::partial::Partial;
-use crate::schema;
 use crate::sqlite::{connect_file, keyed_row};
 use crate::store::Store;
 
@@ -257,26 +256,17 @@ fn salvage_rows(connection: &Connection, found: &mut ReadOut) {
     if skipped > 0 {
         found.doubts.push(format!("missing: {} that cannot be read", counted(skipped, "rating")));
     }
-    let format = read_meta(connection, "format").ok().and_then(|format| format.parse().ok());
-    let is_sound = format
-        .and_then(|format| read_checksums(connection, format).ok())
-        .is_some_and(|checksums| checksums.written == written);
+    let is_sound = read_checksums(connection).is_ok_and(|checksums| checksums.written == written);
     if !is_sound {
         found.doubts.push("the ratings in replica.sqlite do not match the checksum in it".to_owned());
     }
 }
 
 fn salvage_records(connection: &Connection, found: &mut ReadOut) {
-    let is_old = read_meta(connection, "format").is_ok_and(|format| format == schema::DURABLE_FORMAT_OLD.to_string());
-    let sql = if is_old {
-        "SELECT body FROM main.record ORDER BY origin ORDER, seq ORDER"
-    } else {
-        "SELECT body FROM main.batch ORDER BY number ORDER"
-    };
     let (mut written, mut skipped) = (BTreeMap::new(), 0);
-    let is_complete = from_both_ends(connection, sql, |row| {
+    let is_complete = from_both_ends(connection, "SELECT body FROM main.batch ORDER BY number ORDER", |row| {
         let body: rusqlite::Result<Vec<u8>> = row.get(0);
-        match body.ok().and_then(|body| records_in(&body, is_old).ok()) {
+        match body.ok().and_then(|body| records_in(&body).ok()) {
             Some(records) => written.extend(records.into_iter().map(|record| (record.name(), record))),
             None => skipped += 1,
         }

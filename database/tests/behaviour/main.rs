@@ -11,6 +11,7 @@ mod durable;
 mod export;
 mod generate;
 mod movielens;
+mod older_formats;
 mod other_programs;
 mod queries;
 mod read_out;

@@ -322,21 +322,6 @@ fn a_log_with_a_damaged_transaction_is_refused_and_a_half_written_one_is_not() {
 }
 
 #[test]
-fn a_directory_of_the_format_before_is_opened_and_brought_up_to_date() {
-    let place = saved(true);
-    let connection = rusqlite::Connection::open(place.file("replica.sqlite")).unwrap();
-    connection.execute_batch("UPDATE meta SET value = '2' WHERE key = 'format'; PRAGMA user_version = -3;").unwrap();
-    drop(connection);
-    let (mut store, recovered) = place.open();
-    assert_eq!((held(&recovered.saved), recovered.clean), (40, true));
-    save_one(&mut store, 41);
-    drop(store);
-    is_whole(&place, 41, "it is of the present format now");
-    let header = fs::read(place.file("replica.sqlite")).unwrap();
-    assert!(header.windows(7).any(|bytes| bytes == b"format3"));
-}
-
-#[test]
 fn a_store_whose_directory_another_process_took_over_commits_nothing() {
     let place = Place::new();
     let mut store = place.start(Sync::Full);

@@ -10,11 +10,9 @@ use natter_common::replica_manager::Changes;
 use natter_common::replica_manager::durable::State;
 use natter_common::request::Update;
 use natter_common::value::Value;
-use natter_common::wire;
 use natter_database::{Store, Sync};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::common::key;
 use crate::replica_files::{
@@ -317,73 +315,4 @@ fn damage_that_an_applied_record_would_hide_is_found() {
         let refusal = place.refusal();
         assert!(refusal.contains(expected), "{sql}: {refusal}");
     }
-}
-
-/// Returns the bytes of a message in a file, with its checksum.
-fn sealed<T: serde::Serialize>(message: &T) -> Vec<u8> {
-    let mut bytes = wire::encode(message).unwrap();
-    bytes.extend(xxh3_64(&bytes).to_le_bytes());
-    bytes
-}
-
-/// Makes of a directory one of the first format, which has all rows written and each record in a row of its own.
-fn make_old(place: &Place, records: &[Record], digest: u64, overlay: u64) {
-    let connection = Connection::open(place.file("replica.sqlite")).unwrap();
-    connection
-        .execute_batch(
-            "DROP TABLE batch; DELETE FROM state WHERE name = 'checksums'; UPDATE meta SET value = '1' WHERE key = 'format';
-             CREATE TABLE record (origin TEXT NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL,
-                 PRIMARY KEY (origin, seq)) STRICT, WITHOUT ROWID;",
-        )
-        .unwrap();
-    for (key, sum) in [("digest", digest), ("overlay", overlay)] {
-        connection.execute("INSERT INTO meta VALUES (?1, ?2)", (key, format!("{sum:016x}"))).unwrap();
-    }
-    for record in records {
-        let values = (record.i.as_str(), record.seq as i64, sealed(record));
-        connection.execute("INSERT INTO record VALUES (?1, ?2, ?3)", values).unwrap();
-    }
-}
-
-/// Checksums of the first format.
-#[derive(serde::Deserialize)]
-struct Checksums {
-    digest: u64,
-    overlay: u64,
-}
-
-fn checksums(place: &Place) -> Checksums {
-    let connection = Connection::open(place.file("replica.sqlite")).unwrap();
-    let select = "SELECT body FROM state WHERE name = 'checksums'";
-    let body: Vec<u8> = connection.query_row(select, (), |row| row.get(0)).unwrap();
-    wire::decode(&body[..body.len() - 8]).unwrap()
-}
-
-#[test]
-fn a_directory_of_the_first_format_is_opened_and_brought_up_to_date() {
-    let place = Place::new();
-    let mut store = place.start(Sync::Full);
-    let records: Vec<_> = (1..=600).map(|seq| record("a", seq)).collect();
-    for seq in 1..=600 {
-        save_one(&mut store, seq);
-    }
-    let before = seen(&store);
-    store.close_cleanly().unwrap();
-    let Checksums { digest, overlay } = checksums(&place);
-    make_old(&place, &records, digest, overlay + 1);
-    assert!(place.refusal().contains("the ratings do not match their checksum"));
-    let connection = Connection::open(place.file("replica.sqlite")).unwrap();
-    connection.execute("UPDATE meta SET value = ?1 WHERE key = 'overlay'", [format!("{overlay:016x}")]).unwrap();
-    drop(connection);
-
-    let (mut store, recovered) = place.open();
-    assert_eq!((seen(&store), recovered.clean, held(&recovered.saved)), (before, true, 600));
-    let found: Vec<_> = recovered.saved.records.iter().map(|record| (**record).clone()).collect();
-    assert_eq!(found, records);
-    assert_eq!(on_disk(&place), (3, 3), "it is of the present format now");
-    save_one(&mut store, 601);
-    forget(&mut store, &(1..=600).collect::<Vec<_>>());
-    let store = again(&place, store);
-    assert_eq!(on_disk(&place), (3, 1));
-    store.close_cleanly().unwrap();
 }

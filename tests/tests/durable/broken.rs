@@ -164,6 +164,18 @@ async fn damaged_newer_and_foreign_databases_are_refused_and_kept() {
         another --data-dir";
     is_refused_and_kept(&world, &directory, &database, expected).await;
 
+    let mut older = whole.clone();
+    older[at + 6] = b'2';
+    fs::write(&path, &older).unwrap();
+    let expected = format!(
+        "replica.sqlite was written by an older Natter (format 2, this one knows 3): keep it, and export it with commit \
+         b421cf7 of Natter, the last one that reads it: `git checkout b421cf7`, then `cargo run --release -p natter-dataset \
+         -- export --data-dir {} FILE.sqlite` (with the --database that the replica began with). Replicas of this version \
+         start from that file: `--database FILE.sqlite`, each with a new --data-dir",
+        directory.display()
+    );
+    is_refused_and_kept(&world, &directory, &database, &expected).await;
+
     for part in [4096, whole.len() / 2 + 1000, whole.len() - 4096] {
         fs::write(&path, &whole[..part]).unwrap();
         let expected =
