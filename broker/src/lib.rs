@@ -16,6 +16,20 @@
 //! - [`server`]: finding, fetching and running `nats-server`
 //! - [`owned_process`]: child processes that end with their owner; [`guard`]: also where the owner is killed
 //! - [`environment`]: the environment variables, as a value that a test can make up
+//!
+//! Options of the command line are read by functions whose errors are sentences for people:
+//!
+//! ```
+//! use natter_broker::duration::{format_duration, parse_duration};
+//! use natter_broker::service_error::header_text;
+//! use natter_broker::size::parse_size;
+//!
+//! assert_eq!(parse_duration("1m 30s").map(format_duration).as_deref(), Ok("1m 30s"));
+//! assert_eq!(parse_duration("0s").unwrap_err(), "\"0s\" is zero: write a duration above zero, like 500ms or 2s");
+//! assert_eq!(parse_size("64MiB").map(|size| size.as_u64()), Ok(64 << 20));
+//! // A header of NATS is one line of printable ASCII.
+//! assert_eq!(header_text("Amélie\nis missing"), r"Am\u{e9}lie is missing");
+//! ```
 
 pub mod access;
 pub mod ask;

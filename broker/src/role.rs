@@ -20,6 +20,10 @@ pub const NAME_BYTES_MAX: usize = 48;
 const ENDING_LETTERS: usize = 8;
 
 /// For clap: what an id may begin with.
+///
+/// # Errors
+///
+/// A sentence for people that says what is allowed.
 pub fn parse_name(text: &str) -> Result<String, String> {
     if is_token(text) && text.len() <= NAME_BYTES_MAX {
         Ok(text.to_owned())
@@ -28,7 +32,11 @@ pub fn parse_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// `<name>-<random letters>`: an id that nobody used before. Fails where `name` is not a short token.
+/// `<name>-<random letters>`: an id that nobody used before.
+///
+/// # Errors
+///
+/// `name` is not a short token.
 pub fn new_id(name: &str) -> Result<ReplicaId, IdError> {
     let ending: String = std::iter::repeat_with(fastrand::lowercase).take(ENDING_LETTERS).collect();
     ReplicaId::new(&format!("{name}-{ending}"))

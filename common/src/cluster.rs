@@ -23,12 +23,20 @@ const LETTERS: usize = 12;
 pub struct ClusterId(ReplicaId);
 
 impl ClusterId {
-    /// Checks that `text` is a token. Fails with [`IdError::NotAToken`].
+    /// Checks that `text` is a token.
+    ///
+    /// # Errors
+    ///
+    /// [`IdError::NotAToken`].
     pub fn new(text: &str) -> Result<Self, IdError> {
         ReplicaId::new(text).map(Self)
     }
 
     /// As [`ClusterId::new`], but identities that come again and again share one token.
+    ///
+    /// # Errors
+    ///
+    /// [`IdError::NotAToken`].
     pub fn known(text: &str) -> Result<Self, IdError> {
         ReplicaId::known(text).map(Self)
     }

@@ -125,6 +125,10 @@ impl EncodedReply {
 
 /// Encodes an answer as [`encode_reply`] does, so that its body has `bytes_max` bytes at most. A list that is too long is
 /// cut; another answer that is too long becomes [`FrontendError::ReplyTooLarge`].
+///
+/// # Errors
+///
+/// A serializer failed, which no answer makes it do.
 pub fn encode_reply_within(
     answer: &Result<ClientReply, FrontendError>,
     cluster: Option<&ClusterId>,
@@ -148,6 +152,10 @@ pub fn encode_reply_within(
 }
 
 /// Encodes the answer of a frontend of `cluster` in the encoding of its request.
+///
+/// # Errors
+///
+/// A serializer failed, which no answer makes it do.
 pub fn encode_reply(
     answer: &Result<ClientReply, FrontendError>,
     cluster: Option<&ClusterId>,

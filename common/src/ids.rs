@@ -76,7 +76,11 @@ impl PartialOrd for ReplicaId {
 }
 
 impl ReplicaId {
-    /// Checks that `text` is a token. Fails with [`IdError::NotAToken`].
+    /// Checks that `text` is a token.
+    ///
+    /// # Errors
+    ///
+    /// [`IdError::NotAToken`].
     pub fn new(text: &str) -> Result<Self, IdError> {
         if is_token(text) {
             Ok(Self(Arc::from(text)))
@@ -93,6 +97,10 @@ impl ReplicaId {
 
     /// As [`ReplicaId::new`], but ids that come again and again, as in messages, share one token: then most comparisons
     /// end at their addresses.
+    ///
+    /// # Errors
+    ///
+    /// [`IdError::NotAToken`].
     pub fn known(text: &str) -> Result<Self, IdError> {
         thread_local! {
             static KNOWN: RefCell<[Option<ReplicaId>; KNOWN_IDS_MAX]> = const { RefCell::new([const { None }; KNOWN_IDS_MAX]) };
@@ -284,7 +292,11 @@ macro_rules! number_id {
             /// The smallest one.
             pub const FIRST: Self = Self(1);
 
-            /// Fails with [`IdError::OutOfRange`] for 0.
+            /// The id with this number.
+            ///
+            /// # Errors
+            ///
+            /// [`IdError::OutOfRange`] for 0.
             pub fn new(value: u32) -> Result<Self, IdError> {
                 Self::try_from(u64::from(value))
             }

@@ -125,6 +125,10 @@ impl<T: Alike> Groups<T> {
 }
 
 /// Appends the inputs that a message of requests stands for. `subject` is where its replies go.
+///
+/// # Errors
+///
+/// The payload is no message of such requests.
 pub fn unpack_requests(
     kind: RequestKind,
     payload: &[u8],
@@ -152,6 +156,10 @@ pub fn unpack_requests(
 
 /// The payload of a message of replies, of `bytes_max` bytes at most: where its only reply is too long a list, that is
 /// cut. If nothing can be cut, the payload is longer.
+///
+/// # Errors
+///
+/// A serializer failed, which no reply makes it do.
 pub fn encode_replies(replies: &mut Replies, bytes_max: usize) -> Result<Vec<u8>, WireError> {
     let payload = encode(replies)?;
     let excess = payload.len().saturating_sub(bytes_max);

@@ -17,6 +17,10 @@ pub struct NotOnScale(pub f64);
 
 impl Stars {
     /// From half stars, 1 to 10.
+    ///
+    /// # Errors
+    ///
+    /// [`NotOnScale`] for 0, and above 10.
     pub fn from_half_stars(half_stars: u8) -> Result<Self, NotOnScale> {
         if (1..=10).contains(&half_stars) { Ok(Self(half_stars)) } else { Err(NotOnScale(f64::from(half_stars) / 2.0)) }
     }

@@ -9,6 +9,21 @@
 //!   `feed`: the change feed
 //!
 //! [`main_with`] is the whole program; [`run`] is the same with arguments already parsed, inside a runtime.
+//!
+//! A session carries what it has seen from call to call, and retries under the same id:
+//!
+//! ```no_run
+//! use natter_client::session::{MovieId, Session, Stars, UserId};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut session = Session::connect("nats://127.0.0.1:4222").await?;
+//! let (user, movie) = (UserId::new(42)?, MovieId::new(1)?);
+//! session.create(user, movie, Stars::try_from(4.5)?).await?;
+//! println!("{:?}", session.read(user, movie).await?.value.rating);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod api;
 pub mod commands;

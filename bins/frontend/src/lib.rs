@@ -9,6 +9,19 @@
 //! - `attendance`: whether it takes part in the queue group; `hearing`: whether replicas are heard; `ghosts`: places in
 //!   the queue group that a frozen server keeps
 //! - `steps`: the log of each step; `metrics`: metrics and health
+//!
+//! The arguments are those of the command line, and each process has an id of its own:
+//!
+//! ```
+//! use clap::Parser;
+//! use natter_frontend::FrontendArgs;
+//!
+//! let arguments = FrontendArgs::try_parse_from(["frontend", "--name", "f1", "--fault-tolerance", "3"])?;
+//! assert_eq!(arguments.options.fault_tolerance, 3);
+//! let (one, other) = (arguments.new_id()?, arguments.new_id()?);
+//! assert!(one.as_str().starts_with("f1-") && one != other);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod attendance;
 mod clients;
@@ -84,6 +97,10 @@ pub struct FrontendOptions {
 
 impl FrontendArgs {
     /// An id that nobody used before.
+    ///
+    /// # Errors
+    ///
+    /// The name is too long, or has other characters than letters, digits, `_` and `-`.
     pub fn new_id(&self) -> Result<ReplicaId, FrontendError> {
         role::new_id(&self.name).map_err(FrontendError::Id)
     }

@@ -34,11 +34,19 @@ impl Names {
 
     /// Checks the `Host` header. Loopback names and the listened address are right. An observer that listens to all
     /// addresses of its machine takes each numeric address, as only names can be made to point elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// The header is missing, or names another host or port.
     pub fn check_host(&self, host: Option<&str>) -> Result<(), Refused> {
         if host.is_some_and(|host| self.includes(host)) { Ok(()) } else { Err(Refused::Host) }
     }
 
     /// Checks the `Origin` header, which browsers leave out where a page is opened or asks its own host.
+    ///
+    /// # Errors
+    ///
+    /// The header names another host or port.
     pub fn check_origin(&self, origin: Option<&str>) -> Result<(), Refused> {
         match origin {
             None => Ok(()),

@@ -7,6 +7,16 @@
 //!   launcher that started it
 //!
 //! It only listens, unless `--control` is given.
+//!
+//! The page answers only browsers that asked for its own address, so that no other page can read it or drive it:
+//!
+//! ```
+//! use natter_observer::access::Names;
+//!
+//! let names = Names::new(([127, 0, 0, 1], 8080).into());
+//! assert!(names.check_host(Some("127.0.0.1:8080")).is_ok());
+//! assert!(names.check_host(Some("natter.example:8080")).is_err());
+//! ```
 
 pub mod access;
 mod control;

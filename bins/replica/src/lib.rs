@@ -9,6 +9,18 @@
 //! - `line`: all that connects it with the broker
 //! - `life`: from the start to the end, and perhaps another life; `offline`: what is left when the store failed;
 //!   `suspended`: while the broker does not permit what it needs
+//!
+//! The arguments are those of the command line. Without `--database` a replica starts from the sample:
+//!
+//! ```
+//! use clap::Parser;
+//! use natter_database::source::DataSource;
+//! use natter_replica::ReplicaArgs;
+//!
+//! let arguments = ReplicaArgs::try_parse_from(["replica", "--name", "r1"])?;
+//! assert!(matches!(arguments.source()?, DataSource::Sample));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod core;
 mod entrance;
@@ -103,6 +115,10 @@ pub struct ReplicaArgs {
 
 impl ReplicaArgs {
     /// The source of the ratings.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is at the path of `--database`.
     pub fn source(&self) -> Result<DataSource, ReplicaError> {
         DataSource::at(self.database.as_deref()).map_err(ReplicaError::Data)
     }

@@ -22,6 +22,11 @@ use crate::wait::until_free;
 use crate::{ReplicaArgs, ReplicaError};
 
 /// Runs a replica manager until `shutdown`.
+///
+/// # Errors
+///
+/// The broker cannot be reached as the command line says, or refuses something that a replica needs. The data set or the
+/// directory cannot be opened, or the store fails. Another replica started from another data set before.
 pub async fn run(arguments: ReplicaArgs, shutdown: impl Future<Output = ()>) -> Result<(), ReplicaError> {
     let subjects =
         Subjects::new(&arguments.broker.prefix).ok_or_else(|| ReplicaError::Prefix(arguments.broker.prefix.clone()))?;

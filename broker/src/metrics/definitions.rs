@@ -40,21 +40,37 @@ impl<'a> Definitions<'a> {
     }
 
     /// A gauge of whole numbers.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken, or is no name of Prometheus.
     pub fn gauge(self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.register(IntGauge::new(name, help)?)
     }
 
     /// A gauge of seconds.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken, or is no name of Prometheus.
     pub fn seconds(self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
         self.register(Gauge::new(name, help)?)
     }
 
     /// A histogram of seconds.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken, or is no name of Prometheus.
     pub fn histogram(self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
         self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
     }
 
     /// Counters with one label, in the order of its values.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken, or is no name of Prometheus.
     pub fn counters(
         self,
         name: &str,
@@ -82,6 +98,10 @@ impl<'a> Definitions<'a> {
     }
 
     /// Gauges with one label, in the order of its values.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken, or is no name of Prometheus.
     pub fn gauges(
         self,
         name: &str,
@@ -94,6 +114,10 @@ impl<'a> Definitions<'a> {
     }
 
     /// Histograms of seconds with one label, in the order of its values.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken, or is no name of Prometheus.
     pub fn histograms(
         self,
         name: &str,
@@ -108,11 +132,19 @@ impl<'a> Definitions<'a> {
     }
 
     /// A gauge that is always 1, with labels that tell of the process.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken, or is no name of Prometheus.
     pub fn information(self, name: &str, help: &str, labels: &[&str]) -> Result<Information, prometheus::Error> {
         Ok(Information(self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)?))
     }
 
     /// A counter that follows a total.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken, or is no name of Prometheus.
     pub fn followed(self, name: &str, help: &str) -> Result<Followed, prometheus::Error> {
         Ok(Followed { counter: self.counter(name, help)?, last: AtomicU64::new(0) })
     }

@@ -172,6 +172,10 @@ impl<'de> Visitor<'de> for ListSeed {
 ///
 /// In a longer reply, outcomes are cut from the first one on that does not fit: an error loses its text, an update that
 /// was done loses its value. A read is then not answered ([`FrontendError::ReplyTooLarge`]).
+///
+/// # Errors
+///
+/// A serializer failed, which no reply makes it do.
 pub fn encode_batch_reply(
     reply: &BatchReply,
     cluster: Option<&ClusterId>,

@@ -67,6 +67,10 @@ impl ClientRequest {
 /// Decodes a request for `operation`. `user_token` is the last token of a subject that names the user.
 ///
 /// Fails with [`FrontendError::BadRequest`], naming the field.
+///
+/// # Errors
+///
+/// [`FrontendError::BadRequest`], which names the field, its value and the mend.
 pub fn decode_request(
     operation: Operation,
     user_token: Option<&str>,
