@@ -7,7 +7,7 @@ default:
 # Less than three minutes on two cores, once everything was built
 quick:
     cargo fmt --all --check
-    cargo clippy --all-targets --locked -- -D warnings
+    cargo clippy --workspace --all-targets --locked -- -D warnings
     cargo test --locked -p natter-common -p natter-simulation --lib --test transcripts --test replica_manager --test frontend
 
 # All that CI checks
@@ -24,4 +24,4 @@ cluster:
 
 # Documentation of all crates
 doc:
-    cargo doc --no-deps --open
+    cargo doc --workspace --no-deps --open

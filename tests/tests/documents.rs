@@ -21,7 +21,7 @@ use serde_json::Value;
 
 /// The roles, which cargo builds before the tests.
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");
-const DOCUMENTS: [&str; 15] = [
+const DOCUMENTS: [&str; 16] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
@@ -34,6 +34,7 @@ const DOCUMENTS: [&str; 15] = [
     "docs/PERFORMANCE.md",
     "docs/PROTOCOL.md",
     "docs/REPLICA_PROTOCOL.md",
+    "docs/RUNNING.md",
     "docs/TESTING.md",
     "docs/WATCHING.md",
     "examples/README.md",
@@ -100,7 +101,7 @@ fn commands(document: &str) -> Vec<String> {
 }
 
 /// A command as its program and arguments. Knows what the documents use: quotes, `VARIABLE=…`, a trailing `&`, and
-/// `cargo run … --bin NAME --`.
+/// `cargo run … --bin NAME --` or `cargo run … -p natter-NAME --`.
 fn words(command: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quote = None;
@@ -114,9 +115,9 @@ fn words(command: &str) -> Vec<String> {
     }
     words.retain(|word| !word.is_empty() && word != "&");
     if words.starts_with(&["cargo".to_owned(), "run".to_owned()]) {
-        let bin = words.iter().position(|word| word == "--bin").expect("a named program");
+        let named = ["--bin", "-p"].iter().find_map(|option| words.iter().position(|word| word == option));
+        let program = words[named.expect("a named program") + 1].trim_start_matches("natter-").to_owned();
         let arguments = words.iter().position(|word| word == "--").map_or(words.len(), |at| at + 1);
-        let program = words[bin + 1].clone();
         words = std::iter::once(program).chain(words[arguments..].iter().cloned()).collect();
     }
     words
@@ -444,9 +445,9 @@ fn messages_in_the_contract_are_messages() {
     assert!(count > 18, "only {count} found");
 }
 
-/// The README's commands for a running cluster: those of the client, and those of the nats CLI where there is one.
+/// Commands for a running cluster: those of the client, and those of the nats CLI where there is one.
 #[tokio::test]
-async fn commands_in_the_readme_work() {
+async fn commands_for_a_running_cluster_work() {
     let world = World::new(ROLES).await;
     let cluster = world.cluster("ratings").start(1, 3).await;
     let replica = cluster.id_of("r1").await;
@@ -457,7 +458,7 @@ async fn commands_in_the_readme_work() {
     // `client decode`, for the nats CLI's --translate.
     let decode = format!("{ROLES} client decode");
     let (mut clients, mut requests) = (0, 0);
-    for command in commands(&read("README.md")) {
+    for command in commands(&read("docs/RUNNING.md")) {
         let words: Vec<String> =
             words(&command).iter().map(|word| word.replace(".ID.", &format!(".{replica}."))).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
