@@ -11,7 +11,7 @@ use crate::error::{ClientError, ErrorName};
 use crate::import::{ImportError, JournalError, RejectsError};
 use crate::show;
 
-/// Exit status other than 0. `client --help`, the README and PROTOCOL list them.
+/// Exit status other than 0. `client --help`, RUNNING.md and PROTOCOL.md list them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Status {
