@@ -8,7 +8,7 @@
 //! - [`logs`]: logs on standard error, as text or as JSON; [`log_queue`]: no core waits for a log; [`moderation`]: lines
 //!   that others cause, told of in moderation
 //! - [`role`]: parts that frontends and replica managers share as programs; [`live`]: presence for their STATS
-//! - [`trail`]: lines of the debug log by which messages are joined with their receivers
+//! - [`trail`]: lines of the debug log by which messages are joined with their receivers; [`traceparent`]: trace contexts
 //! - [`streams`]: streams that are read together; [`publisher`]: publishing without standing still
 //! - [`metrics`]: metrics and health over HTTP
 //! - [`clocks`] and [`pulse`]: time for the shells; [`signals`] and [`shutdown`]: signals for all programs
@@ -59,4 +59,5 @@ pub mod signals;
 pub mod size;
 pub mod streams;
 pub mod target;
+pub mod traceparent;
 pub mod trail;

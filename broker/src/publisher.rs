@@ -94,6 +94,17 @@ impl Publisher {
         self.send(subject.into(), Some(reply.into()), None, payload).await;
     }
 
+    /// Sends a message with headers whose answer goes to `reply`.
+    pub async fn publish_with_reply_and_headers(
+        &mut self,
+        subject: impl Into<Subject>,
+        reply: impl Into<Subject>,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) {
+        self.send(subject.into(), Some(reply.into()), Some(headers), payload).await;
+    }
+
     /// Sends a message with headers.
     pub async fn publish_with_headers(&mut self, subject: impl Into<Subject>, headers: HeaderMap, payload: Bytes) {
         self.send(subject.into(), None, Some(headers), payload).await;
@@ -107,7 +118,10 @@ impl Publisher {
         let bytes = payload.len();
         let sending = async {
             match (reply, headers) {
-                (Some(reply), _) => self.client.publish_with_reply(subject.clone(), reply, payload).await,
+                (Some(reply), Some(headers)) => {
+                    self.client.publish_with_reply_and_headers(subject.clone(), reply, headers, payload).await
+                }
+                (Some(reply), None) => self.client.publish_with_reply(subject.clone(), reply, payload).await,
                 (None, Some(headers)) => self.client.publish_with_headers(subject.clone(), headers, payload).await,
                 (None, None) => self.client.publish(subject.clone(), payload).await,
             }

@@ -305,7 +305,7 @@ fn options_that_the_documents_name_are_defined() {
         for command in commands(&document) {
             let words = words(&command);
             let Some((_, files)) = PROGRAMS.iter().find(|(program, _)| *program == words[0]) else {
-                let known = ["bash", "cargo", "echo", "export", "nats", "nats-server", "sort", "tail"];
+                let known = ["bash", "cargo", "echo", "export", "grep", "nats", "nats-server", "sort", "tail"];
                 assert!(known.contains(&words[0].as_str()), "{name}: what is {:?}?", words[0]);
                 continue;
             };

@@ -17,6 +17,8 @@ mod tap;
 mod terminal;
 #[path = "watching/trace.rs"]
 mod trace;
+#[path = "watching/traceparent.rs"]
+mod traceparent;
 
 /// The roles, which cargo builds before the tests.
 const ROLES: &str = env!("CARGO_BIN_EXE_roles");

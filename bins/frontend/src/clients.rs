@@ -15,6 +15,7 @@ use natter_broker::publisher::{Publisher, within};
 use natter_broker::service::{Description, Endpoint, Request, Service};
 use natter_broker::service_error::{TEXT_BYTES_MAX, headers};
 use natter_broker::streams::Streams;
+use natter_broker::traceparent::TraceParent;
 use natter_common::cluster::ClusterId;
 use natter_common::edge::{self, BatchReply, ClientReply, ClientRequest, EncodedReply, FrontendError, decode_request};
 use natter_common::ids::{ReplicaId, UpdateId};
@@ -27,6 +28,7 @@ use tracing::error;
 
 use crate::metrics::FrontendMetrics;
 use crate::permits::Hindered;
+use crate::traces::Traces;
 
 /// Maximum requests handled together; the rest waits for the next turn.
 const BATCH_MAX: usize = 8192;
@@ -83,6 +85,8 @@ pub(crate) struct Clients {
     /// Places in the queue group: requests come in by each until it is dropped.
     places: Vec<watch::Sender<()>>,
     waiting: Sequence<Waiting>,
+    /// Trace contexts of those that sent one.
+    pub(crate) traces: Traces,
     malformed: Malformed,
     /// The connection that clients come in by.
     entrance: Client,
@@ -134,6 +138,7 @@ impl Clients {
             arrivals: Streams::new(BATCH_MAX, |arrival: &Arrival| arrival.request.message.payload.len()),
             places: Vec::new(),
             waiting: Sequence::default(),
+            traces: Traces::default(),
             malformed: Malformed::default(),
             entrance,
             answers_elsewhere: false,
@@ -220,6 +225,9 @@ impl Clients {
             self.malformed.count(&message.subject, error);
         }
         let client = self.waiting.reserve();
+        if let Some(trace) = message.headers.as_ref().and_then(TraceParent::of_client) {
+            self.traces.begin(client, trace, decoded.as_ref().ok());
+        }
         let id = match &decoded {
             Ok(ClientRequest::Update { id, .. }) => *id,
             _ => None,
@@ -312,6 +320,9 @@ impl Clients {
     fn take(&mut self, client: u64) -> Option<Waiting> {
         let waiting = self.waiting.take(client);
         self.waiting.end(client);
+        if !self.traces.is_empty() {
+            self.traces.end(client);
+        }
         waiting
     }
 

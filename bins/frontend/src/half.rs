@@ -399,16 +399,21 @@ impl Half {
     }
 
     /// Logs the inputs of a turn, at level debug.
-    pub fn log_inputs(frontend: &ReplicaId, inputs: &[Input]) {
+    pub fn log_inputs(&self, frontend: &ReplicaId, inputs: &[Input]) {
         if enabled!(Level::DEBUG) {
-            inputs.iter().for_each(|input| steps::log_input(frontend, input));
+            inputs.iter().for_each(|input| steps::log_input(frontend, input, &self.clients.traces));
         }
+    }
+
+    /// Lets the core handle the inputs of a turn, and notes which requests to replicas belong to a trace.
+    pub fn step(&mut self, core: &mut Frontend, now: Now, inputs: &mut Vec<Input>, outputs: &mut Vec<Output>) {
+        self.clients.traces.step(core, now, inputs, outputs);
     }
 
     /// Performs and logs all `outputs` of `core`.
     pub async fn perform(&mut self, core: &Frontend, outputs: &mut Vec<Output>) {
         for output in outputs.iter() {
-            steps::log_output(core.id(), output, &mut self.moderation);
+            steps::log_output(core.id(), output, &self.clients.traces, &mut self.moderation);
         }
         if let Some(metrics) = &self.metrics {
             outputs.iter().for_each(|output| metrics.count_output(output));

@@ -36,6 +36,7 @@ mod outbox;
 mod permits;
 mod shell;
 mod steps;
+mod traces;
 mod witness;
 
 use std::ffi::OsString;

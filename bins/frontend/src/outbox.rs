@@ -14,6 +14,7 @@ use tracing::error;
 
 use crate::clients::Clients;
 use crate::inbox::{LISTING, numbers_token};
+use crate::traces::{self, Carried};
 use crate::witness::{self, Witness};
 
 /// Performs outputs.
@@ -25,12 +26,15 @@ pub(crate) struct Outbox {
     replies: String,
     live: Live,
     requests: RequestPacker,
+    /// Trace contexts of the requests of this turn.
+    carried: Vec<Carried>,
 }
 
 impl Outbox {
     pub(crate) fn new(publisher: Publisher, subjects: Subjects, own: ReplicaId, replies: String, live: Live) -> Self {
         let witness = Witness::default();
-        Self { publisher, witness, subjects, own, replies, live, requests: RequestPacker::default() }
+        let requests = RequestPacker::default();
+        Self { publisher, witness, subjects, own, replies, live, requests, carried: Vec::new() }
     }
 
     /// Our own id.
@@ -52,6 +56,9 @@ impl Outbox {
     ) {
         let bytes_max = self.publisher.message_bytes();
         for output in outputs.drain(..) {
+            if !clients.traces.is_empty() {
+                self.carried.extend(clients.traces.carried(&output));
+            }
             let Some(output) = self.requests.push(output, bytes_max) else { continue };
             match output {
                 Output::Answer(client, answer) => {
@@ -78,9 +85,17 @@ impl Outbox {
             let subject = self.subjects.replica(&replica, kind.endpoint());
             let process = &self.own;
             Sighting { process, kind: kind.endpoint(), subject: &subject, reply: &reply, payload: &payload }.log_sent();
-            self.publisher.publish_with_reply(subject, reply, payload.into()).await;
+            let room = self.publisher.max_payload().saturating_sub(payload.len());
+            match traces::headers(&self.carried, kind, &replica, &numbers, room) {
+                None => self.publisher.publish_with_reply(subject, reply, payload.into()).await,
+                Some(headers) => {
+                    self.publisher.publish_with_reply_and_headers(subject, reply, headers, payload.into()).await;
+                }
+            }
             self.witness.was_asked(&replica);
         }
+        self.carried.clear();
+        clients.traces.end_turn();
     }
 
     /// Lets a tick pass, and asks the broker about replicas that keep a request waiting.

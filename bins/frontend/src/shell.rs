@@ -116,8 +116,8 @@ impl Shell {
     }
 
     async fn handle_turn(&mut self) {
-        Half::log_inputs(self.core.id(), &self.inputs);
-        self.core.step(self.clocks.now(), self.inputs.drain(..), &mut self.outputs);
+        self.half.log_inputs(self.core.id(), &self.inputs);
+        self.half.step(&mut self.core, self.clocks.now(), &mut self.inputs, &mut self.outputs);
         self.half.perform(&self.core, &mut self.outputs).await;
     }
 

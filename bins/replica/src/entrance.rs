@@ -112,7 +112,7 @@ impl Entrance {
 
     /// Logs the inputs of a turn.
     pub(crate) fn log_inputs(&self, core: &Colocated) {
-        Half::log_inputs(core.frontend().id(), &self.inputs);
+        self.half.log_inputs(core.frontend().id(), &self.inputs);
     }
 
     /// Takes no more requests until [`Entrance::attend`] finds that it can serve.

@@ -14,6 +14,7 @@ use natter_broker::publisher::within;
 use natter_broker::service::{Description, Request, Service};
 use natter_broker::service_error::headers;
 use natter_broker::streams::Streams;
+use natter_broker::traceparent::TraceParent;
 use natter_broker::trail::Sighting;
 use natter_common::ids::ReplicaId;
 use natter_common::incoming::{self, Ignored};
@@ -22,6 +23,7 @@ use natter_common::packing::{RequestKind, unpack_requests};
 use natter_common::replica_manager::{Input, ReplyTo};
 use natter_common::subjects::Subjects;
 use natter_common::wire::{Format, WireError, decode};
+use tracing::{Level, enabled};
 
 /// Maximum number of messages that one group of subscriptions hands to a turn.
 const BATCH_MAX: usize = 8192;
@@ -95,6 +97,9 @@ pub(crate) struct Open {
     since: Instant,
 }
 
+/// Trace contexts, by reply subject and number of the request.
+pub(crate) type Traces = HashMap<(Arc<str>, u64), TraceParent>;
+
 /// Subscriptions, and requests that have no answer yet.
 pub(crate) struct Inbox {
     own: ReplicaId,
@@ -103,6 +108,8 @@ pub(crate) struct Inbox {
     pub(crate) gossip: Streams<Delivery>,
     pub(crate) requests: Streams<Delivery>,
     open: HashMap<Arc<str>, Open>,
+    /// Trace contexts of the requests of this turn, for the debug log.
+    pub(crate) traces: Traces,
     pub(crate) malformed: Malformed,
     /// Whether the replica behaves as if it were not there, and answers `.status` alone.
     pub(crate) is_offline: bool,
@@ -147,6 +154,7 @@ pub(crate) async fn subscribe(
         gossip,
         requests,
         open: HashMap::new(),
+        traces: Traces::default(),
         malformed: Malformed::default(),
         is_offline: false,
         streams: CapturingStreams::default(),
@@ -198,6 +206,9 @@ impl Inbox {
 
     /// Decodes a message and appends its inputs for the core. Replies to an undecodable request with an error.
     pub(crate) async fn read(&mut self, delivery: Delivery, inputs: &mut Vec<Input>) {
+        if inputs.is_empty() {
+            self.traces.clear(); // a new turn
+        }
         match delivery {
             Delivery::Request(endpoint, request) => self.read_request(endpoint, *request, inputs).await,
             Delivery::Message(channel, message) => self.read_message(channel, &message, inputs),
@@ -217,6 +228,10 @@ impl Inbox {
                 if inputs.len() > before {
                     let (received_at, payload) = (request.message.subject.as_str(), &request.message.payload[..]);
                     self.receives(endpoint.name(), received_at, &subject, payload);
+                    if let Some(headers) = request.message.headers.as_ref().filter(|_| enabled!(Level::DEBUG)) {
+                        let traced = TraceParent::of_frontend(headers);
+                        self.traces.extend(traced.map(|(n, trace)| ((Arc::clone(&subject), n), trace)));
+                    }
                     request.message.payload = Bytes::new();
                     self.open.insert(subject, Open { endpoint, request, format, since: Instant::now() });
                 }

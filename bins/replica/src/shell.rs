@@ -376,7 +376,7 @@ impl Shell {
     async fn handle_batch(&mut self) -> Result<(), Stop> {
         self.look_after()?;
         let now = self.clocks.now();
-        steps::log_inputs(self.core.replica(), &self.inputs);
+        steps::log_inputs(self.core.replica(), &self.inputs, &self.inbox.traces);
         if let (Core::Colocated(core), Some(entrance)) = (&self.core, &self.entrance) {
             entrance.log_inputs(core);
         }

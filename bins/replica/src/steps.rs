@@ -2,6 +2,7 @@
 //! operator should know.
 
 use std::fmt;
+use std::sync::Arc;
 
 use natter_broker::moderation::Moderation;
 use natter_common::counted::counted;
@@ -13,8 +14,10 @@ use natter_common::request::Answer;
 use tracing::field::display;
 use tracing::{Level, debug, enabled, error, info, warn};
 
+use crate::inbox::Traces;
+
 /// Logs what comes in, in this turn of `core`. An OFFLINE replica drops it, so there is nothing to log.
-pub(crate) fn log_inputs(core: &ReplicaManager, inputs: &[Input]) {
+pub(crate) fn log_inputs(core: &ReplicaManager, inputs: &[Input], traces: &Traces) {
     if !enabled!(Level::DEBUG) {
         return;
     }
@@ -24,27 +27,35 @@ pub(crate) fn log_inputs(core: &ReplicaManager, inputs: &[Input]) {
             offline = *mode == Mode::Offline;
         }
         if !offline {
-            log_input(core.id(), input);
+            log_input(core.id(), input, traces);
         }
     }
 }
 
-fn log_input(replica: &ReplicaId, input: &Input) {
+fn log_input(replica: &ReplicaId, input: &Input, traces: &Traces) {
+    let traceparent = match input {
+        Input::Update(to, _) | Input::Query(to, _) | Input::Confirm(to, _) if !traces.is_empty() => {
+            traces.get(&(Arc::clone(&to.subject), to.n)).map(display)
+        }
+        _ => None,
+    };
     match input {
         Input::Update(_, request) => {
             let (update, update_id) = (&request.request, request.id);
             let key = update.key();
             let rating = update.stars().map(display);
             debug!(%replica, method = update.method(), user = %key.user_id, movie = %key.movie_id, rating, %update_id,
-                prev = %request.prev, stamp = %request.stamp, "update");
+                prev = %request.prev, stamp = %request.stamp, traceparent, "update");
         }
         Input::Query(_, request) => {
             let asked = request.request.parameters();
             debug!(%replica, method = request.request.method(), user = asked.user.map(display),
                 movie = asked.movie.map(display), title = asked.title, limit = asked.limit, after = asked.after,
-                prev = %request.prev, "query");
+                prev = %request.prev, traceparent, "query");
         }
-        Input::Confirm(_, request) => debug!(%replica, update_id = %request.id, "is asked to confirm"),
+        Input::Confirm(_, request) => {
+            debug!(%replica, update_id = %request.id, traceparent, "is asked to confirm");
+        }
         Input::Log(_, request) => {
             debug!(%replica, from = %request.id, have = %request.have.replicas, "is asked for its log")
         }
