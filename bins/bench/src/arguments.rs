@@ -12,7 +12,7 @@ use crate::world::pinning::Pin;
 const EXAMPLES: &str = "\
 Examples:
   bench --quick                              the most important figures, in about a minute
-  bench --json bench.json --plots plots      everything, in about 30 minutes
+  bench --json bench.json --plots plots      everything, in about 35 minutes
   bench --list                               what there is to measure
   bench --only core/read,core/update         reads and updates only, beside raw request-reply
   bench --only durable --rounds 5            one section, more rounds
@@ -46,7 +46,8 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) list: bool,
 
-    /// Number of measurements of each, in turn [default: 3; 5 against the build before; 1 of growing memory and of guarantees]
+    /// Number of measurements of each, in turn [default: 3; 5 against the build before and
+    /// of watched clusters; 1 of growing memory and of guarantees]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: Option<u32>,
 
@@ -97,9 +98,9 @@ impl BenchArgs {
     /// Number of measurements of each in a section.
     pub(crate) fn rounds(&self, section: Section) -> u32 {
         self.rounds.unwrap_or(match section {
-            Section::Before => 5,     // small differences need more pairs
-            Section::Memory => 1,     // a minute each
-            Section::Guarantees => 1, // many operations in one
+            Section::Before | Section::Watched => 5, // small differences need more pairs
+            Section::Memory => 1,                    // a minute each
+            Section::Guarantees => 1,                // many operations in one
             _ => 3,
         })
     }
@@ -113,7 +114,7 @@ impl BenchArgs {
             (Section::Guarantees, true) => 10_000,
             (Section::Guarantees, false) => 20_000,
             // Processor time is told in hundredths of a second.
-            (Section::Before, true) => 1000,
+            (Section::Before | Section::Watched, true) => 1000,
             (_, true) => 400,
             (_, false) => 2000,
         }))

@@ -5,6 +5,7 @@ use crate::load::job::{KvOperation, Load, ValkeyOperation};
 use crate::section::Section;
 use crate::world::cluster::ClusterPlan;
 use crate::world::jetstream::{JetStreamPlan, Storage};
+use crate::world::watching::Watched;
 
 /// The name of the raw subject in each section.
 pub(crate) const RAW: &str = "raw";
@@ -88,6 +89,8 @@ pub(crate) fn subjects(arguments: &BenchArgs, section: Section) -> Vec<Subject> 
         Section::Durable => durable(&mut list, if arguments.quick { &most } else { &full_loads }),
         Section::Latency if !arguments.quick => latency(&mut list, &full_loads),
         Section::Before => before(&mut list, if arguments.quick { &most } else { &full_loads }),
+        // A short run has time for it only where it is asked for.
+        Section::Watched if !arguments.quick || !arguments.only.is_empty() => watched(&mut list, &most),
         Section::Replicas if !arguments.quick => replicas(&mut list, &most),
         Section::Data if !arguments.quick => data(&mut list, &most),
         _ => {}
@@ -111,8 +114,8 @@ impl List<'_> {
 
     /// Puts raw requests first, under all loads that others have.
     fn with_raw(mut self) -> Vec<Subject> {
-        if self.section == Section::Before {
-            return self.subjects; // builds are compared with each other
+        if matches!(self.section, Section::Before | Section::Watched) {
+            return self.subjects; // they are compared with each other
         }
         let mut loads: Vec<Load> = Vec::new();
         // A batch is not compared with single requests.
@@ -138,7 +141,7 @@ impl List<'_> {
     /// Separate frontends, and three replicas in memory.
     fn plan(&self, frontends: u8) -> ClusterPlan {
         let ratings = self.arguments.ratings;
-        ClusterPlan { frontends, together: 0, replicas: 3, ratings, sync: None, before: false }
+        ClusterPlan { frontends, together: 0, replicas: 3, ratings, sync: None, before: false, watched: Watched::NOT }
     }
 }
 
@@ -284,6 +287,32 @@ fn before(list: &mut List<'_>, loads: &[Load]) {
     }
 }
 
+/// The ending of the name of a cluster without anything that watches it, which is measured a second time.
+pub(crate) const AGAIN: &str = "-again";
+
+/// The same clusters, watched and not watched. The one that is not watched is measured twice, which shows how exact the
+/// ratios are. Half of its best load is added when that is known.
+fn watched(list: &mut List<'_>, loads: &[Load]) {
+    let off = list.together(1);
+    for (kind, what, reads_percent) in [("read", "read", 100), ("update", "update, held by 2", 0)] {
+        let mut add = |ending: &str, text: &str, watched| {
+            let (name, title) = (format!("{kind}{ending}"), format!("Natter {what}, {text}"));
+            let world = World::Cluster(ClusterPlan { watched, ..off });
+            list.add(&name, &title, world, Asked::Natter { reads_percent }, loads);
+        };
+        let not = Watched::NOT;
+        add("", "not watched", not);
+        add(AGAIN, "not watched, measured again", not);
+        add("-metrics", "--metrics", Watched { metrics: true, ..not });
+        add("-observer", "observer with an open page", Watched { observer: true, ..not });
+        // Reads change nothing.
+        if kind == "update" {
+            add("-changes", "--changes", Watched { changes: true, ..not });
+        }
+        add("-all", "all three", Watched { metrics: true, observer: true, changes: true });
+    }
+}
+
 /// Numbers of ratings in the section about data sets.
 pub(crate) const SIZES: [(u64, &str); 3] = [(100_000, "100k"), (1_000_000, "1m"), (32_000_000, "32m")];
 
@@ -313,12 +342,29 @@ mod tests {
         let full = all(&[]);
         let names: BTreeSet<_> = full.iter().map(|subject| (subject.section, &subject.name)).collect();
         assert_eq!(names.len(), full.len());
-        for subject in &full {
+        for subject in full.iter().filter(|subject| subject.section != Section::Watched) {
             let raw = full.iter().find(|raw| raw.is_raw() && raw.section == subject.section).unwrap();
             let is_batch = matches!(subject.asked, Asked::Batch { .. });
             let has_raw = subject.loads.iter().all(|load| raw.loads.contains(load));
             assert!(has_raw != is_batch, "{}", subject.name);
         }
+    }
+
+    #[test]
+    fn each_watched_cluster_has_one_beside_it_that_is_not() {
+        let list: Vec<Subject> = all(&[]).into_iter().filter(|subject| subject.section == Section::Watched).collect();
+        let plans = |kind: &str| -> Vec<(bool, bool, bool)> {
+            let of_kind = list.iter().filter(|subject| subject.name.split('-').next() == Some(kind));
+            let watched = of_kind.map(|subject| match subject.world {
+                World::Cluster(plan) => plan.watched,
+                other => panic!("{other:?}"),
+            });
+            watched.map(|it| (it.metrics, it.observer, it.changes)).collect()
+        };
+        let (not, metrics, observer) = ((false, false, false), (true, false, false), (false, true, false));
+        assert_eq!(plans("read"), [not, not, metrics, observer, (true, true, true)]);
+        assert_eq!(plans("update"), [not, not, metrics, observer, (false, false, true), (true, true, true)]);
+        assert!(all(&["--quick"]).iter().all(|subject| subject.section != Section::Watched));
     }
 
     #[test]

@@ -29,6 +29,14 @@ pub(crate) struct Measurement {
     pub(crate) resident_mib: BTreeMap<&'static str, f64>,
 }
 
+impl Measurement {
+    /// Processor time of an answer without that of the load generator, in microseconds; `None` where it is unknown.
+    pub(crate) fn processor_us_of_system(&self) -> Option<f64> {
+        let of_system = self.processor_us.iter().filter(|(what, _)| **what != "load");
+        Some(of_system.map(|(_, us)| us).sum()).filter(|sum: &f64| *sum > 0.0)
+    }
+}
+
 /// Start of a replica in one round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StartMeasured {
@@ -165,10 +173,7 @@ impl Results {
     /// Processor time of an operation at broker, frontends and replicas, divided by that of another subject, round by
     /// round. The load generator is the same for both and does not count.
     pub(crate) fn processor_ratio(&self, section: Section, names: (&str, &str), load: Load) -> Option<Spread> {
-        self.ratio_of(section, names, load, |measurement| {
-            let of_system = measurement.processor_us.iter().filter(|(what, _)| **what != "load");
-            Some(of_system.map(|(_, us)| us).sum()).filter(|sum: &f64| *sum > 0.0)
-        })
+        self.ratio_of(section, names, load, Measurement::processor_us_of_system)
     }
 
     fn ratio_of(

@@ -5,3 +5,4 @@ pub(crate) mod json;
 pub(crate) mod plots;
 mod svg;
 pub(crate) mod tables;
+mod watched;

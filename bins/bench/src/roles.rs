@@ -12,6 +12,8 @@ use crate::{echo, load};
 pub(crate) const FRONTEND: &str = "frontend";
 /// The first argument of a replica manager's process.
 pub(crate) const REPLICA: &str = "replica";
+/// The first argument of an observer's process.
+pub(crate) const OBSERVER: &str = "observer";
 /// The first argument of the process that answers raw requests.
 pub(crate) const ECHO: &str = "echo";
 /// The first argument of the load generator's process.
@@ -25,6 +27,7 @@ pub(crate) fn play(arguments: &[OsString]) -> Option<ExitCode> {
     match word {
         FRONTEND => Some(natter_frontend::main_with(named())),
         REPLICA => Some(natter_replica::main_with(named())),
+        OBSERVER => Some(natter_observer::main_with(named())),
         ECHO => Some(echo::main_with(rest)),
         LOAD => Some(load::main()),
         _ => None,

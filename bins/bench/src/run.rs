@@ -18,7 +18,7 @@ use crate::measurements::{Measurement, Results};
 use crate::progress::{Progress, minutes, tell};
 use crate::report::{json, plots, tables};
 use crate::section::Section;
-use crate::special;
+use crate::special::{self, PEAK};
 use crate::world::broker::{self, Broker};
 use crate::world::{usage, valkey};
 use worlds::Worlds;
@@ -112,10 +112,11 @@ impl Bench {
 
     async fn section(&mut self, subjects: &[Subject]) -> Result<()> {
         let mut worlds = Worlds::start(self, subjects).await?;
+        self.prepare(&worlds, subjects).await?;
+        let subjects = &self.with_half_of_best(&worlds, subjects).await?[..];
         let mut loads: Vec<Load> = subjects.iter().flat_map(|subject| subject.loads.clone()).collect();
         loads.sort_by(|one, other| one.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal));
         loads.dedup();
-        self.prepare(&worlds, subjects).await?;
         let rounds = subjects.first().map_or(0, |subject| self.arguments.rounds(subject.section));
         for round in 1..=rounds {
             for load in &loads {
@@ -129,6 +130,26 @@ impl Bench {
         }
         worlds.stop().await;
         Ok(())
+    }
+
+    /// Adds half of the best load to all subjects of the section of watched clusters: that of the first subject with the
+    /// same requests.
+    async fn with_half_of_best(&mut self, worlds: &Worlds, subjects: &[Subject]) -> Result<Vec<Subject>> {
+        let (mut subjects, mut halves) = (subjects.to_vec(), BTreeMap::new());
+        for subject in subjects.iter_mut().filter(|subject| subject.section == Section::Watched) {
+            let per_second = match halves.get(&subject.asked) {
+                Some(per_second) => *per_second,
+                None => {
+                    let (server, target) = worlds.target(subject, self.broker.url())?;
+                    let best = self.generator.measure(self.job(subject.section, server, target, PEAK, 0)).await?;
+                    let half = (best.per_second() / 2.0).round().max(1.0);
+                    halves.insert(subject.asked, half);
+                    half
+                }
+            };
+            subject.loads.push(Load::Open { per_second });
+        }
+        Ok(subjects)
     }
 
     /// Has the load generator find the keys of all subjects, so that no measurement has that in it.
@@ -195,7 +216,9 @@ impl Bench {
 
 /// Returns the number of measurements in a section.
 fn count(arguments: &BenchArgs, section: Section) -> usize {
-    let loads: usize = catalogue::subjects(arguments, section).iter().map(|subject| subject.loads.len()).sum();
+    // Half of the best load is added when that is known.
+    let added = usize::from(section == Section::Watched);
+    let loads: usize = catalogue::subjects(arguments, section).iter().map(|subject| subject.loads.len() + added).sum();
     loads * arguments.rounds(section) as usize + special::measurements(arguments, section)
 }
 

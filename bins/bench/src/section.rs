@@ -11,6 +11,8 @@ pub(crate) enum Section {
     Durable,
     /// This build beside the build before, the program of which `--before` names.
     Before,
+    /// Metrics, the observer and the change feed on, beside the same cluster without them.
+    Watched,
     /// Growth of a replica's memory under updates at full rate.
     Memory,
     /// Against the number of replica managers.
@@ -27,10 +29,11 @@ pub(crate) enum Section {
 
 impl Section {
     /// All, in their order.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Core,
         Self::Durable,
         Self::Before,
+        Self::Watched,
         Self::Memory,
         Self::Latency,
         Self::Convergence,
@@ -47,6 +50,7 @@ impl Section {
             Self::Latency => "latency",
             Self::Durable => "durable",
             Self::Before => "before",
+            Self::Watched => "watched",
             Self::Memory => "memory",
             Self::Replicas => "replicas",
             Self::Data => "data",
@@ -62,6 +66,7 @@ impl Section {
             Self::Core => "Throughput",
             Self::Latency => "Latency at given rates",
             Self::Before => "Against the build before",
+            Self::Watched => "Metrics, observer and change feed on, against off",
             Self::Memory => "Memory under updates at full rate",
             Self::Durable => "On disk before it is acknowledged",
             Self::Replicas => "Against the number of replicas",

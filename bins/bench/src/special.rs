@@ -12,10 +12,11 @@ use crate::progress::tell;
 use crate::run::worlds::{keys, start_cluster};
 use crate::section::Section;
 use crate::world::cluster::{Cluster, ClusterPlan};
+use crate::world::watching::Watched;
 use crate::world::{data, usage};
 
 /// Requests in flight at which the peak is looked for, unless it was measured before.
-const PEAK: Load = Load::Closed { in_flight: 512 };
+pub(crate) const PEAK: Load = Load::Closed { in_flight: 512 };
 
 /// Maximum time of the updates before memory is measured, in milliseconds: two seconds of batches change most ratings.
 const WARM_UP_MS_MAX: u64 = 2000;
@@ -39,8 +40,15 @@ pub(crate) fn measurements(arguments: &BenchArgs, section: Section) -> usize {
 }
 
 /// A frontend and three replicas in memory.
-const SEPARATE: ClusterPlan =
-    ClusterPlan { frontends: 1, together: 0, replicas: 3, ratings: 0, sync: None, before: false };
+const SEPARATE: ClusterPlan = ClusterPlan {
+    frontends: 1,
+    together: 0,
+    replicas: 3,
+    ratings: 0,
+    sync: None,
+    before: false,
+    watched: Watched::NOT,
+};
 
 impl ClusterPlan {
     fn with_ratings(self, ratings: u64) -> Self {

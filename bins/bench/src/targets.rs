@@ -58,7 +58,19 @@ impl Target {
 pub(crate) fn targets(results: &Results) -> Vec<Target> {
     let mut list = beside_others(results);
     list.extend(beside_the_build_before(results));
+    list.extend(of_watched(results));
     list
+}
+
+/// Targets of clusters that are watched, beside those that are not.
+fn of_watched(results: &Results) -> Vec<Target> {
+    let processor = |name: &str| results.processor_ratio(Section::Watched, (&format!("{name}-metrics"), name), MANY);
+    [
+        ("processor time of a read, 512 in flight, with --metrics to without", processor("read")),
+        ("processor time of an update held by 2, 512 in flight, with --metrics to without", processor("update")),
+    ]
+    .map(|(what, measured)| Target { what, bound: Bound::AtMost(1.02), measured })
+    .into()
 }
 
 /// Targets beside raw requests and JetStream.
@@ -187,7 +199,7 @@ mod tests {
             ("update held by 2, 1 in flight, p50 to raw's", false),
         ];
         assert_eq!(met(&results), expected);
-        assert_eq!(targets(&results).len(), 20);
+        assert_eq!(targets(&results).len(), 22);
     }
 
     #[test]

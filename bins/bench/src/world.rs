@@ -5,6 +5,7 @@
 //!   [`servers`]: several in a cluster
 //! - [`valkey`]: a primary and its replicas
 //! - [`cluster`]: frontends and replica managers; [`data`]: the data sets they start from
+//! - [`watching`]: metrics, the observer and the change feed of a cluster, each with a program that reads it
 //! - [`pinning`]: processors for processes
 
 pub(crate) mod broker;
@@ -16,3 +17,4 @@ pub(crate) mod pinning;
 pub(crate) mod servers;
 pub(crate) mod usage;
 pub(crate) mod valkey;
+pub(crate) mod watching;

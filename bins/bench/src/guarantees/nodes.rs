@@ -10,6 +10,7 @@ use crate::bench::Bench;
 use crate::world::child::Child;
 use crate::world::cluster::{Cluster, ClusterPlan, Ground};
 use crate::world::jetstream::{JetStream, JetStreamPlan, Storage};
+use crate::world::watching::Watched;
 use crate::world::{data, servers};
 
 /// Number of nodes.
@@ -51,7 +52,15 @@ impl Nodes {
         let brokers = servers::start(&bench.binary, NODES, folder.path(), |_| String::new()).await?;
         let urls: Vec<String> = brokers.iter().map(|broker| broker.url().to_owned()).collect();
         let database = data::file(&bench.data_folder(), RATINGS).await?;
-        let plan = ClusterPlan { frontends, together, replicas: NODES, ratings: RATINGS, sync: None, before: false };
+        let plan = ClusterPlan {
+            frontends,
+            together,
+            replicas: NODES,
+            ratings: RATINGS,
+            sync: None,
+            before: false,
+            watched: Watched::NOT,
+        };
         let ground = Ground { servers: &urls, timeout: TIMEOUT, folder: bench.folder.path(), before: None };
         let cluster = Cluster::start(&plan, &database, ground).await?;
         Ok(Self::Natter { cluster, brokers, _folder: folder })

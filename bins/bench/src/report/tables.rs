@@ -1,6 +1,6 @@
 //! The report as tables, in Markdown: they read as text too, and go into documents as they are.
 
-use super::guarantees;
+use super::{guarantees, watched};
 use crate::catalogue::{Asked, BEFORE, Subject, World};
 use crate::load::job::{KvOperation, Load, Outcome};
 use crate::measurements::{Growth, Kind, Machine, Results};
@@ -15,7 +15,10 @@ pub(super) const NONE: &str = "–";
 pub(crate) fn report(results: &Results) -> String {
     let mut text = machine(&results.machine);
     for section in Section::ALL {
-        text += &section_table(results, section);
+        text += &match section {
+            Section::Watched => watched::table_of(results),
+            _ => section_table(results, section),
+        };
     }
     text += &growth_table(results);
     text += &lag_table(results);
@@ -108,7 +111,7 @@ fn section_table(results: &Results, section: Section) -> String {
 }
 
 /// Subjects and loads as they were measured: all subjects under one load, then the next.
-fn in_order(results: &Results, section: Section) -> Vec<(&Subject, Load)> {
+pub(super) fn in_order(results: &Results, section: Section) -> Vec<(&Subject, Load)> {
     let mut seen: Vec<(&Subject, Load)> = Vec::new();
     for measurement in results.measurements.iter().filter(|measurement| measurement.subject.section == section) {
         let is_new =
@@ -235,7 +238,7 @@ fn start_table(results: &Results) -> String {
 }
 
 fn processor_table(results: &Results) -> String {
-    const WHAT: [&str; 7] = ["load", "broker", "echo", "frontend", "replica", "jetstream", "valkey"];
+    const WHAT: [&str; 8] = ["load", "broker", "echo", "frontend", "replica", "observer", "jetstream", "valkey"];
     let mut rows = Vec::new();
     for (subject, load) in Section::ALL.iter().flat_map(|section| in_order(results, *section)) {
         // With one request in flight processes mostly wait.
@@ -255,8 +258,7 @@ fn processor_table(results: &Results) -> String {
         rows.push(row);
     }
     let head =
-        [&["", "load"][..], &["load generator", "broker", "echo", "frontends", "replicas", "JetStream", "Valkey"]]
-            .concat();
+        ["", "load", "load generator", "broker", "echo", "frontends", "replicas", "observer", "JetStream", "Valkey"];
     table("Processor time of an answer, in microseconds", &head, &rows)
 }
 
@@ -302,7 +304,7 @@ pub(super) fn milliseconds(figure: f64) -> String {
     }
 }
 
-fn ratio(figure: f64) -> String {
+pub(super) fn ratio(figure: f64) -> String {
     if figure < 10.0 { format!("{figure:.2}") } else { format!("{figure:.1}") }
 }
 

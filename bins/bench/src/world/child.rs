@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use natter_broker::guard;
 use natter_broker::owned_process::OwnedProcess;
 
+use super::cluster::ASK_EVERY;
 use super::usage;
 
 /// Number of lines of a log that are shown.
@@ -53,6 +54,18 @@ impl Child {
     /// The process id of the child itself, below its guard.
     pub(crate) fn id(&self) -> Option<u32> {
         usage::child_below_guard(self.process.id()?)
+    }
+
+    /// Waits until a line of its log has `text`, and returns that line. It has to come before the process serves.
+    pub(crate) async fn line_with(&mut self, text: &str) -> Result<String> {
+        loop {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            if let Some(line) = log.lines().find(|line| line.contains(text)) {
+                return Ok(line.to_owned());
+            }
+            self.check()?;
+            tokio::time::sleep(ASK_EVERY).await;
+        }
     }
 
     /// Fails where it has ended, with its last words.

@@ -16,6 +16,7 @@ use natter_common::wire::Format;
 
 use super::child::Child;
 use super::usage;
+use super::watching::{METRICS, Watched, Watching};
 use crate::roles;
 
 /// Interval of checks whether an awaited process has ended.
@@ -41,6 +42,8 @@ pub(crate) struct ClusterPlan {
     pub(crate) sync: Option<&'static str>,
     /// Whether its processes are of the earlier build that `--before` names.
     pub(crate) before: bool,
+    /// Metrics, observer and change feed of it.
+    pub(crate) watched: Watched,
 }
 
 impl ClusterPlan {
@@ -53,7 +56,7 @@ impl ClusterPlan {
     /// that its messages are not taken for those of an earlier one.
     fn prefix(&self) -> String {
         static STARTED: AtomicU32 = AtomicU32::new(0);
-        let Self { frontends, together, replicas, ratings, sync, before } = self;
+        let Self { frontends, together, replicas, ratings, sync, before, .. } = self;
         let number = STARTED.fetch_add(1, Ordering::Relaxed) + 1;
         let build = if *before { "-before" } else { "" };
         format!("bench{number}-f{frontends}-t{together}-r{replicas}-n{ratings}-{}{build}", sync.unwrap_or("memory"))
@@ -76,6 +79,7 @@ pub(crate) struct Cluster {
     frontends: Vec<Child>,
     replica_ids: Vec<ReplicaId>,
     starts: Vec<Start>,
+    watching: Watching,
 }
 
 /// Brokers, folder and programs of a cluster.
@@ -118,8 +122,14 @@ impl Cluster {
         let mut replicas_seen = Seen::new(presence(Role::Replica).await?);
         let mut frontends_seen = Seen::new(presence(Role::Frontend).await?);
         client.flush().await?;
-        let mut cluster =
-            Self { prefix, replicas: Vec::new(), frontends: Vec::new(), replica_ids: Vec::new(), starts: Vec::new() };
+        let mut cluster = Self {
+            prefix,
+            replicas: Vec::new(),
+            frontends: Vec::new(),
+            replica_ids: Vec::new(),
+            starts: Vec::new(),
+            watching: Watching::default(),
+        };
         for n in 1..=plan.replicas {
             cluster.start_replica(n, plan, database, ground)?;
         }
@@ -128,9 +138,11 @@ impl Cluster {
         cluster.note_starts(&replicas_seen);
         for n in 1..=plan.frontends {
             let name = format!("f{n}");
+            let metrics = if plan.watched.metrics { &METRICS[..] } else { &[] };
             let arguments = [
                 &[roles::FRONTEND, "--name", &name, "--fault-tolerance", "2", "--timeout", ground.timeout][..],
                 &["--server", ground.server(n)?, "--prefix", &cluster.prefix],
+                metrics,
             ];
             let log = format!("{}-{name}", cluster.prefix);
             let child = Child::start(&log, ground.program(plan)?, &arguments.concat(), ground.folder)?;
@@ -139,6 +151,8 @@ impl Cluster {
         // A replica that answers clients shows the presence of a frontend too.
         let mut answering: Vec<&mut Child> = cluster.frontends.iter_mut().chain(&mut cluster.replicas).collect();
         frontends_seen.wait_for(plan.entrances().into(), &mut answering).await?;
+        let watching = Watching::start(plan.watched, &cluster.prefix, ground.server(1)?, ground.folder, answering);
+        cluster.watching = watching.await?;
         Ok(cluster)
     }
 
@@ -156,6 +170,12 @@ impl Cluster {
         }
         if n <= plan.together {
             arguments.extend(["--frontend", "--fault-tolerance", "2", "--timeout", ground.timeout]);
+        }
+        if plan.watched.metrics {
+            arguments.extend(METRICS);
+        }
+        if plan.watched.changes {
+            arguments.push("--changes");
         }
         self.replicas.push(Child::start(&log, ground.program(plan)?, &arguments, ground.folder)?);
         Ok(())
@@ -193,7 +213,8 @@ impl Cluster {
         let of = |what: &'static str, children: &[Child]| {
             children.iter().filter_map(Child::id).map(|id| (what, id)).collect::<Vec<_>>()
         };
-        [of("frontend", &self.frontends), of("replica", &self.replicas)].concat()
+        let watching = self.watching.processes();
+        [of("frontend", &self.frontends), of("replica", &self.replicas), of("observer", watching)].concat()
     }
 
     /// The replica of this number and the separate frontend of this number, from 0, as far as there are such.
@@ -203,11 +224,13 @@ impl Cluster {
 
     /// Fails where one of its processes has ended.
     pub(crate) fn check(&mut self) -> Result<()> {
-        self.replicas.iter_mut().chain(&mut self.frontends).try_for_each(Child::check)
+        self.replicas.iter_mut().chain(&mut self.frontends).try_for_each(Child::check)?;
+        self.watching.check()
     }
 
     /// Stops it: frontends first, as they would only look for the others.
     pub(crate) async fn stop(self) {
+        self.watching.stop().await;
         join_all(self.frontends.into_iter().map(Child::stop)).await;
         join_all(self.replicas.into_iter().map(Child::stop)).await;
     }
