@@ -28,6 +28,24 @@ const WERE_DROPPED: [&str; 2] = ["log line was dropped", "log lines were dropped
 /// The queue of this process, where it has one.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
+/// The screen of this process, where it has one.
+static SCREEN: OnceLock<Screen> = OnceLock::new();
+
+/// Shows whole lines in the terminal, or returns false, and then they go to standard error as always.
+pub type Screen = fn(&[u8]) -> bool;
+
+/// Lets `screen` show the lines of this process from now on: a program that edits a line or shows progress in the terminal
+/// keeps the two apart. The first call counts.
+pub fn show_on(screen: Screen) {
+    // A later screen has no use: the first one knows what stands in the terminal.
+    let _ = SCREEN.set(screen);
+}
+
+/// Whether the screen of this process has shown these lines.
+fn is_shown(lines: &[u8]) -> bool {
+    SCREEN.get().is_some_and(|screen| screen(lines))
+}
+
 /// Starts logging to standard error, once for the process; a second call changes nothing. Each line is written at once, so
 /// the program waits while standard error blocks.
 ///
@@ -35,7 +53,7 @@ static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 /// itself reports), one at debug, two or more everything, the NATS client too. `RUST_LOG` wins over both. Colours only on a
 /// terminal, and not where `NO_COLOR` is set.
 pub fn init(format: LogFormat, verbosity: u8, default_level: LevelFilter) {
-    start(format, verbosity, default_level, io::stderr);
+    start(format, verbosity, default_level, || Unqueued);
 }
 
 /// As [`init`], but the process never waits for its logs: lines that standard error does not take in time are dropped, and
@@ -63,7 +81,7 @@ pub fn tell(line: &str) {
         Some(queue) => queue.push(format!("{line}\n").as_bytes()),
         // Where standard error is closed, the line has no reader.
         None => {
-            let _ = writeln!(io::stderr(), "{line}");
+            let _ = Unqueued.write_all(format!("{line}\n").as_bytes());
         }
     }
 }
@@ -86,6 +104,19 @@ impl Drop for FlushedAtTheEnd {
     }
 }
 
+/// Standard error, or the screen. The program waits while it blocks.
+struct Unqueued;
+
+impl Write for Unqueued {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if is_shown(bytes) { Ok(bytes.len()) } else { io::stderr().write(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
 /// A handle of its own to standard error: the standard library's has a lock, which is not free while a write blocks.
 struct StandardError(File);
 
@@ -97,6 +128,9 @@ impl StandardError {
 
 impl Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if is_shown(bytes) {
+            return Ok(bytes.len());
+        }
         loop {
             match self.0.write(bytes) {
                 // Another program that has the same terminal or pipe made it non-blocking.

@@ -9,6 +9,7 @@
 //!   same with a label that goes along
 //! - [`Load`]: clients that go on asking while something happens, and check what they read
 //! - [`Ledger`]: clients that retry until they are answered, and what was acknowledged to them
+//! - [`PseudoTerminal`]: a program as a person at a terminal sees it
 //! - [`data`]: data sets for the tests
 //!
 //! Every process ends with the test, also with a failed one; then the last lines of every log are printed.
@@ -23,6 +24,7 @@ mod ledger;
 mod load;
 mod member;
 mod observer;
+mod pseudo_terminal;
 pub mod tools;
 mod wire;
 mod world;
@@ -36,6 +38,7 @@ pub use ledger::{Clients, Compare, Ledger, Mark};
 pub use load::{Failure, Load, LoadReport};
 pub use member::{Member, ResidentSet};
 pub use observer::{MADE_UP, Member as Shown, Observer, Seen};
+pub use pseudo_terminal::PseudoTerminal;
 pub use wire::{Answer, Encoding, Refusal, Session, Silence, Wire, update_id_above, update_id_v4, update_id_v7};
 pub use world::World;
 

@@ -3,8 +3,12 @@
 
 #[path = "watching/changes.rs"]
 mod changes;
+#[path = "watching/editing.rs"]
+mod editing;
 #[path = "watching/generated.rs"]
 mod generated;
+#[path = "watching/json.rs"]
+mod json;
 #[path = "watching/shiviz.rs"]
 mod shiviz;
 #[path = "watching/status.rs"]

@@ -217,6 +217,16 @@ impl<T: Transport> Client<T> {
         self.ask(Question::Query(Query::Search { title: title.to_owned(), limit })).await
     }
 
+    /// Titles that contain `part`, at most [`SEARCH_LIMIT_MAX`], as suggestions: asked for once, within `limit`, and without
+    /// a trace in the session. `None` where there is no answer.
+    pub(crate) async fn suggested_titles(&self, part: &str, limit: Duration) -> Option<Vec<String>> {
+        let question = Question::Query(Query::Search { title: part.to_owned(), limit: SEARCH_LIMIT_MAX });
+        let payload = encode(&question, &Label::new(), None).ok()?;
+        let response = self.transport.request(question.operation(), payload, limit).await.ok()?;
+        let reply: MoviesReply = wire::decode(&response.body).ok()?;
+        Some(reply.value.movies.into_iter().map(|movie| movie.title).collect())
+    }
+
     /// The cluster that answers, if it has a name. Asks about `user_id`, if given, as no other may be allowed. Where `claim`
     /// names another cluster, the error is STALE.
     ///

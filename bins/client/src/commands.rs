@@ -50,7 +50,7 @@ Exit status:
   130  interrupted
 
 The reason is on standard error. With --json it is also one object {code, name, message, update_id} on standard output.
-`update_id` names an update that may still take effect: to retry it, give the same command with --id.";
+docs/PROTOCOL.md has the fields of all results. `update_id` names an update that may still take effect: to retry it, give the same command with --id.";
 
 /// Rates movies: with a command as a script's tool, without one by a menu.
 #[derive(Clone, Debug, Parser)]
@@ -68,7 +68,7 @@ pub struct ClientArgs {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Print one JSON object: the reply {value, label, replicas}, or the error {code, name, message, update_id}
+    /// Print JSON, one object a line: results as {value}, answers as {value, label, replicas}, errors as {code, name, message, update_id}
     #[arg(long, global = true)]
     pub json: bool,
 
@@ -397,6 +397,31 @@ impl Command {
             Self::Completions { .. } => "completions",
             Self::Man { .. } => "man",
             Self::Decode => "decode",
+        }
+    }
+
+    /// Words about what the command waits for, where a person may have to wait. Others show by themselves how they get on, or
+    /// are done at once.
+    pub(crate) fn waits_for(&self) -> Option<&'static str> {
+        match self {
+            Self::Create { .. }
+            | Self::Update { .. }
+            | Self::Delete { .. }
+            | Self::Read { .. }
+            | Self::All { .. }
+            | Self::Average { .. }
+            | Self::Search { .. } => Some("waiting for an answer"),
+            Self::Status { watch: false } => Some("listening to the cluster"),
+            Self::Replica { .. } => Some("listening for the replica"),
+            Self::Trace { .. } => Some("listening to the request"),
+            Self::Shiviz { .. } => Some("reading the logs"),
+            Self::Import { .. }
+            | Self::Status { watch: true }
+            | Self::Tap { .. }
+            | Self::Watch { .. }
+            | Self::Completions { .. }
+            | Self::Man { .. }
+            | Self::Decode => None,
         }
     }
 

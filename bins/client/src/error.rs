@@ -16,11 +16,11 @@ const NOT_PERMITTED: &str = "the broker does not permit";
 pub enum ErrorName {
     /// The request doesn't follow the contract. Nothing changed.
     BadRequest,
-    /// The data set has no such film. Nothing changed.
+    /// The data set has no such movie. Nothing changed.
     MovieNotFound,
     /// There is no rating to update or delete. Nothing changed.
     RatingNotFound,
-    /// This user has rated this film already. Nothing changed.
+    /// This user has rated this movie already. Nothing changed.
     RatingExists,
     /// Every replica is OFFLINE or gone. Nothing changed.
     Unavailable,

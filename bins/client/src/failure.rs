@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use natter_broker::connection::ConnectError;
 use natter_common::ids::UpdateId;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
 use crate::error::{ClientError, ErrorName};
 use crate::import::{ImportError, JournalError, RejectsError};
@@ -51,21 +51,30 @@ pub struct Failure {
     pub message: String,
     /// Id of the update that may have taken effect or still may: the same command with `--id` is a safe retry.
     pub update_id: Option<UpdateId>,
-    /// Further members of the object: what was done all the same.
-    #[serde(flatten)]
-    pub details: Map<String, Value>,
+    /// Result of the part that was done, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    /// Steps of the request, where it was traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Value>,
 }
 
 impl Failure {
     /// A failure that concerns no update.
     pub fn new(status: Status, code: u16, name: &str, message: impl Into<String>) -> Self {
-        Self { status, code, name: name.to_owned(), message: message.into(), update_id: None, details: Map::new() }
+        Self { status, code, name: name.to_owned(), message: message.into(), update_id: None, value: None, trace: None }
     }
 
-    /// Adds members to the object.
+    /// Adds the result of the part that was done.
     #[must_use]
-    pub fn with_details(self, details: Map<String, Value>) -> Self {
-        Self { details, ..self }
+    pub fn with_value(self, value: Value) -> Self {
+        Self { value: Some(value), ..self }
+    }
+
+    /// Adds the steps of a traced request.
+    #[must_use]
+    pub fn with_trace(self, trace: Value) -> Self {
+        Self { trace: Some(trace), ..self }
     }
 
     /// A wrong command line.
@@ -131,8 +140,9 @@ impl From<ImportError> for Failure {
     fn from(error: ImportError) -> Self {
         let message = show::clean(&error.to_string());
         match &error {
-            ImportError::Stopped { done, error } => Self { message, ..Self::from(&**error) }
-                .with_details([("done".to_owned(), (*done).into())].into_iter().collect()),
+            ImportError::Stopped { done, error } => {
+                Self { message, ..Self::from(&**error) }.with_value(json!({"done": done}))
+            }
             ImportError::Journal { error: JournalError::Busy | JournalError::Changed, .. } => {
                 Self::new(Status::Refused, 409, "IMPORT_BEGUN", message)
             }

@@ -116,7 +116,7 @@ impl FakeFrontend {
         self.asked().into_iter().filter_map(id).collect()
     }
 
-    /// Rates every film that there is, up to `count`, for `all`.
+    /// Rates every movie that there is, up to `count`, for `all`.
     pub(crate) fn rate_many(&self, user: u32, count: u32) {
         let mut state = self.state.borrow_mut();
         for movie in 1..=count {
@@ -321,7 +321,7 @@ impl State {
                     .map(|(key, (stars, id))| Rating {
                         user_id,
                         movie_id: key.movie_id,
-                        title: self.title(key.movie_id).unwrap_or_else(|_| format!("Film {}", key.movie_id)),
+                        title: self.title(key.movie_id).unwrap_or_else(|_| format!("Movie {}", key.movie_id)),
                         rating: Some(*stars),
                         timestamp: Some(TIMESTAMP),
                         update_id: Some(*id),

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::commands::{ClientArgs, MovieName};
 use crate::failure::{Failure, Status};
+use crate::json;
 use crate::perform::found;
 use crate::show::clean;
 use crate::watch::message::{Heard, What};
@@ -100,7 +101,7 @@ impl Watch {
                 Some(_) = self.echo.next(), if !is_in_place => self.begin(&mut is_in_place),
                 message = self.changes.next() => {
                     let Some(change) = self.read(message.ok_or_else(closed)?) else { continue };
-                    let line = if self.json { json(&change)? } else { Line(&change).to_string() };
+                    let line = if self.json { json::line(&change)? } else { Line(&change).to_string() };
                     match writeln!(output, "{line}").and_then(|()| output.flush()) {
                         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                         written => written.map_err(unwritable)?,
@@ -140,10 +141,6 @@ impl Watch {
 
 fn closed() -> Failure {
     Failure::new(Status::Unavailable, 503, "NO_BROKER", "the connection to the broker is closed")
-}
-
-fn json(change: &Change) -> Result<String, Failure> {
-    serde_json::to_string(change).map_err(|error| Failure::file(error.to_string()))
 }
 
 /// A change as a line for people. Its time is the update's, in UTC.

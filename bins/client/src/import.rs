@@ -16,7 +16,6 @@ mod item;
 mod journal;
 mod pace;
 mod plan;
-mod progress;
 mod reader;
 mod rejects;
 mod report;

@@ -5,8 +5,9 @@
 //!   with exit statuses and JSON: [`failure`]
 //! - how it gets to a frontend: [`transport`]; what a session has seen, and where: [`memory`]; between runs: [`state`]
 //! - the program: [`commands`] (the command line), [`perform`] (one command), [`import`] (a file),
-//!   [`menu`] and the [`lines`] that it reads, [`decode`], and [`show`], the words; [`watch`]: commands that look at a running cluster;
-//!   `feed`: the change feed
+//!   [`menu`] and the lines that it reads ([`lines`] from a pipe, [`editor`] in a terminal), [`decode`], and [`show`], the
+//!   words; [`watch`]: commands that look at a running cluster; `feed`: the change feed
+//! - [`terminal`]: messages, a line being typed and a progress line side by side
 //!
 //! [`main_with`] is the whole program; [`run`] is the same with arguments already parsed, inside a runtime.
 //!
@@ -28,6 +29,7 @@
 pub mod api;
 pub mod commands;
 pub mod decode;
+pub mod editor;
 pub mod error;
 pub mod failure;
 #[cfg(test)]
@@ -35,6 +37,7 @@ mod fake;
 mod feed;
 mod generated;
 pub mod import;
+mod json;
 pub mod lines;
 pub mod memory;
 pub mod menu;
@@ -44,6 +47,7 @@ mod retry;
 pub mod session;
 pub mod show;
 pub mod state;
+pub mod terminal;
 mod traced;
 pub mod transport;
 pub mod watch;
@@ -56,17 +60,20 @@ use std::process::ExitCode;
 
 use natter_broker::connection::{self, ConnectError, ConnectionSettings, Patience};
 use natter_broker::environment::Environment;
+use natter_broker::signals::Signal;
 use natter_broker::target::Target;
 use natter_broker::{logs, signals};
 use natter_common::counted::counted;
 use natter_common::ids::{UpdateId, UserId};
 use natter_common::subjects::Subjects;
 use tokio::io::BufReader;
+use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::unbounded_channel;
 use tracing::level_filters::LevelFilter;
 
 use crate::api::{Client, Settings};
 use crate::commands::{ClientArgs, Command};
+use crate::editor::LineEditor;
 use crate::error::ClientError;
 use crate::failure::{Failure, Status};
 use crate::import::{Home, ImportOptions, Source};
@@ -74,6 +81,7 @@ use crate::memory::Memory;
 use crate::menu::{Manner, Menu, MenuEnd};
 use crate::requests::Asked;
 use crate::state::{SessionStore, State};
+use crate::terminal::Progress;
 use crate::transport::NatsTransport;
 
 /// Largest user drawn at random: MovieLens' small data set and the sample have ratings of users 1 to this.
@@ -119,6 +127,10 @@ fn first_paragraph(text: &str) -> String {
 pub async fn run(args: ClientArgs) -> ExitCode {
     logs::init(args.broker.log_format, args.broker.verbose, LevelFilter::WARN);
     let json = args.json;
+    let progress = match &args.command {
+        Some(command) if !json => command.waits_for().map(Progress::begin).unwrap_or_default(),
+        _ => Progress::default(),
+    };
     let ended = match &args.command {
         None => return run_menu(args).await.0,
         Some(Command::Decode) => return decode_standard_input(json),
@@ -126,9 +138,9 @@ pub async fn run(args: ClientArgs) -> ExitCode {
             ended = import_ratings(&args, source, *again, *dry_run, rejects.as_deref(), *in_flight) => ended,
             () = signals::interrupt() => Err(interrupted("interrupted: to go on, give the same command again", None)),
         },
-        Some(Command::Completions { shell }) => Ok(generated::completions(*shell)),
-        Some(Command::Man { folder }) => generated::man(folder.as_deref()),
-        Some(Command::Shiviz { folder }) => watching::shiviz(folder),
+        Some(Command::Completions { shell }) => generated::completions(*shell, json),
+        Some(Command::Man { folder }) => generated::man(folder.as_deref(), json),
+        Some(Command::Shiviz { folder }) => watching::shiviz(folder, json),
         Some(Command::Trace { .. }) => traced::trace(&args).await,
         Some(Command::Status { watch }) => watching::status(&args, *watch).await,
         Some(Command::Replica { name, mode }) => watching::replica(&args, name, *mode).await,
@@ -138,6 +150,7 @@ pub async fn run(args: ClientArgs) -> ExitCode {
         Some(Command::Tap { follow, duration }) => watching::tap(&args, *follow, *duration).await,
         Some(command) => run_command(&args, command).await,
     };
+    drop(progress);
     match ended {
         Ok(text) if text.is_empty() => ExitCode::SUCCESS,
         Ok(text) => print(&text),
@@ -183,10 +196,15 @@ pub async fn run_menu(args: ClientArgs) -> (ExitCode, Option<MenuEnd>) {
     };
     let interactive = io::stdin().is_terminal();
     let manner = if interactive { Manner::Interactive } else { Manner::Scripted };
+    let editor = LineEditor::open(!args.no_state);
+    let edits = editor.is_some();
     let menu = Menu::new(&mut client, user_id, BufReader::new(tokio::io::stdin()), io::stdout(), manner);
+    let menu = menu.with_editor(editor);
     let ended = tokio::select! {
         ended = menu.run() => Some(ended),
         () = signals::interrupt() => None,
+        // The editor leaves the terminal as it was found.
+        status = killed(), if edits => return (status, None),
     };
     if args.forget_session {
         client.forget_session();
@@ -202,6 +220,20 @@ pub async fn run_menu(args: ClientArgs) -> (ExitCode, Option<MenuEnd>) {
             (fail(&interrupted(&text, question.update_id()), false), None)
         }
     }
+}
+
+/// Waits for a signal that would end the program at once, and gives the status that a shell would show.
+async fn killed() -> ExitCode {
+    let ended = async |kind: SignalKind| match Signal::receive(kind) {
+        Ok(mut signal) => signal.next().await,
+        // The signal ends the program by itself.
+        Err(_) => std::future::pending().await,
+    };
+    let kind = tokio::select! {
+        () = ended(SignalKind::terminate()) => SignalKind::terminate(),
+        () = ended(SignalKind::hangup()) => SignalKind::hangup(),
+    };
+    u8::try_from(128 + kind.as_raw_value()).unwrap_or(u8::MAX).into()
 }
 
 /// Connects, with the session of earlier runs: that of `user_id`, or of no particular user.
@@ -223,6 +255,7 @@ async fn transport(args: &ClientArgs, target: &Target, name: String) -> Result<N
         .ok_or_else(|| Failure::usage(format!("the prefix \"{prefix}\" is not words with dots between them")))?;
     let settings = ConnectionSettings { name, no_echo: false, patience: Patience::GiveUpAfter(args.patience) };
     let (sender, events) = unbounded_channel();
+    let _progress = if args.json { Progress::default() } else { Progress::begin("connecting to the broker") };
     let connection = connection::connect_to(target, &settings, Some(sender)).await?;
     Ok(NatsTransport::new(connection, subjects, &target.servers().join(", "), events))
 }
@@ -240,6 +273,7 @@ async fn import_ratings(
     let target = Target::resolve(&args.broker, &environment).map_err(ConnectError::from)?;
     let transport = transport(args, &target, "client-import".to_owned()).await?.of_user(None, args.own_subject);
     let mut client = Client::new(transport.clone(), Memory::unkept(), settings(args));
+    let progress = if args.json { Progress::default() } else { Progress::begin("looking for the cluster") };
     let home = match source {
         // A dry run leaves nothing behind that a later run would go on from.
         Source::File(path) if !dry_run => {
@@ -255,14 +289,16 @@ async fn import_ratings(
         dry_run,
         again,
         in_flight: in_flight as usize,
+        shows_progress: !args.json,
         timeout: args.timeout,
         patience: args.patience,
         notify: complain,
     };
+    drop(progress);
     let imported = import::import(&transport, &options).await?;
     let refused = imported.counts.refused + imported.before.refused;
     if refused == 0 {
-        return Ok(if args.json { imported.to_json() } else { imported.to_string() });
+        return if args.json { json::line(imported.to_value()) } else { Ok(imported.to_string()) };
     }
     if !args.json {
         print(&imported.to_string());
@@ -273,7 +309,7 @@ async fn import_ratings(
         before => format!("{} refused, {before} of them by earlier runs, and the others imported", lines_were(refused)),
     };
     let failure = Failure::new(Status::Refused, 400, "LINES_REFUSED", text);
-    Err(failure.with_details(imported.to_object()))
+    Err(failure.with_value(imported.to_value()))
 }
 
 /// `1 line was`, `2 lines were`.
@@ -349,8 +385,11 @@ fn fail(failure: &Failure, json: bool) -> ExitCode {
 }
 
 fn print(text: &str) -> ExitCode {
-    let mut output = io::stdout().lock();
-    match writeln!(output, "{text}").and_then(|()| output.flush()) {
+    let written = terminal::without_progress(|| {
+        let mut output = io::stdout().lock();
+        writeln!(output, "{text}").and_then(|()| output.flush())
+    });
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             complain(&format!("error: it was done, but standard output can't be written: {error}"));
             Status::Failed.into()
@@ -368,7 +407,7 @@ fn decode_standard_input(json: bool) -> ExitCode {
     }
 }
 
-/// A line on standard error; where that is closed, nobody is told.
+/// A line on standard error, around what stands in the terminal.
 fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    terminal::tell(line);
 }

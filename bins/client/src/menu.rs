@@ -1,6 +1,9 @@
 //! The numbered menu: for a terminal, and for input from a pipe.
 //!
-//! Input lines are bounded, wrong input is answered by a sentence, and the end of the input ends the menu.
+//! Input lines are bounded, wrong input is answered by a sentence, and the end of the input ends the menu. In a terminal,
+//! lines are edited ([`crate::editor`]), and `completions` helps with them.
+
+mod completions;
 
 use std::io::{self, Write};
 
@@ -10,12 +13,15 @@ use natter_common::rating::Stars;
 use natter_common::request::{ALL_LIMIT_DEFAULT, Query, SEARCH_LIMIT_DEFAULT, Update};
 use tokio::io::AsyncBufRead;
 
+use self::completions::Asking;
 use crate::api::Client;
 use crate::commands::{parse_movie, parse_stars, parse_title};
+use crate::editor::{LineEditor, Typed};
 use crate::error::ClientError;
 use crate::lines::read_line;
 use crate::requests::{Asked, Question};
 use crate::show;
+use crate::terminal::Progress;
 use crate::transport::Transport;
 
 /// Number of table rows shown at a time to a person at a terminal.
@@ -39,6 +45,7 @@ pub struct Menu<'a, T, R, W> {
     input: R,
     output: W,
     manner: Manner,
+    editor: Option<LineEditor>,
 }
 
 /// Reason for the end of the menu.
@@ -68,7 +75,13 @@ type Step<V> = Result<V, Stop>;
 impl<'a, T: Transport, R: AsyncBufRead + Unpin, W: Write> Menu<'a, T, R, W> {
     /// For `user_id`, over `client`.
     pub fn new(client: &'a mut Client<T>, user_id: UserId, input: R, output: W, manner: Manner) -> Self {
-        Self { client, user_id, input, output, manner }
+        Self { client, user_id, input, output, manner, editor: None }
+    }
+
+    /// Reads lines by this editor instead of the input, where there is one.
+    #[must_use]
+    pub fn with_editor(self, editor: Option<LineEditor>) -> Self {
+        Self { editor, ..self }
     }
 
     /// Until the user quits or the input ends. Nobody reading the output any more is an end too.
@@ -88,7 +101,7 @@ impl<'a, T: Transport, R: AsyncBufRead + Unpin, W: Write> Menu<'a, T, R, W> {
         self.say(&format!("ratings of user {}", self.user_id))?;
         loop {
             self.say(&format!("\n{CHOICES}"))?;
-            let choice = self.ask("> ").await?;
+            let choice = self.ask(Asking::Choice, "> ").await?;
             match choice.to_lowercase().as_str() {
                 "" => {}
                 "1" | "average" => self.average().await?,
@@ -114,7 +127,9 @@ impl<'a, T: Transport, R: AsyncBufRead + Unpin, W: Write> Menu<'a, T, R, W> {
     async fn average(&mut self) -> Step<()> {
         let Some(movie_id) = self.movie().await? else { return Ok(()) };
         self.announce(&Question::Query(Query::Average { movie_id }))?;
+        let progress = self.progress();
         let answer = self.client.average(movie_id).await;
+        drop(progress);
         self.tell(answer, |reply| vec![show::average(reply)]).await
     }
 
@@ -138,28 +153,34 @@ impl<'a, T: Transport, R: AsyncBufRead + Unpin, W: Write> Menu<'a, T, R, W> {
     async fn write(&mut self, update: Update) -> Step<()> {
         let id = self.client.new_update_id();
         self.announce(&Question::Update(update, id))?;
+        let progress = self.progress();
         let answer = self.client.write(update, id).await;
+        drop(progress);
         self.tell(answer, |reply| vec![show::update(&update, reply)]).await
     }
 
     async fn read(&mut self) -> Step<()> {
         let Some(movie_id) = self.movie().await? else { return Ok(()) };
         self.announce(&Question::Query(Query::Read { user_id: self.user_id, movie_id }))?;
+        let progress = self.progress();
         let answer = self.client.read(self.user_id, movie_id).await;
+        drop(progress);
         self.tell(answer, |reply| vec![show::rating(reply)]).await
     }
 
     async fn all(&mut self) -> Step<()> {
         let user_id = self.user_id;
         self.announce(&Question::Query(Query::All { user_id, limit: ALL_LIMIT_DEFAULT, after: 0 }))?;
+        let progress = self.progress();
         let answer = self.client.all(user_id, None, 0).await;
+        drop(progress);
         self.tell(answer, |reply| table(show::rating_rows(&reply.value.ratings), show::ratings_summary(user_id, reply)))
             .await
     }
 
     async fn search(&mut self) -> Step<()> {
         loop {
-            let title = self.ask("part of the title (Enter: back): ").await?;
+            let title = self.ask(Asking::Movie, "part of the title (Enter: back): ").await?;
             if title.is_empty() {
                 return Ok(());
             }
@@ -176,14 +197,15 @@ impl<'a, T: Transport, R: AsyncBufRead + Unpin, W: Write> Menu<'a, T, R, W> {
     async fn find(&mut self, title: &str) -> Step<Result<MoviesReply, ClientError>> {
         let query = Query::Search { title: title.to_owned(), limit: SEARCH_LIMIT_DEFAULT };
         self.announce(&Question::Query(query))?;
+        let _progress = self.progress();
         Ok(self.client.search(title, SEARCH_LIMIT_DEFAULT).await)
     }
 
-    /// A film by number or by a part of its title; `None` where the user goes back.
+    /// A movie by number or by a part of its title; `None` where the user goes back.
     async fn movie(&mut self) -> Step<Option<MovieId>> {
         let mut prompt = "movie (number or part of the title, Enter: back): ";
         loop {
-            let answer = self.ask(prompt).await?;
+            let answer = self.ask(Asking::Movie, prompt).await?;
             if answer.is_empty() {
                 return Ok(None);
             }
@@ -225,7 +247,7 @@ impl<'a, T: Transport, R: AsyncBufRead + Unpin, W: Write> Menu<'a, T, R, W> {
     /// A rating; `None` where the user goes back.
     async fn stars(&mut self) -> Step<Option<Stars>> {
         loop {
-            let answer = self.ask("rating (0.5 to 5.0, Enter: back): ").await?;
+            let answer = self.ask(Asking::Stars, "rating (0.5 to 5.0, Enter: back): ").await?;
             if answer.is_empty() {
                 return Ok(None);
             }
@@ -241,6 +263,14 @@ impl<'a, T: Transport, R: AsyncBufRead + Unpin, W: Write> Menu<'a, T, R, W> {
         self.say(&line)?;
         self.output.flush()?; // an answer may take a while
         Ok(())
+    }
+
+    /// A progress line, for a person who waits for an answer.
+    fn progress(&self) -> Progress {
+        match self.manner {
+            Manner::Interactive => Progress::begin("waiting for an answer"),
+            Manner::Scripted => Progress::default(),
+        }
     }
 
     async fn tell<V>(
@@ -273,7 +303,8 @@ impl<'a, T: Transport, R: AsyncBufRead + Unpin, W: Write> Menu<'a, T, R, W> {
         let total = rows.len();
         for (n, row) in rows.into_iter().enumerate() {
             let pause = self.manner == Manner::Interactive && n > 0 && n % ROWS_AT_A_TIME == 0 && total - n > 2;
-            if pause && self.ask(&format!("-- {n} of {total} lines, Enter: more, q: enough -- ")).await? == "q" {
+            let prompt = format!("-- {n} of {total} lines, Enter: more, q: enough -- ");
+            if pause && self.ask(Asking::More, &prompt).await? == "q" {
                 return Ok(());
             }
             self.say(&row)?;
@@ -287,7 +318,10 @@ impl<'a, T: Transport, R: AsyncBufRead + Unpin, W: Write> Menu<'a, T, R, W> {
     }
 
     /// Asks for a line, without the blanks around it.
-    async fn ask(&mut self, prompt: &str) -> Step<String> {
+    async fn ask(&mut self, asking: Asking, prompt: &str) -> Step<String> {
+        if self.editor.is_some() {
+            return self.ask_by_editor(asking, prompt).await;
+        }
         write!(self.output, "{prompt}")?;
         self.output.flush()?;
         let line = read_line(&mut self.input).await?;
@@ -298,6 +332,28 @@ impl<'a, T: Transport, R: AsyncBufRead + Unpin, W: Write> Menu<'a, T, R, W> {
             self.output.flush()?;
         }
         line.map(|line| line.trim().to_owned()).ok_or(Stop::End(MenuEnd::EndOfInput))
+    }
+
+    /// Asks for a line that is edited in the terminal. Ctrl-c clears the line; where it is empty, ctrl-c goes back.
+    async fn ask_by_editor(&mut self, asking: Asking, prompt: &str) -> Step<String> {
+        self.output.flush()?;
+        loop {
+            let Some(editor) = &mut self.editor else { return Err(Stop::End(MenuEnd::EndOfInput)) };
+            let complete = async |text: String| completions::find(asking, &text, self.client).await;
+            match editor.line(prompt, asking.history(), complete).await? {
+                Typed::Line(line) => return Ok(line.trim().to_owned()),
+                Typed::End => return Err(Stop::End(MenuEnd::Quit)),
+                Typed::Cleared { was_empty: false } => {}
+                Typed::Cleared { was_empty: true } => match asking {
+                    Asking::Choice => {
+                        self.say("ctrl-d or 8 ends the menu")?;
+                        self.output.flush()?;
+                    }
+                    Asking::More => return Ok("q".to_owned()),
+                    Asking::Movie | Asking::Stars => return Ok(String::new()),
+                },
+            }
+        }
     }
 }
 

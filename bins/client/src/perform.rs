@@ -2,7 +2,6 @@
 
 use natter_common::edge::ReplyOf;
 use natter_common::ids::{MovieId, ReplicaId, UserId};
-use natter_common::label::Label;
 use natter_common::rating::Movie;
 use natter_common::request::{SEARCH_LIMIT_MAX, Update};
 use serde::Serialize;
@@ -10,6 +9,7 @@ use serde::Serialize;
 use crate::api::Client;
 use crate::commands::{Command, MovieName};
 use crate::error::{ClientError, ErrorName};
+use crate::json::Answer;
 use crate::show;
 use crate::transport::Transport;
 
@@ -128,14 +128,6 @@ async fn write<T: Transport>(
     })
 }
 
-/// `{value, label, replicas}`.
-#[derive(Serialize)]
-struct JsonReply<'a, V> {
-    value: &'a V,
-    label: &'a Label,
-    replicas: &'a [ReplicaId],
-}
-
 fn text<V: Serialize>(
     reply: &ReplyOf<V>,
     json: bool,
@@ -144,8 +136,7 @@ fn text<V: Serialize>(
     if !json {
         return Ok(words(reply));
     }
-    let object = JsonReply { value: &reply.value, label: &reply.label, replicas: &reply.replicas };
-    serde_json::to_string(&object).map_err(ClientError::bad_reply)
+    serde_json::to_string(&Answer::from(reply)).map_err(ClientError::bad_reply)
 }
 
 fn read_from(line: String, replicas: &[ReplicaId]) -> String {

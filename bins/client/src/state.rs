@@ -2,6 +2,7 @@
 //!
 //! - `clusters/<cluster>/<user>.json`: the label of a user's session with a cluster; of no particular user, `anybody.json`
 //! - `clusters/<cluster>/<file>.import`: how far the import of a file into that cluster is
+//! - `history/<kind>.txt`: lines that were typed at the prompts of this kind
 //! - `addresses/<broker and prefix>/`, files of the same names: which cluster that was, at this address. So the first request
 //!   of the next run has the right label; and where another cluster answers by then, the client tells of it.
 //!
@@ -71,10 +72,7 @@ pub struct State {
 impl State {
     /// For the cluster under `prefix` at `servers`. `None` where no state directory is known.
     pub fn locate(environment: &Environment, servers: &[String], prefix: &str) -> Option<Self> {
-        let root = match environment.get(STATE_VARIABLE) {
-            Some(path) => PathBuf::from(path),
-            None => environment.base_directory("XDG_STATE_HOME", ".local/state")?.join("natter"),
-        };
+        let root = root(environment)?;
         let servers = canonical(servers);
         // A name that a person recognises, and a hash that tells apart what looks the same.
         let hash = hash(servers.bytes().chain([0]).chain(prefix.bytes()));
@@ -100,6 +98,19 @@ impl State {
     fn cluster_directories(&self) -> Vec<PathBuf> {
         directories_in(&self.clusters())
     }
+}
+
+/// The directory of all that is kept. `None` where none is known.
+fn root(environment: &Environment) -> Option<PathBuf> {
+    match environment.get(STATE_VARIABLE) {
+        Some(path) => Some(PathBuf::from(path)),
+        None => Some(environment.base_directory("XDG_STATE_HOME", ".local/state")?.join("natter")),
+    }
+}
+
+/// The directory of the histories of typed lines.
+pub(crate) fn history_folder(environment: &Environment) -> Option<PathBuf> {
+    Some(root(environment)?.join("history"))
 }
 
 /// Servers as one key: names of this machine are one, and so are orders, and the usual port is left out of no server.

@@ -75,13 +75,11 @@ async fn run(args: &ClientArgs) -> Result<String, Failure> {
     hidden.extend(doubt(&trace));
     let drawn = if args.json { String::new() } else { diagram::draw(&trace, board.names()) };
     match done {
-        Ok(reply) if args.json => Ok(json!({
-            "reply": serde_json::from_str::<serde_json::Value>(&reply).unwrap_or_default(),
-            "steps": steps(&trace),
-            "waits": waits(&trace),
-            "notes": hidden,
-        })
-        .to_string()),
+        Ok(reply) if args.json => {
+            let mut answer: serde_json::Value = serde_json::from_str(&reply).unwrap_or_default();
+            answer["trace"] = to_json(&trace, &hidden);
+            Ok(answer.to_string())
+        }
         Ok(reply) => {
             hidden.iter().for_each(|note| complain(note));
             Ok(format!("{reply}\n\n{drawn}"))
@@ -91,9 +89,15 @@ async fn run(args: &ClientArgs) -> Result<String, Failure> {
             if !args.json {
                 let _ = crate::print(&format!("{drawn}\n")); // the failure is told all the same
             }
-            Err(told(&error, args.user_id))
+            let failure = told(&error, args.user_id);
+            Err(if args.json { failure.with_trace(to_json(&trace, &hidden)) } else { failure })
         }
     }
+}
+
+/// The member `trace` of an answer or an error.
+fn to_json(trace: &Trace, notes: &[String]) -> serde_json::Value {
+    json!({"steps": steps(trace), "waits": waits(trace), "notes": notes})
 }
 
 /// The command with everything that names its request, and how that request reads.

@@ -20,7 +20,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::commands::ClientArgs;
 use crate::failure::{Failure, Status};
+use crate::generated;
 use crate::interrupted;
+use crate::json;
+use crate::terminal::Progress;
 use crate::watch::listen::{Happening, Listener, Scope};
 use crate::watch::names::Names;
 use crate::watch::screen;
@@ -75,7 +78,7 @@ pub(crate) async fn replica(args: &ClientArgs, name: &str, mode: Option<Mode>) -
         let id = resolve(&mut listener, name, args.patience).await?;
         let reply = ask_status(&mut listener, &id, mode, args.timeout).await?;
         if args.json {
-            return serde_json::to_string(&reply).map_err(|error| Failure::file(error.to_string()));
+            return json::line(&reply);
         }
         let mut text = format!("{} is {} (mode {})", reply.id, reply.status, reply.mode);
         if reply.lost > 0 {
@@ -93,7 +96,7 @@ pub(crate) async fn replica(args: &ClientArgs, name: &str, mode: Option<Mode>) -
 }
 
 /// Converts the logs of a run.
-pub(crate) fn shiviz(folder: &Path) -> Result<String, Failure> {
+pub(crate) fn shiviz(folder: &Path, json: bool) -> Result<String, Failure> {
     let (text, unmatched) = shiviz::convert(folder).map_err(|error| Failure::file(error.to_string()))?;
     if unmatched > 0 {
         crate::complain(&format!(
@@ -102,7 +105,7 @@ pub(crate) fn shiviz(folder: &Path) -> Result<String, Failure> {
             counted(unmatched, "received message")
         ));
     }
-    Ok(text.trim_end().to_owned())
+    generated::text(text.as_bytes(), json)
 }
 
 /// Runs a command whose usual end is ctrl-c.
@@ -200,7 +203,7 @@ async fn watch_status(args: &ClientArgs, listener: &mut Listener, board: &mut Bo
 
 fn shown(snapshot: &Snapshot, board: &Board, json: bool) -> Result<String, Failure> {
     if json {
-        return serde_json::to_string(snapshot).map_err(|error| Failure::file(error.to_string()));
+        return json::line(snapshot);
     }
     Ok(screen::lines(snapshot, board.names(), terminal_width()).join("\n"))
 }
@@ -317,5 +320,6 @@ pub(crate) async fn connect(
     let patience = Patience::GiveUpAfter(args.patience);
     let settings = ConnectionSettings { name: name.to_owned(), no_echo: false, patience };
     let (sender, events) = unbounded_channel();
+    let _progress = if args.json { Progress::default() } else { Progress::begin("connecting to the broker") };
     Ok((connection::connect_to(&target, &settings, Some(sender)).await?, events, subjects))
 }

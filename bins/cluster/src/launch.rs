@@ -141,7 +141,7 @@ impl Cluster {
     async fn run_console(&mut self, signals: &mut Signals) -> ExitCode {
         // The console writes to the terminal by itself.
         logs::flush();
-        let console = Console::new(self.controls());
+        let console = Console::new(self.controls(), self.state.subscribe());
         tokio::select! {
             _ = signals.next() => ExitCode::SUCCESS,
             ended = self.watch() => status_of(ended),

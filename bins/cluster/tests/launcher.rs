@@ -11,6 +11,9 @@ mod logs;
 mod observer;
 #[path = "launcher/page.rs"]
 mod page;
+#[allow(unreachable_pub, dead_code, reason = "a part of the harness of other tests")]
+#[path = "../../../tests/src/harness/pseudo_terminal.rs"]
+mod pseudo_terminal;
 #[path = "launcher/sites.rs"]
 mod sites;
 mod support;

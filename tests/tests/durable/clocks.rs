@@ -72,7 +72,7 @@ async fn sessions_of_a_time_when_all_clocks_were_an_hour_ahead_go_on_when_these_
     let csv = world.path("r.csv");
     std::fs::write(&csv, "userId,movieId,rating\n42,1,3.5\n77,5,2.0\n").unwrap();
     let imported = client(&world, right, &["import", csv.to_str().unwrap(), "--json"]).await;
-    let imported = object(&imported);
+    let imported = object(&imported)["value"].take();
     assert_eq!((&imported["created"], &imported["updated"]), (&json!(1), &json!(1)), "{imported}");
     // The update is stamped above the one of that time, and stands.
     let updated = object(&client(&world, right, &["42", "update", "5", "2.5", "--json"]).await);

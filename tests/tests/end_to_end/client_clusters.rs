@@ -19,7 +19,7 @@ fn told(output: &Output) -> String {
 /// Counts of an import: created in this run, and all of earlier ones.
 fn imported(output: &Output) -> (Value, Value) {
     assert!(output.status.success(), "{output:?}");
-    let report = object(output);
+    let report = object(output)["value"].take();
     assert_eq!(report["earlier_runs"]["created"], report["by_earlier_runs"], "{report}");
     (report["created"].clone(), report["by_earlier_runs"].clone())
 }

@@ -88,7 +88,9 @@ async fn each_kind_of_failure_has_its_exit_status_and_its_object() {
         let message = object["message"].as_str().unwrap();
         match name {
             "NO_FRONTEND" => assert!(message.contains("\"nope\""), "{message}"),
-            "LINES_REFUSED" => assert_eq!((&object["created"], &object["refused"]), (&json!(1), &json!(1))),
+            "LINES_REFUSED" => {
+                assert_eq!((&object["value"]["created"], &object["value"]["refused"]), (&json!(1), &json!(1)))
+            }
             "USAGE" if arguments[0] == "delete" => assert!(message.contains("`delete` needs a user"), "{message}"),
             _ => {}
         }

@@ -39,7 +39,8 @@ async fn end(import: Child) -> Output {
 fn report(output: &Output) -> Value {
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}{errors}");
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{errors}"))
+    let object: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{errors}"));
+    object["value"].clone()
 }
 
 /// Waits until this number of users has rated movie 1, while the import runs.

@@ -348,7 +348,11 @@ async fn watch_shows_the_changes_of_a_movie_or_a_user_in_words_or_as_objects() {
 
     let (status, lines) = all.ended().await;
     assert!(status.success(), "{lines:?}");
-    let changes: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let parsed = |lines: &[String]| -> Vec<Value> {
+        let value = |line: &String| serde_json::from_str::<Value>(line).unwrap()["value"].take();
+        lines.iter().map(value).collect()
+    };
+    let changes = parsed(&lines);
     let told = |changes: &[Value]| -> BTreeSet<String> {
         changes
             .iter()
@@ -373,7 +377,7 @@ async fn watch_shows_the_changes_of_a_movie_or_a_user_in_words_or_as_objects() {
         "{lines:?}"
     );
     let (status, lines) = of_both.ended().await;
-    let changes: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let changes = parsed(&lines);
     assert!(status.success());
     assert_eq!(told(&changes), [expected[0], expected[3]].map(str::to_owned).into());
 

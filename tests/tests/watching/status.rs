@@ -21,6 +21,7 @@ async fn status_shows_a_replica_fall_behind_and_catch_up() {
     let output = world.run("client", &["status", "--json"]).await;
     let status: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output)));
+    let status = &status["value"];
     assert_eq!(status["converged"], true, "{status}");
     assert_eq!((status["frontends"].as_array().unwrap().len(), status["replicas"].as_array().unwrap().len()), (1, 3));
     assert!(status["newest_update"].is_string() && status["replicas"][0]["lag_ms"].is_null(), "{status}");
@@ -53,7 +54,7 @@ async fn status_shows_a_replica_fall_behind_and_catch_up() {
 
     let output = world.run("client", &["replica", "r2", "measured", "--json"]).await;
     let reply: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(reply["mode"], "measured", "{reply}");
+    assert_eq!(reply["value"]["mode"], "measured", "{reply}");
     watch.until(|status| status["converged"] == true).await;
 
     let output = world.run("client", &["replica", "r9"]).await;

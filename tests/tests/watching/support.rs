@@ -30,12 +30,14 @@ impl Running {
         line.unwrap().expect("one more line")
     }
 
-    /// The next lines as JSON, up to and with the one that `is_last` takes.
+    /// The results of the next lines, up to and with the one that `is_last` takes.
     pub(crate) async fn until(&mut self, mut is_last: impl FnMut(&Value) -> bool) -> Vec<Value> {
         let mut seen: Vec<Value> = Vec::new();
         loop {
             let line = self.line().await;
-            let value: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let mut value: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let value = value["value"].take();
+            assert!(!value.is_null(), "{line}");
             let is_last = is_last(&value);
             seen.push(value);
             if is_last {

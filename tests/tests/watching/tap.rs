@@ -48,7 +48,7 @@ async fn tap_shows_the_way_of_an_update_and_follows_one() {
     let acceptor = lines[accept]["to"].as_str().unwrap();
     assert_eq!(lines[gossip]["from"], json!(acceptor));
     let answer = lines.iter().position(|line| line["kind"] == "answer" && line.to_string().contains(&id)).unwrap();
-    assert!(answer > gossip && lines[answer]["ms"].as_f64().unwrap() > 0.0, "{lines:#?}");
+    assert!(answer > gossip && lines[answer]["took_ms"].as_f64().unwrap() > 0.0, "{lines:#?}");
     assert_eq!(lines[answer]["from"], json!(frontend));
 
     // One update: nothing else, and at its end each replica that applied it.

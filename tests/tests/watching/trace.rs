@@ -33,7 +33,8 @@ async fn trace_draws_the_way_of_an_update_and_of_a_read() {
 
     let output = world.run("client", &["42", "trace", "read", "2", "--json"]).await;
     let trace: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(trace["reply"]["value"]["rating"], 4.5, "{trace}");
+    assert_eq!(trace["value"]["rating"], 4.5, "{trace}");
+    let trace = &trace["trace"];
     let kinds: Vec<&str> =
         trace["steps"].as_array().unwrap().iter().map(|step| step["kind"].as_str().unwrap()).collect();
     let place = |kind: &str| kinds.iter().position(|it| *it == kind).unwrap_or_else(|| panic!("{kind}: {trace}"));

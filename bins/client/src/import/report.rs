@@ -5,12 +5,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use indicatif::HumanCount;
 use natter_common::cluster::ClusterId;
 use natter_common::counted::nouns;
 use serde_json::{Map, Value};
 
 use super::journal::JournalError;
-use super::progress::grouped;
 use super::rejects::RejectsError;
 use super::rows::HeaderError;
 use super::{Counts, Source};
@@ -37,6 +37,8 @@ pub struct ImportOptions {
     pub timeout: Duration,
     /// Maximum time without progress; after it the import stops.
     pub patience: Duration,
+    /// Whether a progress line is shown, where standard error is a terminal.
+    pub shows_progress: bool,
     /// Told of each line that is refused.
     pub notify: fn(&str),
 }
@@ -55,21 +57,14 @@ pub struct Imported {
 }
 
 impl Imported {
-    /// As one JSON object.
-    pub fn to_json(&self) -> String {
-        Value::Object(self.to_object()).to_string()
-    }
-
-    /// The members of that object: what this run did, and what earlier ones did.
-    pub fn to_object(&self) -> Map<String, Value> {
+    /// As a JSON object: numbers of this run, and of earlier ones.
+    pub fn to_value(&self) -> Value {
         let mut members = members_of(self.counts);
         members.insert("by_earlier_runs".to_owned(), self.before.total().into());
         members.insert("earlier_runs".to_owned(), Value::Object(members_of(self.before)));
         members.insert("seconds".to_owned(), self.took.as_secs_f64().into());
-        if self.dry_run {
-            members.insert("dry_run".to_owned(), true.into());
-        }
-        members
+        members.insert("dry_run".to_owned(), self.dry_run.into());
+        Value::Object(members)
     }
 }
 
@@ -85,7 +80,7 @@ struct InWords(Counts);
 impl fmt::Display for InWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { created, updated, unchanged, refused } = self.0;
-        let [created, updated, unchanged, refused] = [created, updated, unchanged, refused].map(grouped);
+        let [created, updated, unchanged, refused] = [created, updated, unchanged, refused].map(HumanCount);
         write!(f, "{created} created, {updated} updated, {unchanged} unchanged, {refused} refused")
     }
 }
@@ -94,7 +89,7 @@ impl fmt::Display for Imported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (here, before) = (self.counts.total(), self.before.total());
         if before > 0 && here == 0 {
-            let (before, words) = (grouped(before), InWords(self.before));
+            let (before, words) = (HumanCount(before), InWords(self.before));
             return write!(
                 f,
                 "no rating imported now, as earlier runs did all {before}: {words} (--again imports the file once more)"
@@ -102,8 +97,8 @@ impl fmt::Display for Imported {
         }
         if self.dry_run {
             let Counts { created, updated, unchanged, refused } = self.counts;
-            let ratings = format!("{} {}", grouped(here), nouns(&here, "rating"));
-            let [created, updated, unchanged, refused] = [created, updated, unchanged, refused].map(grouped);
+            let ratings = format!("{} {}", HumanCount(here), nouns(&here, "rating"));
+            let [created, updated, unchanged, refused] = [created, updated, unchanged, refused].map(HumanCount);
             return write!(
                 f,
                 "{ratings} compared in {}, nothing changed: {created} would be created, {updated} updated, {unchanged} \
@@ -113,10 +108,10 @@ impl fmt::Display for Imported {
         }
         let rate = here as f64 / self.took.as_secs_f64().max(0.001);
         let took = seconds(self.took);
-        write!(f, "{} {} in {took} ({} a second)", grouped(here), nouns(&here, "rating"), grouped(rate as u64))?;
+        write!(f, "{} {} in {took} ({} a second)", HumanCount(here), nouns(&here, "rating"), HumanCount(rate as u64))?;
         write!(f, ": {}", InWords(self.counts))?;
         if before > 0 {
-            write!(f, "; {} by earlier runs: {}", grouped(before), InWords(self.before))?;
+            write!(f, "; {} by earlier runs: {}", HumanCount(before), InWords(self.before))?;
         }
         Ok(())
     }
@@ -162,7 +157,7 @@ pub enum ImportError {
         error: RejectsError,
     },
     /// Frontends don't answer, or not what was expected.
-    #[error("stopped after {} {}: {error}", grouped(*.done), nouns(.done, "rating"))]
+    #[error("stopped after {} {}: {error}", HumanCount(*.done), nouns(.done, "rating"))]
     Stopped {
         /// Number of lines that were done.
         done: u64,

@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use indicatif::HumanCount;
 use natter_common::cluster::ClusterId;
+use natter_common::counted::nouns;
 use natter_common::ids::UserId;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -14,7 +16,6 @@ use super::item::Item;
 use super::journal::{Identity, Journal};
 use super::pace::{PAUSE, Pace};
 use super::plan::{Plan, Planned, Refused};
-use super::progress::Progress;
 use super::reader::{Lines, read};
 use super::rejects::{Rejects, RejectsError};
 use super::rows::Line;
@@ -22,6 +23,7 @@ use super::{Counts, ImportError, ImportOptions, Imported, Source, wire};
 use crate::error::{ClientError, ErrorName};
 use crate::retry::Reason;
 use crate::show;
+use crate::terminal::Progress;
 use crate::transport::{Response, Transport, TransportError};
 
 /// Maximum number of operations in a batch.
@@ -87,10 +89,14 @@ pub async fn import<T: Transport>(transport: &T, options: &ImportOptions) -> Res
         moved_at: Instant::now(),
         reason: Reason::default(),
         told: 0,
-        progress: Progress::new(before.total()),
+        progress: if options.shows_progress {
+            Progress::begin("ratings are read").counting_from(before.total())
+        } else {
+            Progress::default()
+        },
     };
     let ended = run.go().await;
-    run.progress.clear();
+    drop(std::mem::take(&mut run.progress));
     let is_finished = ended.is_ok() && run.is_read;
     let written = run.write_rejects();
     let kept = run.journal.keep(run.plan.done(), false).map_err(in_journal);
@@ -279,7 +285,6 @@ impl<T: Transport> Run<'_, T> {
         let is_told = matches!(error.name, ErrorName::NoFrontend | ErrorName::Unavailable);
         let is_news = self.reason.take_in(error, false);
         if let Some(error) = self.reason.known().filter(|_| is_news && is_told) {
-            self.progress.clear();
             (self.options.notify)(&format!("{} ({}): trying again", show::clean(&error.text), error.name));
         }
     }
@@ -294,7 +299,7 @@ impl<T: Transport> Run<'_, T> {
             kept.map_err(|error| ImportError::Journal { source_name: self.source_name(), error })?;
         }
         let fraction = self.bytes.map(|bytes| done.place.bytes as f64 / bytes.max(1) as f64);
-        self.progress.show(self.plan.counts().total(), fraction);
+        self.show_progress(fraction);
         let waits = self.in_flight > 0 || self.plan.ready() > 0;
         if !waits {
             self.moved_at = Instant::now(); // for lines that are not there yet
@@ -304,6 +309,14 @@ impl<T: Transport> Run<'_, T> {
             return Err(self.stopped(error));
         }
         Ok(())
+    }
+
+    /// Shows how many ratings are done, and which part of the source that is.
+    fn show_progress(&self, fraction: Option<f64>) {
+        let done = self.plan.counts().total();
+        let rate = HumanCount(self.progress.note(done) as u64);
+        let part = fraction.map_or_else(String::new, |fraction| format!(" ({:.0} %)", fraction * 100.0));
+        self.progress.say(format!("{} {}{part}, {rate}/s", HumanCount(done), nouns(&done, "rating")));
     }
 
     /// Maximum time without progress. A batch in flight that may still be answered has its whole timeout.
@@ -329,7 +342,6 @@ impl<T: Transport> Run<'_, T> {
         for Refused { line, reason, .. } in refused {
             self.told += 1;
             if self.told <= TOLD_MAX {
-                self.progress.clear();
                 (self.options.notify)(&format!("{}:{line}: {reason}", self.options.source));
             } else if self.told == TOLD_MAX + 1 {
                 (self.options.notify)("further lines that are refused are only counted");

@@ -138,9 +138,9 @@ async fn a_person_gets_long_tables_in_parts_and_a_script_does_not() {
     frontend.rate_many(42, 100);
     let transcript = talk(&frontend, "6\n\nq\n8\n", Manner::Interactive).await;
     assert!(transcript.contains("-- 40 of 102 lines, Enter: more, q: enough -- served by r1"), "{transcript}");
-    assert!(transcript.contains("Film 39\n") && !transcript.contains("Film 41\n"));
+    assert!(transcript.contains("Movie 39\n") && !transcript.contains("Movie 41\n"));
     let transcript = scripted(&frontend, "6\n8\n").await;
-    assert!(transcript.contains("Film 100\n100 ratings by user 42\n"), "{transcript}");
+    assert!(transcript.contains("Movie 100\n100 ratings by user 42\n"), "{transcript}");
 }
 
 #[tokio::test(start_paused = true)]

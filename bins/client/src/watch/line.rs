@@ -56,7 +56,7 @@ impl Line {
             "message": payload(heard),
         });
         if let Some(took) = self.took {
-            object["ms"] = json!(rounded(took));
+            object["took_ms"] = json!(rounded(took));
         }
         if let Some((code, text)) = &heard.error {
             object["error"] = json!({"code": code, "text": text});

@@ -272,7 +272,7 @@ impl<W: Write> Tap<W> {
 
     fn print(&mut self, heard: &Heard, line: &Line) -> io::Result<()> {
         if self.json {
-            return writeln!(self.output, "{}", line.to_json(heard));
+            return writeln!(self.output, "{}", json!({"value": line.to_json(heard)}));
         }
         let text = line.to_text(heard, &self.names);
         match colour(line.kind).filter(|_| self.colours) {
@@ -336,7 +336,7 @@ impl<W: Write> Tap<W> {
             object["time"] = json!(time);
             object["kind"] = json!(kind);
             object["text"] = json!(text);
-            writeln!(self.output, "{object}")?;
+            writeln!(self.output, "{}", json!({"value": object}))?;
         } else {
             let (dim, plain) = if self.colours { ("\u{1b}[2m", "\u{1b}[0m") } else { ("", "") };
             writeln!(self.output, "{dim}{}  {kind}: {text}{plain}", time.get(11..24).unwrap_or(&time))?;

@@ -91,3 +91,41 @@ fn killed_launcher_leaves_no_paused_process_behind() {
     cluster.wait();
     place.assert_nothing_left_within(REMAINS);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn console_in_a_terminal_completes_verbs_and_keeps_messages_apart_from_the_line() {
+    use crate::pseudo_terminal::PseudoTerminal;
+    use crate::support::signal_to;
+
+    let place = Place::new();
+    let command = place.command(&[&CONSOLE[..], &["1", "2"]].concat());
+    let Some(mut console) = PseudoTerminal::start(120, 50, &command) else { return };
+    console.until_last_line("cluster>");
+    console.type_keys("pau\tr2\r");
+    console.until_shown("replica r2 is paused");
+    console.type_keys("res\t");
+    // Two verbs begin so: both are shown.
+    console.until("both verbs", |screen| screen.contains("restart") && screen.trim_end().ends_with("cluster> res"));
+    console.type_keys("ume r\t2\r");
+    console.until_shown("replica r2 goes on");
+    console.until_last_line("cluster>");
+    // A process ends while a line is typed.
+    console.type_keys("stat");
+    console.until_last_line("cluster> stat");
+    signal_to(place.member("replica", "r2"), Signal::KILL);
+    console.until("the message above the line", |screen| {
+        screen.contains("replica r2 was ended by signal 9") && screen.trim_end().ends_with("\ncluster> stat")
+    });
+    console.type_keys("\t\r");
+    console.until_shown("r2 (ended)");
+    console.until_last_line("cluster>");
+    // Ctrl-c clears a line and ends nothing; the history has the lines before.
+    console.type_keys("quit\u{3}\u{1b}[A");
+    console.until_last_line("cluster> status");
+    console.type_keys("\u{3}\u{4}");
+    let (status, written) = console.ended();
+    assert_eq!(status, Some(0), "{written}");
+    let history = std::fs::read_to_string(place.path("state/history/console.txt")).unwrap();
+    assert!(history.contains("pause r2\n") && !history.contains("quit"), "{history}");
+}

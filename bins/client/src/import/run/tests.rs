@@ -22,6 +22,7 @@ fn options(path: &Path) -> ImportOptions {
         rejects: None,
         dry_run: false,
         again: false,
+        shows_progress: false,
         in_flight: 4000,
         timeout: Duration::from_secs(3),
         patience: Duration::from_secs(10),
