@@ -81,6 +81,28 @@ async function main() {
       await page.waitForFunction((words) => document.getElementById("connection").textContent.includes(words), text, PATIENCE);
       return {};
     },
+    // Frames a second that the page was drawn with, and the longest time between two of them.
+    async frames({ seconds }) {
+      return page.evaluate((limit) => new Promise((resolve) => {
+        let [first, last, count, longest] = [undefined, undefined, 0, 0];
+        const frame = (now) => {
+          if (first === undefined) first = now;
+          else { count += 1; longest = Math.max(longest, now - last); }
+          last = now;
+          if (now - first < limit * 1000) requestAnimationFrame(frame);
+          else resolve({ rate: count / (now - first) * 1000, longest_ms: longest });
+        };
+        requestAnimationFrame(frame);
+      }), seconds);
+    },
+    // Memory of the page's objects, once those that nothing refers to are gone.
+    async heap() {
+      const session = await context.newCDPSession(page);
+      await session.send("HeapProfiler.collectGarbage");
+      const { usedSize } = await session.send("Runtime.getHeapUsage");
+      await session.detach();
+      return { bytes: usedSize };
+    },
     async complaints() {
       return { complaints };
     },
