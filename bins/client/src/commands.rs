@@ -121,6 +121,12 @@ impl ClientArgs {
         }
     }
 
+    /// Whether JSON is wanted. Behind `trace`, options belong to the command that it does.
+    pub(crate) fn wants_json(&self) -> bool {
+        let is_json = |words: &[OsString]| words.iter().any(|word| word == "--json");
+        self.json || matches!(&self.command, Some(Command::Trace { words }) if is_json(words))
+    }
+
     /// The command that `trace` is to do: this command line without the word `trace`.
     ///
     /// # Errors

@@ -79,6 +79,9 @@ impl Completion {
 /// A prompt, and the name of the history of its answers. Without a name there is none.
 type Question = (String, Option<&'static str>);
 
+/// A completion that is being looked for, with the text to complete.
+type Finding<'a> = Pin<Box<dyn Future<Output = (String, Completion)> + 'a>>;
+
 /// News of the thread.
 enum Event {
     Typed(Typed),
@@ -136,7 +139,7 @@ impl LineEditor {
         let gone = || io::Error::other("the terminal can't be read any more");
         self.is_reading = true;
         self.questions.send((prompt.to_owned(), history)).map_err(|_| gone())?;
-        let mut finding: Option<Pin<Box<dyn Future<Output = (String, Completion)> + '_>>> = None;
+        let mut finding: Option<Finding<'_>> = None;
         loop {
             let found = async {
                 match &mut finding {

@@ -56,7 +56,7 @@ pub struct Failure {
     pub value: Option<Value>,
     /// Steps of the request, where it was traced.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace: Option<Value>,
+    pub trace: Option<Box<Value>>,
 }
 
 impl Failure {
@@ -74,7 +74,7 @@ impl Failure {
     /// Adds the steps of a traced request.
     #[must_use]
     pub fn with_trace(self, trace: Value) -> Self {
-        Self { trace: Some(trace), ..self }
+        Self { trace: Some(Box::new(trace)), ..self }
     }
 
     /// A wrong command line.

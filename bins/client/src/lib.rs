@@ -126,7 +126,7 @@ fn first_paragraph(text: &str) -> String {
 /// runtime that ends only with its next line: end the runtime by `shutdown_background`.
 pub async fn run(args: ClientArgs) -> ExitCode {
     logs::init(args.broker.log_format, args.broker.verbose, LevelFilter::WARN);
-    let json = args.json;
+    let json = args.wants_json();
     let progress = match &args.command {
         Some(command) if !json => command.waits_for().map(Progress::begin).unwrap_or_default(),
         _ => Progress::default(),
