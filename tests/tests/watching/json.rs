@@ -148,7 +148,8 @@ async fn every_error_is_one_last_line_with_the_documented_fields() {
     std::fs::write(&bad, "userId,movieId,rating\n9,1,4.0\n9,2,4.7\n").unwrap();
     let (bad, none) = (bad.to_str().unwrap(), world.path("none").to_str().unwrap().to_owned());
     let nowhere = ["--prefix", "nowhere", "--patience", "0s"];
-    let cases: [(&[&str], &[&str], &str, &[&str]); 13] = [
+    type Words<'a> = &'a [&'a str];
+    let cases: [(Words<'_>, Words<'_>, &str, Words<'_>); 13] = [
         (&["42", "create", "1", "4"], &[], "RATING_EXISTS", &[]),
         (&["42", "update", "3", "4"], &[], "RATING_NOT_FOUND", &[]),
         (&["42", "delete", "3"], &[], "RATING_NOT_FOUND", &[]),
