@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use clap::Parser;
-//! use natter_database::source::DataSource;
+//! use natter_database::DataSource;
 //! use natter_replica::ReplicaArgs;
 //!
 //! let arguments = ReplicaArgs::try_parse_from(["replica", "--name", "r1"])?;
