@@ -156,6 +156,12 @@ pub enum LineProblem {
         /// The maximum length, in bytes.
         bytes_max: usize,
     },
+    /// A line that no movie or rating needs.
+    #[error("it is longer than {bytes_max} bytes (is a quote left open?)")]
+    LongLine {
+        /// The maximum length of a line, in bytes.
+        bytes_max: usize,
+    },
     /// Two movies of one id.
     #[error("movie {0} is there already: each movieId may stand once")]
     DuplicateMovie(MovieId),

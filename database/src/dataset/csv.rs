@@ -1,10 +1,10 @@
-//! The records of a CSV file, one by one, and the line of a wrong one.
+//! A CSV file of a data set: its header is checked, and errors name the file and the line.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::PathBuf;
 
-use csv::ByteRecord;
+use natter_csv::{Fields, LINE_BYTES_MAX, Line, Lines, number_text};
 
 use crate::error::{DataError, LineProblem};
 
@@ -44,101 +44,95 @@ impl CsvFile {
         }
     }
 
-    /// The line, from 1, of the first thing that isn't a line end at or after a place.
-    ///
-    /// Counted anew, because the reader takes a record's place before it skips empty lines and the second half of CRLF.
-    fn line_at(&self, place: u64) -> io::Result<u64> {
-        let mut line = 1;
-        let mut after_return = false;
-        for (at, byte) in (0..).zip(BufReader::new(self.open()?).bytes()) {
-            let byte = byte?;
-            if at >= place && byte != b'\r' && byte != b'\n' {
-                break;
-            }
-            if byte == b'\r' || (byte == b'\n' && !after_return) {
-                line += 1;
-            }
-            after_return = byte == b'\r';
-        }
-        Ok(line)
+    fn unreadable(&self, reason: io::Error) -> DataError {
+        DataError::Unreadable { path: self.name(), reason }
     }
 }
 
-/// Goes through the records after the header.
-pub(crate) struct Records<'file> {
+/// The lines of a file after its header, each with as many fields as that has.
+pub(crate) struct CsvLines<'file> {
     file: &'file CsvFile,
     columns: &'static [&'static str],
     bytes: u64,
-    reader: csv::Reader<Box<dyn Read>>,
-    record: ByteRecord,
+    lines: Lines<Box<dyn Read>>,
 }
 
-impl<'file> Records<'file> {
+/// A line, and the names of its columns.
+#[derive(Clone, Copy)]
+pub(crate) struct CsvLine<'a> {
+    number: u64,
+    file: &'a CsvFile,
+    columns: &'static [&'static str],
+    fields: Fields<'a>,
+}
+
+impl<'file> CsvLines<'file> {
     /// Opens the file and checks that its header is `columns`.
     pub(crate) fn open(file: &'file CsvFile, columns: &'static [&'static str]) -> Result<Self, DataError> {
-        let unreadable = |reason| DataError::Unreadable { path: file.name(), reason };
-        let reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            // The number of columns is checked here, with an error of our own.
-            .flexible(true)
-            .buffer_capacity(1 << 17)
-            .from_reader(file.open().map_err(unreadable)?);
+        let unreadable = |reason| file.unreadable(reason);
+        let mut lines = Lines::new(file.open().map_err(unreadable)?);
         let bytes = file.bytes().map_err(unreadable)?;
-        let mut records = Self { file, columns, bytes, reader, record: ByteRecord::new() };
-        records.read()?;
-        if records.record.iter().ne(columns.iter().map(|column| column.as_bytes())) {
-            let found: Vec<_> = records.record.iter().map(String::from_utf8_lossy).collect();
+        let header = lines.next_line().map_err(unreadable)?;
+        let fields = header.and_then(|line| line.fields());
+        let found = || fields.iter().flat_map(|fields| fields.iter()).map(number_text);
+        if found().ne(columns.iter().map(|column| column.as_bytes())) {
             return Err(DataError::Header {
                 file: file.name(),
-                line: records.line(),
-                found: found.join(",").chars().take(80).collect(),
+                line: header.map_or(1, |line| line.number()),
+                found: found().map(String::from_utf8_lossy).collect::<Vec<_>>().join(",").chars().take(80).collect(),
                 expected: columns.join(","),
             });
         }
-        Ok(records)
+        Ok(Self { file, columns, bytes, lines })
     }
 
-    /// Goes to the next record; `false` after the last.
-    pub(crate) fn advance(&mut self) -> Result<bool, DataError> {
-        if !self.read()? {
-            return Ok(false);
+    /// Gives each line to `take`, with the fraction of the file that is read, from 0 to 1.
+    pub(crate) fn for_each(
+        mut self,
+        mut take: impl FnMut(CsvLine<'_>, f64) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        let (file, columns) = (self.file, self.columns);
+        loop {
+            let fraction = self.lines.place().bytes as f64 / self.bytes.max(1) as f64;
+            let Some(line) = self.lines.next_line().map_err(|reason| file.unreadable(reason))? else { return Ok(()) };
+            take(CsvLine::of(line, file, columns)?, fraction)?;
         }
-        let (found, expected) = (self.record.len(), self.columns.len());
+    }
+}
+
+impl<'a> CsvLine<'a> {
+    fn of(line: Line<'a>, file: &'a CsvFile, columns: &'static [&'static str]) -> Result<Self, DataError> {
+        let number = line.number();
+        let refuse = |problem| DataError::Line { file: file.name(), line: number, problem };
+        let fields = line.fields().ok_or_else(|| refuse(LineProblem::LongLine { bytes_max: LINE_BYTES_MAX }))?;
+        let (found, expected) = (fields.count(), columns.len());
         if found != expected {
-            return Err(self.refuse(LineProblem::Columns { found, expected }));
+            return Err(refuse(LineProblem::Columns { found, expected }));
         }
-        Ok(true)
-    }
-
-    fn read(&mut self) -> Result<bool, DataError> {
-        self.reader
-            .read_byte_record(&mut self.record)
-            .map_err(|error| DataError::Unreadable { path: self.file.name(), reason: error.into() })
+        Ok(Self { number, file, columns, fields })
     }
 
     /// The name of a column.
     pub(crate) fn column(&self, column: usize) -> &'static str {
-        self.columns[column]
+        self.columns.get(column).copied().unwrap_or_default()
     }
 
-    /// A field of the record.
-    pub(crate) fn text(&self, column: usize) -> Result<&str, LineProblem> {
-        std::str::from_utf8(&self.record[column]).map_err(|_| LineProblem::NotUtf8 { column: self.columns[column] })
+    /// The text of a column, as it stands.
+    pub(crate) fn text(&self, column: usize) -> Result<&'a str, LineProblem> {
+        self.utf8(column, self.fields.get(column))
     }
 
-    /// Returns the fraction of the file that is read, from 0 to 1.
-    pub(crate) fn fraction(&self) -> f64 {
-        self.reader.position().byte() as f64 / self.bytes.max(1) as f64
+    /// The text of a number in a column, without the blanks around it.
+    pub(crate) fn number(&self, column: usize) -> Result<&'a str, LineProblem> {
+        self.utf8(column, number_text(self.fields.get(column)))
     }
 
-    /// An error that names the file and the record's line.
+    fn utf8(&self, column: usize, field: &'a [u8]) -> Result<&'a str, LineProblem> {
+        std::str::from_utf8(field).map_err(|_| LineProblem::NotUtf8 { column: self.column(column) })
+    }
+
+    /// An error that names the file and the line.
     pub(crate) fn refuse(&self, problem: LineProblem) -> DataError {
-        DataError::Line { file: self.file.name(), line: self.line(), problem }
-    }
-
-    fn line(&self) -> u64 {
-        let place = self.record.position().map_or(0, csv::Position::byte);
-        // The file was there a moment ago; if it is gone now, the reader's own count is the best there is.
-        self.file.line_at(place).unwrap_or_else(|_| self.record.position().map_or(1, csv::Position::line))
+        DataError::Line { file: self.file.name(), line: self.number, problem }
     }
 }

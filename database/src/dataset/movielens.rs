@@ -6,7 +6,7 @@ use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::{RatingKey, Stars};
 
 use super::build::{BuildError, Builder, create};
-use super::csv::{CsvFile, Records};
+use super::csv::{CsvFile, CsvLine, CsvLines};
 use super::{Description, Progress, RATINGS_PER_REPORT};
 use crate::error::{DataError, LineProblem};
 use crate::schema::{GENRES_BYTES_MAX, NO_GENRES, TITLE_BYTES_MAX};
@@ -71,21 +71,19 @@ pub(crate) fn read(
 /// The ids of the sample's movies.
 pub(crate) fn sample_movie_ids() -> Result<Vec<MovieId>, DataError> {
     let folder = Folder::sample();
-    let mut records = Records::open(&folder.movies, MOVIE_COLUMNS)?;
     let mut movie_ids = Vec::new();
-    while records.advance()? {
-        movie_ids.push(parse_id(&records, 0).map_err(|problem| records.refuse(problem))?);
-    }
+    CsvLines::open(&folder.movies, MOVIE_COLUMNS)?.for_each(|line, _| {
+        movie_ids.push(parse_id(&line, 0).map_err(|problem| line.refuse(problem))?);
+        Ok(())
+    })?;
     Ok(movie_ids)
 }
 
 fn read_movies(file: &CsvFile, builder: &mut Builder<'_>) -> Result<(), DataError> {
-    let mut records = Records::open(file, MOVIE_COLUMNS)?;
-    while records.advance()? {
-        let movie = parse_movie(&records).map_err(|problem| records.refuse(problem))?;
-        builder.movie(movie.movie_id, movie.title, &movie.genres).map_err(|error| refuse(&records, error))?;
-    }
-    Ok(())
+    CsvLines::open(file, MOVIE_COLUMNS)?.for_each(|line, _| {
+        let movie = parse_movie(&line).map_err(|problem| line.refuse(problem))?;
+        builder.movie(movie.movie_id, movie.title, &movie.genres).map_err(|error| refuse(&line, error))
+    })
 }
 
 fn read_ratings(
@@ -93,53 +91,52 @@ fn read_ratings(
     builder: &mut Builder<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), DataError> {
-    let mut records = Records::open(file, RATING_COLUMNS)?;
-    while records.advance()? {
-        let (key, stars, timestamp) = parse_rating(&records).map_err(|problem| records.refuse(problem))?;
-        builder.rating(key, stars, timestamp).map_err(|error| refuse(&records, error))?;
+    CsvLines::open(file, RATING_COLUMNS)?.for_each(|line, fraction| {
+        let (key, stars, timestamp) = parse_rating(&line).map_err(|problem| line.refuse(problem))?;
+        builder.rating(key, stars, timestamp).map_err(|error| refuse(&line, error))?;
         if builder.ratings().is_multiple_of(RATINGS_PER_REPORT) {
-            progress(Progress { doing: "reading ratings", ratings: builder.ratings(), fraction: records.fraction() });
+            progress(Progress { doing: "reading ratings", ratings: builder.ratings(), fraction });
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-fn refuse(records: &Records<'_>, error: BuildError) -> DataError {
+fn refuse(line: &CsvLine<'_>, error: BuildError) -> DataError {
     match error {
-        BuildError::Refused(problem) => records.refuse(problem),
+        BuildError::Refused(problem) => line.refuse(problem),
         BuildError::Failed(error) => error.into(),
     }
 }
 
-struct ParsedMovie<'record> {
+struct ParsedMovie<'line> {
     movie_id: MovieId,
-    title: &'record str,
+    title: &'line str,
     genres: String,
 }
 
-fn parse_movie<'record>(records: &'record Records<'_>) -> Result<ParsedMovie<'record>, LineProblem> {
-    let movie_id = parse_id(records, 0)?;
-    let title = bounded(records, 1, TITLE_BYTES_MAX)?;
+fn parse_movie<'line>(line: &CsvLine<'line>) -> Result<ParsedMovie<'line>, LineProblem> {
+    let movie_id = parse_id(line, 0)?;
+    let title = bounded(line, 1, TITLE_BYTES_MAX)?;
     if title.trim().is_empty() {
         return Err(LineProblem::Empty { column: "title" });
     }
-    let genres = match bounded(records, 2, GENRES_BYTES_MAX)? {
+    let genres = match bounded(line, 2, GENRES_BYTES_MAX)? {
         NO_GENRES => String::new(),
         list => list.split('|').filter(|genre| !genre.is_empty()).collect::<Vec<_>>().join("|"),
     };
     Ok(ParsedMovie { movie_id, title, genres })
 }
 
-fn parse_rating(records: &Records<'_>) -> Result<(RatingKey, Stars, i64), LineProblem> {
-    let user_id: UserId = parse_id(records, 0)?;
-    let movie_id: MovieId = parse_id(records, 1)?;
-    let text = records.text(2)?;
+fn parse_rating(line: &CsvLine<'_>) -> Result<(RatingKey, Stars, i64), LineProblem> {
+    let user_id: UserId = parse_id(line, 0)?;
+    let movie_id: MovieId = parse_id(line, 1)?;
+    let text = line.number(2)?;
     let stars = text
         .parse::<f64>()
         .ok()
         .and_then(|number| Stars::try_from(number).ok())
         .ok_or_else(|| LineProblem::OffScale { found: shorten(text) })?;
-    let text = records.text(3)?;
+    let text = line.number(3)?;
     let timestamp = text.parse().map_err(|_| LineProblem::Number {
         column: "timestamp",
         found: shorten(text),
@@ -148,23 +145,19 @@ fn parse_rating(records: &Records<'_>) -> Result<(RatingKey, Stars, i64), LinePr
     Ok((RatingKey { user_id, movie_id }, stars, timestamp))
 }
 
-fn parse_id<Id: TryFrom<u64>>(records: &Records<'_>, column: usize) -> Result<Id, LineProblem> {
-    let text = records.text(column)?;
+fn parse_id<Id: TryFrom<u64>>(line: &CsvLine<'_>, column: usize) -> Result<Id, LineProblem> {
+    let text = line.number(column)?;
     text.parse::<u64>().ok().and_then(|number| Id::try_from(number).ok()).ok_or_else(|| LineProblem::Number {
-        column: records.column(column),
+        column: line.column(column),
         found: shorten(text),
         range: "1 to 4294967295",
     })
 }
 
-fn bounded<'record>(
-    records: &'record Records<'_>,
-    column: usize,
-    bytes_max: usize,
-) -> Result<&'record str, LineProblem> {
-    let text = records.text(column)?;
+fn bounded<'line>(line: &CsvLine<'line>, column: usize, bytes_max: usize) -> Result<&'line str, LineProblem> {
+    let text = line.text(column)?;
     if text.len() > bytes_max {
-        return Err(LineProblem::TooLong { column: records.column(column), found: text.len(), bytes_max });
+        return Err(LineProblem::TooLong { column: line.column(column), found: text.len(), bytes_max });
     }
     Ok(text)
 }
