@@ -34,17 +34,17 @@ use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
 
 pub use directory::{DataDirectory, Holder};
-use journal::Kept;
+use journal::Journal;
 use lost_files::Watched;
 use marks::Mark;
 use tables::Checksums;
 
-/// Condition on which a batch counts as written.
+/// Condition on which a turn counts as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sync {
     /// The disk has it: it outlives a power failure.
     Full,
-    /// The system has it: it outlives the process, but the last batches before a power failure may be lost.
+    /// The system has it: it outlives the process, but the last turns before a power failure may be lost.
     Normal,
 }
 
@@ -79,7 +79,7 @@ pub struct Recovered {
     pub saved: Saved,
     /// Whether the last life ended with [`Store::close_cleanly`](crate::Store::close_cleanly); so a new directory says.
     pub clean: bool,
-    /// Mode in which the last life wrote: after one in [`Sync::Normal`] that did not end cleanly, its last batches may
+    /// Mode in which the last life wrote: after one in [`Sync::Normal`] that did not end cleanly, its last turns may
     /// be missing.
     pub sync_before: Option<Sync>,
 }
@@ -96,7 +96,7 @@ pub(crate) struct Durable {
     pub(crate) sync: Sync,
     pub(crate) log_sync: LogSync,
     /// Records on disk, and the rows that only a record has there.
-    pub(crate) kept: Kept,
+    pub(crate) journal: Journal,
     /// The sum of the rows in the table of ratings.
     pub(crate) written_sum: u64,
     /// Number of updates that are known there without their records.

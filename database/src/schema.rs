@@ -18,7 +18,7 @@ pub const BASE: &str = "base";
 /// Text that MovieLens writes in place of an empty list of genres.
 pub const NO_GENRES: &str = "(no genres listed)";
 
-/// The longest title, in bytes: so that a hundred films, each byte escaped, fit into one reply.
+/// The longest title, in bytes: so that a hundred movies, each byte escaped, fit into one reply.
 pub const TITLE_BYTES_MAX: usize = 1000;
 
 /// The longest list of genres, in bytes, for the same reason.
@@ -26,7 +26,7 @@ pub const GENRES_BYTES_MAX: usize = 300;
 
 /// The base: the data set.
 pub const CREATE_BASE: &str = "
-    -- Films. `genres` is MovieLens' list, parted by '|', empty where there are none; `count` and `sum_half_stars` are
+    -- Movies. `genres` is MovieLens' list, parted by '|', empty where there are none; `count` and `sum_half_stars` are
     -- over the ratings of the data set, so that an average never needs a scan.
     CREATE TABLE base.movie (
         movie_id INTEGER PRIMARY KEY,
@@ -115,7 +115,7 @@ pub const CREATE_DURABLE: &str = "
         PRIMARY KEY (origin, seq)
     ) STRICT, WITHOUT ROWID;
 
-    -- Retired replica managers, with the number of their last update.
+    -- Retired replicas, with the number of their last update.
     CREATE TABLE main.retired (
         id TEXT PRIMARY KEY,
         body BLOB NOT NULL

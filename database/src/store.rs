@@ -47,7 +47,7 @@ pub struct Store {
     pub(crate) overlay: Overlay,
     /// Rows of the data set that were read lately.
     read: ReadRows,
-    /// Whether a transaction is open: it begins with the first write of a batch.
+    /// Whether a transaction is open: it begins with the first write of a turn.
     pub(crate) is_writing: bool,
     /// The sum of the overlay's rows, where the store is durable: the rows on disk are checked against it.
     pub(crate) overlay_sum: u64,
@@ -136,7 +136,7 @@ impl Store {
         self.read = ReadRows::new(bytes, self.description.counts.ratings);
     }
 
-    /// Begins the batch's transaction, if it has not begun yet.
+    /// Begins the turn's transaction, if it has not begun yet.
     pub(crate) fn begin_writing(&mut self) -> Result<(), ValueError> {
         if !self.is_writing {
             self.execute("BEGIN", "beginning a transaction")?;
@@ -145,8 +145,8 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a batch: what was applied since the one before is written together. A durable store has it on disk then; what
-    /// it says of its batches may be told to others.
+    /// Ends a turn: what was applied since the one before is written together. A durable store has it on disk then; what
+    /// it says of its turns may be told to others.
     pub fn commit(&mut self) -> Result<(), ValueError> {
         if !self.end_transaction()? {
             return Ok(());

@@ -38,7 +38,7 @@ impl Store {
     }
 
     /// Saves under which id the replica goes on: on the disk when this returns, also in [`Sync::Normal`], because an id
-    /// that others heard of must never be forgotten. Between batches only.
+    /// that others heard of must never be forgotten. Between turns only.
     pub fn set_identity(&mut self, identity: &Identity) -> Result<(), ValueError> {
         let body = seal(identity).map_err(unencodable)?;
         let write = |connection: &Connection| {
@@ -108,7 +108,7 @@ impl Store {
         if self.log_bytes()? > IDLE_LOG_BYTES_MAX { self.checkpoint() } else { Ok(()) }
     }
 
-    /// Moves all into the main file, notes that nothing is missing in it, and closes it. Between batches only.
+    /// Moves all into the main file, notes that nothing is missing in it, and closes it. Between turns only.
     pub fn close_cleanly(mut self) -> Result<(), ValueError> {
         self.check_files()?;
         if self.is_writing {

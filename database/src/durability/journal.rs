@@ -18,7 +18,7 @@ use natter_common::timestamp::Timestamp;
 use natter_common::value::{Row, Value, ValueError};
 use natter_common::wire::WireError;
 
-use super::tables::{BATCH_RECORDS, Checksums, RetiredCount, seal, write_batch, write_checksums};
+use super::tables::{Checksums, ROW_RECORDS_MAX, RetiredCount, seal, write_checksums, write_record_row};
 use crate::fingerprint::overlay_hash;
 use crate::schema;
 use crate::store::Store;
@@ -36,13 +36,13 @@ pub(crate) type Due = (RatingKey, u64);
 
 /// Records on disk, and what they carry.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct Journal {
     /// Records on disk, by origin and number.
-    records: BTreeMap<ReplicaId, BTreeMap<u64, Place>>,
-    /// Number of records not forgotten yet, by row of the table of batches.
-    batches: BTreeMap<i64, usize>,
+    records: BTreeMap<ReplicaId, BTreeMap<u64, Location>>,
+    /// Number of records not forgotten yet, by row of the table `batch`.
+    record_rows: BTreeMap<i64, usize>,
     /// The greatest number of such a row so far.
-    last_batch: i64,
+    last_row: i64,
     /// Rows of records that the value timestamp does not cover, by origin and number.
     waiting: BTreeMap<ReplicaId, BTreeMap<u64, (RatingKey, Row)>>,
     /// Rows of records that the value timestamp covers since the last commit.
@@ -56,10 +56,10 @@ pub(crate) struct Kept {
     swept: Option<RatingKey>,
 }
 
-/// Row of the table of batches that has a record, and the rating that the record writes.
+/// Row of the table `batch` that has a record, and the rating that the record writes.
 #[derive(Debug)]
-struct Place {
-    batch: i64,
+struct Location {
+    row: i64,
     key: Option<RatingKey>,
 }
 
@@ -71,10 +71,10 @@ struct Unwritten {
     is_due: bool,
 }
 
-impl Kept {
-    /// The number of the next batch, which was never used.
-    pub(crate) fn next_batch(&self) -> i64 {
-        self.last_batch + 1
+impl Journal {
+    /// The number of the next row of records, which was never used.
+    pub(crate) fn next_row(&self) -> i64 {
+        self.last_row + 1
     }
 
     /// Whether the record is known.
@@ -82,43 +82,43 @@ impl Kept {
         self.records.get(&record.i).is_some_and(|records| records.contains_key(&record.seq))
     }
 
-    /// The record is in `batch` from now on. Gives a batch that has nothing any more because of that.
-    pub(crate) fn hold(&mut self, record: &Record, batch: i64) -> Option<i64> {
-        *self.batches.entry(batch).or_default() += 1;
-        self.last_batch = self.last_batch.max(batch);
+    /// The record is in `row` from now on. Returns a row that has no record any more because of that.
+    pub(crate) fn hold(&mut self, record: &Record, row: i64) -> Option<i64> {
+        *self.record_rows.entry(row).or_default() += 1;
+        self.last_row = self.last_row.max(row);
         let written = record.row();
-        let place = Place { batch, key: written.map(|(key, _)| key) };
-        let old = self.records.entry(record.i.clone()).or_default().insert(record.seq, place);
+        let location = Location { row, key: written.map(|(key, _)| key) };
+        let old = self.records.entry(record.i.clone()).or_default().insert(record.seq, location);
         if record.seq > self.value_timestamp.get(&record.i)
             && let Some(written) = written
         {
             self.waiting.entry(record.i.clone()).or_default().insert(record.seq, written);
         }
-        self.leave(old?.batch)
+        self.leave(old?.row)
     }
 
-    /// The record is not known any more: what it carries is due. Gives its batch, if that has nothing any more.
+    /// The record is not known any more: what it carries is due. Returns its row, if that has no record any more.
     pub(crate) fn forget(&mut self, name: &RecordRef) -> Option<i64> {
-        let place = remove(&mut self.records, name)?;
+        let location = remove(&mut self.records, name)?;
         remove(&mut self.waiting, name);
         self.applied.retain(|(.., applied)| applied != name);
-        if let Some(key) = place.key
+        if let Some(key) = location.key
             && let Some(unwritten) = self.unwritten.get_mut(&key).filter(|row| row.carrier == *name)
         {
             unwritten.is_due = true;
             self.due.push(key);
         }
-        self.leave(place.batch)
+        self.leave(location.row)
     }
 
-    fn leave(&mut self, batch: i64) -> Option<i64> {
-        let left = self.batches.get_mut(&batch)?;
+    fn leave(&mut self, row: i64) -> Option<i64> {
+        let left = self.record_rows.get_mut(&row)?;
         *left -= 1;
         if *left > 0 {
             return None;
         }
-        self.batches.remove(&batch);
-        Some(batch)
+        self.record_rows.remove(&row);
+        Some(row)
     }
 
     /// Marks the records that `value_timestamp` covers as applied: the next start applies them again, and no others.
@@ -144,7 +144,7 @@ impl Kept {
         self.value_timestamp.clone_from(value_timestamp);
     }
 
-    /// Takes notice of a batch's rows, which are in order and each there once. Gives those that are to be written with it,
+    /// Takes notice of a turn's rows, which are in order and each there once. Gives those that are to be written with it,
     /// in order.
     pub(crate) fn settle(&mut self, unsaved: Vec<Due>, overlay: &Overlay) -> Vec<Due> {
         let mut rows = self.note_unwritten(unsaved, overlay);
@@ -220,19 +220,19 @@ pub(crate) fn unencodable(error: WireError) -> ValueError {
 }
 
 impl Store {
-    /// Saves what a batch changed, in the transaction that also has what it did to the ratings: before its
+    /// Saves what a turn changed, in the transaction that also has what it did to the ratings: before its
     /// [`Store::commit`].
     pub fn save(&mut self, changes: &Changes) -> Result<(), ValueError> {
         if changes.is_empty() || !self.is_durable() {
             return Ok(());
         }
         self.begin_writing()?;
-        // Forgotten records are dropped first: a record that a batch forgot and learnt again is kept. The next life
+        // Forgotten records are dropped first: a record that a turn forgot and learnt again is kept. The next life
         // forgets again what is kept without need.
         for record in &changes.forgotten {
             self.drop_record(record)?;
         }
-        for records in changes.held.chunks(BATCH_RECORDS) {
+        for records in changes.held.chunks(ROW_RECORDS_MAX) {
             self.save_records(records)?;
         }
         for operation in &changes.executed {
@@ -255,7 +255,7 @@ impl Store {
             let body = seal(state).map_err(unencodable)?;
             self.run(schema::UPSERT_STATE, &[&"state", &body])?;
             if let Some(durable) = &mut self.durable {
-                durable.kept.cover(&state.value_timestamp.replicas);
+                durable.journal.cover(&state.value_timestamp.replicas);
             }
         }
         if let Some(known) = &changes.known {
@@ -265,7 +265,7 @@ impl Store {
         Ok(())
     }
 
-    /// A statement of a batch's transaction. Gives how many rows it changed.
+    /// A statement of a turn's transaction. Gives how many rows it changed.
     fn run(&self, sql: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<u64, ValueError> {
         let execute = || self.connection.prepare_cached(sql)?.execute(parameters);
         execute().map(|rows| rows as u64).map_err(self.failed(SAVING))
@@ -273,8 +273,8 @@ impl Store {
 
     fn drop_record(&mut self, name: &RecordRef) -> Result<(), ValueError> {
         let Some(durable) = &mut self.durable else { return Ok(()) };
-        let (emptied, executed) = (durable.kept.forget(name), durable.executed);
-        self.drop_batch(emptied)?;
+        let (emptied, executed) = (durable.journal.forget(name), durable.executed);
+        self.drop_row(emptied)?;
         if executed == 0 {
             return Ok(());
         }
@@ -285,24 +285,24 @@ impl Store {
         Ok(())
     }
 
-    fn drop_batch(&self, number: Option<i64>) -> Result<(), ValueError> {
+    fn drop_row(&self, number: Option<i64>) -> Result<(), ValueError> {
         number.map_or(Ok(()), |number| self.run(schema::DELETE_BATCH, &[&number]).map(drop))
     }
 
     fn save_records(&mut self, records: &[Arc<Record>]) -> Result<(), ValueError> {
         let Some(durable) = &mut self.durable else { return Ok(()) };
-        let number = durable.kept.next_batch();
-        let emptied: Vec<_> = records.iter().filter_map(|record| durable.kept.hold(record, number)).collect();
-        write_batch(&self.connection, number, records).map_err(self.failed(SAVING))?;
-        emptied.into_iter().try_for_each(|number| self.drop_batch(Some(number)))
+        let number = durable.journal.next_row();
+        let emptied: Vec<_> = records.iter().filter_map(|record| durable.journal.hold(record, number)).collect();
+        write_record_row(&self.connection, number, records).map_err(self.failed(SAVING))?;
+        emptied.into_iter().try_for_each(|number| self.drop_row(Some(number)))
     }
 
-    /// Writes those of a batch's rows that no record brings back, and others that it is time for: part of each
+    /// Writes those of a turn's rows that no record brings back, and others that it is time for: part of each
     /// transaction.
     pub(crate) fn write_due_rows(&mut self) -> Result<(), ValueError> {
         let unsaved = self.overlay.take_unsaved();
         let Some(durable) = &mut self.durable else { return Ok(()) };
-        let rows = durable.kept.settle(unsaved, &self.overlay);
+        let rows = durable.journal.settle(unsaved, &self.overlay);
         self.write_rows(rows)
     }
 
@@ -321,14 +321,14 @@ impl Store {
         Ok(())
     }
 
-    /// Writes all rows that only records have on disk. Between batches only, and not while a row is newer than the value
+    /// Writes all rows that only records have on disk. Between turns only, and not while a row is newer than the value
     /// timestamp on disk: it would be written, and the value timestamp not.
     pub(crate) fn write_all_rows(&mut self) -> Result<(), ValueError> {
         if self.overlay.has_unsaved() {
             return Ok(());
         }
         while let Some(durable) = &mut self.durable {
-            let rows = durable.kept.take_some(IDLE_ROWS);
+            let rows = durable.journal.take_some(IDLE_ROWS);
             if rows.is_empty() {
                 break;
             }

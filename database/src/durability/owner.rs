@@ -4,7 +4,7 @@
 //! two processes can come to write to one directory. So a process that takes a directory over writes a random token
 //! into the file, and each process looks before and after each commit whether its own token is still there. If another
 //! stands there, the commit counts for nothing, and the process ends. All that it acknowledged before was on the disk
-//! before the other process read the directory. The text before is read and replaced by one process at a time, see [`Turn`].
+//! before the other process read the directory. The text before is read and replaced by one process at a time, see [`ClaimLock`].
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -21,8 +21,8 @@ const FREE: &str = "free";
 /// Bytes of the file, always the same number: the last of two processes that write it at once wins as a whole.
 const FILE_BYTES: usize = 160;
 
-/// Pause between two attempts to take the turn.
-const TURN_PAUSE: Duration = Duration::from_millis(10);
+/// Pause between two attempts to take the lock.
+const CLAIM_PAUSE: Duration = Duration::from_millis(10);
 
 /// Our own entry.
 #[derive(Debug)]
@@ -40,12 +40,12 @@ impl Owner {
     /// where locks do not work.
     pub(crate) fn claim(path: &Path, file: &mut File) -> io::Result<(Self, bool)> {
         let entry = format!("{}\n{} {:016x}", std::process::id(), machine(), fastrand::u64(..));
-        let turn = Turn::take(path, &entry)?;
+        let lock = ClaimLock::take(path, &entry)?;
         let mut before = Vec::new();
         file.seek(SeekFrom::Start(0))?;
         file.read_to_end(&mut before)?;
         write(file, &entry)?;
-        drop(turn);
+        drop(lock);
         // Any other text is not the entry of a process.
         let waits = may_still_write(&String::from_utf8_lossy(&before));
         Ok((Self { path: path.to_owned(), entry, before }, waits))
@@ -84,13 +84,13 @@ impl Owner {
     }
 }
 
-/// The turn to read and write the file: a file beside it, which only one process at a time can make. File systems make
+/// The lock under which the file is read and written: a file beside it, which only one process at a time can make. File systems make
 /// that sure also where they pass no locks.
-struct Turn {
+struct ClaimLock {
     path: PathBuf,
 }
 
-impl Turn {
+impl ClaimLock {
     /// Waits until the file can be made. One that stands for longer than [`GRACE`], or whose process is gone, was left by a
     /// process that was killed.
     fn take(path: &Path, entry: &str) -> io::Result<Self> {
@@ -99,9 +99,9 @@ impl Turn {
         loop {
             match File::options().write(true).create_new(true).open(&path) {
                 Ok(mut file) => {
-                    let turn = Self { path };
+                    let lock = Self { path };
                     file.write_all(entry.as_bytes())?;
-                    return Ok(turn);
+                    return Ok(lock);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -119,14 +119,14 @@ impl Turn {
                     _ => {}
                 }
             } else {
-                std::thread::sleep(TURN_PAUSE);
+                std::thread::sleep(CLAIM_PAUSE);
             }
             seen = Some((other, since));
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for ClaimLock {
     fn drop(&mut self) {
         // Where that fails, the next process waits a moment.
         let _ = fs::remove_file(&self.path);
@@ -151,7 +151,7 @@ fn write(file: &mut File, entry: &str) -> io::Result<()> {
 /// Whether the process of an entry may still run: it does on this machine, or it is one of another.
 fn may_still_write(entry: &str) -> bool {
     let (process, rest) = process_and_machine(entry);
-    // An earlier version wrote no token, and one that ended cleanly a word.
+    // A new file has no token, and a process that ended cleanly wrote a word in its place.
     if rest.is_empty() || rest == FREE || process == std::process::id().to_string() {
         return false;
     }

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 
 use super::checkpoint::{begin_next_log, keep_log_on_close, leave_waiting_to_the_store, move_log, write_mark};
 use super::directory::{DataDirectory, sync_directory};
-use super::journal::Kept;
+use super::journal::Journal;
 use super::lost_files::Watched;
 use super::marks::{self, Header, Kind, LogFile, Mark};
 use super::owner::GRACE;
@@ -67,20 +67,20 @@ impl Store {
         let unreadable = |error: rusqlite::Error| FileProblem::Damaged(error.to_string());
         let mut store = Self::assemble(connection, description, catalogue)
             .map_err(|error| DataError::File { path: source.to_string(), problem: unreadable(error) })?;
-        let (recovered, kept, checksums) = store
+        let (recovered, journal, checksums) = store
             .recover(mark, clean)
-            .and_then(|(recovered, kept, mut checksums)| {
+            .and_then(|(recovered, journal, mut checksums)| {
                 let begin = Beginning { recovered: &recovered, checksums, mark, sync };
                 let mark = store.take_into_use(directory, begin)?;
                 checksums.mark = mark.version();
-                Ok((recovered, kept, checksums))
+                Ok((recovered, journal, checksums))
             })
             .map_err(|problem| directory.refuse(problem))?;
-        Ok((store, recovered, Parts { kept, checksums }))
+        Ok((store, recovered, Parts { journal, checksums }))
     }
 
     /// Reads what was saved, and brings averages, counts and checksums up to it.
-    fn recover(&mut self, mark: i32, clean: bool) -> Result<(Recovered, Kept, Checksums), DirectoryProblem> {
+    fn recover(&mut self, mark: i32, clean: bool) -> Result<(Recovered, Journal, Checksums), DirectoryProblem> {
         let connection = &self.connection;
         let Some(identity) = read_state::<Identity>(connection, "identity")? else {
             if !is_unused(connection)? {
@@ -89,13 +89,13 @@ impl Store {
             self.overlay.note_writes();
             let nothing = Recovered { identity: None, saved: Saved::default(), clean: true, sync_before: None };
             let checksums = Checksums { digest: self.digest().0, overlay: self.overlay_sum, ..Checksums::default() };
-            return Ok((nothing, Kept::default(), checksums));
+            return Ok((nothing, Journal::default(), checksums));
         };
         let (found, given) = (read_meta(connection, "fingerprint")?, self.fingerprint().to_string());
         if found != given {
             return Err(DirectoryProblem::OtherDataSet { found, given });
         }
-        let (saved, mut kept) = read_saved(connection)?;
+        let (saved, mut journal) = read_saved(connection)?;
         let sync_before = Sync::named(&read_meta(connection, "sync")?);
         let checksums = read_checksums(connection)?;
         if checksums.mark != mark {
@@ -103,16 +103,16 @@ impl Store {
         }
         self.scan_overlay()?;
         let written = self.overlay_sum;
-        self.apply_again(&saved, &mut kept)?;
+        self.apply_again(&saved, &mut journal)?;
         let found = Checksums { digest: self.digest().0, overlay: self.overlay_sum, written, mark: checksums.mark };
         if checksums != found {
             return Err(DirectoryProblem::WrongRatings);
         }
-        Ok((Recovered { identity: Some(identity), saved, clean, sync_before }, kept, checksums))
+        Ok((Recovered { identity: Some(identity), saved, clean, sync_before }, journal, checksums))
     }
 
     /// Applies the records that the value timestamp covers: rows that they wrote may be nowhere else.
-    fn apply_again(&mut self, saved: &Saved, kept: &mut Kept) -> Result<(), DirectoryProblem> {
+    fn apply_again(&mut self, saved: &Saved, journal: &mut Journal) -> Result<(), DirectoryProblem> {
         self.overlay.note_writes();
         let value_timestamp = &saved.state.value_timestamp.replicas;
         for record in saved.records.iter().filter(|record| record.seq <= value_timestamp.get(&record.i)) {
@@ -120,8 +120,8 @@ impl Store {
                 self.apply(key, row).map_err(|error| DirectoryProblem::Damaged(error.to_string()))?;
             }
         }
-        kept.cover(value_timestamp);
-        let others = kept.note_unwritten(self.overlay.take_unsaved(), &self.overlay);
+        journal.cover(value_timestamp);
+        let others = journal.note_unwritten(self.overlay.take_unsaved(), &self.overlay);
         debug_assert!(others.is_empty(), "what was applied again, records on disk have");
         Ok(())
     }
@@ -184,14 +184,14 @@ impl Store {
 
 /// Parts of a store on disk that were read from its directory.
 struct Parts {
-    kept: Kept,
+    journal: Journal,
     checksums: Checksums,
 }
 
 impl Parts {
     /// Makes the store one of the directory.
     fn join(self, mut store: Store, directory: DataDirectory, sync: Sync, executed: u64) -> Result<Store, OpenError> {
-        let Self { kept, checksums } = self;
+        let Self { journal, checksums } = self;
         let log_sync = LogSync::open(&directory.log(), &directory.database())
             .map_err(|reason| directory.refuse(DirectoryProblem::Failing(reason.to_string())))?;
         let watched = Watched::new(directory.database()).and_then(|main| Ok((main, Watched::new(directory.log())?)));
@@ -203,7 +203,7 @@ impl Parts {
             mark: Mark::of_version(checksums.mark),
             sync,
             log_sync,
-            kept,
+            journal,
             written_sum: checksums.written,
             executed,
             checksums,

@@ -16,14 +16,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::journal::Kept;
+use super::journal::Journal;
 use crate::error::DirectoryProblem;
 use crate::schema;
 
 /// Maximum records in one row: the row stays until all of them are forgotten.
-pub(crate) const BATCH_RECORDS: usize = 256;
+pub(crate) const ROW_RECORDS_MAX: usize = 256;
 
-/// A retired replica manager.
+/// A retired replica.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct RetiredCount {
     pub(crate) id: ReplicaId,
@@ -46,7 +46,7 @@ pub(crate) struct Checksums {
 
 /// Records that were saved together, and the number of their row.
 #[derive(Serialize, Deserialize)]
-struct Batch<R> {
+struct RecordRow<R> {
     number: i64,
     records: R,
 }
@@ -104,9 +104,9 @@ pub(crate) fn read_checksums(connection: &Connection) -> Result<Checksums, Direc
 }
 
 /// All that was saved, and where its records are.
-pub(crate) fn read_saved(connection: &Connection) -> Result<(Saved, Kept), DirectoryProblem> {
-    let mut kept = Kept::default();
-    let mut saved = Saved { records: read_batches(connection, &mut kept)?, ..Saved::default() };
+pub(crate) fn read_saved(connection: &Connection) -> Result<(Saved, Journal), DirectoryProblem> {
+    let mut journal = Journal::default();
+    let mut saved = Saved { records: read_record_rows(connection, &mut journal)?, ..Saved::default() };
     read_named(connection, "executed", |operation: ExecutedOperation, name| {
         let is_named = name == (operation.i.as_str(), operation.seq);
         saved.executed.push(operation);
@@ -129,12 +129,12 @@ pub(crate) fn read_saved(connection: &Connection) -> Result<(Saved, Kept), Direc
             counted(rows, "row")
         )));
     }
-    Ok((saved, kept))
+    Ok((saved, journal))
 }
 
 /// Writes records into one row.
-pub(crate) fn write_batch(connection: &Connection, number: i64, records: &[Arc<Record>]) -> rusqlite::Result<()> {
-    let body = seal(&Batch { number, records }).map_err(unencodable)?;
+pub(crate) fn write_record_row(connection: &Connection, number: i64, records: &[Arc<Record>]) -> rusqlite::Result<()> {
+    let body = seal(&RecordRow { number, records }).map_err(unencodable)?;
     connection.prepare_cached(schema::INSERT_BATCH)?.execute((number, &body)).map(drop)
 }
 
@@ -148,7 +148,7 @@ fn unencodable(error: WireError) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(error.into())
 }
 
-fn read_batches(connection: &Connection, kept: &mut Kept) -> Result<Vec<Arc<Record>>, DirectoryProblem> {
+fn read_record_rows(connection: &Connection, journal: &mut Journal) -> Result<Vec<Arc<Record>>, DirectoryProblem> {
     let mut found = Vec::new();
     let mut select = connection.prepare("SELECT number, body FROM main.batch ORDER BY number").map_err(problem)?;
     let mut rows = select.query(()).map_err(problem)?;
@@ -156,24 +156,24 @@ fn read_batches(connection: &Connection, kept: &mut Kept) -> Result<Vec<Arc<Reco
         let number: i64 = row.get(0).map_err(problem)?;
         let damaged = |what: String| DirectoryProblem::Damaged(format!("batch {number}: {what}"));
         let body = row.get_ref(1).and_then(|value| Ok(value.as_blob()?)).map_err(problem)?;
-        let batch: Batch<Vec<Arc<Record>>> = unseal(body).map_err(&damaged)?;
-        if batch.number != number {
+        let row_of_records: RecordRow<Vec<Arc<Record>>> = unseal(body).map_err(&damaged)?;
+        if row_of_records.number != number {
             return Err(damaged("it has another number inside".to_owned()));
         }
-        for record in batch.records {
+        for record in row_of_records.records {
             // A record that was forgotten and learnt again is there twice.
-            if !kept.has(&record) {
+            if !journal.has(&record) {
                 found.push(Arc::clone(&record));
             }
-            kept.hold(&record, number);
+            journal.hold(&record, number);
         }
     }
     Ok(found)
 }
 
-/// The records in a row of the table of batches.
+/// The records in a row of the table `batch`.
 pub(crate) fn records_in(body: &[u8]) -> Result<Vec<Arc<Record>>, String> {
-    unseal::<Batch<_>>(body).map(|batch| batch.records)
+    unseal::<RecordRow<_>>(body).map(|row| row.records)
 }
 
 /// Reads the table of executed updates; `take` says whether what it is given has this name.

@@ -56,9 +56,9 @@ pub fn read_out(directory: &Path, beside: &Path, source: &DataSource) -> Result<
     }
     let lock = lock(directory).map_err(refuse)?;
     let mut doubts = Vec::new();
-    let copy = Copy::make(directory, beside, &mut doubts).map_err(refuse)?;
+    let copy = CopiedFiles::make(directory, beside, &mut doubts).map_err(refuse)?;
     drop(lock);
-    let strict = Copy::again(&copy, beside).map_err(refuse)?;
+    let strict = CopiedFiles::again(&copy, beside).map_err(refuse)?;
     let mut found = match open(strict.path(), source) {
         Ok(found) => found,
         Err(OpenError::Directory(error)) => match error.problem {
@@ -95,11 +95,11 @@ fn unreadable(error: io::Error) -> DirectoryProblem {
 }
 
 /// A copy of a directory's files.
-struct Copy {
+struct CopiedFiles {
     folder: Partial,
 }
 
-impl Copy {
+impl CopiedFiles {
     /// Copies the files, again where they changed meanwhile.
     fn make(directory: &Path, beside: &Path, doubts: &mut Vec<String>) -> Result<Self, DirectoryProblem> {
         if let Some(holder) = Holder::of(&directory.join(FILES[0])) {
@@ -109,9 +109,9 @@ impl Copy {
             doubts.push(format!("another program{holder} has replica.sqlite open, and may have changed it"));
         }
         for attempt in 1.. {
-            let before = Look::at(directory);
+            let before = FileTimes::at(directory);
             let copy = Self::again_of(directory, beside)?;
-            if Look::at(directory) == before {
+            if FileTimes::at(directory) == before {
                 return Ok(copy);
             }
             if attempt == ATTEMPTS {
@@ -149,9 +149,9 @@ impl Copy {
 
 /// Length and time of each file.
 #[derive(PartialEq)]
-struct Look(Vec<Option<(u64, Option<SystemTime>)>>);
+struct FileTimes(Vec<Option<(u64, Option<SystemTime>)>>);
 
-impl Look {
+impl FileTimes {
     fn at(directory: &Path) -> Self {
         let look = |name| {
             let metadata = fs::metadata(directory.join(name)).ok()?;

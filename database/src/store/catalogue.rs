@@ -23,11 +23,11 @@ pub(crate) struct Catalogue {
     /// Texts of each entry, in the same order.
     texts: Vec<Texts>,
     /// Position of the entry of each movie, plus 1; 0 where there is none. Movies beyond are searched for.
-    places: Vec<u32>,
+    positions: Vec<u32>,
 }
 
 /// Movies with ids below this are found in one step.
-const PLACES_MAX: usize = 1 << 21;
+const POSITIONS_MAX: usize = 1 << 21;
 
 /// A movie and the sum of its ratings.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,9 +88,9 @@ impl Catalogue {
             catalogue.texts.push(Texts { title_folded: fold(&title).into(), genres });
         }
         let last = catalogue.entries.last().map_or(0, |entry| entry.movie_id.get() as usize);
-        catalogue.places = vec![0; (last + 1).min(PLACES_MAX)];
+        catalogue.positions = vec![0; (last + 1).min(POSITIONS_MAX)];
         for (position, entry) in (1..).zip(&catalogue.entries) {
-            if let Some(place) = catalogue.places.get_mut(entry.movie_id.get() as usize) {
+            if let Some(place) = catalogue.positions.get_mut(entry.movie_id.get() as usize) {
                 *place = position;
             }
         }
@@ -117,7 +117,7 @@ impl Catalogue {
     }
 
     fn position(&self, movie_id: MovieId) -> Option<usize> {
-        match self.places.get(movie_id.get() as usize) {
+        match self.positions.get(movie_id.get() as usize) {
             Some(place) => (*place as usize).checked_sub(1),
             None => self.entries.binary_search_by_key(&movie_id, |entry| entry.movie_id).ok(),
         }
