@@ -1,14 +1,13 @@
 //! A CSV file in MovieLens' layout, line by line.
 
-use std::io::{self, BufRead};
+use std::io::{self, Read};
 
 use natter_common::ids::{MovieId, UserId};
 use natter_common::rating::{RatingKey, Stars};
-use serde::{Deserialize, Serialize};
+pub(super) use natter_csv::Place;
+use natter_csv::{LINE_BYTES_MAX, Lines, number_text};
 
 pub(super) const COLUMNS: [&str; 4] = ["userId", "movieId", "rating", "timestamp"];
-/// A longer line is none of MovieLens'.
-const LINE_BYTES_MAX: usize = 4096;
 
 /// One rating.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +25,6 @@ pub(super) struct Line {
     pub(super) row: Result<Row, String>,
 }
 
-/// A place between two lines: how many bytes and lines are before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
-    pub(super) bytes: u64,
-    pub(super) lines: u64,
-}
-
 /// The header is not what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -46,35 +38,35 @@ pub struct HeaderError {
 
 /// Reads lines.
 pub(super) struct Rows<R> {
-    reader: R,
-    place: Place,
+    lines: Lines<R>,
     columns: usize,
-    buffer: Vec<u8>,
 }
 
-impl<R: BufRead> Rows<R> {
+impl<R: Read> Rows<R> {
     /// Reads the header, and nothing else.
     pub(super) fn open(reader: R) -> io::Result<Result<Self, HeaderError>> {
-        let mut rows = Self { reader, place: Place::default(), columns: 0, buffer: Vec::new() };
-        rows.read_line()?;
-        let line = rows.buffer.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&rows.buffer);
-        let found: Vec<&[u8]> = fields(line).collect();
-        let is_header = |columns: &[&str]| found.iter().copied().eq(columns.iter().map(|column| column.as_bytes()));
+        let mut lines = Lines::new(reader);
+        let header = lines.next_line()?;
+        let found: Vec<&[u8]> = header.and_then(|line| line.fields()).iter().flat_map(|fields| fields.iter()).collect();
+        let is_header = |columns: &[&str]| {
+            found.iter().map(|field| number_text(field)).eq(columns.iter().map(|column| column.as_bytes()))
+        };
         if !is_header(&COLUMNS) && !is_header(&COLUMNS[..3]) {
-            let found = String::from_utf8_lossy(line).trim_end().chars().take(80).collect();
+            let found = header.map_or(&b""[..], |line| line.bytes());
+            let found = String::from_utf8_lossy(found).trim_end().chars().take(80).collect();
             return Ok(Err(HeaderError { found }));
         }
-        rows.columns = found.len();
-        Ok(Ok(rows))
+        let columns = found.len();
+        Ok(Ok(Self { lines, columns }))
     }
 
     /// Goes on at a place after the header, to which the reader was moved.
     pub(super) fn go_on_at(&mut self, place: Place) {
-        self.place = place;
+        self.lines.go_on_at(place);
     }
 
     pub(super) fn reader(&mut self) -> &mut R {
-        &mut self.reader
+        self.lines.source()
     }
 
     /// The names of its columns.
@@ -84,72 +76,39 @@ impl<R: BufRead> Rows<R> {
 
     /// Where it is.
     pub(super) fn place(&self) -> Place {
-        self.place
+        self.lines.place()
     }
 
-    /// The next line that is not empty; `None` at the end.
+    /// The next line that is not empty; `None` at the end. Of a refused one over several lines of the file, the first.
     pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
-        while self.read_line()? {
-            if !self.buffer.trim_ascii().is_empty() {
-                let text = self.buffer.trim_ascii_end().into();
-                return Ok(Some(Line { number: self.place.lines, text, row: parse(&self.buffer, self.columns) }));
-            }
+        let Some(line) = self.lines.next_line()? else { return Ok(None) };
+        let row = parse(&line, self.columns);
+        let text = if row.is_ok() { line.bytes() } else { line.first() };
+        let line = Line { number: line.number(), text: text.trim_ascii_end().into(), row };
+        if line.row.is_err() {
+            self.lines.refuse();
         }
-        Ok(None)
-    }
-
-    /// The next line without its end; all of it counts, its beginning is kept. `false` at the end.
-    fn read_line(&mut self) -> io::Result<bool> {
-        self.buffer.clear();
-        let mut read_any = false;
-        loop {
-            let available = match self.reader.fill_buf() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                available => available?,
-            };
-            if available.is_empty() {
-                break;
-            }
-            read_any = true;
-            let end = memchr::memchr(b'\n', available);
-            let taken = end.map_or(available.len(), |end| end + 1);
-            let room = LINE_BYTES_MAX.saturating_sub(self.buffer.len());
-            self.buffer.extend_from_slice(&available[..taken.min(room)]);
-            self.reader.consume(taken);
-            self.place.bytes += taken as u64;
-            if end.is_some() {
-                break;
-            }
-        }
-        self.place.lines += u64::from(read_any);
-        Ok(read_any)
+        Ok(Some(line))
     }
 }
 
-/// The fields of a line. MovieLens' ratings are numbers: quotes may stand around them, and nothing within.
-fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.trim_ascii_end().split(|byte| *byte == b',').map(|field| {
-        let field = field.trim_ascii();
-        field.strip_prefix(b"\"").and_then(|field| field.strip_suffix(b"\"")).unwrap_or(field)
-    })
-}
-
-fn parse(line: &[u8], columns: usize) -> Result<Row, String> {
-    let mut found = fields(line);
-    let text =
-        |field: Option<&[u8]>| String::from_utf8_lossy(field.unwrap_or_default()).chars().take(40).collect::<String>();
-    let (user, movie, rating) = (found.next(), found.next(), found.next());
-    let count = fields(line).count();
+fn parse(line: &natter_csv::Line<'_>, columns: usize) -> Result<Row, String> {
+    let Some(fields) = line.fields() else {
+        return Err(format!("it is longer than {LINE_BYTES_MAX} bytes (is a quote left open?)"));
+    };
+    let count = fields.count();
     if count != columns {
         return Err(format!("{count} fields where the header has {columns}"));
     }
-    let number = |field: Option<&[u8]>| std::str::from_utf8(field?).ok()?.parse::<u64>().ok();
+    let [user, movie, rating] = [0, 1, 2].map(|position| number_text(fields.get(position)));
+    let text = |field: &[u8]| String::from_utf8_lossy(field).chars().take(40).collect::<String>();
+    let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse::<u64>().ok();
     let user_id = number(user).and_then(|number| UserId::try_from(number).ok());
     let user_id = user_id.ok_or_else(|| format!("userId: {:?} is not an integer from 1 to 4294967295", text(user)))?;
     let movie_id = number(movie).and_then(|number| MovieId::try_from(number).ok());
     let movie_id =
         movie_id.ok_or_else(|| format!("movieId: {:?} is not an integer from 1 to 4294967295", text(movie)))?;
-    let stars = rating.and_then(|rating| std::str::from_utf8(rating).ok()?.parse::<f64>().ok());
+    let stars = std::str::from_utf8(rating).ok().and_then(|rating| rating.parse::<f64>().ok());
     let stars = stars.and_then(|stars| Stars::try_from(stars).ok());
     let stars = stars.ok_or_else(|| format!("rating: {:?} is none of 0.5, 1.0, 1.5, ... 5.0", text(rating)))?;
     Ok(Row { key: RatingKey { user_id, movie_id }, stars })
