@@ -121,9 +121,13 @@ fn console_in_a_terminal_completes_verbs_and_keeps_messages_apart_from_the_line(
     console.until_shown("r2 (ended)");
     console.until_last_line("cluster>");
     // Ctrl-c clears a line and ends nothing; the history has the lines before.
-    console.type_keys("quit\u{3}\u{1b}[A");
-    console.until_last_line("cluster> status");
-    console.type_keys("\u{3}\u{4}");
+    for (keys, line) in
+        [("quit", "cluster> quit"), ("\u{3}", "cluster>"), ("\u{1b}[A", "cluster> status"), ("\u{3}", "cluster>")]
+    {
+        console.type_keys(keys);
+        console.until_last_line(line);
+    }
+    console.type_keys("\u{4}");
     let (status, written) = console.ended();
     assert_eq!(status, Some(0), "{written}");
     let history = std::fs::read_to_string(place.path("state/history/console.txt")).unwrap();
