@@ -3,6 +3,8 @@
 
 #[path = "metrics/conventions.rs"]
 mod conventions;
+#[path = "metrics/dashboard.rs"]
+mod dashboard;
 #[path = "metrics/scrape.rs"]
 mod scrape;
 
@@ -11,6 +13,7 @@ use std::net::TcpListener;
 use natter_tests::harness::{Answer, Encoding, Silence, World};
 use serde_json::json;
 
+use dashboard::Dashboard;
 use scrape::{Scrape, address_of, get, until_status};
 
 /// The roles, which cargo builds before the tests.
@@ -86,7 +89,10 @@ async fn metrics_count_what_clients_and_replicas_do_and_follow_the_conventions()
         conventions::check(scrape);
         conventions::check_with_promtool(scrape).await;
     }
-    conventions::check_dashboard(&both);
+    let dashboard = Dashboard::read();
+    dashboard.check_form();
+    dashboard.check_against(&both);
+    dashboard.check_with_promtool(world.directory()).await;
     conventions::check_document(&both);
     cluster.finish().await;
 }

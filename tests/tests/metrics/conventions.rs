@@ -1,4 +1,4 @@
-//! Conventions of Prometheus for names and texts, the dashboard, and the document.
+//! Conventions of Prometheus for names and texts, and the document.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use super::scrape::Scrape;
 const NOT_BASE_UNITS: [&str; 8] =
     ["milliseconds", "ms", "microseconds", "minutes", "hours", "kilobytes", "megabytes", "percent"];
 
-fn file(path: &str) -> String {
+/// A file of the project.
+pub(crate) fn file(path: &str) -> String {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
     std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -66,26 +67,9 @@ pub(crate) async fn check_with_promtool(scrape: &Scrape) {
 }
 
 /// Names of metrics in a text.
-fn names_in(text: &str) -> BTreeSet<&str> {
+pub(crate) fn names_in(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| word.starts_with("natter_")).collect()
-}
-
-/// Every metric of the dashboard is there.
-pub(crate) fn check_dashboard(scrape: &Scrape) {
-    let dashboard: serde_json::Value = serde_json::from_str(&file("docs/grafana.json")).expect("a JSON document");
-    let targets =
-        dashboard["panels"].as_array().unwrap().iter().filter_map(|panel| panel["targets"].as_array()).flatten();
-    let expressions: Vec<&str> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
-    assert!(expressions.len() > 20, "{expressions:?}");
-    for expression in expressions {
-        let names = names_in(expression);
-        assert!(!names.is_empty(), "{expression}");
-        for name in names {
-            let is_part = name != base_of(name) && scrape.text.contains(&format!("# TYPE {} histogram", base_of(name)));
-            assert!(is_part || scrape.has(name), "the dashboard asks for {name}, which is not there");
-        }
-    }
 }
 
 /// The document names every metric, and no other.
