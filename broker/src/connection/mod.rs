@@ -4,6 +4,7 @@
 //! of commands is full; a request's own timeout does not cover that. Wrap both in `tokio::time::timeout`. Messages in
 //! flight when the connection breaks are lost.
 
+mod check;
 mod choice;
 mod denial;
 mod error;

@@ -1,7 +1,7 @@
 //! Two connections of one process at different servers, and a task that keeps both on the side of most servers.
 //!
-//! The decisions are those of [`super::split`]. A server that is cut off from the others, or frozen, is left within about a
-//! second. Messages of a check go to `<prefix>.proof.<id>`, which every role may publish and subscribe to.
+//! The decisions are those of `split`, with the findings of `check`. A server that is cut off from the others, or frozen, is
+//! left within about a second. Messages of a check go to `<prefix>.proof.<id>`, which every role may publish and subscribe to.
 
 use std::future::{Future, pending};
 use std::sync::Arc;
@@ -13,13 +13,14 @@ use async_nats::{Client, ConnectOptions, Message, ServerAddr, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
 
 use super::ConnectError;
+use super::check::CONNECT_MAX;
 use super::siblings::Siblings;
-use super::split::{Findings, Verdict, Watch};
+use super::split::{Verdict, Watch};
 use crate::environment::Environment;
 use crate::options::BrokerOptions;
 use crate::publisher::within;
@@ -36,18 +37,6 @@ const BEAT_MISSED_AFTER: Duration = Duration::from_millis(500);
 const LATE_MAX: Duration = Duration::from_millis(250);
 /// Time for a command to a connection.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
-/// Pause before a check connects to the next server, so that servers do not get all at once.
-const STAGGER: Duration = Duration::from_millis(10);
-/// Time for the connections of a check.
-const CONNECT_MAX: Duration = Duration::from_millis(300);
-/// Time for a message to arrive.
-const HEAR_MAX: Duration = Duration::from_millis(150);
-/// Interval at which the message is published again: it may be lost where a server has just heard of a subscription.
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// Silence of a connection, after which one that brought nothing may have a frozen server. Each idle one has brought a PONG.
-const SILENT_AFTER: Duration = Duration::from_millis(850);
-/// A check that takes longer than this was held up with the whole process, and proves nothing.
-const CHECK_MAX: Duration = Duration::from_millis(1200);
 /// Pause between two tries to reach a server that was left.
 const REACH_PAUSE: Duration = Duration::from_secs(1);
 
@@ -89,12 +78,12 @@ pub struct Departure {
 }
 
 #[derive(Debug)]
-struct Shared {
-    plan: PairPlan,
-    siblings: Siblings,
-    target: Target,
+pub(super) struct Shared {
+    pub(super) plan: PairPlan,
+    pub(super) siblings: Siblings,
+    pub(super) target: Target,
     /// Options of the short-lived connections of checks.
-    probe: ConnectOptions,
+    pub(super) probe: ConnectOptions,
     is_whole: AtomicBool,
 }
 
@@ -155,7 +144,7 @@ impl Pair {
 }
 
 impl Shared {
-    fn client(&self, connection: usize) -> &Client {
+    pub(super) fn client(&self, connection: usize) -> &Client {
         &self.plan.connections[connection].1
     }
 
@@ -163,7 +152,7 @@ impl Shared {
         &self.plan.connections[connection].0
     }
 
-    fn in_bytes(&self) -> [u64; 2] {
+    pub(super) fn in_bytes(&self) -> [u64; 2] {
         [0, 1].map(|n| self.client(n).statistics().in_bytes.load(Ordering::Relaxed))
     }
 
@@ -171,126 +160,8 @@ impl Shared {
         [0, 1].iter().all(|n| self.client(*n).connection_state() == State::Connected)
     }
 
-    async fn subscribe(&self, connection: usize, subject: &str) -> Option<Subscriber> {
+    pub(super) async fn subscribe(&self, connection: usize, subject: &str) -> Option<Subscriber> {
         within(COMMAND_TIMEOUT, self.client(connection).subscribe(subject.to_owned())).await.ok()?.ok()
-    }
-
-    /// Whether a message through the server at `address` arrives at this connection.
-    async fn is_reached(&self, connection: usize, address: &ServerAddr) -> bool {
-        let Some(mut heard) = self.subscribe(connection, &self.plan.proof).await else { return false };
-        let Ok(Ok(probe)) = timeout(CONNECT_MAX, self.probe.clone().connect(address.clone())).await else {
-            return false;
-        };
-        let token = fastrand::u64(..);
-        publish(&probe, &self.plan.proof, payload(token, 0)).await;
-        let arrives = async {
-            while let Some(message) = heard.next().await {
-                if read(token, &message).is_some() {
-                    return true;
-                }
-            }
-            false
-        };
-        timeout(CONNECT_MAX, arrives).await.unwrap_or(false)
-    }
-
-    /// Publishes a message through each server, and finds out which connections hear it. `quiet_since` is the time of the
-    /// last sign of the first connection, and the bytes that both had brought by then.
-    async fn check(&self, quiet_since: (Instant, [u64; 2])) -> Option<(Findings, Vec<ServerAddr>)> {
-        let begun = Instant::now();
-        let (Some(mut first), Some(mut second)) =
-            (self.subscribe(0, &self.plan.proof).await, self.subscribe(1, &self.plan.proof).await)
-        else {
-            return None;
-        };
-        let addresses = self.siblings.known_beside(self.target.addresses());
-        let mut heard = vec![[false; 2]; addresses.len()];
-        let mut probes: Vec<Option<Client>> = vec![None; addresses.len()];
-        let mut connecting = JoinSet::new();
-        for (n, address) in addresses.iter().cloned().enumerate() {
-            let (options, pause) = (self.probe.clone(), STAGGER * n as u32);
-            connecting.spawn(async move {
-                sleep(pause).await;
-                (n, timeout(CONNECT_MAX, options.connect(address)).await.ok().and_then(Result::ok))
-            });
-        }
-        let token = fastrand::u64(..);
-        let mut end = begun + CONNECT_MAX + HEAR_MAX;
-        let mut again = interval(AGAIN_AFTER);
-        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                Some(message) = first.next() => note(&mut heard, 0, read(token, &message)),
-                Some(message) = second.next() => note(&mut heard, 1, read(token, &message)),
-                Some(connected) = connecting.join_next() => {
-                    if let Ok((n, Some(probe))) = connected {
-                        publish(&probe, &self.plan.proof, payload(token, n)).await;
-                        probes[n] = Some(probe);
-                    }
-                    if connecting.is_empty() {
-                        end = end.min(Instant::now() + HEAR_MAX);
-                    }
-                }
-                _ = again.tick() => {
-                    for (n, probe) in probes.iter().enumerate() {
-                        if let Some(probe) = probe {
-                            publish(probe, &self.plan.proof, payload(token, n)).await;
-                        }
-                    }
-                }
-                // A silent connection has the time in which an idle one brings something.
-                () = sleep_until(end) => {
-                    let is_early = Instant::now() < quiet_since.0 + SILENT_AFTER;
-                    let bytes = self.in_bytes();
-                    if is_early && (0..2).any(|n| bytes[n] == quiet_since.1[n]) {
-                        end = quiet_since.0 + SILENT_AFTER;
-                    } else {
-                        break;
-                    }
-                }
-            }
-            if connecting.is_empty()
-                && heard.iter().zip(&probes).all(|(heard, probe)| probe.is_none() || *heard == [true; 2])
-            {
-                break;
-            }
-        }
-        if begun.elapsed() > CHECK_MAX {
-            return None;
-        }
-        let bytes = self.in_bytes();
-        let silent = [0, 1].map(|n| bytes[n] == quiet_since.1[n]);
-        Some(self.findings(&addresses, &probes, &heard, silent))
-    }
-
-    /// One server may have several addresses.
-    fn findings(
-        &self,
-        addresses: &[ServerAddr],
-        probes: &[Option<Client>],
-        heard: &[[bool; 2]],
-        silent: [bool; 2],
-    ) -> (Findings, Vec<ServerAddr>) {
-        let (mut ids, mut servers) = (Vec::<String>::new(), Vec::new());
-        let mut findings = Findings { silent, ..Findings::default() };
-        for ((address, probe), heard) in addresses.iter().zip(probes).zip(heard) {
-            let Some(probe) = probe else { continue };
-            let id = probe.server_info().server_id;
-            match ids.iter().position(|known| *known == id) {
-                Some(n) => [0, 1].iter().for_each(|c| findings.heard[n][*c] |= heard[*c]),
-                None => {
-                    ids.push(id);
-                    servers.push(address.clone());
-                    findings.heard.push(*heard);
-                }
-            }
-        }
-        findings.own = [0, 1].map(|c| {
-            let own = self.client(c).server_info().server_id;
-            ids.iter().position(|id| *id == own)
-        });
-        (findings, servers)
     }
 
     /// Has a connection go to the other side.
@@ -355,7 +226,7 @@ async fn look_after(shared: Arc<Shared>, departures: UnboundedSender<Departure>)
         }
         let checked = shared.check(quiet_since).await;
         let now = Instant::now();
-        watch.checked(now);
+        watch.checked(checked.as_ref().is_some_and(|(findings, _)| findings.are_complete()), now);
         let Some((findings, servers)) = checked else { continue };
         let verdict = findings.verdict();
         debug!(connection = shared.name(0), ?findings, ?verdict, "checked which servers of the broker are together");
@@ -384,24 +255,7 @@ async fn next(messages: &mut Option<Subscriber>) -> Option<Message> {
     }
 }
 
-async fn publish(client: &Client, subject: &str, payload: Bytes) {
+pub(super) async fn publish(client: &Client, subject: &str, payload: Bytes) {
     // One that is not sent is published again.
     let _ = within(COMMAND_TIMEOUT, client.publish(subject.to_owned(), payload)).await;
-}
-
-/// Message of a check, through the server with this number.
-fn payload(token: u64, server: usize) -> Bytes {
-    format!("{token:016x} {server}").into()
-}
-
-/// The number of the server, if it is a message of this check.
-fn read(token: u64, message: &Message) -> Option<usize> {
-    let (read, server) = std::str::from_utf8(&message.payload).ok()?.split_once(' ')?;
-    (read == format!("{token:016x}")).then(|| server.parse().ok())?
-}
-
-fn note(heard: &mut [[bool; 2]], connection: usize, server: Option<usize>) {
-    if let Some(heard) = server.and_then(|server| heard.get_mut(server)) {
-        heard[connection] = true;
-    }
 }

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 const PAUSED_AFTER: Duration = Duration::from_millis(400);
 /// The pause after the first check, doubled after each further one. A broker that stalls now and then is not left each time.
 const CHECK_PAUSE: Duration = Duration::from_millis(500);
+/// Weight of a check that is complete. The pause doubles after each such one, or after as many that are not.
+const COMPLETE: u32 = 4;
 /// The longest pause between two checks.
 const CHECK_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Time in which messages arrive, after which the pauses start anew.
@@ -24,7 +26,7 @@ pub(super) struct Watch {
     missed_after: Duration,
     heard: Instant,
     ticked: Instant,
-    /// The end of the last check, and the number of checks since the messages arrived steadily.
+    /// The end of the last check, and the weight of all checks since the messages arrived steadily.
     checked: Option<(Instant, u32)>,
 }
 
@@ -51,14 +53,15 @@ impl Watch {
             self.begin_anew(now);
             return false;
         }
-        let is_in_pause = self.checked.is_some_and(|(at, checks)| now < at + pause(checks));
+        let is_in_pause = self.checked.is_some_and(|(at, weight)| now < at + pause(weight));
         !self.is_whole(now) && !is_in_pause
     }
 
-    /// A check is over.
-    pub(super) fn checked(&mut self, now: Instant) {
+    /// A check is over. One that is not complete proves little, and is repeated sooner.
+    pub(super) fn checked(&mut self, is_complete: bool, now: Instant) {
         self.ticked = now;
-        self.checked = Some((now, self.checked.map_or(1, |(_, checks)| checks.saturating_add(1))));
+        let before = self.checked.map_or(0, |(_, weight)| weight);
+        self.checked = Some((now, before.saturating_add(if is_complete { COMPLETE } else { 1 })));
     }
 
     /// Whether the messages arrive.
@@ -67,8 +70,8 @@ impl Watch {
     }
 }
 
-fn pause(checks: u32) -> Duration {
-    (CHECK_PAUSE * (1 << checks.saturating_sub(1).min(10))).min(CHECK_PAUSE_MAX)
+fn pause(weight: u32) -> Duration {
+    (CHECK_PAUSE * (1 << (weight.saturating_sub(1) / COMPLETE).min(10))).min(CHECK_PAUSE_MAX)
 }
 
 /// Findings of a check.
@@ -94,6 +97,11 @@ pub(super) struct Verdict {
 }
 
 impl Findings {
+    /// Whether every server that took a message was heard by one of the connections at least.
+    pub(super) fn are_complete(&self) -> bool {
+        !self.heard.is_empty() && self.heard.iter().all(|heard| *heard != [false; 2])
+    }
+
     /// Whether both connections hear every server.
     pub(super) fn are_whole(&self) -> bool {
         !self.heard.is_empty() && self.heard.iter().all(|heard| *heard == [true; 2])
@@ -222,7 +230,7 @@ mod tests {
             if ms >= busy_until && watch.tick(true, now) {
                 checks.push(ms);
                 busy_until = ms + 200;
-                watch.checked(now + Duration::from_millis(200));
+                watch.checked(true, now + Duration::from_millis(200));
             }
         }
         checks
