@@ -133,7 +133,7 @@ async fn what_is_not_imported_is_told_with_its_line_and_the_exit_status_says_so(
     assert_eq!(output.status.code(), Some(3));
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let whole: Value = serde_json::from_str(&text).unwrap();
-    let counts = ["created", "updated", "unchanged", "refused"].map(|what| whole[what].as_u64().unwrap());
+    let counts = ["created", "updated", "unchanged", "refused"].map(|what| whole["value"][what].as_u64().unwrap());
     assert_eq!(counts, [1, 1, 1, 2], "{whole}");
     assert!(errors.contains("bad.csv:4: ") && errors.contains("(MOVIE_NOT_FOUND)"), "{errors}");
     assert!(errors.contains("bad.csv:6: rating: \"9\" is none of"), "{errors}");
