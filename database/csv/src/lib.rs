@@ -237,7 +237,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// What was read and not given yet.
+    /// Bytes that were read and not given yet.
     fn ahead(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
