@@ -1,19 +1,20 @@
 //! The observer's page under load, measured in a headless Chromium: frames, memory of the page, and what the observer costs
-//! the cluster. Nothing is asserted about times. It takes minutes, so cargo runs it only when asked:
+//! the cluster. Nothing is asserted about times. It takes minutes:
 //!
 //! ```text
-//! cargo test --release -p natter-cluster --test page_load -- --ignored --nocapture
+//! cargo bench -p natter-cluster --bench page_load
 //! ```
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test fails by panicking, and this one reports"
+    reason = "a measurement fails by panicking, and reports"
 )]
 
-#[path = "launcher/page.rs"]
+#[path = "../tests/launcher/page.rs"]
 mod page;
-#[allow(dead_code, reason = "other tests use the rest")]
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::fs::read_to_string;
@@ -37,13 +38,13 @@ const REPLICAS: u64 = 50;
 const RATE: u64 = 20_000;
 /// Minutes with the page open, unless `PAGE_LOAD_MINUTES` says otherwise.
 const MINUTES: u64 = 10;
-/// Time of the same load without any browser, and then without the observer, in seconds.
-const COMPARED: u64 = 20;
+/// Time of the same load without any browser, and then without the observer.
+const COMPARED: Duration = Duration::from_secs(20);
 /// Pause between two bursts of requests.
 const BURST_EVERY: Duration = Duration::from_millis(2);
 /// Reads of a movie that exists in the small data set of the launcher. JSON is accepted on every subject.
 const READ: &str = r#"{"user_id":1,"movie_id":1}"#;
-/// One of so many requests is an update.
+/// Number of requests of which one creates a rating.
 const UPDATE_EVERY: u64 = 20;
 
 /// Number given by the environment.
@@ -139,7 +140,7 @@ async fn ask(client: &Client, inbox: &str, rate: u64, begun: Instant, stops: &At
         while asked < due {
             asked += 1;
             let (subject, payload) = if asked.is_multiple_of(UPDATE_EVERY) {
-                let (user, half_stars) = (1000 + asked % 5000, 1 + asked % 10);
+                let (user, half_stars) = (1000 + asked, 1 + asked % 10);
                 let rating = half_stars as f64 / 2.0;
                 ("ratings.frontend.create", format!(r#"{{"user_id":{user},"movie_id":1,"rating":{rating}}}"#))
             } else {
@@ -172,9 +173,7 @@ fn url_of_page(cluster: &Running<'_>) -> String {
     told.lines().find_map(|line| line.trim().strip_prefix("live page ")).unwrap().trim().to_owned()
 }
 
-#[test]
-#[ignore = "measures for more than ten minutes"]
-fn page_keeps_up_with_many_replicas_and_requests() {
+fn main() {
     let (replicas, rate) = (setting("PAGE_LOAD_REPLICAS", REPLICAS), setting("PAGE_LOAD_RATE", RATE));
     let minutes = setting("PAGE_LOAD_MINUTES", MINUTES);
     let place = Place::new();
@@ -185,7 +184,7 @@ fn page_keeps_up_with_many_replicas_and_requests() {
     let load = Load::start(&cluster.url(), rate);
     println!("{replicas} replicas, {rate} requests/s asked, one of {UPDATE_EVERY} an update");
     load.measure(Duration::from_secs(5)); // sampling begins
-    println!("observer without a browser: {}", load.measure(Duration::from_secs(COMPARED)));
+    println!("observer without a browser: {}", load.measure(COMPARED));
     let Some(mut page) = Page::open(&url_of_page(&cluster)) else { return };
     page.step(&json!({"step": "active", "count": replicas + 1}));
     println!("| minute | frames/s | longest frame, ms | heap, MiB | observer, MiB | observer, processor | load |");
@@ -205,7 +204,7 @@ fn page_keeps_up_with_many_replicas_and_requests() {
     drop(page);
     support::signal_to(observer, Signal::STOP);
     std::thread::sleep(Duration::from_secs(2)); // its subscriptions have ended or count for nothing
-    println!("observer stopped: {}", load.measure(Duration::from_secs(COMPARED)));
+    println!("observer stopped: {}", load.measure(COMPARED));
     support::signal_to(observer, Signal::CONT);
     drop(load);
     cluster.signal(Signal::TERM);
