@@ -38,7 +38,7 @@ pub fn format_duration(duration: Duration) -> String {
 }
 
 /// Writes a duration that was measured, in one unit and with no more digits than anyone reads: `340 ms`, `2.4 s`, `12 min`.
-pub(crate) fn roughly(duration: Duration) -> String {
+pub fn roughly(duration: Duration) -> String {
     match duration.as_secs_f64() {
         seconds if seconds < 1.0 => format!("{} ms", duration.as_millis()),
         seconds if seconds < 10.0 => format!("{} s", (seconds * 10.0).round() / 10.0),

@@ -1,4 +1,5 @@
-//! Everything about the broker that is not the protocol.
+//! Everything about the broker that is not the protocol: connecting, and what processes around a connection share.
+//! Starting brokers and other processes is for `natter-processes`.
 //!
 //! - [`options`]: the command-line options that every binary shares; [`duration`]: durations among them
 //! - [`context`]: the `nats` CLI's contexts; [`target`]: options and context together: servers and identity
@@ -13,8 +14,6 @@
 //! - [`metrics`]: metrics and health over HTTP
 //! - [`clocks`] and [`pulse`]: time for the shells; [`signals`] and [`shutdown`]: signals for all programs
 //! - [`service`]: answers to the questions of `nats micro`; [`service_error`]: errors as headers
-//! - [`server`]: finding, fetching and running `nats-server`
-//! - [`owned_process`]: child processes that end with their owner; [`guard`]: also where the owner is killed
 //! - [`environment`]: the environment variables, as a value that a test can make up
 //!
 //! Options of the command line are read by functions whose errors are sentences for people:
@@ -38,7 +37,6 @@ pub mod connection;
 pub mod context;
 pub mod duration;
 pub mod environment;
-pub mod guard;
 mod identity;
 pub mod live;
 pub mod log_queue;
@@ -46,12 +44,10 @@ pub mod logs;
 pub mod metrics;
 pub mod moderation;
 pub mod options;
-pub mod owned_process;
 pub mod publisher;
 pub mod pulse;
 pub mod role;
 mod secrets;
-pub mod server;
 pub mod service;
 pub mod service_error;
 pub mod shutdown;

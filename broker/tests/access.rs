@@ -1,6 +1,7 @@
 //! Whether a process is heard and permitted what it needs, on a real `nats-server` with neighbours and permissions.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../../processes/tests/support/mod.rs"]
 mod support;
 
 use std::time::Duration;
@@ -11,7 +12,7 @@ use natter_broker::access::{AccessError, Events, Needs, check};
 use natter_broker::ask::{AskError, WrongAnswer, ask};
 use natter_broker::connection::{ConnectionEvent, ConnectionSettings, Denial, Patience, connect};
 use natter_broker::options::BrokerOptions;
-use natter_broker::server::{NatsServer, ServerSettings};
+use natter_processes::nats_server::{NatsServer, ServerSettings};
 use support::{DEADLINE, binary, server};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;

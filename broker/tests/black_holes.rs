@@ -1,6 +1,7 @@
 //! Reconnecting while some of the known addresses lead nowhere.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../../processes/tests/support/mod.rs"]
 mod support;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +11,7 @@ use async_nats::ServerInfo;
 use futures_util::future::join_all;
 use natter_broker::connection::{ConnectionEvent, ConnectionSettings, Patience, connect};
 use natter_broker::options::BrokerOptions;
-use natter_broker::server::{NatsServer, ServerSettings};
+use natter_processes::nats_server::{NatsServer, ServerSettings};
 use support::{DEADLINE, binary, server};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;

@@ -1,6 +1,7 @@
 //! Connections to a real `nats-server`, which comes late, goes, and comes back.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../../processes/tests/support/mod.rs"]
 mod support;
 
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use natter_broker::connection::{ConnectError, ConnectionEvent, ConnectionSettings, Patience, connect};
 use natter_broker::options::BrokerOptions;
-use natter_broker::server::{NatsServer, ServerSettings};
+use natter_processes::nats_server::{NatsServer, ServerSettings};
 use support::{DEADLINE, binary, get, server};
 use tokio::sync::mpsc;
 use tokio::time::timeout;

@@ -356,7 +356,9 @@ fn one_word_stands_for_one_thing() {
         }
     }
     let mut files = Vec::new();
-    ["bins", "broker", "common", "database"].iter().for_each(|folder| sources(&root().join(folder), &mut files));
+    ["bins", "broker", "common", "database", "processes"]
+        .iter()
+        .for_each(|folder| sources(&root().join(folder), &mut files));
     assert!(files.len() > 100, "only {} found", files.len());
     let mut strings = 0;
     for path in files {

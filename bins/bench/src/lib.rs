@@ -33,7 +33,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use natter_broker::guard;
+use natter_processes::guard;
 
 use crate::arguments::BenchArgs;
 

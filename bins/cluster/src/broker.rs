@@ -5,8 +5,8 @@ use std::net::TcpListener;
 
 use natter_broker::environment::Environment;
 use natter_broker::options::BrokerOptions;
-use natter_broker::server::{NatsServer, ServerError, ServerSettings, find_or_fetch};
 use natter_broker::target::Target;
+use natter_processes::nats_server::{NatsServer, ServerError, ServerSettings, find_or_fetch};
 
 use crate::arguments::ClusterArgs;
 use crate::error::ClusterError;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use natter_broker::connection::{ConnectError, Denial};
 use natter_broker::duration::format_duration;
-use natter_broker::server::ServerError;
+use natter_processes::nats_server::ServerError;
 
 /// Why there is no cluster (any more). All that was started is stopped.
 #[derive(Debug, thiserror::Error)]

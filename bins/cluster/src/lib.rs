@@ -12,7 +12,7 @@
 //! - scenes that show how replication works: `demo`
 //! - what is told: `summary`, `notices`, and `error`, why there is no cluster
 //!
-//! Frontends, replicas and broker run below guards (see [`natter_broker::guard`]), so that none of them outlives
+//! Frontends, replicas and broker run below guards (see [`natter_processes::guard`]), so that none of them outlives
 //! the launcher, however that ends. The client is a thread of the launcher: terminal, ctrl-c and end of input are its own.
 
 mod arguments;
@@ -43,7 +43,8 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
 
-use natter_broker::{guard, logs};
+use natter_broker::logs;
+use natter_processes::guard;
 use tracing::level_filters::LevelFilter;
 
 use crate::arguments::ClusterArgs;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use natter_broker::guard;
+use natter_processes::guard;
 
 fn main() -> ExitCode {
     match guard::arguments() {

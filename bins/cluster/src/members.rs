@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use natter_broker::duration::format_duration;
-use natter_broker::guard;
 use natter_broker::options::BrokerOptions;
-use natter_broker::owned_process::OwnedProcess;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Role, Status};
 use natter_common::roster::{MISSED_INTERVALS_MAX, PRESENCE_INTERVAL_MS};
+use natter_processes::guard;
+use natter_processes::owned_process::OwnedProcess;
 use tokio::time::Instant;
 
 use crate::arguments::ClusterArgs;

@@ -4,10 +4,10 @@ use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use natter_broker::guard;
 use natter_broker::options::BrokerOptions;
-use natter_broker::owned_process::OwnedProcess;
 use natter_observer::launcher::LauncherState;
+use natter_processes::guard;
+use natter_processes::owned_process::OwnedProcess;
 use tokio::sync::watch;
 use tokio::time::timeout;
 

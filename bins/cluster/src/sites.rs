@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
-use natter_broker::server::NatsServer;
+use natter_processes::nats_server::NatsServer;
 
 use crate::error::ClusterError;
 use crate::relay::Relay;

@@ -21,7 +21,7 @@ mod support;
 use std::net::{TcpListener, TcpStream};
 
 use natter_broker::environment::Environment;
-use natter_broker::server::{NatsServer, ServerSettings, find_or_fetch, print_notice};
+use natter_processes::nats_server::{NatsServer, ServerSettings, find_or_fetch, print_notice};
 use rustix::process::Signal;
 use support::{Place, REMAINS, assert_refused, broken_database, signal_to, text};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use natter_broker::environment::Environment;
-use natter_broker::server::{NatsServer, ServerSettings, find_or_fetch, print_notice};
+use natter_processes::nats_server::{NatsServer, ServerSettings, find_or_fetch, print_notice};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use natter_broker::owned_process::OwnedProcess;
+use natter_processes::owned_process::OwnedProcess;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 /// A frontend or replica as a child process. Dropping it ends it.

@@ -1,8 +1,8 @@
 //! Three nodes of a system, and the faults of one of them.
 
 use anyhow::{Context, Result};
-use natter_broker::owned_process::OwnedProcess;
-use natter_broker::server::NatsServer;
+use natter_processes::nats_server::NatsServer;
+use natter_processes::owned_process::OwnedProcess;
 use tempfile::TempDir;
 
 use super::plan::System;

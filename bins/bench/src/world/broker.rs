@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use natter_broker::environment::Environment;
-use natter_broker::server::{NatsServer, ServerSettings, find_or_fetch};
+use natter_processes::nats_server::{NatsServer, ServerSettings, find_or_fetch};
 
 use super::child::Child;
 use super::usage;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use natter_broker::guard;
-use natter_broker::owned_process::OwnedProcess;
+use natter_processes::guard;
+use natter_processes::owned_process::OwnedProcess;
 
 use super::cluster::ASK_EVERY;
 use super::usage;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use async_nats::Client;
-use natter_broker::server::NatsServer;
+use natter_processes::nats_server::NatsServer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use natter_broker::server::{NatsServer, ServerSettings};
+use natter_processes::nats_server::{NatsServer, ServerSettings};
 
 /// Maximum number of attempts to start all servers. Another process may take a port that was found free.
 const ATTEMPTS: u32 = 5;

@@ -28,7 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::owned_process::OwnedProcess;
-use crate::signals::{Signal, let_children_receive};
+use natter_broker::signals::{Signal, let_children_receive};
 
 /// The first argument that makes an executable a guard.
 pub const WORD: &str = "guard";

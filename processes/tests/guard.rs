@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use natter_broker::guard;
-use natter_broker::owned_process::OwnedProcess;
-use natter_broker::server::{NatsServer, ServerSettings};
+use natter_processes::guard;
+use natter_processes::nats_server::{NatsServer, ServerSettings};
+use natter_processes::owned_process::OwnedProcess;
 use support::{DEADLINE, binary, is_running, until};
 
 /// An owner of one guarded child, which waits to be killed.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::find::{OLDEST_VERSION, VARIABLE};
 use super::pinned::{PACKAGE, PINNED_VERSION};
-use crate::duration::roughly;
+use natter_broker::duration::roughly;
 
 /// Why there is no running `nats-server`.
 #[derive(Debug, thiserror::Error)]

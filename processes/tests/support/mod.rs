@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use natter_broker::environment::Environment;
-use natter_broker::server::{NatsServer, ServerSettings, find_or_fetch, print_notice};
+use natter_processes::nats_server::{NatsServer, ServerSettings, find_or_fetch, print_notice};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 

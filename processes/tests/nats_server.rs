@@ -5,7 +5,7 @@ mod support;
 
 use std::path::Path;
 
-use natter_broker::server::{NatsServer, ServerError, ServerSettings};
+use natter_processes::nats_server::{NatsServer, ServerError, ServerSettings};
 use support::{binary, get, is_running, server};
 
 #[tokio::test]

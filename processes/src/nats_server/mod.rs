@@ -7,18 +7,16 @@ mod error;
 mod fetch;
 mod find;
 mod pinned;
-mod process;
-mod version;
+mod running;
 
 use std::path::PathBuf;
 
-use crate::environment::Environment;
+use natter_broker::environment::Environment;
 
 pub use self::error::{Attempt, ServerError};
-pub use self::find::OLDEST_VERSION;
+pub use self::find::{OLDEST_VERSION, Version};
 pub use self::pinned::PINNED_VERSION;
-pub use self::process::{NatsServer, ServerSettings};
-pub use self::version::Version;
+pub use self::running::{NatsServer, ServerSettings};
 
 /// A `nats-server` that can be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,15 +56,6 @@ pub async fn find_or_fetch(environment: &Environment, notice: &(dyn Fn(&str) + S
         Some(found) => Ok(found),
         None => fetch::cached_or_fetched(environment, notice).await,
     }
-}
-
-/// Finds a `nats-server` that is installed, and fetches nothing; `None` where there is none.
-///
-/// # Errors
-///
-/// Where the variable names something else than a usable `nats-server`.
-pub async fn find(environment: &Environment, notice: &(dyn Fn(&str) + Sync)) -> Result<Option<Found>, ServerError> {
-    find::find(environment, notice).await
 }
 
 /// Prints a notice to standard error.
