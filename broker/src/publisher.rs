@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Subject};
 use bytes::Bytes;
+use natter_common::wire::WireError;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::moderation::Moderation;
 
@@ -19,6 +20,9 @@ use crate::moderation::Moderation;
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(500);
 /// Approximate maximum size of a packed message, in bytes. It is half the broker's limit if that is less.
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// Maximum time for the last messages. A process ends even if they are not sent.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Publishes messages, and drops them while the connection is lost: a client's own command queue would fill up and block
 /// everything else.
 #[derive(Debug)]
@@ -143,15 +147,28 @@ impl Publisher {
             }
         }
     }
-}
 
-impl Publisher {
+    /// Sends what is on its way, and closes the connection.
+    pub async fn close(&self) {
+        let closing = async {
+            let _ = self.client.flush().await;
+            let _ = self.client.drain().await;
+        };
+        // Nothing is lost where the broker is gone: clients ask again, and what was acknowledged is held by others.
+        let _ = timeout(CLOSE_TIMEOUT, closing).await;
+    }
+
     /// Logs that a message cannot be sent, with its subject and its size in bytes.
     pub fn tell_unsent(&mut self, subject: &str, bytes: usize, error: &dyn Display) {
         if self.moderation.admits("unsent messages") {
             warn!(subject, bytes, max_payload = self.max_payload(), %error, "a message cannot be sent");
         }
     }
+}
+
+/// An encoded message; logs an error where it could not be encoded.
+pub fn encoded(payload: Result<Vec<u8>, WireError>) -> Option<Vec<u8>> {
+    payload.inspect_err(|error| error!(%error, "a message cannot be encoded")).ok()
 }
 
 /// Output of `future`, if it completes within `duration`. Mostly it is ready at once, and no timer is made.

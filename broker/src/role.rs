@@ -1,13 +1,17 @@
-//! Parts that frontends and replica managers share as programs: an id, a runtime, an exit status.
+//! Parts that frontends and replicas share as programs: an id, subjects, a runtime, errors, an exit status.
 
 use std::fmt::Display;
 use std::future::Future;
 use std::process::ExitCode;
 
 use natter_common::ids::{IdError, ReplicaId, is_token};
+use natter_common::subjects::Subjects;
 use tracing::level_filters::LevelFilter;
 
+use crate::access::AccessError;
+use crate::connection::ConnectError;
 use crate::logs;
+use crate::metrics::MetricsError;
 use crate::options::BrokerOptions;
 
 /// Requests are short-lived and many: under load the system's allocator takes a fifth of the time, this one half of that.
@@ -18,6 +22,29 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 pub const NAME_BYTES_MAX: usize = 48;
 /// Number of random letters at the end of an id.
 const ENDING_LETTERS: usize = 8;
+
+/// Why a frontend or a replica does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RoleError {
+    /// The name does not make an id.
+    #[error("--name: {0}")]
+    Id(#[from] IdError),
+    /// The subject prefix is not one.
+    #[error("--prefix: {0:?} is not tokens of A-Z a-z 0-9 _ - joined by dots")]
+    Prefix(String),
+    /// Metrics and health cannot be shown.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// There is no connection to the broker.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The broker did not take the subscriptions.
+    #[error("the broker did not take the subscriptions: {0}")]
+    Subscribe(#[from] async_nats::SubscribeError),
+    /// The broker does not hear the process, or does not permit what it needs.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+}
 
 /// For clap: what an id may begin with.
 ///
@@ -32,14 +59,23 @@ pub fn parse_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// `<name>-<random letters>`: an id that nobody used before.
+/// Makes an id that no process has had before: `<name>-<random letters>`.
 ///
 /// # Errors
 ///
 /// `name` is not a short token.
-pub fn new_id(name: &str) -> Result<ReplicaId, IdError> {
+pub fn new_id(name: &str) -> Result<ReplicaId, RoleError> {
     let ending: String = std::iter::repeat_with(fastrand::lowercase).take(ENDING_LETTERS).collect();
-    ReplicaId::new(&format!("{name}-{ending}"))
+    Ok(ReplicaId::new(&format!("{name}-{ending}"))?)
+}
+
+/// Subjects below the prefix that the options name.
+///
+/// # Errors
+///
+/// The prefix is no subject.
+pub fn subjects(options: &BrokerOptions) -> Result<Subjects, RoleError> {
+    Subjects::new(&options.prefix).ok_or_else(|| RoleError::Prefix(options.prefix.clone()))
 }
 
 /// Runs a role to its end on a runtime of one thread, which is faster here than several under load. `life` is called within

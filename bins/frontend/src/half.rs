@@ -13,6 +13,7 @@ use natter_broker::access::{self, AccessError, Events, RETRY, RETRY_LIMIT};
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::moderation::Moderation;
 use natter_broker::publisher::{Publisher, within};
+use natter_broker::role::RoleError;
 use natter_broker::service::Service;
 use natter_common::clock::Now;
 use natter_common::frontend::{Frontend, Input, Output};
@@ -27,12 +28,12 @@ use crate::attendance::Attendance;
 use crate::clients::{Arrival, Clients};
 use crate::inbox::{Delivery, Inbox};
 use crate::line::{self, Line};
-use crate::metrics::{FrontendMetrics, OF_CLIENTS, OF_REPLICAS, State as Shown};
+use crate::metrics::{Facts, FrontendMetrics, OF_CLIENTS, OF_REPLICAS};
 use crate::outbox::Outbox;
 use crate::permits::{Hindered, Permits};
-use crate::{FrontendArgs, FrontendError, steps, witness};
+use crate::{FrontendArgs, steps, witness};
 
-/// Maximum time for the last messages to be sent.
+/// Maximum time for the last answers that leave by the connection that clients come in by.
 const DRAIN: Duration = Duration::from_secs(2);
 /// Time for a command to a connection. It waits where the connection is lost and much is to be sent.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
@@ -91,11 +92,7 @@ impl Half {
     /// # Errors
     ///
     /// The broker refuses the connection, or something that a frontend needs.
-    pub async fn open(
-        arguments: &FrontendArgs,
-        subjects: &Subjects,
-        presence: &Presence,
-    ) -> Result<Self, FrontendError> {
+    pub async fn open(arguments: &FrontendArgs, subjects: &Subjects, presence: &Presence) -> Result<Self, RoleError> {
         let id = presence.id.clone();
         let Line { client, inbox, replies, events, entrance, entrance_events, service, live, siblings, pair } =
             Line::open(arguments, subjects, presence).await?;
@@ -138,7 +135,7 @@ impl Half {
     fn show(&self, core: &Frontend) {
         let Some(metrics) = &self.metrics else { return };
         let publisher = &self.outbox.publisher;
-        let state = Shown {
+        let facts = Facts {
             missing: self.permits.missing().map(str::to_owned),
             places: self.clients.places(),
             has_served: self.attendance.has_served(),
@@ -147,7 +144,7 @@ impl Half {
             unsent: publisher.dropped(),
             malformed: self.inbox.malformed() + self.clients.malformed(),
         };
-        metrics.show(publisher.client(), &self.entrance, state);
+        metrics.show(publisher.client(), &self.entrance, facts);
     }
 
     /// Waits for what replicas sent, and for what clients sent, each by itself: a tick goes between the two, so that nothing
@@ -291,7 +288,7 @@ impl Half {
                     info!(frontend = %core.id(), "the broker permits everything again: goes on");
                 }
             }
-            Err(FrontendError::Access(error)) if error.is_refusal() => {
+            Err(RoleError::Access(error)) if error.is_refusal() => {
                 if self.permits.lack(error.to_string()) {
                     let every_s = RETRY.as_secs();
                     warn!(frontend = %core.id(), "stops serving, keeps its state and tries again every {every_s} s: {error}");
@@ -305,7 +302,7 @@ impl Half {
         }
     }
 
-    async fn try_permits(&mut self, presence: &Presence, inputs: &mut Vec<Input>) -> Result<(), FrontendError> {
+    async fn try_permits(&mut self, presence: &Presence, inputs: &mut Vec<Input>) -> Result<(), RoleError> {
         let client = self.outbox.publisher.client().clone();
         let has_lost = self.permits.lost_subscriptions();
         if has_lost {
@@ -336,7 +333,7 @@ impl Half {
     /// # Errors
     ///
     /// The broker refuses a place in the queue group.
-    pub async fn attend(&mut self, core: &mut Frontend, clock: Now) -> Result<(), FrontendError> {
+    pub async fn attend(&mut self, core: &mut Frontend, clock: Now) -> Result<(), RoleError> {
         self.show(core);
         self.outbox.ask_about_the_silent().await;
         let now = Instant::now();
@@ -370,7 +367,7 @@ impl Half {
         Ok(())
     }
 
-    async fn take_places(&mut self, places: usize) -> Result<(), FrontendError> {
+    async fn take_places(&mut self, places: usize) -> Result<(), RoleError> {
         while self.clients.places() < places && self.entrance.connection_state() == State::Connected {
             match within(COMMAND_TIMEOUT, self.clients.take_place(&self.service, &self.subjects)).await {
                 Ok(taken) => taken?,
@@ -381,7 +378,7 @@ impl Half {
     }
 
     /// Serves clients for the first time, once the broker is known to hear it.
-    async fn open_entrance(&mut self, core: &mut Frontend) -> Result<(), FrontendError> {
+    async fn open_entrance(&mut self, core: &mut Frontend) -> Result<(), RoleError> {
         self.clients.take_place(&self.service, &self.subjects).await?;
         let needs = line::entrance_needs(&self.subjects, core.id());
         access::check(&self.entrance, &mut self.entrance_events, self.outbox.publisher.client(), &needs).await?;
@@ -441,13 +438,7 @@ impl Half {
     /// The last messages.
     pub async fn end(self) {
         let Self { outbox, service, .. } = self;
-        let client = outbox.publisher.client();
-        let last = async {
-            drop(service);
-            let _ = client.flush().await;
-            let _ = client.drain().await;
-        };
-        // Nothing is lost where the broker is gone: clients ask again.
-        let _ = timeout(DRAIN, last).await;
+        drop(service);
+        outbox.publisher.close().await;
     }
 }

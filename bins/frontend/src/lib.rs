@@ -25,7 +25,6 @@
 
 mod attendance;
 mod clients;
-mod error;
 mod ghosts;
 pub mod half;
 mod hearing;
@@ -47,11 +46,11 @@ use clap::{Args, Parser};
 use natter_broker::duration::parse_duration;
 use natter_broker::metrics::MetricsOptions;
 use natter_broker::options::BrokerOptions;
+use natter_broker::role::RoleError;
 use natter_broker::{role, shutdown};
 use natter_common::ids::ReplicaId;
 use natter_common::record::COPIES_MAX;
 
-pub use error::FrontendError;
 pub use metrics::FrontendMetrics;
 pub use shell::{new_core, run};
 
@@ -97,13 +96,13 @@ pub struct FrontendOptions {
 }
 
 impl FrontendArgs {
-    /// An id that nobody used before.
+    /// Makes an id that no process has had before.
     ///
     /// # Errors
     ///
     /// The name is too long, or has other characters than letters, digits, `_` and `-`.
-    pub fn new_id(&self) -> Result<ReplicaId, FrontendError> {
-        role::new_id(&self.name).map_err(FrontendError::Id)
+    pub fn new_id(&self) -> Result<ReplicaId, RoleError> {
+        role::new_id(&self.name)
     }
 }
 

@@ -3,10 +3,9 @@
 use async_nats::Client;
 use bytes::Bytes;
 use natter_broker::access::{self, Events, Needs};
-use natter_broker::connection::{
-    Access, ConnectionSettings, Denial, Pair, PairPlan, Patience, Siblings, Sign, connect_beside,
-};
+use natter_broker::connection::{Access, ConnectionSettings, Denial, Pair, PairPlan, Siblings, Sign, connect_beside};
 use natter_broker::live::Live;
+use natter_broker::role::RoleError;
 use natter_broker::service::Service;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Role};
@@ -14,9 +13,9 @@ use natter_common::subjects::{FRONTEND_QUEUE, Operation, Subjects};
 use natter_common::wire::encode;
 use tokio::sync::mpsc::unbounded_channel;
 
+use crate::FrontendArgs;
 use crate::clients::start_service;
 use crate::inbox::Inbox;
-use crate::{FrontendArgs, FrontendError};
 
 /// All that connects a frontend with replica managers and clients.
 pub(crate) struct Line {
@@ -44,14 +43,13 @@ impl Line {
         arguments: &FrontendArgs,
         subjects: &Subjects,
         presence: &Presence,
-    ) -> Result<Self, FrontendError> {
+    ) -> Result<Self, RoleError> {
         let id = &presence.id;
-        let settings = |name: String| ConnectionSettings { name, no_echo: true, patience: Patience::Forever };
         let (broker, siblings) = (&arguments.broker, Siblings::default());
         let (sender, events) = unbounded_channel();
-        let client = connect_beside(broker, &settings(name(id)), &siblings, Some(sender)).await?;
+        let client = connect_beside(broker, &ConnectionSettings::of_role(name(id)), &siblings, Some(sender)).await?;
         let (sender, entrance_events) = unbounded_channel();
-        let outer = settings(entrance_name(id));
+        let outer = ConnectionSettings::of_role(entrance_name(id));
         let entrance = connect_beside(broker, &outer, &siblings, Some(sender)).await?;
         let plan = PairPlan {
             connections: [(name(id), client.clone()), (entrance_name(id), entrance.clone())],

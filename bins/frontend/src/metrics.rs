@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_nats::Client;
 use natter_broker::metrics::connections::ConnectionMetrics;
-use natter_broker::metrics::peers::Peers;
-use natter_broker::metrics::{Exposition, Health, Information, LATENCY_BUCKETS};
+use natter_broker::metrics::peers::{Peers, status_name};
+use natter_broker::metrics::{Exposition, Health, Information, LATENCY_BUCKETS, gauge_value};
 use natter_common::counted::counted;
 use natter_common::edge::{BatchReply, FrontendError, Outcome};
 use natter_common::frontend::{Notice, Output};
@@ -87,8 +87,8 @@ pub struct FrontendMetrics {
     peers: Mutex<Peers>,
 }
 
-/// Facts about a frontend for its health and metrics, apart from its connections.
-pub(crate) struct State {
+/// Facts about a frontend that its health and metrics show, apart from its connections.
+pub(crate) struct Facts {
     /// Permissions that the broker does not grant, in words.
     pub(crate) missing: Option<String>,
     /// Number of its places in the queue group.
@@ -243,16 +243,16 @@ impl FrontendMetrics {
     }
 
     /// Shows how the frontend is, at a tick.
-    pub(crate) fn show(&self, of_replicas: &Client, of_clients: &Client, state: State) {
-        let State { missing, places, has_served, pending, queue_length_max, unsent, malformed } = state;
+    pub(crate) fn show(&self, of_replicas: &Client, of_clients: &Client, facts: Facts) {
+        let Facts { missing, places, has_served, pending, queue_length_max, unsent, malformed } = facts;
         let stand = self.connections.show(&[of_replicas, of_clients], unsent, malformed);
-        self.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
-        self.places.set(i64::try_from(places).unwrap_or(i64::MAX));
+        self.pending.set(gauge_value(pending));
+        self.places.set(gauge_value(places));
         let serving = {
             let mut peers = self.peers();
             peers.forget_the_silent();
             for (status, gauge) in STATUSES.into_iter().zip(&self.replicas) {
-                gauge.set(i64::try_from(peers.with_status(status)).unwrap_or(i64::MAX));
+                gauge.set(gauge_value(peers.with_status(status)));
             }
             peers.serving()
         };
@@ -272,17 +272,6 @@ impl FrontendMetrics {
             None
         };
         self.health.turn(unhealthy, unready);
-    }
-}
-
-/// A status, as a label names it.
-fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::Active => "active",
-        Status::Overloaded => "overloaded",
-        Status::Offline => "offline",
-        Status::Joining => "joining",
-        Status::Left => "left",
     }
 }
 

@@ -1,7 +1,7 @@
 //! Performs the core's outputs. Requests that go to one replica manager go in one message.
 
 use natter_broker::live::Live;
-use natter_broker::publisher::Publisher;
+use natter_broker::publisher::{Publisher, encoded};
 use natter_broker::trail::Sighting;
 use natter_common::cluster::ClusterId;
 use natter_common::frontend::Output;
@@ -9,8 +9,7 @@ use natter_common::ids::ReplicaId;
 use natter_common::messages::Role;
 use natter_common::packing::{PackedRequests, RequestPacker};
 use natter_common::subjects::Subjects;
-use natter_common::wire::{WireError, encode};
-use tracing::error;
+use natter_common::wire::encode;
 
 use crate::clients::Clients;
 use crate::inbox::{LISTING, numbers_token};
@@ -106,8 +105,4 @@ impl Outbox {
             self.publisher.publish_with_reply(witness::LISTS, reply, question.into()).await;
         }
     }
-}
-
-fn encoded(payload: Result<Vec<u8>, WireError>) -> Option<Vec<u8>> {
-    payload.inspect_err(|error| error!(%error, "a message cannot be encoded")).ok()
 }

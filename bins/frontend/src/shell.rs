@@ -5,15 +5,15 @@ use std::time::Duration;
 use natter_broker::clocks::Clocks;
 use natter_broker::metrics::{Exposition, MetricsError};
 use natter_broker::pulse::{Pulse, TICK};
+use natter_broker::role::{self, RoleError};
 use natter_common::frontend::{Config, Frontend, Input, Output};
 use natter_common::ids::ReplicaId;
-use natter_common::subjects::Subjects;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::half::{Gathered, Half};
-use crate::{FrontendArgs, FrontendError, FrontendMetrics};
+use crate::{FrontendArgs, FrontendMetrics};
 
 /// A frontend with everything around it.
 struct Shell {
@@ -44,10 +44,9 @@ pub fn new_core(arguments: &FrontendArgs, id: ReplicaId, clocks: &Clocks) -> Fro
 ///
 /// The broker cannot be reached as the command line says, or refuses something that a frontend needs at its start. The
 /// address for metrics is in use.
-pub async fn run(arguments: FrontendArgs, shutdown: impl Future<Output = ()>) -> Result<(), FrontendError> {
+pub async fn run(arguments: FrontendArgs, shutdown: impl Future<Output = ()>) -> Result<(), RoleError> {
     let id = arguments.new_id()?;
-    let subjects = Subjects::new(&arguments.broker.prefix)
-        .ok_or_else(|| FrontendError::Prefix(arguments.broker.prefix.clone()))?;
+    let subjects = role::subjects(&arguments.broker)?;
     let exposition = Exposition::start(&arguments.metrics)?;
     let metrics = exposition.as_ref().map(FrontendMetrics::define).transpose().map_err(MetricsError::from)?;
     let clocks = Clocks::start();
@@ -67,7 +66,7 @@ pub async fn run(arguments: FrontendArgs, shutdown: impl Future<Output = ()>) ->
 }
 
 impl Shell {
-    async fn run(mut self, shutdown: impl Future<Output = ()>, farewell: Duration) -> Result<(), FrontendError> {
+    async fn run(mut self, shutdown: impl Future<Output = ()>, farewell: Duration) -> Result<(), RoleError> {
         tokio::pin!(shutdown);
         let mut pulse = Pulse::start();
         loop {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use natter_broker::clocks::Clocks;
 use natter_broker::metrics::MetricsOptions;
 use natter_broker::pulse::TICK;
+use natter_broker::role::RoleError;
 use natter_common::colocated::{Colocated, Outputs};
 use natter_common::frontend::{Frontend, Input, Output};
 use natter_common::ids::ReplicaId;
@@ -28,13 +29,13 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    /// The frontend half's core. Its id is `f-` and the replica's, so that everybody sees the two halves of one process.
+    /// The frontend half's core. Its id is `f-` and the replica's, so that observers see the two halves of one process.
     ///
     /// # Errors
     ///
     /// The name is too long for that.
     pub(crate) fn core(arguments: &ReplicaArgs, id: &ReplicaId, clocks: &Clocks) -> Result<Frontend, ReplicaError> {
-        let id = ReplicaId::new(&format!("f-{id}")).map_err(ReplicaError::Id)?;
+        let id = ReplicaId::new(&format!("f-{id}")).map_err(RoleError::Id)?;
         Ok(natter_frontend::new_core(&as_frontend(arguments), id, clocks))
     }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use natter_broker::connection::ConnectionEvent;
-use natter_broker::publisher::Publisher;
+use natter_broker::publisher::{Publisher, encoded};
 use natter_common::change::Change;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::Status;
@@ -16,7 +16,7 @@ use natter_common::subjects::Subjects;
 use natter_common::value::Value;
 use natter_common::wire::encode;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::warn;
 
 /// Time without changes after the broker refused one. Each attempt costs the broker an error and a line in its log.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -60,11 +60,8 @@ impl Feed {
             return;
         }
         for change in self.waiting.drain(..) {
-            match encode(&change) {
-                Ok(payload) => {
-                    publisher.publish(subjects.changed(change.movie_id, change.user_id), payload.into()).await;
-                }
-                Err(error) => error!(%error, "a message cannot be encoded"),
+            if let Some(payload) = encoded(encode(&change)) {
+                publisher.publish(subjects.changed(change.movie_id, change.user_id), payload.into()).await;
             }
         }
     }

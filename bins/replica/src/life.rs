@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use natter_broker::clocks::Clocks;
 use natter_broker::metrics::{Exposition, MetricsError};
+use natter_broker::role::{self, RoleError};
 use natter_common::colocated::Colocated;
 use natter_common::replica_manager::{Config, ReplicaManager};
 use natter_common::subjects::Subjects;
@@ -28,11 +29,11 @@ use crate::{ReplicaArgs, ReplicaError};
 /// The broker cannot be reached as the command line says, or refuses something that a replica needs. The data set or the
 /// directory cannot be opened, or the store fails. Another replica started from another data set before.
 pub async fn run(arguments: ReplicaArgs, shutdown: impl Future<Output = ()>) -> Result<(), ReplicaError> {
-    let subjects =
-        Subjects::new(&arguments.broker.prefix).ok_or_else(|| ReplicaError::Prefix(arguments.broker.prefix.clone()))?;
-    let exposition = Exposition::start(&arguments.metrics)?;
+    let subjects = role::subjects(&arguments.broker)?;
+    let exposition = Exposition::start(&arguments.metrics).map_err(RoleError::from)?;
     let define = |exposition: &Exposition| Instruments::define(exposition, arguments.frontend);
-    let instruments = exposition.as_ref().map(define).transpose().map_err(MetricsError::from)?;
+    let instruments =
+        exposition.as_ref().map(define).transpose().map_err(MetricsError::from).map_err(RoleError::from)?;
     if let Some(instruments) = &instruments {
         instruments.replica.wait("starts: opens its data");
     }
@@ -94,7 +95,7 @@ async fn live(
         Some(Ok(line)) => line,
         Some(Err(error)) => {
             store.close_cleanly()?;
-            return Err(error);
+            return Err(error.into());
         }
         None => {
             store.close_cleanly()?;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use async_nats::Client;
 use natter_broker::access::{self, Events, Needs};
 use natter_broker::connection::{
-    Access, ConnectionSettings, Denial, Pair, PairPlan, Patience, Siblings, Sign, connect, connect_beside,
+    Access, ConnectionSettings, Denial, Pair, PairPlan, Siblings, Sign, connect, connect_beside,
 };
 use natter_broker::live::Live;
 use natter_broker::publisher::Publisher;
+use natter_broker::role::RoleError;
 use natter_broker::service::Service;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Gossip, Presence, Role};
@@ -17,10 +18,10 @@ use natter_common::subjects::Subjects;
 use natter_common::wire::encode;
 use tokio::sync::mpsc::unbounded_channel;
 
+use crate::ReplicaArgs;
 use crate::feed::Feed;
 use crate::inbox::{self, Inbox};
 use crate::outbox::Outbox;
-use crate::{ReplicaArgs, ReplicaError};
 
 /// Replies to one message that are tried at the start. Each may answer some of its requests, so under load a message can
 /// have more; a broker that permits this many is expected to permit all.
@@ -36,17 +37,13 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Waits until there is one.
-    pub(crate) async fn open(
-        arguments: &ReplicaArgs,
-        subjects: &Subjects,
-        id: &ReplicaId,
-    ) -> Result<Self, ReplicaError> {
+    pub(crate) async fn open(arguments: &ReplicaArgs, subjects: &Subjects, id: &ReplicaId) -> Result<Self, RoleError> {
         let (broker, siblings) = (&arguments.broker, Siblings::default());
         let (sender, events) = unbounded_channel();
         let (first, second) = (format!("replica-{id}"), format!("replica-{id}-second"));
-        let client = connect_beside(broker, &settings(first.clone()), &siblings, Some(sender)).await?;
+        let client = connect_beside(broker, &ConnectionSettings::of_role(&first), &siblings, Some(sender)).await?;
         let pair = if siblings.have_a_choice() {
-            let beside = connect_beside(broker, &settings(second.clone()), &siblings, None).await?;
+            let beside = connect_beside(broker, &ConnectionSettings::of_role(&second), &siblings, None).await?;
             let shown = subjects.presence(Role::Replica, id);
             let plan = PairPlan {
                 connections: [(first, client.clone()), (second, beside)],
@@ -78,7 +75,7 @@ impl Line {
         arguments: &ReplicaArgs,
         subjects: &Subjects,
         introduction: &(Presence, Option<Gossip>),
-    ) -> Result<Self, ReplicaError> {
+    ) -> Result<Self, RoleError> {
         let Connection { client, mut events, pair } = connection;
         let (presence, gossip) = introduction;
         let id = &presence.id;
@@ -106,7 +103,7 @@ impl Line {
         subjects: &Subjects,
         introduction: &(Presence, Option<Gossip>),
         refused: &Denial,
-    ) -> Result<(), ReplicaError> {
+    ) -> Result<(), RoleError> {
         let (presence, gossip) = introduction;
         let id = &presence.id;
         let client = self.outbox.client().clone();
@@ -123,16 +120,16 @@ impl Line {
     /// Sends what is on its way, and closes the connection.
     pub(crate) async fn end(self) {
         drop(self.service);
-        self.outbox.end().await;
+        self.outbox.close().await;
     }
 }
 
 /// Another connection: one that stands, or one for a moment, which ends with the last of its handles.
-async fn second(pair: Option<&Pair>, arguments: &ReplicaArgs, id: &ReplicaId) -> Result<Client, ReplicaError> {
+async fn second(pair: Option<&Pair>, arguments: &ReplicaArgs, id: &ReplicaId) -> Result<Client, RoleError> {
     if let Some(pair) = pair {
         return Ok(pair.second().clone());
     }
-    Ok(connect(&arguments.broker, &settings(format!("replica-{id}-proof")), None).await?)
+    Ok(connect(&arguments.broker, &ConnectionSettings::of_role(format!("replica-{id}-proof")), None).await?)
 }
 
 /// Whether a replica can go on without what was refused: service discovery, checks of the broker's servers, or the change
@@ -142,10 +139,6 @@ pub(crate) fn is_dispensable(subjects: &Subjects, id: &ReplicaId, denial: &Denia
         Access::Subscribe => denial.subject.starts_with("$SRV.") || denial.subject == subjects.proof(id),
         Access::Publish => subjects.include_change(&denial.subject),
     }
-}
-
-fn settings(name: String) -> ConnectionSettings {
-    ConnectionSettings { name, no_echo: true, patience: Patience::Forever }
 }
 
 /// Needs of a replica beside what it has subscribed already.

@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_nats::Client;
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::metrics::connections::ConnectionMetrics;
-use natter_broker::metrics::peers::Peers;
-use natter_broker::metrics::{Exposition, Followed, Health, Information, LATENCY_BUCKETS};
+use natter_broker::metrics::peers::{Peers, status_name};
+use natter_broker::metrics::{Exposition, Followed, Health, Information, LATENCY_BUCKETS, gauge_value};
 use natter_common::counted::counted;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Reply, SnapshotPart, SnapshotReply, Status};
@@ -46,14 +46,8 @@ const REPLIES: [&str; 10] = [
     "behind",
     "not_serving",
 ];
-/// Status, as a label names it.
-const STATUSES: [(Status, &str); 5] = [
-    (Status::Active, "active"),
-    (Status::Overloaded, "overloaded"),
-    (Status::Offline, "offline"),
-    (Status::Joining, "joining"),
-    (Status::Left, "left"),
-];
+/// Every status that a replica may have.
+const STATUSES: [Status; 5] = [Status::Active, Status::Overloaded, Status::Offline, Status::Joining, Status::Left];
 
 /// The metrics of a process: those of a replica, and those of a frontend where it answers clients.
 #[derive(Clone, Debug)]
@@ -123,7 +117,7 @@ impl ReplicaMetrics {
     fn define(exposition: &Exposition) -> Result<Self, prometheus::Error> {
         let define = exposition.definitions();
         let endpoints = Endpoint::ALL.map(Endpoint::name);
-        let statuses = STATUSES.map(|(_, name)| name);
+        let statuses = STATUSES.map(status_name);
         let counter = |name: &str, help| define.counter(&format!("natter_replica_{name}_total"), help);
         let gauge = |name: &str, help| define.gauge(&format!("natter_replica_{name}"), help);
         Ok(Self {
@@ -246,7 +240,7 @@ impl ReplicaMetrics {
                 return self.snapshot_rows.inc_by(chunk.rows.len() as u64);
             }
             Input::PullFailed(_) => return self.failed_pulls.inc(),
-            Input::Tick { queue_length, .. } => return self.queue.set(whole(*queue_length)),
+            Input::Tick { queue_length, .. } => return self.queue.set(gauge_value(*queue_length)),
             Input::Presence(presence) if presence.id != *own => return self.others().peers.heard(presence),
             _ => return,
         };
@@ -289,14 +283,14 @@ impl ReplicaMetrics {
     pub(crate) fn show(&self, core: &ReplicaManager, ticks: u64, client: &Client, unsent: u64, malformed: u64) {
         let stands = self.connections.show(&[client], unsent, malformed);
         let status = core.status();
-        for ((shown, _), gauge) in STATUSES.iter().zip(&self.statuses) {
-            gauge.set(i64::from(*shown == status));
+        for (shown, gauge) in STATUSES.into_iter().zip(&self.statuses) {
+            gauge.set(i64::from(shown == status));
         }
         self.accepted_records.follow(core.replica_timestamp().get(core.id()));
         self.applied.set(sum(core.value_timestamp()));
         self.held.set(sum(core.replica_timestamp()));
-        self.log.set(whole(core.log().len()));
-        self.waiting.set(whole(core.waiting()));
+        self.log.set(gauge_value(core.log().len()));
+        self.waiting.set(gauge_value(core.waiting()));
         let mut others = self.others();
         if ticks.is_multiple_of(LAG_TICKS) {
             let Others { peers, lag } = &mut *others;
@@ -304,7 +298,7 @@ impl ReplicaMetrics {
             let table = core.timestamp_table();
             let shown = peers.ids().filter_map(|id| table.get(id)).map(|entry| &entry.replica_timestamp);
             lag.update(core.value_timestamp(), shown);
-            self.peers.set(whole(peers.ids().count()));
+            self.peers.set(gauge_value(peers.ids().count()));
             self.lag_records.set(i64::try_from(lag.records()).unwrap_or(i64::MAX));
             self.lag_seconds.set(lag.time().as_secs_f64());
         }
@@ -349,8 +343,4 @@ fn place_of(reply: &Reply) -> usize {
 /// Number of records in a timestamp.
 fn sum(timestamp: &Timestamp) -> i64 {
     i64::try_from(timestamp.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(count))).unwrap_or(i64::MAX)
-}
-
-fn whole(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

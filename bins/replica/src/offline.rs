@@ -1,4 +1,4 @@
-//! After the store failed: nothing more is acknowledged, and nobody is kept waiting.
+//! After the store failed: nothing more is acknowledged, and no request is kept waiting.
 
 use std::future::Future;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::shell::Remains;
 use crate::storage::Storage;
 use crate::{ReplicaArgs, ReplicaError};
 
-/// Maximum time for the last messages.
+/// Maximum time for the last answers of the frontend half.
 const LAST: Duration = Duration::from_secs(2);
 /// Interval of attempts to open the store again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -76,11 +76,10 @@ impl Offline {
         Err(self.end().await)
     }
 
-    /// Nobody must find what is left of this life beside the next one.
+    /// Ends what is left of this life, so that it is not there beside the next one.
     async fn end(self) -> ReplicaError {
         let Remains { failure, line, .. } = self.remains;
-        // This life ends even if the last messages are not sent.
-        let _ = tokio::time::timeout(LAST, line.end()).await;
+        line.end().await;
         failure
     }
 }
@@ -92,7 +91,7 @@ async fn end_frontend(leaving: Option<impl Future<Output = ()>>) {
     }
 }
 
-/// Answers requests in place of a replica that serves nobody and shows itself like this.
+/// Refuses requests in place of a replica that serves none and shows itself like this.
 pub(crate) async fn refuse(line: &mut Line, presence: &Presence, inputs: Vec<Input>) {
     for input in inputs {
         match input {

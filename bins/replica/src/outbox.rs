@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_nats::Client;
 use natter_broker::connection::{ConnectionEvent, Pair};
 use natter_broker::live::Live;
-use natter_broker::publisher::Publisher;
+use natter_broker::publisher::{Publisher, encoded};
 use natter_broker::trail::Sighting;
 use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Reply, Role};
@@ -14,7 +14,6 @@ use natter_common::replica_manager::{Output, ReplicaManager, ReplyTo};
 use natter_common::subjects::Subjects;
 use natter_common::wire::{Format, WireError, encode};
 use serde::Serialize;
-use tracing::error;
 
 use crate::feed::Feed;
 use crate::inbox::{Inbox, Open};
@@ -157,10 +156,8 @@ impl Outbox {
     }
 
     /// Sends what is on its way, and closes the connection.
-    pub(crate) async fn end(&self) {
-        let client = self.publisher.client();
-        let _ = client.flush().await;
-        let _ = client.drain().await;
+    pub(crate) async fn close(&self) {
+        self.publisher.close().await;
     }
 
     /// Answers in the encoding of the request, and counts the request with its first answer.
@@ -217,8 +214,4 @@ impl Outbox {
             self.publisher.publish(subject, payload.into()).await;
         }
     }
-}
-
-fn encoded(payload: Result<Vec<u8>, WireError>) -> Option<Vec<u8>> {
-    payload.inspect_err(|error| error!(%error, "a message cannot be encoded")).ok()
 }

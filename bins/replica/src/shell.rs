@@ -20,7 +20,7 @@ use natter_common::replica_manager::Input;
 use natter_common::value::ValueError;
 use natter_database::Store;
 use tokio::task::{JoinHandle, spawn_blocking, unconstrained, yield_now};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::core::Core;
@@ -36,8 +36,6 @@ use crate::{ReplicaError, steps};
 const HAND_OVER: Duration = Duration::from_secs(2);
 /// Time for which requests that were in flight are still answered after LEFT.
 const FAREWELL: Duration = Duration::from_millis(300);
-/// Maximum time for the last messages.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// Interval at which old unanswered requests are dropped and the files of the store are checked, in ticks.
 const SECOND_TICKS: u64 = 50;
@@ -476,12 +474,8 @@ impl Shell {
 
     /// The last messages, and the last of the store.
     async fn end(mut self) -> Result<(), ReplicaError> {
-        let last = async {
-            drop(self.service);
-            self.outbox.end().await;
-        };
-        // Nothing is lost where the broker is gone: what was acknowledged is held by others.
-        let _ = timeout(DRAIN, last).await;
+        drop(self.service);
+        self.outbox.close().await;
         if let Some(sync) = self.sync.take() {
             outcome(sync.await)?;
         }

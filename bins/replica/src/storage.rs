@@ -1,4 +1,4 @@
-//! Storage of a replica manager's state: in memory, or in a directory that outlives the process.
+//! Storage of a replica's state: in memory, or in a directory that outlives the process.
 
 use natter_broker::role;
 use natter_common::ids::ReplicaId;
@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::{ReplicaArgs, ReplicaError};
 
-/// A store that is open, and who its replica manager is.
+/// A store that is open, and the id of its replica.
 pub(crate) struct Storage {
     pub(crate) store: Store,
     pub(crate) id: ReplicaId,
@@ -25,13 +25,13 @@ impl Storage {
         let Some(path) = &arguments.data_dir else {
             let mut store = Store::open(&source).map_err(ReplicaError::Data)?;
             store.limit_cache(arguments.cache.as_u64());
-            return Ok(Self { store, id: new_id(arguments)?, former: Vec::new(), saved: None });
+            return Ok(Self { store, id: role::new_id(&arguments.name)?, former: Vec::new(), saved: None });
         };
         let directory = DataDirectory::open(path)?;
         let (mut store, recovered) = Store::open_in(&source, directory, arguments.sync)?;
         store.limit_cache(arguments.cache.as_u64());
         let Recovered { identity, saved, clean, sync_before } = recovered;
-        let id = new_id(arguments)?;
+        let id = role::new_id(&arguments.name)?;
         let former = match &identity {
             // A number is never used twice, whatever this directory is: a copy, or older than what its replica had said.
             Some(Identity { id: last, former }) => {
@@ -62,8 +62,4 @@ impl Storage {
             _ => Err(ReplicaError::NothingLeft),
         }
     }
-}
-
-fn new_id(arguments: &ReplicaArgs) -> Result<ReplicaId, ReplicaError> {
-    role::new_id(&arguments.name).map_err(ReplicaError::Id)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use natter_broker::access::{RETRY, RETRY_LIMIT};
 use natter_broker::clocks::Clocks;
 use natter_broker::connection::Denial;
+use natter_broker::role::RoleError;
 use natter_common::messages::{Presence, Role, Status};
 use natter_common::replica_manager::Input;
 use natter_common::roster::PRESENCE_INTERVAL_MS;
@@ -21,9 +22,6 @@ use crate::line::Line;
 use crate::offline::refuse;
 use crate::shell::Shell;
 use crate::{ReplicaArgs, ReplicaError};
-
-/// Time for the last messages.
-const LAST: Duration = Duration::from_secs(2);
 
 /// A replica that was refused something.
 pub(crate) struct Suspended {
@@ -63,7 +61,7 @@ impl Suspended {
                 checked = checking => checked,
             };
             match checked {
-                Ok(Err(ReplicaError::Access(error))) if error.is_refusal() => {
+                Ok(Err(RoleError::Access(error))) if error.is_refusal() => {
                     let text = error.to_string();
                     if told.as_ref() != Some(&text) {
                         let every_s = RETRY.as_secs();
@@ -151,8 +149,7 @@ impl Suspended {
         }
         let presence = self.presence(Status::Left);
         self.line.outbox.show(Role::Replica, &presence).await;
-        // The process ends even if the last messages are not sent.
-        let _ = timeout(LAST, self.line.end()).await;
+        self.line.end().await;
         self.store.close_cleanly()?;
         Ok(None)
     }

@@ -65,6 +65,13 @@ pub struct ConnectionSettings {
     pub patience: Patience,
 }
 
+impl ConnectionSettings {
+    /// Settings of a frontend or a replica: it waits for its broker, and does not hear itself.
+    pub fn of_role(name: impl Into<String>) -> Self {
+        Self { name: name.into(), no_echo: true, patience: Patience::Forever }
+    }
+}
+
 /// Time for which the first connection is tried when there is no broker. Connections lost later are always made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {

@@ -25,6 +25,11 @@ pub use server::ServeError;
 
 use server::Server;
 
+/// A size as the value of a gauge.
+pub fn gauge_value(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
 /// Metrics or health cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {

@@ -49,3 +49,14 @@ impl Peers {
         self.with_status(Status::Active) + self.with_status(Status::Overloaded)
     }
 }
+
+/// A status, as a label names it.
+pub fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Active => "active",
+        Status::Overloaded => "overloaded",
+        Status::Offline => "offline",
+        Status::Joining => "joining",
+        Status::Left => "left",
+    }
+}
