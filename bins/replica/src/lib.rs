@@ -5,6 +5,7 @@
 //! - `steps`: the log of each step; `metrics`: metrics and health
 //! - `core`: the protocol core, with or without a frontend; `entrance`: the frontend half of a replica that answers clients
 //! - `feed`: the change feed
+//! - `disk`: the store, and its commit that waits for the disk on another thread
 //! - `storage`: in memory, or in a directory that outlives the process; `wait`: while another program has that open
 //! - `line`: all that connects it with the broker
 //! - `life`: from the start to the end, and perhaps another life; `offline`: what is left when the store failed;
@@ -23,6 +24,7 @@
 //! ```
 
 mod core;
+mod disk;
 mod entrance;
 mod error;
 mod feed;
