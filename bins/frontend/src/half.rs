@@ -2,17 +2,18 @@
 //!
 //! A process that is only a frontend drives it in `shell`. A replica that answers clients drives it beside its own half.
 
+mod serving;
+
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
-use async_nats::connection::State;
 use futures_util::FutureExt;
-use natter_broker::access::{self, AccessError, Events, RETRY, RETRY_LIMIT};
+use natter_broker::access::Events;
 use natter_broker::connection::ConnectionEvent;
 use natter_broker::moderation::Moderation;
-use natter_broker::publisher::{Publisher, within};
+use natter_broker::publisher::Publisher;
 use natter_broker::role::RoleError;
 use natter_broker::service::Service;
 use natter_common::clock::Now;
@@ -21,8 +22,8 @@ use natter_common::ids::ReplicaId;
 use natter_common::messages::{Presence, Status};
 use natter_common::subjects::Subjects;
 use tokio::task::unconstrained;
-use tokio::time::{Instant, timeout};
-use tracing::{Level, enabled, info, warn};
+use tokio::time::timeout;
+use tracing::{Level, enabled, warn};
 
 use crate::attendance::Attendance;
 use crate::clients::{Arrival, Clients};
@@ -30,14 +31,11 @@ use crate::inbox::{Delivery, Inbox};
 use crate::line::{self, Line};
 use crate::metrics::{Facts, FrontendMetrics, OF_CLIENTS, OF_REPLICAS};
 use crate::outbox::Outbox;
-use crate::permits::{Hindered, Permits};
+use crate::permits::Permits;
 use crate::{FrontendArgs, steps, witness};
 
 /// Maximum time for the last answers that leave by the connection that clients come in by.
 const DRAIN: Duration = Duration::from_secs(2);
-/// Time for a command to a connection. It waits where the connection is lost and much is to be sent.
-const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
-
 /// A frontend without its core.
 pub struct Half {
     inbox: Inbox,
@@ -276,123 +274,6 @@ impl Half {
                 }
             }
         }
-    }
-
-    /// Checks what the broker permits, subscribes anew what it took away, and stops or resumes serving by that. Appends what
-    /// the core has to know.
-    pub async fn check_permits(&mut self, core: &mut Frontend, now: Now, inputs: &mut Vec<Input>) {
-        let checked = timeout(RETRY_LIMIT, self.try_permits(&core.presence(now), inputs)).await;
-        match checked.unwrap_or(Err(AccessError::Silent { role: "frontend" }.into())) {
-            Ok(()) => {
-                if self.permits.are_complete() {
-                    info!(frontend = %core.id(), "the broker permits everything again: goes on");
-                }
-            }
-            Err(RoleError::Access(error)) if error.is_refusal() => {
-                if self.permits.lack(error.to_string()) {
-                    let every_s = RETRY.as_secs();
-                    warn!(frontend = %core.id(), "stops serving, keeps its state and tries again every {every_s} s: {error}");
-                }
-                self.stop_serving(core);
-                let hindered = Hindered::by(error.denials(), &self.subjects);
-                self.clients.give_up(hindered, &error.to_string(), core.cluster(), &mut self.outbox.publisher).await;
-            }
-            // The broker did not answer: nothing is known of its permissions.
-            Err(_) => self.permits.remain_unknown(),
-        }
-    }
-
-    async fn try_permits(&mut self, presence: &Presence, inputs: &mut Vec<Input>) -> Result<(), RoleError> {
-        let client = self.outbox.publisher.client().clone();
-        let has_lost = self.permits.lost_subscriptions();
-        if has_lost {
-            self.inbox = Inbox::subscribe(&client, &self.subjects, self.outbox.replies()).await?;
-        }
-        let mut needs = line::needs(&self.subjects, presence);
-        self.permits.add_refused(&mut needs);
-        access::check(&client, &mut self.events, &self.entrance, &needs).await?;
-        if has_lost {
-            // Messages that replicas sent meanwhile are lost.
-            inputs.extend([Input::Disconnected, Input::Connected]);
-            if self.clients.places() > 0 {
-                self.clients.renew_place(&self.service, &self.subjects).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes no more requests of clients until [`Half::attend`] finds that it can serve.
-    pub fn stop_serving(&mut self, core: &mut Frontend) {
-        self.clients.keep_places(0);
-        core.stop_serving();
-    }
-
-    /// Takes part in the queue group while replicas are heard, and only then: requests that are handed to a frontend which
-    /// hears none are lost to the others. To be called at each tick.
-    ///
-    /// # Errors
-    ///
-    /// The broker refuses a place in the queue group.
-    pub async fn attend(&mut self, core: &mut Frontend, clock: Now) -> Result<(), RoleError> {
-        self.show(core);
-        self.outbox.ask_about_the_silent().await;
-        let now = Instant::now();
-        self.attendance.tick(now);
-        if !self.permits.suffice() {
-            return Ok(());
-        }
-        if self.attendance.takes_a_hop(now) {
-            warn!(frontend = %core.id(), "hears no replica: tries another server of the broker");
-            let _ = within(COMMAND_TIMEOUT, self.outbox.publisher.client().force_reconnect()).await;
-        }
-        match (self.clients.places(), self.attendance.places(now)) {
-            (taken, 0) => {
-                let is_ready = core.is_ready(clock);
-                if taken > 0 {
-                    self.stop_serving(core);
-                }
-                if (taken > 0 || is_ready) && self.attendance.says_deaf() {
-                    warn!(frontend = %core.id(), "hears no replica: takes no requests until it does");
-                }
-            }
-            (0, _) if self.attendance.has_served() => {
-                self.take_places(1).await?;
-                self.serve(core);
-            }
-            (0, _) if core.is_ready(clock) => self.open_entrance(core).await?,
-            (0, _) => {}
-            (taken, wanted) if taken < wanted => self.take_places(wanted).await?,
-            (_, wanted) => self.clients.keep_places(wanted),
-        }
-        Ok(())
-    }
-
-    async fn take_places(&mut self, places: usize) -> Result<(), RoleError> {
-        while self.clients.places() < places && self.entrance.connection_state() == State::Connected {
-            match within(COMMAND_TIMEOUT, self.clients.take_place(&self.service, &self.subjects)).await {
-                Ok(taken) => taken?,
-                Err(_) => break, // the connection takes nothing now: tried again at the next tick
-            }
-        }
-        Ok(())
-    }
-
-    /// Serves clients for the first time, once the broker is known to hear it.
-    async fn open_entrance(&mut self, core: &mut Frontend) -> Result<(), RoleError> {
-        self.clients.take_place(&self.service, &self.subjects).await?;
-        let needs = line::entrance_needs(&self.subjects, core.id());
-        access::check(&self.entrance, &mut self.entrance_events, self.outbox.publisher.client(), &needs).await?;
-        self.serve(core);
-        Ok(())
-    }
-
-    fn serve(&mut self, core: &mut Frontend) {
-        if self.clients.places() == 0 {
-            return; // its connection takes nothing now: tried again at the next tick
-        }
-        core.serve();
-        let again = if self.attendance.serves() { " again" } else { "" };
-        info!(frontend = %core.id(), "serves{again}");
     }
 
     /// Logs the inputs of a turn, at level debug.
