@@ -22,13 +22,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
+use natter_broker::signals::{Signal, let_children_receive};
 use rustix::process::{self, Pid, kill_process};
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::owned_process::OwnedProcess;
-use natter_broker::signals::{Signal, let_children_receive};
 
 /// The first argument that makes an executable a guard.
 pub const WORD: &str = "guard";

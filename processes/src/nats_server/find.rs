@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use natter_broker::environment::Environment;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use super::{Found, Origin, ServerError};
-use natter_broker::environment::Environment;
 
 /// A version: major, minor and patch, compared in this order. The part after a hyphen (`-beta.1`) is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
