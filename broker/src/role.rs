@@ -28,7 +28,7 @@ const ENDING_LETTERS: usize = 8;
 pub enum RoleError {
     /// The name does not make an id.
     #[error("--name: {0}")]
-    Id(#[from] IdError),
+    Id(#[source] IdError),
     /// The subject prefix is not one.
     #[error("--prefix: {0:?} is not tokens of A-Z a-z 0-9 _ - joined by dots")]
     Prefix(String),
@@ -66,7 +66,7 @@ pub fn parse_name(text: &str) -> Result<String, String> {
 /// `name` is not a short token.
 pub fn new_id(name: &str) -> Result<ReplicaId, RoleError> {
     let ending: String = std::iter::repeat_with(fastrand::lowercase).take(ENDING_LETTERS).collect();
-    Ok(ReplicaId::new(&format!("{name}-{ending}"))?)
+    ReplicaId::new(&format!("{name}-{ending}")).map_err(RoleError::Id)
 }
 
 /// Subjects below the prefix that the options name.
