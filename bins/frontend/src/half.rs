@@ -36,6 +36,7 @@ use crate::{FrontendArgs, steps, witness};
 
 /// Maximum time for the last answers that leave by the connection that clients come in by.
 const DRAIN: Duration = Duration::from_secs(2);
+
 /// A frontend without its core.
 pub struct Half {
     inbox: Inbox,

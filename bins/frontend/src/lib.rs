@@ -1,7 +1,7 @@
 //! The frontend's shell: arguments, connections, and one task that owns the protocol core.
 //!
 //! - [`run`]: the loop; [`half`]: the way of a message: `inbox` decodes it, the core handles it, `outbox` performs what the core
-//!   asks for
+//!   asks for; `half::serving`: whether clients are served
 //! - `line`: all that connects it with the broker
 //! - `witness`: the broker's word on replicas that keep a request waiting
 //! - `permits`: what the broker does not permit any more

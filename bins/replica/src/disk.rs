@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::metrics::ReplicaMetrics;
 
-/// Interval at which the files of the store are checked, in ticks.
+/// One second, in ticks: the interval at which the files of the store are checked, and unanswered requests dropped.
 pub(crate) const SECOND_TICKS: u64 = 50;
 /// Time without a write after which the store is idle, in ticks.
 const IDLE_TICKS: u64 = 250;

@@ -9,7 +9,7 @@ use natter_database::{DataError, DirectoryError, OpenError};
 /// Why a replica does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicaError {
-    /// It does not run as a program, or its frontend half does not.
+    /// The replica, or its frontend half, has a name or prefix that cannot be used, or no access to the broker.
     #[error(transparent)]
     Role(#[from] RoleError),
     /// The data set cannot be read.

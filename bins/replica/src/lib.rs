@@ -8,6 +8,7 @@
 //! - `disk`: the store, and its commit that waits for the disk on another thread
 //! - `storage`: in memory, or in a directory that outlives the process; `wait`: while another program has that open
 //! - `line`: all that connects it with the broker
+//! - `shell`: the loop that handles a turn, and `shell::ending`, the end of a life
 //! - `life`: from the start to the end, and perhaps another life; `offline`: what is left when the store failed;
 //!   `suspended`: while the broker does not permit what it needs
 //!

@@ -117,7 +117,7 @@ impl Shell {
                 return Ok(());
             }
             self.take_in_what_waits().await?;
-            self.handle_batch().await?;
+            self.handle_turn().await?;
             if has_ticked {
                 self.show();
             }
@@ -259,7 +259,7 @@ impl Shell {
     }
 
     /// Handles all inputs in one turn. The core gives out what may be told.
-    async fn handle_batch(&mut self) -> Result<(), Stop> {
+    async fn handle_turn(&mut self) -> Result<(), Stop> {
         if self.ticks.is_multiple_of(SECOND_TICKS) {
             self.inbox.sweep();
         }

@@ -44,7 +44,7 @@ pub(crate) struct Remains {
     pub(crate) frontend: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
-/// Why a batch is the last one.
+/// Reason why a turn is the last one.
 pub(super) enum Stop {
     Failed(ValueError),
     Told(Refusal),
@@ -166,7 +166,7 @@ impl Shell {
             if !self.take_in(gathered).await? {
                 break;
             }
-            self.handle_batch().await?;
+            self.handle_turn().await?;
         }
         Ok(())
     }
